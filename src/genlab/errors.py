@@ -1,0 +1,36 @@
+"""Errors that a user can mend: shown as one or two lines, without a traceback, exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["GenlabError", "Interrupted", "nearest"]
+
+
+class GenlabError(Exception):
+    """What was given, what was expected, what to do: one or two lines for the user.
+
+    The entries print the message and exit with code 2.
+    """
+
+
+class Interrupted(BaseException):
+    """A run that was asked to stop by a signal and has saved its checkpoint.
+
+    A ``BaseException`` like ``KeyboardInterrupt``, so that no handler of ordinary errors swallows it.
+
+    Args:
+        message: What the user is told.
+        signum: The signal's number; the exit code is 128 plus it, as shells have it.
+    """
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.signum = signum
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` with the choice nearest to ``name``, or an empty string."""
+    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean '{matches[0]}'?" if matches else ""
