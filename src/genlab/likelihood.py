@@ -1,0 +1,146 @@
+"""Likelihoods of the data as it is: dequantization, preprocessing with its log-determinant, bits per dimension.
+
+The only place where these are computed, so that every family's figure means the same.
+Everything here runs in float32 or better, also under autocast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+__all__ = [
+    "Dequantized",
+    "Dequantizer",
+    "Logit",
+    "bits_per_dim",
+    "dequantized_log_weights",
+    "importance_weighted",
+    "quantize",
+    "standard_normal_log_prob",
+    "sum_dims",
+    "uniform_dequantize",
+]
+
+
+def sum_dims(x: Tensor) -> Tensor:
+    """Sum over every axis but the first: ``[N, ...] -> [N]``."""
+    return x.flatten(1).sum(1)
+
+
+def standard_normal_log_prob(z: Tensor) -> Tensor:
+    """Log-density of independent standard normals, nats per example: ``[N, ...] -> [N]``."""
+    return sum_dims(-0.5 * (z.square() + math.log(2 * math.pi)))
+
+
+def bits_per_dim(log_prob: Tensor, num_dims: int) -> Tensor:
+    """Negative log-probability in bits per dimension, from nats per example.
+
+    Args:
+        log_prob: Nats per example of discrete data, any shape.
+        num_dims: Dimensions of one example; the uniform model over 256 levels gives exactly 8.
+    """
+    return -log_prob / (num_dims * math.log(2))
+
+
+def importance_weighted(log_weights: Tensor) -> Tensor:
+    """Importance-weighted lower bound of the log-probability: ``log mean_k exp(log_weights)``.
+
+    Args:
+        log_weights: ``[K, N]``, nats: log p(x, z_k) - log q(z_k | x).
+
+    Returns:
+        ``[N]``, nats; rises in expectation with K to the exact log-probability.
+        Burda et al. (2016), "Importance Weighted Autoencoders", equation 8.
+    """
+    return torch.logsumexp(log_weights, dim=0) - math.log(log_weights.shape[0])
+
+
+class Dequantized(NamedTuple):
+    """Continuous data made from levels.
+
+    Attributes:
+        z: ``[N, ...]`` in ``[0, 1)``: (x + u) / levels with noise u in ``[0, 1)``.
+        log_q: ``[N]``, nats: log-density of u given x.
+    """
+
+    z: Tensor
+    log_q: Tensor
+
+
+class Dequantizer(Protocol):
+    """Anything that draws noise u for integers x and knows its density."""
+
+    def __call__(self, x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized: ...
+
+
+def uniform_dequantize(x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized:
+    """Add uniform noise to integers, the density of which is 1.
+
+    Theis et al. (2016), "A note on the evaluation of generative models", section 3.1.
+    """
+    u = torch.rand(x.shape, generator=generator, device=x.device)
+    return Dequantized((x + u) / levels, torch.zeros(x.shape[0], device=x.device))
+
+
+def dequantized_log_weights(
+    x: Tensor,
+    levels: int,
+    log_density: Callable[[Tensor], Tensor],
+    dequantize: Dequantizer = uniform_dequantize,
+    generator: Generator | None = None,
+) -> Tensor:
+    """One importance weight of the probability of integers under a density on ``[0, 1]^D``.
+
+    P(x) is the integral of the density over the cell of x; with noise u ~ q(u | x) that is the
+    expectation of p((x + u) / levels) / (levels^D q(u | x)). Ho et al. (2019), "Flow++", equation 12.
+
+    Args:
+        x: ``[N, ...]``, integers in ``[0, levels)``.
+        levels: Number of values per dimension.
+        log_density: Maps ``[N, ...]`` in ``[0, 1]`` to nats ``[N]``.
+        dequantize: Draws the noise and gives its log-density.
+        generator: Source of the noise.
+
+    Returns:
+        ``[N]``, nats: a lower bound of log P(x) in expectation.
+    """
+    noisy = dequantize(x, levels, generator)
+    return log_density(noisy.z) - noisy.log_q - x[0].numel() * math.log(levels)
+
+
+def quantize(z: Tensor, levels: int) -> Tensor:
+    """Cells of continuous values: ``[0, 1] -> {0 ... levels - 1}``, uint8 up to 256 levels, else int64."""
+    cells = (z * levels).floor().clamp(0, levels - 1)
+    return cells.to(torch.uint8 if levels <= 256 else torch.int64)
+
+
+class Logit:
+    """Map ``[0, 1]`` to the real line and back, keeping ``alpha`` away from the borders.
+
+    Dinh et al. (2017), "Density estimation using Real NVP", section 4.1: logit(alpha + (1 - 2 alpha) z).
+
+    Args:
+        alpha: Distance kept from 0 and 1, in ``(0, 0.5)``.
+    """
+
+    def __init__(self, alpha: float = 1e-6) -> None:
+        self.alpha = alpha
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the transformed values and the log-determinant ``[N]``, nats."""
+        squeezed = self.alpha + (1 - 2 * self.alpha) * z
+        log_p, log_1mp = squeezed.log(), torch.log1p(-squeezed)
+        log_det = sum_dims(math.log(1 - 2 * self.alpha) - log_p - log_1mp)
+        return log_p - log_1mp, log_det
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values in ``[0, 1]`` (clamped) and the log-determinant of this inverse ``[N]``, nats."""
+        squeezed = torch.sigmoid(y)
+        log_det = sum_dims(F.logsigmoid(y) + F.logsigmoid(-y) - math.log(1 - 2 * self.alpha))
+        return ((squeezed - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1), log_det
