@@ -5,6 +5,7 @@ A checkpoint holds tensors and plain containers only, so that it opens without u
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import zipfile
@@ -114,9 +115,11 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu", mmap: bool = Fa
         raise CheckpointError(f"The checkpoint {path} does not exist.") from None
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"The checkpoint {path} is truncated or no checkpoint ({error}).") from error
-    except (OSError, MemoryError):
-        raise  # The machine's trouble, not the file's: nobody should take the file for damaged.
     except Exception as error:
+        # Trouble of the machine is not the file's: nobody should take it for damaged. A seek to nowhere (EINVAL) is
+        # the exception: a damaged table of contents leads there.
+        if isinstance(error, MemoryError | OSError) and getattr(error, "errno", None) != errno.EINVAL:
+            raise
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"The checkpoint {path} cannot be read ({reason}).") from error
     if damaged is not None:

@@ -198,8 +198,12 @@ class MetricsCsv:
         Args:
             metrics: Name and value of each figure; NaN and infinities are written as such.
             examples_seen: Number of training examples seen so far, over all processes.
+
+        Raises:
+            GenlabError: If the file is there and is not ours.
         """
-        row = {self.POSITION: int(examples_seen)} | {name: float(value) for name, value in metrics.items()}
+        row = {self.POSITION: 0.0, **{name: float(value) for name, value in metrics.items()}}
+        row[self.POSITION] = int(examples_seen)
         columns = self._open()
         fresh = [name for name in row if name not in columns]
         if fresh:
@@ -220,17 +224,22 @@ class MetricsCsv:
         text = self.path.read_text(encoding="utf-8")
         complete = text[: text.rfind("\n") + 1]
         rows = csv.DictReader(io.StringIO(complete, newline=""))
+        if rows.fieldnames and rows.fieldnames[0] != self.POSITION:
+            raise GenlabError(
+                f"{self.path} begins with the column '{rows.fieldnames[0]}', expected '{self.POSITION}'.\n"
+                "Something else wrote it: move it away."
+            )
         return [row for row in rows if None not in row and None not in row.values() and row[self.POSITION].isdigit()]
 
     def _open(self) -> list[str]:
         if self._columns is None:
             self._columns = []
             if self.path.exists():
+                rows = self.rows()
                 with open(self.path, newline="", encoding="utf-8") as file:
                     columns = next(csv.reader(file), [])
-                # Anything that is not whole is left behind before the first row is appended to it.
-                if columns[:1] == [self.POSITION]:
-                    self._rewrite(columns, self.rows())
+                # Written anew, so that the next row is not appended to a half one.
+                self._rewrite(columns, rows)
         return self._columns
 
     def _rewrite(self, columns: list[str], rows: list[dict[str, str]]) -> None:
