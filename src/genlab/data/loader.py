@@ -29,6 +29,14 @@ def _generator(device: torch.device, seed: int, purpose: int, counter: int) -> t
     return torch.Generator(device).manual_seed(int(entropy[0]))
 
 
+def _gather(rows: Tensor, indices: Tensor) -> Tensor:
+    if rows.device.type != "cpu":
+        return rows.index_select(0, indices)
+    # NumPy copies row by row in one thread. index_select copies value by value in all threads: 3 times slower on
+    # uint8 images, and 500 times where another process holds one of the cores.
+    return torch.from_numpy(rows.numpy().take(indices.numpy(), axis=0))
+
+
 class TrainStream:
     """An endless stream of full, shuffled training batches, of which this rank gets its slice.
 
@@ -92,11 +100,11 @@ class TrainStream:
     def batch(self, number: int) -> Batch:
         """Return this rank's slice of global batch ``number``; the same at any time and in any order of calls."""
         indices = self._indices(number * self.batch_size + self._first)
-        x = self._rows.index_select(0, indices).view(-1, *self.tensors.x.shape[1:])
+        x = _gather(self._rows, indices).view(-1, *self.tensors.x.shape[1:])
         if self.draw_transform is not None:
             x = self.draw_transform(x, self._noise(number))
         y = self.tensors.y
-        return Batch(x, None if y is None else y.index_select(0, indices))
+        return Batch(x, None if y is None else _gather(y, indices))
 
     def _indices(self, position: int) -> Tensor:
         parts, missing = [], self._count

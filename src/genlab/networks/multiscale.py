@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
 
-from genlab.likelihood import standard_normal_log_prob
+from genlab.likelihood import standard_normal_log_prob, sum_dims
 from genlab.networks.convolutional import ConvResNet
 from genlab.networks.invertible import ActNorm, Chain, Coupling, Invertible, InvertibleConv, Squeeze
 from genlab.networks.splines import ElementwiseTransform
 
-__all__ = ["MultiScaleFlow", "checkerboard_couplings", "channel_couplings", "num_scales"]
+__all__ = ["MultiScaleFlow", "channel_couplings", "checkerboard_couplings", "num_scales"]
 
 Conditioner = Callable[[int, int], nn.Module]
 """Makes a network from its numbers of input and output channels."""
@@ -83,74 +84,83 @@ class MultiScaleFlow(nn.Module):
     Dinh et al. (2017), "Real NVP", section 3.6; Kingma and Dhariwal (2018), "Glow", figure 2b.
 
     Args:
-        shape: ``(C, H, W)`` of one image; H and W are divisible by 2 at least once.
+        shape: ``(C, H, W)`` of one image; H and W even and at least 4.
         transform: Element-wise transform of every coupling.
-        hidden: Channels of the coupling networks, one number for each scale, the first the finest.
+        hidden: Channels of the coupling networks at each scale, finest first; the last is repeated.
         blocks: Residual blocks of a coupling network.
         checkerboard_steps: Checkerboard couplings at the finest scale.
-        channel_steps: Channel couplings at each scale.
-        context: Channels of an optional context image, given at the input's resolution divided by 2^scale.
+        channel_steps: Channel couplings at each scale, finest first; the last is repeated.
+        context: Length of an optional context vector.
     """
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         transform: ElementwiseTransform,
         hidden: Sequence[int],
         blocks: int,
         checkerboard_steps: int,
         channel_steps: Sequence[int],
+        context: int = 0,
     ) -> None:
         super().__init__()
         channels, height, width = shape
-        scales = num_scales(height, width)
+        count = num_scales(height, width)
         self.scales = nn.ModuleList()
         self.priors = nn.ModuleList()
         self.latent_shapes: list[tuple[int, int, int]] = []
-        for scale in range(scales):
+        for scale in range(count):
             channels, height, width = 4 * channels, height // 2, width // 2
-
-            def conditioner(inputs: int, outputs: int, width: int = hidden[min(scale, len(hidden) - 1)]) -> nn.Module:
-                return ConvResNet(inputs, outputs, width, blocks)
-
+            width_here = _at(hidden, scale)
+            conditioner = partial(ConvResNet, hidden=width_here, blocks=blocks)
             layers: list[Invertible] = [Squeeze()]
             if scale == 0:
-                layers += checkerboard_couplings(channels, checkerboard_steps, transform, conditioner)
-            layers += channel_couplings(channels, channel_steps[min(scale, len(channel_steps)-1)], transform, conditioner)
-            layers.append(ActNorm(channels))
-            self.scales.append(Chain(layers))
-            last = scale == scales - 1
-            kept = channels if last else channels // 2
-            if not last:
-                self.priors.append(ConvResNet(kept, 2 * (channels - kept), hidden[min(scale, len(hidden) - 1)], 1))
-                self.latent_shapes.append((channels - kept, height, width))
-                channels = kept
+                layers += checkerboard_couplings(channels, checkerboard_steps, transform, conditioner, context)
+            layers += channel_couplings(channels, _at(channel_steps, scale), transform, conditioner, context)
+            self.scales.append(Chain([*layers, ActNorm(channels)]))
+            if scale < count - 1:
+                channels //= 2
+                self.priors.append(ConvResNet(channels + context, 2 * channels, width_here, blocks=1))
+                self.latent_shapes.append((channels, height, width))
         self.latent_shapes.append((channels, height, width))
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density of real-valued images ``[N, C, H, W]``, nats ``[N]``."""
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density ``[N]``, nats, of real-valued images ``[N, C, H, W]`` given context ``[N, context]``."""
         log_prob = x.new_zeros(x.shape[0])
         for index, scale in enumerate(self.scales):
-            x, log_det = scale(x)
+            x, log_det = scale(x, _as_image(context, x.shape[2] // 2, x.shape[3] // 2))
             log_prob = log_prob + log_det
             if index < len(self.priors):
                 x, out = x.chunk(2, dim=1)
-                mean, log_scale = self._prior(index, x)
+                mean, log_scale = self._prior(index, x, context)
                 log_prob = log_prob + standard_normal_log_prob((out - mean) * (-log_scale).exp())
-                log_prob = log_prob - log_scale.flatten(1).sum(1)
+                log_prob = log_prob - sum_dims(log_scale)
         return log_prob + standard_normal_log_prob(x)
 
-    def _prior(self, index: int, kept: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_scale = self.priors[index](kept).to(kept.dtype).chunk(2, dim=1)
-        return mean, 2.0 * torch.tanh(log_scale / 2.0)
-
-    def sample(self, n: int, generator: Generator | None = None, temperature: float = 1.0) -> Tensor:
-        device = self.scales[0].layers[1].log_scale.device
+    def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """Draw ``[n, C, H, W]`` given context ``[n, context]``; the generator lies on the model's device."""
+        device = next(self.parameters()).device
         latents = [torch.randn((n, *shape), generator=generator, device=device) for shape in self.latent_shapes]
         x = latents[-1]
         for index in reversed(range(len(self.scales))):
             if index < len(self.priors):
-                mean, log_scale = self._prior(index, x)
+                mean, log_scale = self._prior(index, x, context)
                 x = torch.cat([x, mean + log_scale.exp() * latents[index]], dim=1)
-            x = self.scales[index].inverse(x)
+            x = self.scales[index].inverse(x, _as_image(context, x.shape[2], x.shape[3]))
         return x
+
+    def _prior(self, index: int, kept: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale of what scale ``index`` factors out, the log-scale bounded to (-2, 2)."""
+        image = _as_image(context, kept.shape[2], kept.shape[3])
+        inputs = kept if image is None else torch.cat([kept, image], dim=1)
+        mean, log_scale = self.priors[index](inputs).to(kept.dtype).chunk(2, dim=1)
+        return mean, 2.0 * torch.tanh(log_scale / 2.0)
+
+
+def _at(numbers: Sequence[int], scale: int) -> int:
+    return numbers[min(scale, len(numbers) - 1)]
+
+
+def _as_image(context: Tensor | None, height: int, width: int) -> Tensor | None:
+    """Repeat a context vector at every position: ``[N, K] -> [N, K, H, W]``."""
+    return None if context is None else context[:, :, None, None].expand(-1, -1, height, width)

@@ -1,0 +1,29 @@
+"""Noise that any step can draw again."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_lightning import Callback, Trainer
+
+from genlab.data.batch import Batch
+from genlab.models.base import GenerativeModel
+from genlab.randomness import Stream, stream_seed
+
+__all__ = ["CounterNoise"]
+
+
+class CounterNoise(Callback):
+    """Seed the global generators before each step from (seed, rank, step).
+
+    So a resumed run draws what it would have drawn, with no generator state in the checkpoint, and each
+    rank draws noise of its own.
+
+    Args:
+        seed: The run's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: GenerativeModel, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(stream_seed(Stream.NOISE, self.seed, trainer.global_rank, pl_module.progress.batches))

@@ -1,0 +1,44 @@
+"""Pictures of samples while a run trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytorch_lightning import Callback, Trainer
+
+from genlab.loggers.protocols import LogsPicture
+from genlab.models.base import GenerativeModel
+from genlab.pictures import save_samples
+from genlab.randomness import Stream, generator
+
+__all__ = ["SampleGrids"]
+
+
+class SampleGrids(Callback):
+    """Draw the same noise through the averaged weights at every validation and save the picture.
+
+    Args:
+        folder: Where the PNG files go.
+        count: Number of samples in a picture.
+        seed: The run's seed.
+        title: What the picture's metadata says of the run.
+    """
+
+    def __init__(self, folder: Path, count: int, seed: int, title: str) -> None:
+        self.folder = folder
+        self.count = count
+        self.seed = seed
+        self.title = title
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        if not trainer.is_global_zero:
+            return
+        noise = generator(Stream.GRIDS, self.seed, device=pl_module.device)
+        samples = pl_module.sample(self.count, generator=noise)
+        examples = pl_module.progress.examples
+        path = self.folder / f"examples_{examples:010d}.png"
+        if not save_samples(samples, pl_module.spec, path, self.title):
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, LogsPicture):
+                logger.log_picture("samples", path, examples)

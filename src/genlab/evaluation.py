@@ -1,0 +1,133 @@
+"""The evaluation protocol: one function from a model and its data to the figures of one result."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from genlab.data.batch import Batch
+from genlab.likelihood import bits_per_dim
+from genlab.metrics.likelihood import NegativeLogLikelihood
+from genlab.randomness import Stream, generator
+from genlab.spec import DataSpec
+
+__all__ = ["EvaluationProtocol", "draw_samples", "evaluate_likelihood", "evaluate_sampling", "quality_figures"]
+
+PROTOCOL_VERSION = 1
+"""Raised when the meaning of a figure changes, which moves every protocol's hash."""
+
+Count = Annotated[int, Ge(1)]
+
+
+class Evaluable(Protocol):
+    """What the protocol needs of a model; see :class:`genlab.models.base.GenerativeModel`."""
+
+    spec: DataSpec
+    nfe: int
+    device: torch.device
+    has_likelihood: bool
+
+    def likelihood_kind(self, num_draws: int = 1) -> str: ...
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None, *, num_draws: int, generator: torch.Generator) -> Tensor: ...
+
+    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """How figures are measured; two results compare only if their protocols' hashes are equal.
+
+    Args:
+        name: Name of the protocol and of its result file.
+        split: The split whose likelihood is measured: ``"test"`` or ``"validation"``.
+        num_draws: Importance samples per example where the likelihood is a bound that uses them.
+        max_examples: Number of examples of the split whose likelihood is measured, or None for all.
+        num_samples: Number of samples drawn.
+        batch_size: Examples per call, for likelihoods and samples. Noise belongs to a batch, so this is
+            part of the protocol.
+        seed: Seed of the evaluation's own noise.
+    """
+
+    name: str
+    split: Literal["validation", "test"]
+    num_draws: Count
+    max_examples: Count | None
+    num_samples: Count
+    batch_size: Count
+    seed: Annotated[int, Ge(0)]
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of everything but the name."""
+        fields = {**dataclasses.asdict(self), "version": PROTOCOL_VERSION}
+        del fields["name"]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+    def describe(self) -> dict[str, str]:
+        """Return name and hash, as they stand in a result."""
+        return {"name": self.name, "hash": self.hash}
+
+
+@torch.no_grad()
+def evaluate_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any] | None:
+    """Measure the negative log-likelihood in float32 or better.
+
+    Args:
+        model: In eval mode; its parameters' device is used.
+        data: A whole split.
+        protocol: How many examples and draws.
+
+    Returns:
+        The ``likelihood`` section of a result, or None for a model without one.
+    """
+    if not model.has_likelihood:
+        return None
+    metric = NegativeLogLikelihood().to(model.device)
+    count = min(protocol.max_examples or len(data.x), len(data.x))
+    for start in range(0, count, protocol.batch_size):
+        rows = slice(start, min(start + protocol.batch_size, count))
+        noise = generator(Stream.LIKELIHOOD, protocol.seed, start, device=model.device)
+        x = data.x[rows].to(model.device)
+        y = None if data.y is None else data.y[rows].to(model.device)
+        metric.update(model.log_prob(x, y, num_draws=protocol.num_draws, generator=noise))
+    nats, error = float(metric.compute()), metric.standard_error()
+    discrete, dims = model.spec.is_discrete, model.spec.num_dims
+    kind = model.likelihood_kind(protocol.num_draws)
+    return {
+        "bits_per_dim": float(bits_per_dim(torch.tensor(-nats, dtype=torch.float64), dims)) if discrete else None,
+        "bits_per_dim_se": error / (dims * math.log(2)) if discrete else None,
+        "nats": nats,
+        "nats_se": error,
+        "kind": kind,
+        "examples": count,
+        "draws": protocol.num_draws if kind != "exact" else 1,
+    }
+
+
+@torch.no_grad()
+def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> tuple[Tensor, float]:
+    """Draw the protocol's samples and return them on the CPU with the milliseconds that one cost."""
+    samples: list[Tensor] = []
+    started = time.perf_counter()
+    for start in range(0, protocol.num_samples, protocol.batch_size):
+        count = min(protocol.batch_size, protocol.num_samples - start)
+        noise = generator(Stream.SAMPLES, protocol.seed, start, device=model.device)
+        samples.append(model.sample(count, generator=noise).cpu())
+    milliseconds = 1000 * (time.perf_counter() - started)
+    return torch.cat(samples), milliseconds / protocol.num_samples
+
+
+def evaluate_sampling(model: Evaluable, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:
+    """Return the ``sampling`` section of a result."""
+    batch_size = min(protocol.batch_size, protocol.num_samples)
+    return {"nfe": model.nfe, "ms_per_sample": ms_per_sample, "batch_size": batch_size}

@@ -1,0 +1,245 @@
+"""What every family is: the contract, and the training that all families share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from annotated_types import Gt
+from pytorch_lightning import LightningModule
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+
+from genlab.data.batch import Batch
+from genlab.errors import GenlabError
+from genlab.likelihood import bits_per_dim
+from genlab.metrics.likelihood import NegativeLogLikelihood
+from genlab.randomness import Stream, generator
+from genlab.spec import DataSpec, Modality
+
+__all__ = [
+    "GenerativeModel",
+    "GradClip",
+    "LearningRate",
+    "NonFiniteError",
+    "OptimizerFactory",
+    "Progress",
+    "Reconstructs",
+    "Schedule",
+]
+
+LearningRate = Annotated[float, Gt(0)]
+GradClip = Annotated[float, Gt(0)]
+OptimizerFactory = Callable[..., Optimizer]
+Schedule = Callable[[float], float]
+
+
+class NonFiniteError(GenlabError):
+    """A loss or a gradient was infinite or not a number."""
+
+
+@dataclass
+class Progress:
+    """How much of its budget a run has spent.
+
+    Attributes:
+        examples: Training examples seen, on all devices together.
+        batches: Global batches seen.
+        seconds: Wall time spent training, over all starts of the run.
+        fraction: Fraction of the budget spent, in ``[0, 1]``.
+    """
+
+    examples: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    fraction: float = 0.0
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """A model with a latent code: optional, tested for by callers."""
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor: ...
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
+
+
+class GenerativeModel(LightningModule):
+    """A family of generative models, trained and compared like every other.
+
+    A family implements :meth:`loss`, :meth:`sample` and, unless it has no likelihood, :meth:`log_prob`
+    and :meth:`likelihood_kind`. One optimizer is stepped automatically; a family with several sets
+    ``automatic_optimization = False`` and overrides :meth:`configure_optimizers` and :meth:`training_step`.
+
+    Args:
+        spec: What one example is. Shapes and alphabets come from here alone.
+        name: Name of the model in run folders and results.
+        optimizer: Called with parameters and ``lr``; a partial from the config.
+        lr: Peak learning rate.
+        schedule: Multiplier of the learning rate, called with the fraction of the budget spent.
+        grad_clip: Largest gradient norm of an optimizer step, or None.
+
+    Raises:
+        GenlabError: If the family cannot take this kind of data.
+    """
+
+    family: ClassVar[str]
+    """The family's name in results."""
+    modalities: ClassVar[tuple[Modality, ...]]
+    """The kinds of data that the family takes."""
+    nfe: int = 1
+    """Network evaluations that one sample costs."""
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__()
+        if reason := self.unsupported(spec):
+            raise GenlabError(reason)
+        self.spec = spec
+        self.name = name
+        self.progress = Progress()
+        self._optimizer = optimizer
+        self._lr = lr
+        self._schedule = schedule
+        self._grad_clip = grad_clip
+        self.grad_norm: Tensor | None = None
+        # A plain tuple, so that the metric is no part of the module's state.
+        self._validation = (NegativeLogLikelihood(),)
+
+    @classmethod
+    def unsupported(cls, spec: DataSpec) -> str | None:
+        """Say why the family cannot take such data, in one sentence; None if it can."""
+        if spec.modality in cls.modalities:
+            return None
+        return (
+            f"The {cls.family} family models {' and '.join(cls.modalities)} data, but {spec.name} is {spec.modality}."
+        )
+
+    # What a family implements.
+
+    @property
+    def variant(self) -> str:
+        """What distinguishes this model within its family, in a few words, for tables."""
+        return ""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``"loss"``, a scalar to minimize, and any parts that are worth logging."""
+        raise NotImplementedError
+
+    def likelihood_kind(self, num_draws: int = 1) -> str:
+        """Say what :meth:`log_prob` returns with so many draws.
+
+        One of ``exact``, ``elbo``, ``iwae-K``, ``dequantized-K``, ``vlb``, ``ode`` or ``none``.
+        """
+        return "none"
+
+    def log_prob(
+        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    ) -> Tensor:
+        """Log-probability of the data as it is, or a lower bound of it.
+
+        Args:
+            x: ``[N, *spec.shape]`` in the data's own values and dtype.
+            y: Labels ``[N]`` for class-conditional models.
+            num_draws: Importance samples per example, where the family has a bound that uses them.
+            generator: Source of any noise.
+
+        Returns:
+            ``[N]``, nats per example, float32 or better.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no likelihood.")
+
+    def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """Draw ``[n, *spec.shape]`` in the data's own values and dtype.
+
+        Args:
+            n: Number of samples.
+            y: Labels ``[n]`` for class-conditional models; drawn uniformly when None.
+            generator: Source of the noise, on the model's device; the same one gives the same samples.
+        """
+        raise NotImplementedError
+
+    def initialize(self, batch: Batch) -> None:
+        """Set data-dependent starting values from some training data; called once, before the first step."""
+
+    # What all families share.
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether :meth:`log_prob` exists."""
+        return self.likelihood_kind() != "none"
+
+    @property
+    def monitor(self) -> str:
+        """Name of the validation metric by which the best checkpoint is chosen; lower is better."""
+        if not self.has_likelihood:
+            return "val/loss"
+        return "val/bits_per_dim" if self.spec.is_discrete else "val/nats"
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        return [self._optimizer(self.parameters(), lr=self._lr)]
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        multiplier = self._schedule(self.progress.fraction)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * multiplier
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        parts = self.loss(batch)
+        self.check_finite(parts)
+        return {name: value if name == "loss" else value.detach() for name, value in parts.items()}
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self._grad_clip or float("inf"))
+        if self._is_bad(norm):
+            raise NonFiniteError(f"{self._where()}: the gradient of {self._first_bad_gradient()} is not finite.")
+        self.grad_norm = norm
+
+    def check_finite(self, parts: dict[str, Tensor]) -> None:
+        """Raise :class:`NonFiniteError` if a part of the loss is not finite, naming it and the step."""
+        if self._is_bad(parts["loss"]):
+            bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
+            raise NonFiniteError(f"{self._where()}: the loss is not finite (part: {', '.join(bad)}).")
+
+    def _is_bad(self, value: Tensor) -> bool:
+        return not bool(torch.isfinite(value.detach()))
+
+    def _where(self) -> str:
+        progress = self.progress
+        return f"Training stopped at step {progress.batches + 1:,} ({progress.examples:,} examples seen)"
+
+    def _first_bad_gradient(self) -> str:
+        named: Iterable[tuple[str, Tensor]] = self.named_parameters()
+        bad = (name for name, p in named if p.grad is not None and not torch.isfinite(p.grad).all())
+        return next(bad, "the model as a whole")
+
+    def on_validation_epoch_start(self) -> None:
+        self._validation[0].to(self.device).reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        # The same noise at every validation, so that checkpoints are compared and not their luck.
+        noise = generator(Stream.VALIDATION, self.global_rank, batch_idx, device=self.device)
+        if self.has_likelihood:
+            self._validation[0].update(self.log_prob(batch.x, batch.y, generator=noise))
+        else:
+            self._validation[0].update(-self.loss(batch)["loss"].expand(len(batch.x)))
+
+    def on_validation_epoch_end(self) -> None:
+        nats = self._validation[0].compute()
+        figures: dict[str, Any] = {"val/loss": nats}
+        if self.has_likelihood:
+            figures = {"val/nats": nats}
+            if self.spec.is_discrete:
+                figures["val/bits_per_dim"] = bits_per_dim(-nats, self.spec.num_dims)
+        self.log_dict(figures, logger=False)

@@ -1,0 +1,208 @@
+"""Normalizing flows: exact densities by change of variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from genlab.data.batch import Batch
+from genlab.errors import GenlabError
+from genlab.likelihood import (
+    Dequantizer,
+    Logit,
+    bits_per_dim,
+    dequantized_log_weights,
+    importance_weighted,
+    quantize,
+    uniform_dequantize,
+)
+from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.networks.dequantization import VariationalDequantizer
+from genlab.networks.invertible import data_dependent_init
+from genlab.networks.multiscale import MultiScaleFlow, num_scales
+from genlab.networks.splines import AffineTransform, ElementwiseTransform, SplineTransform
+from genlab.networks.vector_flows import VECTOR_FLOWS, VectorFlow
+from genlab.spec import DataSpec
+
+__all__ = ["Flow", "MultiScaleConfig", "VectorConfig"]
+
+DEFAULT_NETWORK = {"image": "multiscale", "vector": "nsf"}
+Count = Annotated[int, Ge(1)]
+NonNegative = Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True)
+class MultiScaleConfig:
+    """Sizes of the multi-scale coupling flow; see :class:`genlab.networks.multiscale.MultiScaleFlow`.
+
+    Args:
+        coupling: Element-wise transform of the couplings.
+        bins: Segments of a spline.
+        hidden: Channels of the coupling networks at each scale, finest first; the last is repeated.
+        blocks: Residual blocks of a coupling network.
+        checkerboard_steps: Checkerboard couplings at the finest scale.
+        channel_steps: Channel couplings at each scale, finest first; the last is repeated.
+        dequantization: Noise that fills the cells of discrete data.
+        dequantization_hidden: Channels of the variational dequantizer's networks.
+        dequantization_steps: Couplings of the variational dequantizer.
+    """
+
+    coupling: Literal["spline", "affine"]
+    bins: Annotated[int, Ge(2)]
+    hidden: list[Count]
+    blocks: NonNegative
+    checkerboard_steps: NonNegative
+    channel_steps: list[NonNegative]
+    dequantization: Literal["uniform", "variational"]
+    dequantization_hidden: Count
+    dequantization_steps: Count
+
+    def build(self, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
+        """Return the density and the dequantizer for images of ``spec``."""
+        if spec.modality != "image" or num_scales(*spec.shape[1:]) == 0:
+            raise GenlabError(
+                f"The multi-scale flow needs images whose sides are even and at least 4, but {spec.name} is "
+                f"{spec.modality} of shape {spec.shape}. Use model.network=nsf."
+            )
+        transforms: dict[str, Callable[[], ElementwiseTransform]] = {
+            "spline": lambda: SplineTransform(self.bins),
+            "affine": AffineTransform,
+        }
+        network = MultiScaleFlow(
+            spec.shape,
+            transforms[self.coupling](),
+            self.hidden,
+            self.blocks,
+            self.checkerboard_steps,
+            self.channel_steps,
+            context,
+        )
+        dequantizers: dict[str, Callable[[], Dequantizer]] = {
+            "uniform": lambda: uniform_dequantize,
+            "variational": lambda: VariationalDequantizer(
+                spec.shape[0], self.dequantization_hidden, self.dequantization_steps
+            ),
+        }
+        return network, dequantizers[self.dequantization]()
+
+
+@dataclass(frozen=True)
+class VectorConfig:
+    """Sizes of the flows on vectors; see :class:`genlab.networks.vector_flows.VectorFlow`.
+
+    Args:
+        transforms: Number of transforms.
+        hidden: Widths of the hidden layers of each transform.
+    """
+
+    transforms: Count
+    hidden: list[Count]
+
+    def build(self, kind: str, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
+        """Return the density and the dequantizer for vectors, or flattened images, of ``spec``."""
+        return VectorFlow(kind, spec.num_dims, self.transforms, self.hidden, context), uniform_dequantize
+
+
+class Flow(GenerativeModel):
+    """Normalizing flow: a multi-scale coupling flow for images, an autoregressive or coupling one for vectors.
+
+    Continuous data has an exact density. Discrete data is filled with noise and, on ``[0, 1]``, mapped to
+    the real line by a logit; its log-probability is then a lower bound that rises with the number of draws.
+
+    Args:
+        spec: Images or vectors, discrete or continuous.
+        network: ``multiscale``, ``nsf``, ``maf``, ``realnvp``, or ``auto`` for what suits the data.
+        conditional: Model the data given its label.
+        logit_alpha: Distance that the logit keeps from 0 and 1, in (0, 0.5).
+        multiscale: Sizes of the multi-scale flow.
+        vector: Sizes of the flows on vectors.
+
+    The other arguments are those of :class:`GenerativeModel`.
+    """
+
+    family = "flow"
+    modalities = ("image", "vector")
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        network: Literal["auto", "multiscale", "nsf", "maf", "realnvp"],
+        conditional: bool,
+        logit_alpha: Annotated[float, Gt(0), Lt(0.5)],
+        multiscale: MultiScaleConfig,
+        vector: VectorConfig,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
+        if conditional and spec.num_classes is None:
+            raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
+        self.conditional = conditional
+        context = spec.num_classes or 0 if conditional else 0
+        kind = DEFAULT_NETWORK[spec.modality] if network == "auto" else network
+        self.network_kind = kind
+        self.density, self.dequantize = (
+            vector.build(kind, spec, context) if kind in VECTOR_FLOWS else multiscale.build(spec, context)
+        )
+        self._coupling = "" if kind in VECTOR_FLOWS else f"-{multiscale.coupling}"
+        self._logit = Logit(logit_alpha)
+
+    @property
+    def variant(self) -> str:
+        return f"{self.network_kind}{self._coupling}" + (", class-conditional" if self.conditional else "")
+
+    def likelihood_kind(self, num_draws: int = 1) -> str:
+        return f"dequantized-{num_draws}" if self.spec.is_discrete else "exact"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        nats = -self.log_prob(batch.x, batch.y)
+        if not self.spec.is_discrete:
+            return {"loss": nats.mean()}
+        loss = bits_per_dim(-nats, self.spec.num_dims).mean()
+        return {"loss": loss, "bits_per_dim": loss}
+
+    def log_prob(
+        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    ) -> Tensor:
+        context = self._context(y)
+        if self.spec.levels is None:
+            return self.density.log_prob(x, context)
+        levels = self.spec.levels
+
+        def log_density(z: Tensor) -> Tensor:
+            real, log_det = self._logit.forward(z)
+            return self.density.log_prob(real, context) + log_det
+
+        weights = [
+            dequantized_log_weights(x, levels, log_density, self.dequantize, generator) for _ in range(num_draws)
+        ]
+        return importance_weighted(torch.stack(weights))
+
+    def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        if self.conditional and y is None:
+            y = torch.randint(self.spec.num_classes, (n,), generator=generator, device=self.device)
+        real = self.density.sample(n, self._context(y), generator).view(n, *self.spec.shape)
+        if self.spec.levels is None:
+            return real
+        return quantize(self._logit.inverse(real)[0], self.spec.levels)
+
+    @torch.no_grad()
+    def initialize(self, batch: Batch) -> None:
+        with data_dependent_init(self.density):
+            self.log_prob(batch.x, batch.y)
+
+    def _context(self, y: Tensor | None) -> Tensor | None:
+        if not self.conditional:
+            return None
+        if y is None:
+            raise GenlabError("This flow is class-conditional: give the labels y.")
+        return F.one_hot(y, self.spec.num_classes).float()

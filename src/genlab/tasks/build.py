@@ -1,0 +1,109 @@
+"""From a config to its parts: data, model, callbacks, trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import Logger
+
+from genlab.callbacks.budget import NEVER, Budget
+from genlab.callbacks.checkpoints import SaveCheckpoints
+from genlab.callbacks.display import ProgressDisplay
+from genlab.callbacks.ema import EMA
+from genlab.callbacks.interrupts import SaveOnSignal
+from genlab.callbacks.metrics import LogMetrics
+from genlab.callbacks.randomness import CounterNoise
+from genlab.callbacks.samples import SampleGrids
+from genlab.checkpoints import AtomicCheckpointIO
+from genlab.data.base import GenlabDataModule
+from genlab.models.base import GenerativeModel
+from genlab.randomness import Stream, stream_seed
+from genlab.runs import RunDir
+from genlab.tasks.config import instantiate
+
+__all__ = ["build_callbacks", "build_datamodule", "build_model", "build_trainer", "resolve_precision"]
+
+
+def build_datamodule(config: Mapping[str, Any]) -> GenlabDataModule:
+    """Make the data module of a config; no file is read yet."""
+    return instantiate(config["data"])
+
+
+def build_model(config: Mapping[str, Any]) -> GenerativeModel:
+    """Make the model of a config for the config's data, its starting weights drawn from the seed.
+
+    Raises:
+        GenlabError: If the family cannot take the data.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(Stream.WEIGHTS, config["seed"]))
+        return instantiate(config["model"], spec=build_datamodule(config).spec)
+
+
+def build_callbacks(config: Mapping[str, Any], run: RunDir) -> list[Callback]:
+    """Make the callbacks of a run, in the order in which they act at the end of a step."""
+    budget = Budget(**config["budget"], batch_size=config["data"]["batch_size"])
+    checkpoints = SaveCheckpoints(run.checkpoints, config["checkpoint_minutes"], budget)
+    title = f"{config['model']['name']} on {run.path.parent.parent.name}, run {run.id}"
+    metrics = LogMetrics(config["log_every"])
+    # Grids before EMA: they are drawn while the averaged weights are still in place.
+    callbacks: list[Callback] = [
+        CounterNoise(config["seed"]),
+        SampleGrids(run.samples, config["grid_samples"], config["seed"], title),
+    ]
+    if config["ema_decay"]:
+        callbacks.append(EMA(config["ema_decay"]))
+    return [
+        *callbacks,
+        budget,
+        metrics,
+        checkpoints,
+        SaveOnSignal(checkpoints, budget),
+        ProgressDisplay(budget, metrics),
+    ]
+
+
+def build_trainer(
+    config: Mapping[str, Any], run: RunDir, callbacks: list[Callback], loggers: list[Logger]
+) -> Trainer:
+    """Make the trainer. When to validate, save and stop is for the callbacks alone."""
+    settings = {**config["trainer"], "precision": resolve_precision(config["trainer"])}
+    return instantiate(
+        settings,
+        callbacks=callbacks,
+        logger=loggers,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=str(run.path),
+        max_epochs=-1,
+        max_steps=-1,
+        val_check_interval=NEVER,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=NEVER,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def resolve_precision(trainer: Mapping[str, Any]) -> str:
+    """Return the precision for ``auto``: ``bf16-mixed`` where the hardware multiplies it fast, else ``32-true``.
+
+    That is a GPU with bfloat16 units, or a CPU with AMX, where convolutions run about three times faster.
+    Likelihoods stay in float32 either way.
+    """
+    if trainer["precision"] != "auto":
+        return str(trainer["precision"])
+    on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if fast else "32-true"
+
+
+def sample_picture(run: RunDir) -> Path:
+    """Where the final sample grid of a run lies."""
+    return run.samples / "final.png"

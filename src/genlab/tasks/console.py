@@ -1,0 +1,83 @@
+"""What the tasks say to the user: a log file beside the run, a result on the terminal."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from genlab.runs import RunDir
+
+__all__ = ["log_to", "show_result"]
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Send the package's messages to the terminal and, with Lightning's and warnings, to a file."""
+    genlab, lightning = logging.getLogger("genlab"), logging.getLogger("pytorch_lightning")
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    # Lightning's remarks on hardware and tips would bury what the user asked for.
+    kept = (lightning.handlers, lightning.propagate, genlab.level)
+    lightning.handlers, lightning.propagate = [file], False
+    genlab.setLevel(logging.INFO)
+    genlab.addHandler(file)
+    genlab.addHandler(terminal)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
+            yield
+    finally:
+        lightning.handlers, lightning.propagate = kept[:2]
+        genlab.setLevel(kept[2])
+        genlab.removeHandler(file)
+        genlab.removeHandler(terminal)
+        file.close()
+
+
+def show_result(result: dict[str, Any], place: RunDir, remark: str = "") -> None:
+    """Print a result as a small table, with the remark below it."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in _rows(result, place):
+        table.add_row(name, value)
+    console = Console(highlight=False)
+    console.print()
+    console.print(table, soft_wrap=True)
+    if remark:
+        console.print(remark)
+
+
+def _rows(result: dict[str, Any], place: RunDir) -> Iterator[tuple[str, str]]:
+    model, data, training = result["model"], result["data"], result["training"]
+    yield "model", f"{model['name']} ({model['variant']}), {model['parameters']:,} parameters"
+    yield "data", f"{data['name']}, {data['split']}"
+    for label, section in (("likelihood", "likelihood"), ("  last checkpoint", "likelihood_last")):
+        yield label, _likelihood(result, section)
+    if (entropy := result["reference"]["true_entropy_nats"]) is not None:
+        yield "true entropy", f"{entropy:.4f} nats"
+    minutes = training["wall_seconds"] / 60
+    yield "training", f"{training['examples_seen']:,} examples in {minutes:.1f} min on {training['device']}"
+    sampling = result["sampling"]
+    yield "sampling", f"{sampling['ms_per_sample']:.2f} ms per sample, {sampling['nfe']} network evaluations"
+    yield "protocol", f"{result['protocol']['name']} ({result['protocol']['hash']})"
+    yield "run", str(place.path)
+
+
+def _likelihood(result: dict[str, Any], section: str) -> str:
+    figures = result[section]
+    if figures is None:
+        return f"none: {result['missing'][section]}"
+    nats = f"{figures['nats']:.4f} ± {figures['nats_se']:.4f} nats"
+    if figures["bits_per_dim"] is None:
+        return f"{nats} ({figures['kind']})"
+    return f"{figures['bits_per_dim']:.4f} ± {figures['bits_per_dim_se']:.4f} bits/dim, {nats} ({figures['kind']})"

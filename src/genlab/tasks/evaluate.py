@@ -1,0 +1,138 @@
+"""Evaluate a trained run under a protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from genlab.checkpoints import load_checkpoint
+from genlab.data.base import GenlabDataModule
+from genlab.errors import GenlabError
+from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood, evaluate_sampling
+from genlab.models.base import GenerativeModel
+from genlab.pictures import save_samples
+from genlab.results import new_result, write_result
+from genlab.runs import RunDir, config_hash, find_run
+from genlab.tasks.build import build_datamodule, build_model, read_config
+from genlab.tasks.config import check_config, instantiate
+from genlab.tasks.console import show_result
+
+__all__ = ["evaluate_run", "run"]
+
+PICTURE_SAMPLES = 64
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Evaluate the run that ``config.run`` names under ``config.evaluation``, and write and show the result."""
+    check_config(config)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    place = find_run(plain["run"], plain["paths"]["logs"])
+    trained = read_config(place)
+    # The data may lie elsewhere today than when the run was trained.
+    trained["data"] |= {"root": plain["data_root"]} if plain["data_root"] else {}
+    protocol: EvaluationProtocol = instantiate(plain["evaluation"])
+    result = evaluate_run(place, trained, protocol, f"python scripts/evaluate.py run={plain['run']}")
+    show_result(result, place)
+    return result
+
+
+def evaluate_run(place: RunDir, config: dict[str, Any], protocol: EvaluationProtocol, command: str) -> dict[str, Any]:
+    """Measure a run's best checkpoint, and the likelihood of its last one, and write the result.
+
+    Args:
+        place: The run.
+        config: Its resolved config.
+        protocol: What is measured, and how.
+        command: The command line that makes this result again.
+
+    Raises:
+        GenlabError: If the run has no finished training.
+    """
+    if not place.last_checkpoint.exists():
+        raise GenlabError(f"{place.path} has no checkpoint yet. Train it first.")
+    datamodule = build_datamodule(config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = build_model(config).to(device).eval().requires_grad_(False)
+    last = load_checkpoint(place.last_checkpoint, mmap=True)
+    best = load_checkpoint(place.best_checkpoint, mmap=True)
+    if last["genlab"]["progress"]["fraction"] < 1:
+        raise GenlabError(f"{place.path} is not trained to the end. Give its command again first.")
+
+    model.load_state_dict(best["state_dict"])
+    data = datamodule.tensors(protocol.split)
+    likelihood = evaluate_likelihood(model, data, protocol)
+    samples, ms_per_sample = draw_samples(model, protocol)
+    title = f"{config['model']['name']} on {model.spec.name}, run {place.id}: {command}"
+    save_samples(samples[:PICTURE_SAMPLES], model.spec, place.samples / f"{protocol.name}.png", title)
+    sampling = evaluate_sampling(model, protocol, ms_per_sample)
+
+    likelihood_last = likelihood
+    if last["genlab"]["progress"]["batches"] != best["genlab"]["progress"]["batches"]:
+        model.load_state_dict(last["state_dict"])
+        likelihood_last = evaluate_likelihood(model, data, protocol)
+    result = new_result(
+        run_id=place.id,
+        config_hash=config_hash(config),
+        command=command,
+        model=_describe_model(model),
+        data=_describe_data(datamodule, protocol),
+        seed=config["seed"],
+        training=_describe_training(last),
+        likelihood=likelihood,
+        likelihood_last=likelihood_last,
+        quality=None,
+        sampling=sampling,
+        protocol=protocol.describe(),
+        reference={"true_entropy_nats": datamodule.true_entropy()},
+    )
+    result["missing"] = _reasons(result)
+    write_result(place, result)
+    return result
+
+
+def _describe_model(model: GenerativeModel) -> dict[str, Any]:
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"name": model.name, "family": model.family, "variant": model.variant, "parameters": parameters}
+
+
+def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -> dict[str, Any]:
+    spec = datamodule.spec
+    return {
+        "name": spec.name,
+        "split": datamodule.split_name(protocol.split),
+        "modality": spec.modality,
+        "shape": list(spec.shape),
+        "levels": spec.levels,
+        "num_classes": spec.num_classes,
+    }
+
+
+def _describe_training(last: dict[str, Any]) -> dict[str, Any]:
+    progress, hardware = last["genlab"]["progress"], last["genlab"]["hardware"]
+    return {
+        "examples_seen": progress["examples"],
+        "optimizer_steps": last["global_step"],
+        "wall_seconds": progress["seconds"],
+        "device": hardware["device"],
+        "precision": hardware["precision"],
+        "peak_memory_bytes": hardware["peak_memory_bytes"],
+        "examples_per_second": progress["examples"] / progress["seconds"],
+        "stopped_by": last["genlab"]["stopped_by"],
+        "checkpoint": "best",
+    }
+
+
+def _reasons(result: dict[str, Any]) -> dict[str, str]:
+    """Say of each figure that is null why it is."""
+    reasons = {"quality": "sample quality needs a feature extractor, and none is part of this protocol"}
+    for section in ("likelihood", "likelihood_last"):
+        if result[section] is None:
+            reasons[section] = f"the {result['model']['family']} family has no likelihood"
+        elif result[section]["bits_per_dim"] is None:
+            for figure in ("bits_per_dim", "bits_per_dim_se"):
+                reasons[f"{section}.{figure}"] = "the data is continuous: nats depend on its units"
+    if result["reference"]["true_entropy_nats"] is None:
+        reasons["reference.true_entropy_nats"] = "the distribution of the data is not known"
+    return reasons

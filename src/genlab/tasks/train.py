@@ -1,0 +1,156 @@
+"""Train a model, evaluate it, draw its samples, leave one result."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
+
+from genlab.atomic import write_atomic
+from genlab.checkpoints import load_checkpoint, resume_checkpoint
+from genlab.csv_logger import CsvLogger
+from genlab.data.base import GenlabDataModule
+from genlab.data.batch import Batch
+from genlab.errors import Interrupted
+from genlab.evaluation import EvaluationProtocol
+from genlab.locks import RunLock
+from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact
+from genlab.models.base import GenerativeModel
+from genlab.randomness import Stream, generator, stream_seed
+from genlab.results import read_result
+from genlab.runs import RunDir, code_version, run_id
+from genlab.tasks.build import build_callbacks, build_datamodule, build_model, build_trainer
+from genlab.tasks.config import check_config, instantiate
+from genlab.tasks.console import log_to, show_result
+from genlab.tasks.evaluate import evaluate_run
+
+__all__ = ["run"]
+
+INITIAL_EXAMPLES = 512
+"""Training examples from which data-dependent starting values are set."""
+
+_log = logging.getLogger("genlab")
+
+
+def run(config: DictConfig) -> dict[str, Any] | None:
+    """Train and evaluate what a config describes; go on where an earlier start of the same run ended.
+
+    Args:
+        config: The composed config.
+
+    Returns:
+        The result, or None in a process that only helped to train.
+
+    Raises:
+        GenlabError: For everything that the user can mend.
+        Interrupted: After a signal; the checkpoint is saved.
+    """
+    check_config(config)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    datamodule = build_datamodule(plain)
+    place = RunDir.locate(
+        plain["paths"]["logs"], datamodule.spec.name, plain["model"]["name"], run_id(plain, plain["seed"]), plain["rerun"]
+    )
+    protocol: EvaluationProtocol = instantiate(plain["evaluation"])
+    if result := _finished(place, protocol):
+        show_result(result, place, "This run is finished; rerun=true trains afresh beside it.")
+        return result
+    model = build_model(plain)  # before anything is written: the pair may not fit
+    with ExitStack() as stack:
+        if _is_first_process():
+            place.create()
+            stack.enter_context(RunLock(place.lock))
+            stack.enter_context(log_to(place.log))
+            write_atomic(place.config, yaml.safe_dump(redact(plain), sort_keys=False))
+        loggers = stack.enter_context(_open_loggers(plain, place))
+        datamodule.prepare_data()
+        _fit(plain, place, model, datamodule, loggers)
+        if not _is_first_process():
+            return None
+        result = evaluate_run(place, plain, protocol, _command())
+        for logger in loggers:
+            if isinstance(logger, LogsPicture) and (place.samples / f"{protocol.name}.png").exists():
+                logger.log_picture("samples/final", place.samples / f"{protocol.name}.png", result["training"]["examples_seen"])
+            if isinstance(logger, LogsResult):
+                logger.log_result(result)
+    show_result(result, place)
+    return result
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that the user started, and not one that Lightning started to help it."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+
+
+def _finished(place: RunDir, protocol: EvaluationProtocol) -> dict[str, Any] | None:
+    path = place.results / f"{protocol.name}.json"
+    if not path.exists():
+        return None
+    result = read_result(path)
+    return result if result["protocol"] == protocol.describe() else None
+
+
+@contextmanager
+def _open_loggers(config: dict[str, Any], place: RunDir) -> Iterator[list[Logger]]:
+    """Make ``metrics.csv`` and the chosen dashboard, and close them whatever happens."""
+    dashboard = instantiate(
+        config["logger"], run_dir=place.path, run_id=place.id, config=redact(config), code_version=code_version()
+    )
+    loggers: list[Logger] = [CsvLogger(place), *(dashboard if isinstance(dashboard, list) else [dashboard])]
+    status = "failed"
+    try:
+        yield loggers
+        status = "finished"
+    except (Interrupted, KeyboardInterrupt):
+        status = "interrupted"
+        raise
+    finally:
+        for logger in loggers:
+            if isinstance(logger, ClosesRun):
+                logger.close(status)
+
+
+def _fit(
+    config: dict[str, Any], place: RunDir, model: GenerativeModel, datamodule: GenlabDataModule, loggers: list[Logger]
+) -> None:
+    """Train until the budget is spent, from the last checkpoint if there is one."""
+    last = place.last_checkpoint if place.last_checkpoint.exists() else None
+    # The first process has checked the file before it starts any other.
+    checkpoint = resume_checkpoint(place) if _is_first_process() else last
+    if checkpoint is None:
+        _initialize(model, datamodule, config["seed"])
+    else:
+        progress = load_checkpoint(checkpoint, mmap=True)["genlab"]["progress"]
+        if progress["fraction"] >= 1:
+            return
+        _log.info("Going on after %s examples (%s).", f"{progress['examples']:,}", checkpoint)
+        if _is_first_process():
+            loggers[0].metrics.truncate(progress["examples"])
+    trainer = build_trainer(config, place, build_callbacks(config, place), loggers)
+    trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    if torch.distributed.is_initialized():
+        # What follows runs in the first process alone, and must not wait for the others.
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def _initialize(model: GenerativeModel, datamodule: GenlabDataModule, seed: int) -> None:
+    data = datamodule.tensors("train")
+    rows = torch.randperm(len(data.x), generator=generator(Stream.WEIGHTS, seed, 1))[:INITIAL_EXAMPLES]
+    torch.manual_seed(stream_seed(Stream.WEIGHTS, seed, 2))
+    model.initialize(Batch(data.x[rows], None if data.y is None else data.y[rows]))
+
+
+def _command() -> str:
+    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
