@@ -161,10 +161,11 @@ def test_one_reason_serves_a_whole_section(run: RunDir, result: dict[str, Any]) 
     write_result(run, result)
 
 
-@pytest.mark.parametrize("key", ["quality.fid", "quality", "quality.fod"])
+@pytest.mark.parametrize("key", ["likelihood.nats", "likelihood", "quality.fod"])
 def test_reason_for_a_figure_that_is_there_is_refused(run: RunDir, result: dict[str, Any], key: str) -> None:
+    unknown = put(result, "quality.fid", None)
     with pytest.raises(ValueError, match=f"reason for {key}, which is not null"):
-        write_result(run, put(result, "missing", {key: "stale"}))
+        write_result(run, put(unknown, "missing", {"quality.fid": "too few examples", key: "stale"}))
 
 
 def test_continuous_data_without_labels_needs_no_reason(run: RunDir, result: dict[str, Any]) -> None:
