@@ -84,11 +84,17 @@ os.waitpid(child, 0)
 
 def test_started_program_does_not_inherit_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
+    script = f"import sys; {TELL_AND_WAIT}"
     with RunLock(path):
-        program = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    with RunLock(path):
-        assert program.poll() is None
-    program.communicate(b"\n")
+        program = subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False
+        )
+    with program:
+        assert program.stdout is not None
+        # Descriptors are closed while a program is being started; it must be there before that can be judged.
+        assert program.stdout.readline() == b"ready\n"
+        with RunLock(path):
+            assert program.poll() is None
 
 
 def test_released_lock_names_nobody_and_can_be_taken_again(tmp_path: Path) -> None:
