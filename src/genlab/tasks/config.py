@@ -80,7 +80,6 @@ _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 Count = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(0)]
-Component = Mapping[str, Any]
 
 
 @dataclass
@@ -117,11 +116,11 @@ class PathsConfig:
 class TrainConfig:
     """The keys of ``conf/config.yaml`` and the groups that it composes; each is explained there."""
 
-    model: Component
-    data: Component
-    trainer: Component
-    logger: Component | None
-    evaluation: Component
+    model: Any
+    data: Any
+    trainer: Any
+    logger: Any
+    evaluation: Any
     seed: Seed
     rerun: bool
     budget: BudgetConfig
@@ -139,7 +138,7 @@ class EvaluateConfig:
     run: str
     checkpoint: Literal["best", "last"]
     device: str
-    evaluation: Component
+    evaluation: Any
     paths: PathsConfig
 
 

@@ -44,6 +44,8 @@ def fits(value: Any, annotation: Any) -> bool:
         value: A plain container, number, text, boolean or None.
         annotation: Any annotation; ``annotated_types.Gt``, ``Ge``, ``Lt`` and ``Le`` set ranges.
     """
+    if annotation is Any:
+        return True
     if get_origin(annotation) is Annotated:
         return fits(value, annotation.__origin__) and _in_range(value, annotation.__metadata__)
     if _is_union(annotation):
@@ -79,7 +81,7 @@ def _is_object(value: Any, origin: Any) -> bool:
     if origin is collections.abc.Callable:
         return callable(value)
     if not isinstance(origin, type):
-        return True  # Any, a type variable, a name that could not be looked up: nothing is known
+        return True  # a type variable, a name that could not be looked up: nothing is known
     try:
         return isinstance(value, origin)
     except TypeError:  # a protocol that cannot be tested for
@@ -118,6 +120,8 @@ def describe(annotation: Any) -> str:
         return _either([describe(option) for option in get_args(annotation)])
     if get_origin(annotation) is Literal:
         return _either([str(choice) for choice in get_args(annotation)])
+    if annotation is Any:
+        return "a value"
     if annotation is None:
         return "null"
     if annotation in _NAMES:
@@ -174,7 +178,7 @@ def fits_target(target: Callable[..., Any], annotation: Any) -> bool:
         target: What ``_target_`` names. Only a class says what it makes, so a function fits everywhere.
         annotation: Any annotation.
     """
-    if not isinstance(target, type):
+    if annotation is Any or not isinstance(target, type):
         return True
     if get_origin(annotation) is Annotated:
         return fits_target(target, annotation.__origin__)
@@ -182,7 +186,7 @@ def fits_target(target: Callable[..., Any], annotation: Any) -> bool:
         return any(fits_target(target, option) for option in get_args(annotation))
     origin = get_origin(annotation) or annotation
     if origin is collections.abc.Callable:
-        return callable(getattr(target, "__call__", None))
+        return hasattr(target, "__call__")  # noqa: B004 - asks of the class whether its objects are callable
     if not isinstance(origin, type):
         return origin is not Literal and origin is not None
     try:

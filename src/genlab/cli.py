@@ -1,0 +1,102 @@
+"""The commands: ``genlab train|evaluate|sample``, and the scripts that are the same functions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genlab.errors import nearest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["evaluate", "main", "sample", "train"]
+
+# What a command needs is imported when it runs: --help and --cfg must be there at once.
+
+
+def train(arguments: Sequence[str] | None = None) -> int:
+    """Train and evaluate a model, as ``python train.py`` does.
+
+    Args:
+        arguments: What stands after the command; taken from ``sys.argv`` by default.
+
+    Returns:
+        The exit code; see :func:`genlab.tasks.entry.run_entry`.
+    """
+    return _enter("train", "config", _train, arguments, {})
+
+
+def evaluate(arguments: Sequence[str] | None = None) -> int:
+    """Measure a trained run under one protocol, as ``python scripts/evaluate.py`` does; see :func:`train`."""
+    return _enter("evaluate", "evaluate", _evaluate, arguments, {"run": "<path or id>"})
+
+
+def sample(arguments: Sequence[str] | None = None) -> int:
+    """Draw samples from a trained run, as ``python scripts/sample.py`` does; see :func:`train`."""
+    return _enter("sample", "sample", _sample, arguments, {"run": "<path or id>"})
+
+
+def _train(config: DictConfig, command: str) -> object:
+    from genlab.tasks.train import run
+
+    return run(config, command)
+
+
+def _evaluate(config: DictConfig, command: str) -> object:
+    from genlab.tasks.evaluate import run
+
+    return run(config)
+
+
+def _sample(config: DictConfig, command: str) -> object:
+    from genlab.tasks.sample import run
+
+    return run(config)
+
+
+def _enter(
+    name: str,
+    config_name: str,
+    run: Callable[[DictConfig, str], object],
+    arguments: Sequence[str] | None,
+    required: dict[str, str],
+) -> int:
+    from genlab.tasks.entry import run_entry
+
+    script = sys.argv[0]
+    program = f"python {script}" if Path(script).suffix == ".py" else f"genlab {name}"
+    return run_entry(run, config_name, sys.argv[1:] if arguments is None else arguments, program, required=required)
+
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "train": (train, "train a model, evaluate it, draw its samples"),
+    "evaluate": (evaluate, "measure a trained run under one protocol"),
+    "sample": (sample, "draw samples from a trained run"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that stands first, or list the commands.
+
+    Args:
+        arguments: The command and what follows it; taken from ``sys.argv`` by default.
+
+    Returns:
+        The exit code: the command's, 0 for the list, 2 for an unknown command.
+    """
+    command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if command in ("-h", "--help", "help"):
+        print("genlab trains, sweeps and fairly compares generative models.\n")
+        print("\n".join(f"  genlab {name:10}{what}" for name, (_, what) in COMMANDS.items()))
+        print("\ngenlab <command> --help says what can be set, e.g. genlab train model=flow data=mnist.")
+        return 0
+    if command not in COMMANDS:
+        print(
+            f"Unknown command '{command}'.{nearest(command, COMMANDS)} Commands: {', '.join(COMMANDS)}.",
+            file=sys.stderr,
+        )
+        return 2
+    return COMMANDS[command][0](rest)

@@ -1,0 +1,207 @@
+"""From a command line to a job: Hydra composes the config, and what goes wrong is said in one or two lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.main import get_args_parser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+import genlab
+from genlab.errors import GenlabError, Interrupted, nearest
+from genlab.tasks.config import CLASSES, FUNCTIONS
+from genlab.tasks.explain import CommandLine, explain, explain_job
+
+__all__ = ["config_folder", "run_entry"]
+
+BUG, USER_ERROR, CTRL_C = 1, 2, 130
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def config_folder() -> Path:
+    """Return the folder of the configs: within the installed package, or at the root of a checkout.
+
+    Raises:
+        GenlabError: If neither is there.
+    """
+    package = Path(genlab.__file__).resolve().parent
+    candidates = (package / "conf", package.parents[1] / "conf")
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise GenlabError(f"The configs are neither in {candidates[0]} nor in {candidates[1]}: install genlab again.")
+
+
+def run_entry(
+    run: Callable[[DictConfig, str], object],
+    config_name: str,
+    arguments: Sequence[str],
+    program: str,
+    conf: Path | None = None,
+    required: Mapping[str, str] | None = None,
+) -> int:
+    """Compose the config of a command line and run its job, or with ``-m`` its jobs.
+
+    In a sweep a job that fails is reported when it fails, and the others still run.
+
+    Args:
+        run: The job, called with the config and the command line that makes it.
+        config_name: Name of the primary config.
+        arguments: What stands after the command.
+        program: The command, as the user types it.
+        conf: Folder of the configs; `config_folder` by default.
+        required: What to give for keys that have no default, by key.
+
+    Returns:
+        The exit code: 0, 1 for a bug, which shows its traceback, 2 for what the user can mend, 130 after Ctrl-C, and
+        128 plus the number of any other signal. With ``HYDRA_FULL_ERROR=1`` in the environment errors are raised.
+    """
+    job = _Job(run, program, required or {})
+    line = None
+    try:
+        line = _read(arguments, config_name, conf or config_folder())
+        decorate = hydra.main(str(line.conf), config_name, execution_whitelist=(*CLASSES, *FUNCTIONS))
+        with _replaced([sys.argv[0], *arguments], full_error="1"):
+            decorate(job)()
+        return job.conclude()
+    except KeyboardInterrupt:
+        return _say("Stopped by Ctrl-C.", CTRL_C)
+    except Interrupted as error:
+        return _say(str(error), 128 + error.signum)
+    except _Failed as failed:
+        error, message = failed.error, explain_job(failed.error)
+    except Exception as raised:
+        error = raised
+        message = explain_job(error) if line is None or job.raised(error) else explain(error, line)
+    if job.full_error == "1":
+        raise error
+    return _report(error, message)
+
+
+def _read(arguments: Sequence[str], config_name: str, conf: Path) -> CommandLine:
+    parser = get_args_parser()
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+
+    def refuse(message: str) -> NoReturn:
+        unknown = next((a for a in arguments if a.startswith("-") and a.partition("=")[0] not in flags), None)
+        if unknown is None:
+            raise GenlabError(f"{message[0].upper()}{message[1:]}.")
+        flag = "" if "=" in unknown else nearest(unknown, flags)
+        hint = flag or " Settings are given without dashes: key=value."
+        raise GenlabError(f"Unknown flag '{unknown}'.{hint}")
+
+    # Hydra parses the arguments again; this only comes first, to refuse in a line what argparse refuses in a page.
+    parser.error = refuse  # type: ignore[method-assign]
+    parsed = parser.parse_intermixed_args(list(arguments))
+    extra = os.path.abspath(parsed.config_dir) if parsed.config_dir else None
+    name = parsed.config_name or config_name
+    return CommandLine(conf, name, tuple(parsed.overrides), parsed.multirun, extra)
+
+
+class _Failed(BaseException):
+    """Carries an error out of a single job past Hydra, which would comment on an ``Exception``."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class _Job:
+    """What Hydra calls with a composed config, in this process or, by some launchers, in another."""
+
+    def __init__(self, run: Callable[[DictConfig, str], object], program: str, required: Mapping[str, str]) -> None:
+        self.run = run
+        self.program = program
+        self.required = dict(required)
+        self.argv = list(sys.argv)
+        self.full_error = os.environ.get(_FULL_ERROR)
+        self.jobs = 0
+        self.codes: list[int] = []
+
+    def __call__(self, config: DictConfig) -> object:
+        self.jobs += 1
+        overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+        # Lightning starts its helpers with our arguments and environment, so they must be the user's.
+        with _replaced(self.argv, self.full_error):
+            try:
+                self._check_required(config)
+                return self.run(config, " ".join([self.program, *overrides]))
+            except Exception as error:
+                return self._fail(error, overrides)
+
+    def _check_required(self, config: DictConfig) -> None:
+        for key, what in self.required.items():
+            if OmegaConf.is_missing(config, key):
+                raise GenlabError(f"{key} is required: {self.program} {key}={what}")
+
+    def _fail(self, error: Exception, overrides: list[str]) -> None:
+        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+            raise _Failed(error)
+        choices = HydraConfig.get().runtime.choices
+        if (choices["hydra/launcher"], choices["hydra/sweeper"]) != ("basic", "basic"):
+            error._genlab_job = True  # type: ignore[attr-defined]
+            raise error
+        # Hydra's own sweeper drops the batches that follow a failed one, and asks for no result: keep the failure here.
+        print(f"Job {HydraConfig.get().job.num} failed: {' '.join(overrides)}", file=sys.stderr)
+        self.codes.append(_report(error, explain_job(error)))
+
+    def raised(self, error: Exception) -> bool:
+        """Whether an error comes from a job, and not from Hydra."""
+        return getattr(error, "_genlab_job", False)
+
+    def conclude(self) -> int:
+        """Say how many jobs of a sweep failed, and return the exit code."""
+        if not self.codes:
+            return 0
+        return _say(
+            f"{len(self.codes)} of {self.jobs} jobs failed; the same command starts them again.", min(self.codes)
+        )
+
+
+@contextmanager
+def _replaced(argv: list[str], full_error: str | None) -> Iterator[None]:
+    """Exchange the arguments, which Hydra reads there, and whether Hydra raises errors or prints and exits."""
+    before = sys.argv, os.environ.get(_FULL_ERROR)
+    _set(argv, full_error)
+    try:
+        yield
+    finally:
+        _set(*before)
+
+
+def _set(argv: list[str], full_error: str | None) -> None:
+    sys.argv = list(argv)
+    if full_error is None:
+        os.environ.pop(_FULL_ERROR, None)
+    else:
+        os.environ[_FULL_ERROR] = full_error
+
+
+def _report(error: Exception, message: str | None) -> int:
+    if message is not None:
+        return _say(message, USER_ERROR)
+    traceback.print_exception(type(error), error, _within_job(error))
+    return BUG
+
+
+def _within_job(error: Exception) -> object:
+    """Return the traceback from where the job begins: Hydra's frames above it say nothing."""
+    start = error.__traceback__
+    while start is not None and start.tb_frame.f_code is not _Job.__call__.__code__:
+        start = start.tb_next
+    return start.tb_next if start is not None else error.__traceback__
+
+
+def _say(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code

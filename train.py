@@ -1,0 +1,8 @@
+"""Train and evaluate a model: python train.py model=flow data=mnist."""
+
+import sys
+
+from genlab.cli import train
+
+if __name__ == "__main__":
+    sys.exit(train())
