@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 __all__ = [
     "REDACTED",
-    "Closes",
+    "ClosesRun",
     "LogsPicture",
     "LogsResult",
     "RunStatus",
@@ -56,7 +56,7 @@ class LogsResult(Protocol):
 
 
 @runtime_checkable
-class Closes(Protocol):
+class ClosesRun(Protocol):
     """A logger that must be told that the run is over."""
 
     def close(self, status: RunStatus) -> None:

@@ -1,0 +1,262 @@
+"""Weights & Biases, the default dashboard."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Gt
+from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.utilities import rank_zero_only
+
+from genlab.atomic import write_atomic
+from genlab.loggers.dashboards import Dashboard
+from genlab.loggers.protocols import RunStatus, flatten, redact_text, result_figures
+from genlab.loggers.wandb_access import WandbMode, find_access
+
+__all__ = ["WandbDashboard"]
+
+_log = logging.getLogger("genlab")
+
+_X_AXIS = "examples_seen"
+# W&B shows a run that ended with 255 as killed, and any other code but 0 as failed.
+_EXIT_CODES: dict[RunStatus, int] = {"finished": 0, "failed": 1, "interrupted": 255}
+# What is not uploaded by then stays on the disk for `wandb sync`; batch systems kill a job about so long after SIGTERM.
+_FINISH_SECONDS = 20.0
+
+
+class WandbDashboard(Dashboard):
+    """Log to Weights & Biases, or to files in the run's folder that can be uploaded later.
+
+    The W&B run starts when training does. It is online where there is a key and the server answers, else offline, and
+    then one line says why and how to upload. Nothing about W&B stops a run: when it fails, a line says so and the
+    training goes on without it.
+
+    A resumed run goes on in the same W&B run: its id is the run id and a random part that the run's folder keeps, so
+    that the same command on another machine, or of another member of a team, is another W&B run.
+
+    Args:
+        run_dir: The run's folder, ``<data>/<model>/<run id>`` under some root; W&B writes to ``wandb`` in it.
+        run_id: The run's id.
+        config: The run's configuration in plain containers; secrets in it are hidden.
+        code_version: Version of the package and commit of the code.
+        project: Project on W&B.
+        entity: User or team on W&B; None for the user's default.
+        mode: See :func:`genlab.loggers.wandb_access.find_access`.
+        tags: Tags besides the names of data and model.
+        start_seconds: Longest wait for the server at the start, in seconds, before the run goes on offline.
+        machine_info: Also record the host's name, hardware and load.
+
+    Raises:
+        GenlabError: At the start, if ``mode`` is unknown, or ``"online"`` without a key.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        run_id: str,
+        config: Mapping[str, Any],
+        code_version: str,
+        *,
+        project: str = "genlab",
+        entity: str | None = None,
+        mode: WandbMode = "auto",
+        tags: Sequence[str] = (),
+        start_seconds: Annotated[float, Gt(0)] = 5.0,
+        machine_info: bool = False,
+    ) -> None:
+        super().__init__(run_dir, run_id, config, code_version)
+        self.project = project
+        self.entity = entity
+        self.mode = mode
+        self.tags = tags
+        self.start_seconds = start_seconds
+        self.machine_info = machine_info
+        self._run: Any = None
+        self._started = False
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The ``wandb.Run``, started at the first use; None when W&B is disabled, has failed, or was closed."""
+        if not self._started:
+            # Lightning asks for it as training starts, on all ranks; so nothing waits for a network before that.
+            self._started = True
+            self._run = self._start()
+        return self._run
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log figures.
+
+        Args:
+            metrics: Name and value of each figure.
+            step: Number of training examples seen; unlike elsewhere in Lightning, not a count of batches.
+
+        Raises:
+            ValueError: If ``step`` is None.
+        """
+        if step is None:
+            raise ValueError("step is None, expected the number of training examples seen.")
+        self._attempt(lambda run: run.log({**metrics, _X_AXIS: step}))
+
+    @rank_zero_only
+    def log_picture(self, name: str, path: Path, examples_seen: int) -> None:
+        """Show a picture; see :class:`genlab.loggers.protocols.LogsPicture`."""
+
+        def show(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Image(str(path)), _X_AXIS: examples_seen})
+
+        self._attempt(show)
+
+    @rank_zero_only
+    def log_result(self, result: Mapping[str, Any]) -> None:
+        """Write the figures to the summary of the W&B run, and all of the result to a table of one row."""
+        protocol = result["protocol"]["name"]
+        # Lists and nulls have no type that a column could have.
+        row = {key: value for key, value in flatten(result).items() if isinstance(value, int | float | str)}
+
+        def show(run: Any) -> None:
+            import wandb
+
+            table = wandb.Table(columns=list(row), data=[list(row.values())])
+            run.log({f"result/{protocol}": table, _X_AXIS: result["training"]["examples_seen"]})
+            run.summary.update({**result_figures(result), "protocol": protocol})
+
+        self._attempt(show)
+
+    @rank_zero_only
+    def close(self, status: RunStatus) -> None:
+        """End the W&B run; what cannot be uploaded in 20 s stays on the disk, and a line says how to upload it."""
+        self._started = True
+        run, self._run = self._run, None
+        if run is None:
+            return
+        try:
+            run.finish(exit_code=_EXIT_CODES[status])
+        except Exception as error:  # A dashboard is no reason for a finished run to fail.
+            self._say(f"W&B could not upload everything ({_first_line(error)})", online=True)
+
+    def _start(self) -> Any:
+        access = find_access(self.mode, self.start_seconds)
+        if access.mode == "disabled":
+            return None
+        reason = access.reason
+        if access.mode == "online":
+            try:
+                return self._init("online")
+            except Exception as error:
+                reason = _first_line(error)
+                _stop_service()
+        try:
+            run = self._init("offline")
+        except Exception as error:
+            _log.warning("W&B does not start (%s); going on without it.", _first_line(error))
+            return None
+        self._say(f"W&B is offline ({reason})")
+        return run
+
+    def _init(self, mode: str) -> Any:
+        import wandb
+
+        data, model = self.data_and_model
+        with self._own_folders():
+            run = wandb.init(
+                dir=self.run_dir,
+                project=self.project,
+                entity=self.entity,
+                id=self._wandb_id(),
+                name=f"{data} {model} {self.run_id}",
+                group=f"{data}/{model}",
+                tags=[data, model, *self.tags],
+                config=self.config,
+                mode=mode,
+                # Online this goes on in the run of that id. Offline every start writes a folder of its own, whose log
+                # says that it continues: `wandb sync` on the folder of all of them uploads them in the order of their
+                # start and appends each to the one before. Offline logs of wandb before 0.31 overwrote each other.
+                resume="allow",
+                # A run that something else in this process has open is left alone.
+                reinit="create_new",
+                settings=self._settings(),
+            )
+        run.define_metric(_X_AXIS, hidden=True)
+        run.define_metric("*", step_metric=_X_AXIS)
+        return run
+
+    def _settings(self) -> Any:
+        import wandb
+
+        return wandb.Settings(
+            silent=True,
+            console="off",
+            save_code=False,
+            disable_code=True,
+            disable_git=True,
+            init_timeout=self.start_seconds,
+            finish_timeout=_FINISH_SECONDS,
+            finish_timeout_raises=True,
+            x_disable_meta=not self.machine_info,
+            x_disable_stats=not self.machine_info,
+            x_disable_machine_info=not self.machine_info,
+        )
+
+    def _wandb_id(self) -> str:
+        path = self.run_dir / "wandb" / "id.txt"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, f"{self.run_id}-{secrets.token_hex(3)}\n")
+        return path.read_text(encoding="utf-8").strip()
+
+    @contextmanager
+    def _own_folders(self) -> Iterator[None]:
+        """Keep what W&B stages for upload beside the run, so that the folder can be uploaded from another machine."""
+        name = "WANDB_DATA_DIR"
+        if name in os.environ:
+            yield
+            return
+        os.environ[name] = str((self.run_dir / "wandb").absolute())
+        try:
+            yield
+        finally:
+            os.environ.pop(name, None)
+
+    def _attempt(self, act: Callable[[Any], None]) -> None:
+        """Do something with the W&B run, if there is one; without it from then on if that fails."""
+        run = self.experiment
+        if run is None:
+            return
+        try:
+            with self._own_folders():
+                act(run)
+        except Exception as error:
+            self._run = None
+            self._say(f"W&B has failed ({_first_line(error)}); going on without it", online=True)
+
+    def _say(self, what: str, online: bool = False) -> None:
+        folder = os.path.relpath(self.run_dir / "wandb")
+        _log.warning(
+            "%s. To upload this run: wandb sync %s%s",
+            what,
+            "--include-online " if online else "",
+            shlex.quote(folder),
+        )
+
+
+def _stop_service() -> None:
+    # After a failed start the service still waits for the server, and would not answer an offline start either.
+    import wandb
+
+    wandb.teardown(exit_code=1)
+
+
+def _first_line(error: Exception) -> str:
+    lines = redact_text(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
