@@ -39,19 +39,19 @@ def sample(arguments: Sequence[str] | None = None) -> int:
     return _enter("sample", "sample", _sample, arguments, {"run": "<path or id>"})
 
 
-def _train(config: DictConfig, command: str) -> object:
+def _train(config: DictConfig) -> object:
     from genlab.tasks.train import run
 
-    return run(config, command)
+    return run(config)
 
 
-def _evaluate(config: DictConfig, command: str) -> object:
+def _evaluate(config: DictConfig) -> object:
     from genlab.tasks.evaluate import run
 
     return run(config)
 
 
-def _sample(config: DictConfig, command: str) -> object:
+def _sample(config: DictConfig) -> object:
     from genlab.tasks.sample import run
 
     return run(config)
@@ -60,15 +60,14 @@ def _sample(config: DictConfig, command: str) -> object:
 def _enter(
     name: str,
     config_name: str,
-    run: Callable[[DictConfig, str], object],
+    run: Callable[[DictConfig], object],
     arguments: Sequence[str] | None,
     required: dict[str, str],
 ) -> int:
     from genlab.tasks.entry import run_entry
 
-    script = sys.argv[0]
-    program = f"python {script}" if Path(script).suffix == ".py" else f"genlab {name}"
-    return run_entry(run, config_name, sys.argv[1:] if arguments is None else arguments, program, required=required)
+    command = sys.argv[:1] if Path(sys.argv[0]).suffix == ".py" else [sys.argv[0], name]
+    return run_entry(run, config_name, sys.argv[1:] if arguments is None else arguments, command, required=required)
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import re
@@ -43,11 +44,12 @@ CLASSES = (
 )
 """Classes that a config may name as ``_target_``."""
 
-FUNCTIONS = ("genlab.schedules.*",)
+FUNCTIONS = ("genlab.schedules.*", "genlab.loggers.dashboards.no_dashboard")
 """Functions that a config may name. A function acts when it is called, a class only makes an object; so these are few:
 among all of genlab's functions are some that write files."""
 
 SUPPLIED: dict[str, dict[str, str]] = {
+    "logger": dict.fromkeys(("run_dir", "run_id", "config", "code_version"), "the run"),
     "model": {"spec": "the data"},
     "model.optimizer": {"params": "the model", "lr": "model.lr"},
     "model.schedule": {"fraction": "the budget"},
@@ -156,12 +158,15 @@ class SampleConfig:
     paths: PathsConfig
 
 
+_SCHEMAS = (TrainConfig, EvaluateConfig, SampleConfig)
+
+
 class _Problem(NamedTuple):
     key: str
     text: str
 
 
-def check_config(config: DictConfig, schema: type = TrainConfig) -> None:
+def check_config(config: DictConfig, schema: type | None = None) -> None:
     """Bind every node of a config to what it configures, and name everything that does not fit.
 
     Each ``_target_`` node is bound to the signature of its target, partials too, and the other keys to a dataclass:
@@ -169,7 +174,8 @@ def check_config(config: DictConfig, schema: type = TrainConfig) -> None:
 
     Args:
         config: The composed config.
-        schema: Dataclass whose fields are the config's keys.
+        schema: Dataclass whose fields are the config's keys; by default that of the three above which it has the most
+            keys in common with.
 
     Raises:
         GenlabError: With one line for each problem.
@@ -178,6 +184,7 @@ def check_config(config: DictConfig, schema: type = TrainConfig) -> None:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise GenlabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
+    schema = schema or max(_SCHEMAS, key=lambda known: len({f.name for f in dataclasses.fields(known)} & plain.keys()))
     problems = list(_check_arguments(schema, plain, ""))
     written = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
     named = {problem.key for problem in problems}
@@ -234,6 +241,7 @@ def _check_node(node: Mapping[str, Any], annotation: Any, key: str) -> Iterator[
     partial = node.get("_partial_", False)
     if not fits(node, annotation) or (not partial and not fits_target(target, annotation)):
         yield _Problem(key, f"{key} makes a {target.__name__}, expected {describe(annotation)}.")
+        return
     yield from _check_arguments(target, node, key)
 
 
@@ -354,13 +362,13 @@ def _import(name: str, where: str) -> Any:
     return found
 
 
-def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
+def instantiate(config: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> Any:
     """Make the object that a node describes; the only way in which genlab instantiates.
 
     Args:
         config: A node with ``_target_``, as a config or as plain containers; nested nodes are made first.
         args: Positional arguments for the target.
-        kwargs: Arguments for the target, over those of the node.
+        kwargs: Arguments for the target, over those of the node; passed on as they are, whatever they hold.
 
     Returns:
         What the target returns, or a partial of it for ``_partial_: true``.
@@ -373,6 +381,8 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, Mapping) and "_target_" in value:
             locate(value["_target_"], key)
     try:
-        return hydra.utils.instantiate(config, *args, _execution_whitelist_=(*CLASSES, *FUNCTIONS), **kwargs)
+        # Only what the config holds goes through Hydra, which would take apart the containers among our arguments.
+        make = hydra.utils.instantiate(config, _partial_=True, _execution_whitelist_=(*CLASSES, *FUNCTIONS))
     except InstantiationException as error:
         raise GenlabError(str(error).splitlines()[0]) from error
+    return functools.partial(make, *args, **kwargs) if plain.get("_partial_", False) else make(*args, **kwargs)

@@ -43,10 +43,10 @@ def config_folder() -> Path:
 
 
 def run_entry(
-    run: Callable[[DictConfig, str], object],
+    run: Callable[[DictConfig], object],
     config_name: str,
     arguments: Sequence[str],
-    program: str,
+    command: Sequence[str],
     conf: Path | None = None,
     required: Mapping[str, str] | None = None,
 ) -> int:
@@ -55,10 +55,10 @@ def run_entry(
     In a sweep a job that fails is reported when it fails, and the others still run.
 
     Args:
-        run: The job, called with the config and the command line that makes it.
+        run: The job, called with the composed config.
         config_name: Name of the primary config.
         arguments: What stands after the command.
-        program: The command, as the user types it.
+        command: The command itself, e.g. ``["train.py"]`` or ``["bin/genlab", "train"]``.
         conf: Folder of the configs; `config_folder` by default.
         required: What to give for keys that have no default, by key.
 
@@ -66,23 +66,24 @@ def run_entry(
         The exit code: 0, 1 for a bug, which shows its traceback, 2 for what the user can mend, 130 after Ctrl-C, and
         128 plus the number of any other signal. With ``HYDRA_FULL_ERROR=1`` in the environment errors are raised.
     """
-    job = _Job(run, program, required or {})
-    line = None
     try:
         line = _read(arguments, config_name, conf or config_folder())
-        decorate = hydra.main(str(line.conf), config_name, execution_whitelist=(*CLASSES, *FUNCTIONS))
+    except GenlabError as error:
+        return _say(str(error), USER_ERROR)
+    job = _Job(run, command, line, required or {})
+    decorate = hydra.main(str(line.conf), config_name, execution_whitelist=(*CLASSES, *FUNCTIONS))
+    try:
         with _replaced([sys.argv[0], *arguments], full_error="1"):
             decorate(job)()
         return job.conclude()
     except KeyboardInterrupt:
         return _say("Stopped by Ctrl-C.", CTRL_C)
-    except Interrupted as error:
-        return _say(str(error), 128 + error.signum)
+    except Interrupted as stopped:
+        return _say(str(stopped), 128 + stopped.signum)
     except _Failed as failed:
         error, message = failed.error, explain_job(failed.error)
     except Exception as raised:
-        error = raised
-        message = explain_job(error) if line is None or job.raised(error) else explain(error, line)
+        error, message = raised, explain_job(raised) if job.raised(raised) else explain(raised, line)
     if job.full_error == "1":
         raise error
     return _report(error, message)
@@ -119,30 +120,39 @@ class _Failed(BaseException):
 class _Job:
     """What Hydra calls with a composed config, in this process or, by some launchers, in another."""
 
-    def __init__(self, run: Callable[[DictConfig, str], object], program: str, required: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        run: Callable[[DictConfig], object],
+        command: Sequence[str],
+        line: CommandLine,
+        required: Mapping[str, str],
+    ) -> None:
         self.run = run
-        self.program = program
+        self.command = list(command)
+        self.line = line
         self.required = dict(required)
-        self.argv = list(sys.argv)
         self.full_error = os.environ.get(_FULL_ERROR)
         self.jobs = 0
         self.codes: list[int] = []
 
     def __call__(self, config: DictConfig) -> object:
         self.jobs += 1
-        overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-        # Lightning starts its helpers with our arguments and environment, so they must be the user's.
-        with _replaced(self.argv, self.full_error):
+        overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+        # Lightning starts its helpers with our arguments and environment: they must be those of this job alone, and
+        # not of a whole sweep.
+        with _replaced([*self.command, *self.line.flags, *overrides], self.full_error):
             try:
                 self._check_required(config)
-                return self.run(config, " ".join([self.program, *overrides]))
+                return self.run(config)
             except Exception as error:
                 return self._fail(error, overrides)
 
     def _check_required(self, config: DictConfig) -> None:
         for key, what in self.required.items():
             if OmegaConf.is_missing(config, key):
-                raise GenlabError(f"{key} is required: {self.program} {key}={what}")
+                script = self.command[0].endswith(".py")
+                typed = ["python", *self.command] if script else [Path(self.command[0]).name, *self.command[1:]]
+                raise GenlabError(f"{key} is required: {' '.join(typed)} {key}={what}")
 
     def _fail(self, error: Exception, overrides: list[str]) -> None:
         if HydraConfig.get().mode is not RunMode.MULTIRUN:

@@ -41,6 +41,11 @@ class CommandLine:
     multirun: bool = False
     extra: str | None = None
 
+    @property
+    def flags(self) -> list[str]:
+        """The flags that decide what is composed, besides the overrides."""
+        return [f"--config-name={self.config_name}", *([f"--config-dir={self.extra}"] if self.extra else [])]
+
 
 def explain_job(error: Exception) -> str | None:
     """Say what the user can mend about an error that a job raised; None for a bug."""
@@ -115,8 +120,9 @@ def _look_closer(line: CommandLine) -> str | None:
         chosen = [o for o in overrides if o.key_or_group in groups and not o.is_delete()]
         for override in chosen:
             if not isinstance(override.value(), str | list | dict) and not sweeps:
-                options = ", ".join(list_options(override.key_or_group))
-                return f"'{override.input_line}' names no option of {override.key_or_group}. Choices: {options}."
+                group = override.key_or_group
+                choices = [*list_options(group), *([f"~{group} to go without"] if override.value() is None else [])]
+                return f"'{override.input_line}' names no option of {group}. Choices: {', '.join(choices)}."
         try:
             config = compose(line.config_name, [*searched, *map(_one_choice, chosen)])
         except (HydraException, OmegaConfBaseException, ValueError):
