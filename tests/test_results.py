@@ -35,7 +35,7 @@ def result() -> dict[str, Any]:
         run_id="3f2a91cc-s0",
         config_hash="3f" * 32,
         command="python train.py model=flow data=digits",
-        model={"family": "flow", "variant": "affine", "parameters": 1000},
+        model={"name": "flow", "family": "flow", "variant": "affine", "parameters": 1000},
         data={
             "name": "digits", "split": "test", "modality": "image", "shape": [1, 8, 8], "levels": 17, "num_classes": 10,
         },

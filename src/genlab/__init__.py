@@ -11,13 +11,13 @@ from genlab.errors import GenlabError
 from genlab.spec import DataSpec
 
 if TYPE_CHECKING:
-    from genlab.runs import load_run
+    from genlab.tasks.load import load_run
 
 
 def __getattr__(name: str) -> object:
     # load_run needs torch, which `import genlab` must not.
     if name == "load_run":
-        from genlab.runs import load_run
+        from genlab.tasks.load import load_run
 
         return load_run
     raise AttributeError(f"module 'genlab' has no attribute {name!r}")

@@ -115,9 +115,8 @@ def dequantized_log_weights(
 
 
 def quantize(z: Tensor, levels: int) -> Tensor:
-    """Cells of continuous values: ``[0, 1] -> {0 ... levels - 1}``, uint8 up to 256 levels, else int64."""
-    cells = (z * levels).floor().clamp(0, levels - 1)
-    return cells.to(torch.uint8 if levels <= 256 else torch.int64)
+    """Cells of continuous values: ``[0, 1] -> {0 ... levels - 1}``, int64."""
+    return (z * levels).floor().clamp(0, levels - 1).long()
 
 
 class Logit:

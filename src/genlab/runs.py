@@ -14,17 +14,12 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import genlab
 from genlab.errors import GenlabError, nearest
 
-if TYPE_CHECKING:
-    import torch
-
-    from genlab.models.base import GenerativeModel
-
-__all__ = ["IGNORED_KEYS", "RunDir", "code_version", "config_hash", "find_run", "load_run", "run_id"]
+__all__ = ["IGNORED_KEYS", "RunDir", "code_version", "config_hash", "find_run", "read_config", "run_id"]
 
 #: Dotted keys that leave a run's identity alone, with everything below them, and why.
 IGNORED_KEYS: dict[str, str] = {
@@ -34,8 +29,9 @@ IGNORED_KEYS: dict[str, str] = {
     "paths": "where files lie",
     "rerun": "stands in the folder's name",
     "seed": "stands in the run id",
-    "verbosity": "what is printed",
-    "run_name": "a name for people",
+    "checkpoint_minutes": "how often files are written",
+    "log_every": "how often figures are shown",
+    "grid_samples": "what is drawn",
     "data.root": "where files lie",
     "data.device": "where the data set is kept in memory",
     "data.seed": "a copy of the seed",
@@ -205,47 +201,6 @@ def find_run(path_or_id: Path | str, logs: Path | str = "logs") -> RunDir:
     raise GenlabError(f"'{wanted}' {what} among the {len(known)} runs in {Path(logs) / 'runs'}.{hint}")
 
 
-def load_run(
-    path_or_id: Path | str,
-    checkpoint: str = "best",
-    device: str | torch.device = "cpu",
-    logs: Path | str = "logs",
-) -> GenerativeModel:
-    """Load the model of a run, frozen and in eval mode, ready to ``sample`` and ``log_prob``.
-
-    The weights are the averaged ones where the run kept an average (EMA).
-
-    Args:
-        path_or_id: As for `find_run`; the path of a checkpoint file loads that checkpoint.
-        checkpoint: ``"best"``, which validation chose, or ``"last"``.
-        device: Where the model goes.
-        logs: Root under which ids are looked for.
-
-    Raises:
-        GenlabError: If the run or the checkpoint is missing or damaged, or does not fit the run's configuration.
-    """
-    from genlab.checkpoints import load_checkpoint
-    from genlab.tasks.build import build_model
-
-    run = find_run(path_or_id, logs)
-    choices = {"best": run.best_checkpoint, "last": run.last_checkpoint}
-    if checkpoint not in choices:
-        raise GenlabError(f"checkpoint is '{checkpoint}', expected 'best' or 'last'.{nearest(checkpoint, choices)}")
-    path = Path(path_or_id) if Path(path_or_id).suffix == ".ckpt" else choices[checkpoint]
-    if not path.is_file():
-        there = ", ".join(name for name, file in choices.items() if file.is_file()) or "none"
-        raise GenlabError(f"The run {run.path} has no checkpoint {path.name}; it has: {there}.")
-    # The weights are read first: a damaged file should not have to wait for a model to be built.
-    weights = load_checkpoint(path, mmap=True).get("state_dict", {})
-    model = build_model(_read_config(run))
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise GenlabError(f"{path} does not fit the model that {run.config} describes: {reason}") from error
-    return model.to(device).eval().requires_grad_(False)
-
-
 @functools.cache
 def code_version() -> str:
     """Return the package's version and, where it lies in a git checkout, the commit: ``"0.1.0 8aaba17+dirty"``."""
@@ -253,7 +208,12 @@ def code_version() -> str:
     return f"{genlab.__version__} {commit}" if commit else genlab.__version__
 
 
-def _read_config(run: RunDir) -> dict[str, Any]:
+def read_config(run: RunDir) -> dict[str, Any]:
+    """Read a run's resolved config.
+
+    Raises:
+        GenlabError: If the file is damaged.
+    """
     import yaml
 
     try:

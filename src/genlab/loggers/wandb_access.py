@@ -72,6 +72,8 @@ def _users_mode() -> str:
 
 
 def _session(**settings: str) -> Any:
+    # W&B's own telemetry would keep a finished process waiting for a server that hangs.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     # Silent from the start: what W&B would print while it looks for a key cannot be turned off later.

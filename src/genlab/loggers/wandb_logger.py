@@ -80,11 +80,12 @@ class WandbDashboard(Dashboard):
         self.machine_info = machine_info
         self._run: Any = None
         self._started = False
+        self._failed = False
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The ``wandb.Run``, started at the first use; None when W&B is disabled, has failed, or was closed."""
+        """The ``wandb.Run``, started at the first use; None when W&B is disabled, did not start, or was closed."""
         if not self._started:
             # Lightning asks for it as training starts, on all ranks; so nothing waits for a network before that.
             self._started = True
@@ -127,9 +128,9 @@ class WandbDashboard(Dashboard):
         def show(run: Any) -> None:
             import wandb
 
+            run.summary.update({**result_figures(result), "protocol": protocol})
             table = wandb.Table(columns=list(row), data=[list(row.values())])
             run.log({f"result/{protocol}": table, _X_AXIS: result["training"]["examples_seen"]})
-            run.summary.update({**result_figures(result), "protocol": protocol})
 
         self._attempt(show)
 
@@ -229,15 +230,15 @@ class WandbDashboard(Dashboard):
             os.environ.pop(name, None)
 
     def _attempt(self, act: Callable[[Any], None]) -> None:
-        """Do something with the W&B run, if there is one; without it from then on if that fails."""
+        """Do something with the W&B run, if there is one; nothing more but to end it once that has failed."""
         run = self.experiment
-        if run is None:
+        if run is None or self._failed:
             return
         try:
             with self._own_folders():
                 act(run)
         except Exception as error:
-            self._run = None
+            self._failed = True
             self._say(f"W&B has failed ({_first_line(error)}); going on without it", online=True)
 
     def _say(self, what: str, online: bool = False) -> None:

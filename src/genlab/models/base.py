@@ -179,6 +179,13 @@ class GenerativeModel(LightningModule):
         return self.likelihood_kind() != "none"
 
     @property
+    def data_dtype(self) -> torch.dtype:
+        """The data's own dtype: uint8 for discrete images, int64 for other discrete data, float32 for continuous."""
+        if not self.spec.is_discrete:
+            return torch.float32
+        return torch.uint8 if self.spec.modality == "image" else torch.int64
+
+    @property
     def monitor(self) -> str:
         """Name of the validation metric by which the best checkpoint is chosen; lower is better."""
         if not self.has_likelihood:

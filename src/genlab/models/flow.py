@@ -193,7 +193,7 @@ class Flow(GenerativeModel):
         real = self.density.sample(n, self._context(y), generator).view(n, *self.spec.shape)
         if self.spec.levels is None:
             return real
-        return quantize(self._logit.inverse(real)[0], self.spec.levels)
+        return quantize(self._logit.inverse(real)[0], self.spec.levels).to(self.data_dtype)
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:

@@ -41,7 +41,8 @@ class VariationalDequantizer(nn.Module):
     def forward(self, x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized:
         """Draw noise for integers ``x [N, C, H, W]`` and return ``(x + u) / levels`` with log q(u | x)."""
         noise = torch.randn(x.shape, generator=generator, device=x.device)
-        context = self.features(F.pixel_unshuffle(2.0 * x / (levels - 1) - 1.0, 2)).float()
+        image = 2 * x.to(noise.dtype) / (levels - 1) - 1
+        context = self.features(F.pixel_unshuffle(image, 2)).to(noise.dtype)
         y, log_det = self.flow(noise, context)
         y = F.pixel_shuffle(y, 2)
         log_q = standard_normal_log_prob(noise) - log_det - sum_dims(F.logsigmoid(y) + F.logsigmoid(-y))

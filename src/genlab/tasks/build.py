@@ -67,9 +67,7 @@ def build_callbacks(config: Mapping[str, Any], run: RunDir) -> list[Callback]:
     ]
 
 
-def build_trainer(
-    config: Mapping[str, Any], run: RunDir, callbacks: list[Callback], loggers: list[Logger]
-) -> Trainer:
+def build_trainer(config: Mapping[str, Any], run: RunDir, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
     """Make the trainer. When to validate, save and stop is for the callbacks alone."""
     settings = {**config["trainer"], "precision": resolve_precision(config["trainer"])}
     return instantiate(

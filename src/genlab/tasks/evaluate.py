@@ -14,31 +14,48 @@ from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelih
 from genlab.models.base import GenerativeModel
 from genlab.pictures import save_samples
 from genlab.results import new_result, write_result
-from genlab.runs import RunDir, config_hash, find_run
-from genlab.tasks.build import build_datamodule, build_model, read_config
-from genlab.tasks.config import check_config, instantiate
+from genlab.runs import RunDir, config_hash, find_run, read_config
+from genlab.tasks.build import build_datamodule, build_model
+from genlab.tasks.command import command_line
+from genlab.tasks.config import EvaluateConfig, check_config, instantiate
 from genlab.tasks.console import show_result
 
-__all__ = ["evaluate_run", "run"]
+__all__ = ["choose_device", "evaluate_run", "run"]
 
 PICTURE_SAMPLES = 64
 
 
 def run(config: DictConfig) -> dict[str, Any]:
-    """Evaluate the run that ``config.run`` names under ``config.evaluation``, and write and show the result."""
-    check_config(config)
+    """Evaluate the run that ``config.run`` names under ``config.evaluation``, and write and show the result.
+
+    Args:
+        config: The composed config.
+    """
+    check_config(config, EvaluateConfig)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     place = find_run(plain["run"], plain["paths"]["logs"])
     trained = read_config(place)
-    # The data may lie elsewhere today than when the run was trained.
-    trained["data"] |= {"root": plain["data_root"]} if plain["data_root"] else {}
     protocol: EvaluationProtocol = instantiate(plain["evaluation"])
-    result = evaluate_run(place, trained, protocol, f"python scripts/evaluate.py run={plain['run']}")
+    result = evaluate_run(
+        place,
+        trained,
+        protocol,
+        command_line("scripts/evaluate.py"),
+        plain["checkpoint"],
+        choose_device(plain["device"]),
+    )
     show_result(result, place)
     return result
 
 
-def evaluate_run(place: RunDir, config: dict[str, Any], protocol: EvaluationProtocol, command: str) -> dict[str, Any]:
+def evaluate_run(
+    place: RunDir,
+    config: dict[str, Any],
+    protocol: EvaluationProtocol,
+    command: str,
+    checkpoint: str = "best",
+    device: torch.device | None = None,
+) -> dict[str, Any]:
     """Measure a run's best checkpoint, and the likelihood of its last one, and write the result.
 
     Args:
@@ -46,30 +63,24 @@ def evaluate_run(place: RunDir, config: dict[str, Any], protocol: EvaluationProt
         config: Its resolved config.
         protocol: What is measured, and how.
         command: The command line that makes this result again.
+        checkpoint: The checkpoint that the figures are of: ``"best"``, which validation chose, or ``"last"``.
+        device: Where the figures are computed; by default a GPU where there is one.
 
     Raises:
         GenlabError: If the run has no finished training.
     """
-    if not place.last_checkpoint.exists():
-        raise GenlabError(f"{place.path} has no checkpoint yet. Train it first.")
+    last, chosen = _open_checkpoints(place, checkpoint)
     datamodule = build_datamodule(config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build_model(config).to(device).eval().requires_grad_(False)
-    last = load_checkpoint(place.last_checkpoint, mmap=True)
-    best = load_checkpoint(place.best_checkpoint, mmap=True)
-    if last["genlab"]["progress"]["fraction"] < 1:
-        raise GenlabError(f"{place.path} is not trained to the end. Give its command again first.")
-
-    model.load_state_dict(best["state_dict"])
+    model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
+    model.load_state_dict(chosen["state_dict"])
     data = datamodule.tensors(protocol.split)
     likelihood = evaluate_likelihood(model, data, protocol)
     samples, ms_per_sample = draw_samples(model, protocol)
-    title = f"{config['model']['name']} on {model.spec.name}, run {place.id}: {command}"
+    title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
     save_samples(samples[:PICTURE_SAMPLES], model.spec, place.samples / f"{protocol.name}.png", title)
-    sampling = evaluate_sampling(model, protocol, ms_per_sample)
 
     likelihood_last = likelihood
-    if last["genlab"]["progress"]["batches"] != best["genlab"]["progress"]["batches"]:
+    if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
         model.load_state_dict(last["state_dict"])
         likelihood_last = evaluate_likelihood(model, data, protocol)
     result = new_result(
@@ -79,17 +90,41 @@ def evaluate_run(place: RunDir, config: dict[str, Any], protocol: EvaluationProt
         model=_describe_model(model),
         data=_describe_data(datamodule, protocol),
         seed=config["seed"],
-        training=_describe_training(last),
+        training=_describe_training(last, checkpoint),
         likelihood=likelihood,
         likelihood_last=likelihood_last,
         quality=None,
-        sampling=sampling,
+        sampling=evaluate_sampling(model, protocol, ms_per_sample),
         protocol=protocol.describe(),
         reference={"true_entropy_nats": datamodule.true_entropy()},
     )
     result["missing"] = _reasons(result)
     write_result(place, result)
     return result
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; ``"auto"`` is a GPU where there is one, else the CPU.
+
+    Raises:
+        GenlabError: If there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise GenlabError(f"device is '{name}', which this machine lacks. Use device=auto.") from error
+
+
+def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the last checkpoint, for what the training was, and the one to measure."""
+    if not place.last_checkpoint.exists():
+        raise GenlabError(f"{place.path} has no checkpoint yet. Train it first.")
+    last = load_checkpoint(place.last_checkpoint, mmap=True)
+    if last["genlab"]["progress"]["fraction"] < 1:
+        raise GenlabError(f"{place.path} is not trained to the end. Give its command again first.")
+    return last, last if checkpoint == "last" else load_checkpoint(place.best_checkpoint, mmap=True)
 
 
 def _describe_model(model: GenerativeModel) -> dict[str, Any]:
@@ -109,7 +144,7 @@ def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -
     }
 
 
-def _describe_training(last: dict[str, Any]) -> dict[str, Any]:
+def _describe_training(last: dict[str, Any], checkpoint: str) -> dict[str, Any]:
     progress, hardware = last["genlab"]["progress"], last["genlab"]["hardware"]
     return {
         "examples_seen": progress["examples"],
@@ -120,7 +155,7 @@ def _describe_training(last: dict[str, Any]) -> dict[str, Any]:
         "peak_memory_bytes": hardware["peak_memory_bytes"],
         "examples_per_second": progress["examples"] / progress["seconds"],
         "stopped_by": last["genlab"]["stopped_by"],
-        "checkpoint": "best",
+        "checkpoint": checkpoint,
     }
 
 

@@ -14,8 +14,10 @@ from genlab.models.base import GenerativeModel
 from genlab.pictures import save_samples
 from genlab.randomness import Stream, generator
 from genlab.runs import find_run
-from genlab.tasks.build import load_run
-from genlab.tasks.config import check_config
+from genlab.tasks.command import command_line
+from genlab.tasks.config import SampleConfig, check_config
+from genlab.tasks.evaluate import choose_device
+from genlab.tasks.load import load_run
 
 __all__ = ["run"]
 
@@ -24,11 +26,14 @@ def run(config: DictConfig) -> Path:
     """Draw ``config.n`` samples from ``config.run``, save them as PNG and NPZ, and say where.
 
     The NPZ file holds ``x [n, ...]`` in the data's own values and, where labels were given, ``y [n]``.
+
+    Args:
+        config: The composed config.
     """
-    check_config(config)
+    check_config(config, SampleConfig)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     place = find_run(plain["run"], plain["paths"]["logs"])
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(plain["device"])
     model = load_run(plain["run"], plain["checkpoint"], device, plain["paths"]["logs"])
     n, y = plain["n"], _labels(model, plain["label"], plain["n"])
     noise = generator(Stream.SAMPLES, plain["seed"], device=device)
@@ -39,7 +44,7 @@ def run(config: DictConfig) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"x": samples.numpy()} if y is None else {"x": samples.numpy(), "y": y.cpu().numpy()}
     np.savez_compressed(out.with_suffix(".npz"), **arrays)
-    title = f"{model.name} on {model.spec.name}, run {place.id}, {n} samples, seed {plain['seed']}"
+    title = f"{model.name} on {model.spec.name}, run {place.id}, {n} samples, seed {plain['seed']}: {command_line('scripts/sample.py')}"
     drawn = save_samples(samples, model.spec, out.with_suffix(".png"), title)
     print(f"Saved {n} samples: {out.with_suffix('.npz')}" + (f" and {out.with_suffix('.png')}" if drawn else ""))
     return out.with_suffix(".npz")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +28,7 @@ from genlab.randomness import Stream, generator, stream_seed
 from genlab.results import read_result
 from genlab.runs import RunDir, code_version, run_id
 from genlab.tasks.build import build_callbacks, build_datamodule, build_model, build_trainer
+from genlab.tasks.command import command_line
 from genlab.tasks.config import check_config, instantiate
 from genlab.tasks.console import log_to, show_result
 from genlab.tasks.evaluate import evaluate_run
@@ -59,8 +57,9 @@ def run(config: DictConfig) -> dict[str, Any] | None:
     check_config(config)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     datamodule = build_datamodule(plain)
+    identity = run_id(plain, plain["seed"])
     place = RunDir.locate(
-        plain["paths"]["logs"], datamodule.spec.name, plain["model"]["name"], run_id(plain, plain["seed"]), plain["rerun"]
+        plain["paths"]["logs"], datamodule.spec.name, plain["model"]["name"], identity, plain["rerun"]
     )
     protocol: EvaluationProtocol = instantiate(plain["evaluation"])
     if result := _finished(place, protocol):
@@ -78,12 +77,8 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         _fit(plain, place, model, datamodule, loggers)
         if not _is_first_process():
             return None
-        result = evaluate_run(place, plain, protocol, _command())
-        for logger in loggers:
-            if isinstance(logger, LogsPicture) and (place.samples / f"{protocol.name}.png").exists():
-                logger.log_picture("samples/final", place.samples / f"{protocol.name}.png", result["training"]["examples_seen"])
-            if isinstance(logger, LogsResult):
-                logger.log_result(result)
+        result = evaluate_run(place, plain, protocol, command_line("train.py"))
+        _show_on_dashboards(loggers, result, place)
     show_result(result, place)
     return result
 
@@ -121,6 +116,15 @@ def _open_loggers(config: dict[str, Any], place: RunDir) -> Iterator[list[Logger
                 logger.close(status)
 
 
+def _show_on_dashboards(loggers: list[Logger], result: dict[str, Any], place: RunDir) -> None:
+    picture = place.samples / f"{result['protocol']['name']}.png"
+    for logger in loggers:
+        if isinstance(logger, LogsPicture) and picture.exists():
+            logger.log_picture("samples/final", picture, result["training"]["examples_seen"])
+        if isinstance(logger, LogsResult):
+            logger.log_result(result)
+
+
 def _fit(
     config: dict[str, Any], place: RunDir, model: GenerativeModel, datamodule: GenlabDataModule, loggers: list[Logger]
 ) -> None:
@@ -150,7 +154,3 @@ def _initialize(model: GenerativeModel, datamodule: GenlabDataModule, seed: int)
     rows = torch.randperm(len(data.x), generator=generator(Stream.WEIGHTS, seed, 1))[:INITIAL_EXAMPLES]
     torch.manual_seed(stream_seed(Stream.WEIGHTS, seed, 2))
     model.initialize(Batch(data.x[rows], None if data.y is None else data.y[rows]))
-
-
-def _command() -> str:
-    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])

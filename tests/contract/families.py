@@ -1,0 +1,100 @@
+"""The list that the contract tests run over: a line for each family and kind of data.
+
+A new family adds its lines to ``CASES``; the tests themselves do not change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from genlab.data.batch import Batch
+from genlab.models.base import GenerativeModel
+from genlab.spec import DataSpec
+from genlab.tasks.config import instantiate
+
+CONF = Path(__file__).parents[2] / "conf"
+
+GRAY = DataSpec("tiny_gray", "image", (1, 4, 4), levels=17, num_classes=3)
+COLOUR = DataSpec("tiny_colour", "image", (3, 8, 8), levels=256)
+BINARY = DataSpec("tiny_binary", "image", (1, 2, 2), levels=2)
+PLANE = DataSpec("tiny_plane", "vector", (2,), num_classes=2)
+COUNTS = DataSpec("tiny_counts", "vector", (3,), levels=5)
+
+SMALL_FLOW = [
+    "multiscale.hidden=[8]",
+    "multiscale.checkerboard_steps=2",
+    "multiscale.channel_steps=[1]",
+    "multiscale.bins=4",
+    "multiscale.dequantization_hidden=8",
+    "multiscale.dequantization_steps=2",
+    "vector.hidden=[16]",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model on one kind of data.
+
+    Args:
+        model: A file in ``conf/model``.
+        spec: What one example is.
+        overrides: Changes to that file, as on the command line without the leading ``model.``.
+    """
+
+    model: str
+    spec: DataSpec
+    overrides: list[str] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        changes = [o for o in self.overrides if o not in SMALL_FLOW]
+        return "-".join([self.model, self.spec.name, *changes])
+
+
+CASES = [
+    Case("flow", GRAY, SMALL_FLOW),
+    Case("flow", GRAY, [*SMALL_FLOW, "conditional=true"]),
+    Case("flow", GRAY, [*SMALL_FLOW, "multiscale.coupling=affine", "multiscale.dequantization=variational"]),
+    Case("flow", COLOUR, SMALL_FLOW),
+    Case("flow", PLANE, SMALL_FLOW),
+    Case("flow", PLANE, [*SMALL_FLOW, "network=maf", "conditional=true"]),
+    Case("flow", PLANE, [*SMALL_FLOW, "network=realnvp"]),
+    Case("flow", COUNTS, SMALL_FLOW),
+    Case("flow", BINARY, [*SMALL_FLOW, "network=nsf"]),
+]
+
+
+def make_model(case: Case, seed: int = 0) -> GenerativeModel:
+    """Build the model of a case with starting values from some of its data."""
+    config = OmegaConf.merge(
+        OmegaConf.load(CONF / "model" / f"{case.model}.yaml"), OmegaConf.from_dotlist(case.overrides)
+    )
+    torch.manual_seed(seed)
+    model: GenerativeModel = instantiate(OmegaConf.to_container(config), spec=case.spec)
+    model.initialize(make_batch(case.spec, 64, seed=1))
+    return model
+
+
+def make_batch(spec: DataSpec, n: int, seed: int = 0) -> Batch:
+    """Draw data with some structure: dimensions that depend on each other and values that are not uniform."""
+    noise = torch.Generator().manual_seed(seed)
+    shared = torch.randn((n, *[1] * len(spec.shape)), generator=noise)
+    real = shared + 0.5 * torch.randn((n, *spec.shape), generator=noise)
+    x: Any = real
+    if spec.levels is not None:
+        x = (torch.sigmoid(real) * spec.levels).long().clamp(0, spec.levels - 1)
+        x = x.to(torch.uint8 if spec.modality == "image" else torch.int64)
+    y = torch.randint(spec.num_classes, (n,), generator=noise) if spec.num_classes else None
+    return Batch(x, y)
+
+
+def perturb(model: GenerativeModel, scale: float = 0.05) -> None:
+    """Move every parameter a little: at their start many networks output zero, which hides mistakes."""
+    torch.manual_seed(7)
+    for parameter in model.parameters():
+        parameter.data += scale * torch.randn_like(parameter)

@@ -1,0 +1,157 @@
+"""What every family promises, over every kind of data that it takes."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from genlab.checkpoints import assert_plain
+from genlab.data.batch import Batch
+from genlab.likelihood import bits_per_dim
+from genlab.models.base import GenerativeModel
+from genlab.randomness import Stream, generator
+from tests.contract.families import BINARY, CASES, Case, make_batch, make_model, perturb
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.id)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture
+def model(case: Case) -> GenerativeModel:
+    made = make_model(case)
+    perturb(made)
+    return made
+
+
+def labels(model: GenerativeModel, batch: Batch) -> torch.Tensor | None:
+    return batch.y if getattr(model, "conditional", False) else None
+
+
+def test_the_loss_is_finite_and_every_parameter_gets_a_gradient(model: GenerativeModel) -> None:
+    parts = model.loss(make_batch(model.spec, 32))
+    assert parts["loss"].ndim == 0
+    assert all(torch.isfinite(value).all() for value in parts.values())
+    parts["loss"].backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    still = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
+    assert not without
+    assert not still
+
+
+def test_log_prob_is_a_number_for_each_example(model: GenerativeModel) -> None:
+    if not model.has_likelihood:
+        pytest.skip("this family has no likelihood")
+    batch = make_batch(model.spec, 6)
+    log_prob = model.log_prob(batch.x, labels(model, batch), num_draws=3, generator=torch.Generator().manual_seed(0))
+    assert log_prob.shape == (6,)
+    assert log_prob.dtype in (torch.float32, torch.float64)
+    assert torch.isfinite(log_prob).all()
+
+
+def test_log_prob_does_not_depend_on_the_batch(model: GenerativeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One example alone gets what it gets among others, when all noise is held fixed."""
+    if not model.has_likelihood:
+        pytest.skip("this family has no likelihood")
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(_size(size), 0.4, dtype=torch.float64))
+    monkeypatch.setattr(torch, "randn", lambda *size, **_: torch.full(_size(size), 0.3, dtype=torch.float64))
+    batch, model = make_batch(model.spec, 5), model.eval().double()
+    x, y = (batch.x if model.spec.is_discrete else batch.x.double()), labels(model, batch)
+    together = model.log_prob(x, y)
+    alone = [model.log_prob(x[i : i + 1], None if y is None else y[i : i + 1]) for i in range(5)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-8, atol=1e-8)
+
+
+def _size(size: tuple) -> tuple[int, ...]:
+    return tuple(size[0]) if isinstance(size[0], tuple | torch.Size) else size
+
+
+def test_samples_look_like_the_data(model: GenerativeModel) -> None:
+    real = make_batch(model.spec, 2)
+    with torch.no_grad():
+        samples = model.sample(7, generator=torch.Generator().manual_seed(0))
+    assert samples.shape == (7, *model.spec.shape)
+    assert samples.dtype == real.x.dtype
+    if model.spec.levels is not None:
+        assert samples.min() >= 0
+        assert samples.max().item() < model.spec.levels
+    else:
+        assert torch.isfinite(samples).all()
+
+
+def test_the_same_seed_gives_the_same_samples(model: GenerativeModel) -> None:
+    def draw(seed: int) -> torch.Tensor:
+        with torch.no_grad():
+            return model.sample(4, generator=generator(Stream.SAMPLES, seed))
+
+    first = draw(0)
+    torch.rand(3)  # the global generator must not matter
+    assert torch.equal(first, draw(0))
+    assert not torch.equal(first, draw(1))
+
+
+def test_state_survives_save_and_load(case: Case, model: GenerativeModel, tmp_path: Path) -> None:
+    state = model.state_dict()
+    assert_plain(state)
+    torch.save(state, tmp_path / "model.pt")
+    other = make_model(case, seed=5)
+    other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    with torch.no_grad():
+        drawn = [m.eval().sample(3, generator=torch.Generator().manual_seed(0)) for m in (model, other)]
+    assert torch.equal(*drawn)
+
+
+def test_one_batch_can_be_learned(model: GenerativeModel) -> None:
+    batch = make_batch(model.spec, 16)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(60):
+        loss = model.loss(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < sum(losses[:5]) - 0.1
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.spec == BINARY], ids=lambda case: case.id)
+def test_the_probabilities_of_all_binary_images_sum_to_one(case: Case) -> None:
+    """16 images; a bound over noise approaches the exact value with the number of draws."""
+    model = make_model(case)
+    perturb(model, 0.1)
+    images = torch.tensor(list(itertools.product([0, 1], repeat=4)), dtype=torch.uint8).view(16, 1, 2, 2)
+    draws = 1 if model.likelihood_kind() == "exact" else 4000
+    torch.manual_seed(0)
+    with torch.no_grad():
+        log_prob = model.log_prob(images, num_draws=draws)
+    assert log_prob.double().exp().sum().item() == pytest.approx(1.0, abs=1e-5 if draws == 1 else 0.03)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.spec.shape == (2,) and c.spec.levels is None], ids=lambda case: case.id
+)
+def test_the_density_on_the_plane_integrates_to_one(case: Case) -> None:
+    model = make_model(case)
+    perturb(model)
+    axis = torch.linspace(-12, 12, 601)
+    grid = torch.cartesian_prod(axis, axis)
+    y = torch.zeros(len(grid), dtype=torch.int64) if getattr(model, "conditional", False) else None
+    with torch.no_grad():
+        mass = model.log_prob(grid, y).double().exp().sum() * (24 / 600) ** 2
+    assert mass.item() == pytest.approx(1.0, abs=0.01)
+
+
+def test_more_draws_tighten_the_bound(model: GenerativeModel) -> None:
+    if not model.has_likelihood or model.likelihood_kind() == "exact":
+        pytest.skip("this likelihood is exact or absent")
+    batch = make_batch(model.spec, 200)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        one, many = (model.log_prob(batch.x, labels(model, batch), num_draws=k).mean() for k in (1, 20))
+    assert one < many
+    assert bits_per_dim(many, model.spec.num_dims) > 0

@@ -1,0 +1,466 @@
+"""The dashboards: what they hide, what they show against which axis, and that none of them stops a run."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from omegaconf import OmegaConf
+from PIL import Image
+from pytorch_lightning.utilities import rank_zero_only
+
+from genlab.errors import GenlabError
+from genlab.loggers.dashboards import no_dashboard
+from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, flatten, redact, redact_text, result_figures
+from genlab.loggers.tensorboard_logger import TensorBoardDashboard
+from genlab.loggers.wandb_access import find_access
+from genlab.loggers.wandb_logger import WandbDashboard
+from genlab.tasks.config import instantiate
+
+CONF = Path(__file__).parents[1] / "conf" / "logger"
+KEY = "0123456789abcdef0123456789abcdef01234567"
+RUN_ID = "3f2a91cc-s0"
+CONFIG = {"seed": 0, "model": {"_target_": "genlab.nowhere.Model", "lr": 0.001, "hidden": "visible-setting"}}
+RESULT = {
+    "schema": 1,
+    "run_id": RUN_ID,
+    "model": {"family": "flow", "variant": "glow", "parameters": 1234},
+    "data": {"name": "mnist", "split": "test", "modality": "image", "shape": [1, 28, 28], "num_classes": None},
+    "training": {"examples_seen": 640, "wall_seconds": 1.5, "device": "cpu"},
+    "likelihood": {"bits_per_dim": 1.25, "nats": 679.3, "kind": "dequantized-8", "bits_per_dim_se": None},
+    "likelihood_last": {"bits_per_dim": 1.5, "kind": "dequantized-8"},
+    "quality": None,
+    "sampling": {"nfe": 1, "ms_per_sample": 0.5},
+    "protocol": {"name": "quick", "hash": "abc"},
+    "reference": None,
+    "missing": {"quality": "not measured"},
+}
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A run's folder in a world where nobody has a key or has set up W&B, and a W&B that starts from nothing."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_DATA_DIR", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("CONFIG", "CACHE"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "home" / name))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "logs" / "runs" / "mnist" / "flow" / RUN_ID
+    folder.mkdir(parents=True)
+    wandb.teardown()
+    yield folder
+    wandb.teardown()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.new("L", (8, 8), 200).save(tmp_path / "grid.png")
+    return tmp_path / "grid.png"
+
+
+def dashboard(run_dir: Path, **options: Any) -> WandbDashboard:
+    return WandbDashboard(run_dir, RUN_ID, CONFIG, "0.1.0+abc", **options)
+
+
+# --- secrets and figures ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["api_key", "WANDB_API_KEY", "hfToken", "token", "password", "db_password2", "secret"])
+def test_secrets_are_hidden_at_any_depth(key: str) -> None:
+    config = {"a": [{key: "hunter2hunter2"}]}
+    before = copy.deepcopy(config)
+    assert redact(config) == {"a": [{key: "***"}]}
+    assert config == before
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [{"key_dim": 64}, {"mask_token": 3}, {"num_tokens": 65}, {"tokens": "chars"}, {"monkey": "x"}, {"token": None}],
+)
+def test_settings_that_only_sound_like_secrets_are_kept(kept: dict[str, Any]) -> None:
+    # A run is rebuilt from the redacted config: what is hidden without need cannot be loaded any more.
+    assert redact(kept) == kept
+
+
+def test_a_secret_from_the_environment_is_hidden_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRROR_TOKEN", "abcdefgh12345")
+    monkeypatch.setenv("SHORT_TOKEN", "get")  # too short to tell it from a word
+    assert redact({"url": "https://x/get?auth=abcdefgh12345"}) == {"url": "https://x/get?auth=***"}
+    assert redact_text("https://me:pw@host/x") == "https://me:***@host/x"
+
+
+def test_result_figures_are_the_numbers_under_the_split_and_nothing_else() -> None:
+    assert result_figures(RESULT) == {
+        "test/bits_per_dim": 1.25,
+        "test/nats": 679.3,
+        "test/last/bits_per_dim": 1.5,
+        "sampling/nfe": 1,
+        "sampling/ms_per_sample": 0.5,
+        "training/examples_seen": 640,
+        "training/wall_seconds": 1.5,
+        "model/parameters": 1234,
+    }
+
+
+def test_flatten_joins_the_names_of_sections() -> None:
+    assert flatten({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
+
+
+# --- the choice ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_every_choice_is_built_beside_a_config_that_is_only_shown(name: str, run_dir: Path) -> None:
+    # CONFIG names a class that does not exist: were it built and not shown, this would fail.
+    node = OmegaConf.load(CONF / f"{name}.yaml")
+    made = instantiate(node, run_dir=run_dir, run_id=RUN_ID, config=CONFIG, code_version="0.1")
+    if name in ("csv", "none"):
+        assert made == []
+        return
+    assert isinstance(made, LogsPicture)
+    assert isinstance(made, LogsResult)
+    assert isinstance(made, ClosesRun)
+    assert made.config["model"] == CONFIG["model"]
+    assert made.save_dir == str(run_dir)
+    made.close("finished")
+    assert list(run_dir.iterdir()) == []  # nothing is started before training is
+
+
+def test_no_dashboard_is_no_logger(run_dir: Path) -> None:
+    assert no_dashboard(run_dir, RUN_ID, CONFIG, "0.1") == []
+
+
+@pytest.mark.parametrize("kind", [WandbDashboard, TensorBoardDashboard])
+def test_other_ranks_write_nothing(kind: type, run_dir: Path, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger = kind(run_dir, RUN_ID, CONFIG, "0.1")
+    if kind is WandbDashboard:
+        assert logger.experiment is not None  # Lightning's stand-in, which swallows every call
+    logger.log_metrics({"train/loss": 1.0}, step=128)
+    logger.log_picture("samples", picture, 128)
+    logger.log_result(RESULT)
+    logger.finalize("success")
+    logger.close("finished")
+    assert list(run_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [WandbDashboard, TensorBoardDashboard])
+def test_metrics_need_the_number_of_examples(kind: type, run_dir: Path) -> None:
+    with pytest.raises(ValueError, match="training examples seen"):
+        kind(run_dir, RUN_ID, CONFIG, "0.1").log_metrics({"train/loss": 1.0})
+
+
+# --- W&B: how it may log ---------------------------------------------------------------------------------------------
+
+
+def test_without_a_key_it_is_offline_and_one_line_says_how_to_upload(
+    run_dir: Path, picture: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logger = dashboard(run_dir)
+    logger.log_metrics({"train/loss": 1.0}, step=128)
+    logger.log_picture("samples", picture, 128)
+    logger.log_result(RESULT)
+    logger.close("finished")
+    logger.close("failed")
+    logger.log_metrics({"train/loss": 1.0}, step=256)  # closed: dropped, and no second run is started
+    assert [record.message for record in caplog.records if record.name == "genlab"] == [
+        "W&B is offline (not logged in; `wandb login` does that). "
+        f"To upload this run: wandb sync logs/runs/mnist/flow/{RUN_ID}/wandb"
+    ]
+    out, err = capfd.readouterr()
+    assert "wandb:" not in out + err
+    (folder,) = run_dir.glob("wandb/offline-run-*")
+    assert list(folder.glob("files/media/images/samples*.png"))
+    assert list(folder.glob("files/media/table/result/quick*.json"))
+    # What the upload needs lies in the run's folder, so that the folder can be moved.
+    assert not (run_dir.parents[4] / "home" / "artifacts").exists()
+    assert list(run_dir.glob("wandb/artifacts/staging/*"))
+
+
+def test_a_key_is_in_no_file(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    config = {**CONFIG, "data": {"url": f"https://mirror/?k={KEY}", "api_key": "another-secret-value"}}
+    logger = WandbDashboard(run_dir, RUN_ID, config, "0.1.0+abc", machine_info=True)
+    logger.log_metrics({"train/loss": 1.0}, step=128)
+    logger.log_result(RESULT)
+    logger.close("finished")
+    content = b"".join(path.read_bytes() for path in run_dir.parents[4].rglob("*") if path.is_file())
+    assert b"visible-setting" in content  # the configuration is there as plain bytes
+    assert KEY.encode() not in content
+    assert b"another-secret-value" not in content
+
+
+def test_modes_of_the_user_are_respected(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    assert find_access("offline", 1.0).mode == "offline"
+    assert find_access("disabled", 1.0).mode == "disabled"
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    assert find_access("auto", 1.0) == ("offline", "your W&B settings say so")
+    # What is asked for by name overrules the environment: it looks for the server, which is not there.
+    assert "does not answer" in find_access("online", 1.0).reason
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    logger = dashboard(run_dir)
+    logger.log_metrics({"train/loss": 1.0}, step=128)
+    logger.close("finished")
+    assert logger.experiment is None
+    assert list(run_dir.iterdir()) == []
+
+
+def test_online_needs_a_key_and_says_so(run_dir: Path) -> None:
+    with pytest.raises(GenlabError, match=r"logger.mode=online needs a W&B key(.|\n)*wandb login"):
+        dashboard(run_dir, mode="online").log_metrics({"train/loss": 1.0}, step=128)
+
+
+def test_an_unknown_mode_gets_the_nearest_one(run_dir: Path) -> None:
+    with pytest.raises(GenlabError, match=r"'ofline', expected one of auto, .* Did you mean 'offline'"):
+        dashboard(run_dir, mode="ofline").log_metrics({"train/loss": 1.0}, step=128)
+
+
+def test_a_key_of_the_wrong_form_is_no_key(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    assert find_access("auto", 1.0).mode == "offline"
+
+
+def test_a_server_that_hangs_delays_the_start_by_no_more_than_told(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are made, and nothing ever answers
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        access = find_access("auto", 0.2)
+    assert access.mode == "offline"
+    assert "does not answer" in access.reason
+
+
+# --- W&B online, against a server that keeps what it is sent ---------------------------------------------------------
+
+
+class Server(ThreadingHTTPServer):
+    """As much of W&B's server as a run needs."""
+
+    daemon_threads = True
+
+    def __init__(self, accepts: bool = True) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.accepts = accepts
+        self.history: dict[str, list[dict[str, Any]]] = {}
+        self.summary: dict[str, Any] = {}
+        self.config: dict[str, Any] = {}
+        self.upserts: list[dict[str, Any]] = []
+        self.exit_codes: list[int] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def stream(self, run: str, message: dict[str, Any]) -> dict[str, Any]:
+        files = message.get("files") or {}
+        if lines := files.get("wandb-history.jsonl"):
+            kept = self.history.setdefault(run, [])
+            kept[lines["offset"] :] = [json.loads(line) for line in lines["content"]]
+        for line in files.get("wandb-summary.json", {}).get("content", []):
+            self.summary |= json.loads(line)
+        if message.get("complete"):
+            self.exit_codes.append(message["exitcode"])
+        return {}
+
+    def answer(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+        project = {"id": "p", "name": "genlab", "entity": {"id": "e", "name": "me"}}
+        if operation == "RunResumeStatus":
+            kept = self.history.get(variables["name"])
+            bucket = kept and {
+                "id": "cnVu", "name": variables["name"], "displayName": "x", "summaryMetrics": "{}", "config": "{}",
+                "logLineCount": 0, "eventsLineCount": 0, "historyLineCount": len(kept), "eventsTail": "[]",
+                "historyTail": json.dumps([json.dumps(kept[-1])]), "tags": [], "wandbConfig": json.dumps({"t": 1}),
+            }  # fmt: skip
+            return {"model": {**project, "bucket": bucket}}
+        if operation == "UpsertBucket":
+            self.upserts.append(variables)
+            self.config |= json.loads(variables["config"] or "{}")
+            bucket = {"id": "cnVu", "name": variables["name"], "displayName": "x", "config": "{}", "project": project}
+            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+        if operation == "CreateRunFiles":
+            files = [{"name": name, "uploadUrl": f"{self.url}/upload"} for name in variables["files"]]
+            return {"createRunFiles": {"runID": "x", "uploadHeaders": [], "files": files}}
+        return {}
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        if not self.server.accepts:
+            return self._send(401, {})
+        message = json.loads(body) if body.startswith(b"{") else {}
+        if self.path.endswith("file_stream"):
+            return self._send(200, self.server.stream(self.path.split("/")[-2], message))
+        return self._send(
+            200, {"data": self.server.answer(message.get("operationName", ""), message.get("variables") or {})}
+        )
+
+    def do_GET(self) -> None:
+        self._send(405, {})
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._send(200, {})
+
+    def _send(self, status: int, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        yield server
+        wandb.teardown()
+        server.shutdown()
+        thread.join()
+
+
+def test_online_a_resumed_run_goes_on_in_the_same_wandb_run(
+    run_dir: Path, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = dashboard(run_dir, tags=["trial"])
+    first.log_metrics({"train/loss": 1.0}, step=128)
+    first.close("interrupted")
+    second = dashboard(run_dir)
+    second.log_metrics({"train/loss": 0.5}, step=256)
+    second.log_result(RESULT)
+    second.close("finished")
+
+    assert not [record for record in caplog.records if record.name == "genlab"]
+    ((wandb_id, rows),) = server.history.items()
+    assert wandb_id.startswith(f"{RUN_ID}-")
+    assert [(row["examples_seen"], row.get("train/loss")) for row in rows] == [(128, 1.0), (256, 0.5), (640, None)]
+    assert server.exit_codes == [255, 0]
+    assert server.summary["test/bits_per_dim"] == 1.25
+    assert server.summary["protocol"] == "quick"
+    assert server.config["model"]["value"]["lr"] == 0.001
+    assert server.config["code_version"]["value"] == "0.1.0+abc"
+    assert server.upserts[0]["tags"] == ["mnist", "flow", "trial"]
+    assert server.upserts[0]["groupName"] == "mnist/flow"
+    # Every figure is drawn against the examples seen: W&B keeps its axes, numbered from 1, in the configuration.
+    axes = server.config["_wandb"]["value"]["m"]
+    position = 1 + next(i for i, axis in enumerate(axes) if axis.get("1") == "examples_seen")
+    assert {axis.get("5") for axis in axes if axis.get("1") in ("train/loss", "result/quick")} == {position}
+
+
+def test_another_folder_with_the_same_run_id_is_another_wandb_run(
+    run_dir: Path, tmp_path: Path, server: Server
+) -> None:
+    # The same command on a second machine, or of a second member of the team, must not write into the first one's run.
+    for folder in (run_dir, tmp_path / "other" / "mnist" / "flow" / RUN_ID):
+        logger = dashboard(folder)
+        logger.log_metrics({"train/loss": 1.0}, step=128)
+        logger.close("finished")
+    assert [len(rows) for rows in server.history.values()] == [1, 1]
+
+
+def test_a_refused_key_ends_in_an_offline_run(run_dir: Path, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    server.accepts = False
+    logger = dashboard(run_dir)
+    logger.log_metrics({"train/loss": 1.0}, step=128)
+    logger.close("finished")
+    (line,) = [record.message for record in caplog.records if record.name == "genlab"]
+    assert "401" in line
+    assert "wandb sync" in line
+    assert len(list(run_dir.glob("wandb/offline-run-*"))) == 1
+
+
+def test_a_failure_of_wandb_is_told_once_and_the_run_goes_on(
+    run_dir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = dashboard(run_dir, mode="offline")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(logger.experiment), "log", lambda *args: 1 / 0)
+        caplog.clear()
+        for step in (128, 256):
+            logger.log_metrics({"train/loss": 1.0}, step=step)
+    logger.close("finished")
+    (record,) = [record for record in caplog.records if record.name == "genlab"]
+    assert record.levelno == logging.WARNING
+    assert "W&B has failed (division by zero)" in record.message
+
+
+# --- TensorBoard -----------------------------------------------------------------------------------------------------
+
+
+def events(run_dir: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(run_dir / "tensorboard")).Reload()
+
+
+def test_tensorboard_shows_figures_pictures_and_result_against_examples_seen(run_dir: Path, picture: Path) -> None:
+    logger = TensorBoardDashboard(run_dir, RUN_ID, CONFIG, "0.1.0+abc")
+    logger.log_metrics({"train/loss": 1.0}, step=128)
+    logger.log_picture("samples", picture, 256)
+    logger.finalize("success")  # Lightning says this before the evaluation
+    logger.log_result(RESULT)
+    logger.close("finished")
+    logger.close("finished")
+    logger.log_metrics({"train/loss": 1.0}, step=1024)  # closed: dropped
+    shown = events(run_dir)
+    assert [(event.step, event.value) for event in shown.Scalars("train/loss")] == [(128, 1.0)]
+    (image,) = shown.Images("samples")
+    assert (image.step, image.width) == (256, 8)
+    assert [(event.step, event.value) for event in shown.Scalars("test/bits_per_dim")] == [(640, 1.25)]
+    tags = shown.Tags()
+    assert {"config/text_summary", "result/quick/text_summary"} <= {*tags["tensors"]}
+    assert list((run_dir / "tensorboard").glob("**/*")) == list((run_dir / "tensorboard").glob("*"))
+
+
+def test_tensorboard_hides_what_was_logged_beyond_the_checkpoint(run_dir: Path) -> None:
+    killed = TensorBoardDashboard(run_dir, RUN_ID, CONFIG, "0.1")
+    for step in (128, 256, 384):
+        killed.log_metrics({"train/loss": 1.0}, step=step)
+    killed.finalize("failed")  # written, and never closed
+    resumed = TensorBoardDashboard(run_dir, RUN_ID, CONFIG, "0.1")
+    resumed.log_metrics({"train/loss": 2.0}, step=256)
+    resumed.close("finished")
+    assert [(event.step, event.value) for event in events(run_dir).Scalars("train/loss")] == [(128, 1.0), (256, 2.0)]
+
+
+def test_a_result_alone_hides_no_figure_of_the_training(run_dir: Path) -> None:
+    trained = TensorBoardDashboard(run_dir, RUN_ID, CONFIG, "0.1")
+    trained.log_metrics({"train/loss": 1.0}, step=640)
+    trained.close("interrupted")
+    evaluated = TensorBoardDashboard(run_dir, RUN_ID, CONFIG, "0.1")
+    evaluated.log_result(RESULT)
+    evaluated.close("finished")
+    assert [event.step for event in events(run_dir).Scalars("train/loss")] == [640]
+
+
+def test_without_tensorboard_the_user_is_told_what_to_install(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(GenlabError, match=r"pip install 'genlab\[tensorboard\]'"):
+        TensorBoardDashboard(run_dir, RUN_ID, CONFIG, "0.1")
