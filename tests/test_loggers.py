@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import gzip
-import json
 import logging
 import socket
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from genlab.loggers.tensorboard_logger import TensorBoardDashboard
 from genlab.loggers.wandb_access import find_access
 from genlab.loggers.wandb_logger import WandbDashboard
 from genlab.tasks.config import instantiate
+from tests.wandb_server import Server
 
 CONF = Path(__file__).parents[1] / "conf" / "logger"
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -185,7 +183,6 @@ def test_without_a_key_it_is_offline_and_one_line_says_how_to_upload(
     assert list(folder.glob("files/media/images/samples*.png"))
     assert list(folder.glob("files/media/table/result/quick*.json"))
     # What the upload needs lies in the run's folder, so that the folder can be moved.
-    assert not (run_dir.parents[4] / "home" / "artifacts").exists()
     assert list(run_dir.glob("wandb/artifacts/staging/*"))
 
 
@@ -249,90 +246,6 @@ def test_a_server_that_hangs_delays_the_start_by_no_more_than_told(
 # --- W&B online, against a server that keeps what it is sent ---------------------------------------------------------
 
 
-class Server(ThreadingHTTPServer):
-    """As much of W&B's server as a run needs."""
-
-    daemon_threads = True
-
-    def __init__(self, accepts: bool = True) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.accepts = accepts
-        self.history: dict[str, list[dict[str, Any]]] = {}
-        self.summary: dict[str, Any] = {}
-        self.config: dict[str, Any] = {}
-        self.upserts: list[dict[str, Any]] = []
-        self.exit_codes: list[int] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def stream(self, run: str, message: dict[str, Any]) -> dict[str, Any]:
-        files = message.get("files") or {}
-        if lines := files.get("wandb-history.jsonl"):
-            kept = self.history.setdefault(run, [])
-            kept[lines["offset"] :] = [json.loads(line) for line in lines["content"]]
-        for line in files.get("wandb-summary.json", {}).get("content", []):
-            self.summary |= json.loads(line)
-        if message.get("complete"):
-            self.exit_codes.append(message["exitcode"])
-        return {}
-
-    def answer(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
-        project = {"id": "p", "name": "genlab", "entity": {"id": "e", "name": "me"}}
-        if operation == "RunResumeStatus":
-            kept = self.history.get(variables["name"])
-            bucket = kept and {
-                "id": "cnVu", "name": variables["name"], "displayName": "x", "summaryMetrics": "{}", "config": "{}",
-                "logLineCount": 0, "eventsLineCount": 0, "historyLineCount": len(kept), "eventsTail": "[]",
-                "historyTail": json.dumps([json.dumps(kept[-1])]), "tags": [], "wandbConfig": json.dumps({"t": 1}),
-            }  # fmt: skip
-            return {"model": {**project, "bucket": bucket}}
-        if operation == "UpsertBucket":
-            self.upserts.append(variables)
-            self.config |= json.loads(variables["config"] or "{}")
-            bucket = {"id": "cnVu", "name": variables["name"], "displayName": "x", "config": "{}", "project": project}
-            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
-        if operation == "CreateRunFiles":
-            files = [{"name": name, "uploadUrl": f"{self.url}/upload"} for name in variables["files"]]
-            return {"createRunFiles": {"runID": "x", "uploadHeaders": [], "files": files}}
-        return {}
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        if not self.server.accepts:
-            return self._send(401, {})
-        message = json.loads(body) if body.startswith(b"{") else {}
-        if self.path.endswith("file_stream"):
-            return self._send(200, self.server.stream(self.path.split("/")[-2], message))
-        return self._send(
-            200, {"data": self.server.answer(message.get("operationName", ""), message.get("variables") or {})}
-        )
-
-    def do_GET(self) -> None:
-        self._send(405, {})
-
-    def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._send(200, {})
-
-    def _send(self, status: int, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def server(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with Server() as server:
@@ -354,13 +267,15 @@ def test_online_a_resumed_run_goes_on_in_the_same_wandb_run(
     first.close("interrupted")
     second = dashboard(run_dir)
     second.log_metrics({"train/loss": 0.5}, step=256)
+    assert not [record for record in caplog.records if record.name == "genlab"]
+    # This server takes no tables: the figures are there all the same, and the run ends as it should.
     second.log_result(RESULT)
     second.close("finished")
+    assert ["W&B has failed" in record.message for record in caplog.records if record.name == "genlab"] == [True]
 
-    assert not [record for record in caplog.records if record.name == "genlab"]
     ((wandb_id, rows),) = server.history.items()
     assert wandb_id.startswith(f"{RUN_ID}-")
-    assert [(row["examples_seen"], row.get("train/loss")) for row in rows] == [(128, 1.0), (256, 0.5), (640, None)]
+    assert [(row["examples_seen"], row["train/loss"]) for row in rows] == [(128, 1.0), (256, 0.5)]
     assert server.exit_codes == [255, 0]
     assert server.summary["test/bits_per_dim"] == 1.25
     assert server.summary["protocol"] == "quick"
@@ -368,10 +283,20 @@ def test_online_a_resumed_run_goes_on_in_the_same_wandb_run(
     assert server.config["code_version"]["value"] == "0.1.0+abc"
     assert server.upserts[0]["tags"] == ["mnist", "flow", "trial"]
     assert server.upserts[0]["groupName"] == "mnist/flow"
-    # Every figure is drawn against the examples seen: W&B keeps its axes, numbered from 1, in the configuration.
+    # W&B keeps its axes, numbered from 1, in the configuration: every figure stands over the first one.
     axes = server.config["_wandb"]["value"]["m"]
-    position = 1 + next(i for i, axis in enumerate(axes) if axis.get("1") == "examples_seen")
-    assert {axis.get("5") for axis in axes if axis.get("1") in ("train/loss", "result/quick")} == {position}
+    assert axes[0]["1"] == "examples_seen"
+    assert [axis["5"] for axis in axes if axis.get("2") == "*"] == [1]
+
+
+def test_offline_a_resumed_run_keeps_its_id(run_dir: Path) -> None:
+    for step in (128, 256):
+        logger = dashboard(run_dir, mode="offline")
+        logger.log_metrics({"train/loss": 1.0}, step=step)
+        logger.close("finished")
+    logs = list(run_dir.glob("wandb/offline-run-*/*.wandb"))
+    assert len(logs) == 2
+    assert len({log.name for log in logs}) == 1
 
 
 def test_another_folder_with_the_same_run_id_is_another_wandb_run(

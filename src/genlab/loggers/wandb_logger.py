@@ -144,7 +144,8 @@ class WandbDashboard(Dashboard):
         try:
             run.finish(exit_code=_EXIT_CODES[status])
         except Exception as error:  # A dashboard is no reason for a finished run to fail.
-            self._say(f"W&B could not upload everything ({_first_line(error)})", online=True)
+            if not self._failed:
+                self._say(f"W&B could not upload everything ({_first_line(error)})", online=True)
 
     def _start(self) -> Any:
         access = find_access(self.mode, self.start_seconds)
