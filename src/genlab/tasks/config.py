@@ -158,15 +158,12 @@ class SampleConfig:
     paths: PathsConfig
 
 
-_SCHEMAS = (TrainConfig, EvaluateConfig, SampleConfig)
-
-
 class _Problem(NamedTuple):
     key: str
     text: str
 
 
-def check_config(config: DictConfig, schema: type | None = None) -> None:
+def check_config(config: DictConfig, schema: type = TrainConfig) -> None:
     """Bind every node of a config to what it configures, and name everything that does not fit.
 
     Each ``_target_`` node is bound to the signature of its target, partials too, and the other keys to a dataclass:
@@ -174,8 +171,7 @@ def check_config(config: DictConfig, schema: type | None = None) -> None:
 
     Args:
         config: The composed config.
-        schema: Dataclass whose fields are the config's keys; by default that of the three above which it has the most
-            keys in common with.
+        schema: Dataclass whose fields are the config's keys.
 
     Raises:
         GenlabError: With one line for each problem.
@@ -184,7 +180,6 @@ def check_config(config: DictConfig, schema: type | None = None) -> None:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise GenlabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
-    schema = schema or max(_SCHEMAS, key=lambda known: len({f.name for f in dataclasses.fields(known)} & plain.keys()))
     problems = list(_check_arguments(schema, plain, ""))
     written = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
     named = {problem.key for problem in problems}
@@ -240,7 +235,7 @@ def _check_node(node: Mapping[str, Any], annotation: Any, key: str) -> Iterator[
         return
     partial = node.get("_partial_", False)
     if not fits(node, annotation) or (not partial and not fits_target(target, annotation)):
-        yield _Problem(key, f"{key} makes a {target.__name__}, expected {describe(annotation)}.")
+        yield _Problem(key, f"{key} makes {target.__name__}, expected {describe(annotation)}.")
         return
     yield from _check_arguments(target, node, key)
 

@@ -105,8 +105,10 @@ def _read(arguments: Sequence[str], config_name: str, conf: Path) -> CommandLine
     parser.error = refuse  # type: ignore[method-assign]
     parsed = parser.parse_intermixed_args(list(arguments))
     extra = os.path.abspath(parsed.config_dir) if parsed.config_dir else None
+    given = {"--config-name": parsed.config_name, "--config-dir": extra}
+    flags = tuple(f"{flag}={value}" for flag, value in given.items() if value)
     name = parsed.config_name or config_name
-    return CommandLine(conf, name, tuple(parsed.overrides), parsed.multirun, extra)
+    return CommandLine(conf, name, tuple(parsed.overrides), parsed.multirun, extra, flags)
 
 
 class _Failed(BaseException):

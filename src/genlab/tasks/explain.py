@@ -33,6 +33,7 @@ class CommandLine:
         overrides: ``key=value`` and ``group=option``, as typed.
         multirun: Whether ``-m`` was given.
         extra: The folder of ``--config-dir``, or None.
+        flags: The flags that decide what is composed, as given.
     """
 
     conf: Path
@@ -40,11 +41,7 @@ class CommandLine:
     overrides: tuple[str, ...] = ()
     multirun: bool = False
     extra: str | None = None
-
-    @property
-    def flags(self) -> list[str]:
-        """The flags that decide what is composed, besides the overrides."""
-        return [f"--config-name={self.config_name}", *([f"--config-dir={self.extra}"] if self.extra else [])]
+    flags: tuple[str, ...] = ()
 
 
 def explain_job(error: Exception) -> str | None:

@@ -134,8 +134,8 @@ def describe(annotation: Any) -> str:
     if origin in _MAPPINGS:
         return "a mapping"
     if origin is collections.abc.Callable:
-        return "a function, as a node with _target_"
-    return f"a {getattr(origin, '__name__', origin)}, as a node with _target_"
+        return "a node that makes a function"
+    return f"a node that makes {getattr(origin, '__name__', origin)}"
 
 
 def _either(options: list[str]) -> str:
