@@ -1,0 +1,223 @@
+"""A run from start to result: resumed, repeated, interrupted and broken."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+
+import genlab
+from genlab.checkpoints import load_checkpoint
+from genlab.errors import GenlabError
+from tests.training import ROOT, run_folder, train, train_in_a_process
+
+DIE_AT = """
+import os, signal
+from genlab.callbacks.checkpoints import SaveCheckpoints
+original = SaveCheckpoints.on_train_batch_end
+def act(self, trainer, module, *rest):
+    original(self, trainer, module, *rest)
+    if module.progress.batches == {batch}:
+        os.kill(os.getpid(), signal.{signal})
+SaveCheckpoints.on_train_batch_end = act
+"""
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def weights(logs: Path, name: str = "last.ckpt") -> dict[str, Any]:
+    checkpoint = load_checkpoint(run_folder(logs) / "checkpoints" / name)
+    return {key: checkpoint[key] for key in ("state_dict", "current_model_state", "optimizer_states")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Logs of one finished run, never interrupted."""
+    logs = tmp_path_factory.mktemp("finished")
+    train(logs)
+    return logs
+
+
+def test_a_run_leaves_what_it_promises(finished: Path) -> None:
+    run = run_folder(finished)
+    result = json.loads((run / "results" / "quick.json").read_text())
+    jsonschema.validate(result, json.loads((ROOT / "src/genlab/result.schema.json").read_text()))
+    assert result["training"]["examples_seen"] == 640
+    assert result["training"]["optimizer_steps"] == 20
+    assert result["likelihood"]["kind"] == "dequantized-1"
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "last.previous.ckpt", "best.ckpt"}
+    pictures = {path.name for path in (run / "samples").iterdir()}
+    assert pictures == {"examples_0000000320.png", "examples_0000000640.png", "quick.png"}
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    validated = [int(row["examples_seen"]) for row in rows if row.get("val/bits_per_dim")]
+    assert validated == [320, 640]
+    assert (run / "train.log").exists()
+
+
+def test_the_same_command_shows_the_result_and_trains_no_more(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = weights(finished)
+    train(finished)
+    assert "finished" in capsys.readouterr().out
+    assert same(before, weights(finished))
+
+
+def test_another_protocol_evaluates_without_training(finished: Path) -> None:
+    before = (run_folder(finished) / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    result = train(finished, "evaluation=standard", "evaluation.num_samples=4", "evaluation.num_draws=2")
+    assert result["likelihood"]["kind"] == "dequantized-2"
+    assert (run_folder(finished) / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_rerun_trains_beside(tmp_path: Path) -> None:
+    train(tmp_path)
+    run = run_folder(tmp_path)
+    train(tmp_path, "rerun=true")
+    again = run.with_name(f"{run.name}-r1")
+    first, second = (load_checkpoint(folder / "checkpoints" / "last.ckpt") for folder in (run, again))
+    assert same(first["state_dict"], second["state_dict"]), "the same seed gives the same weights"
+
+
+def test_load_run_gives_the_averaged_weights(finished: Path) -> None:
+    run = run_folder(finished)
+    model = genlab.load_run(run)
+    assert same(dict(model.state_dict()), dict(weights(finished, "best.ckpt")["state_dict"]))
+    trained = weights(finished, "best.ckpt")["current_model_state"]
+    assert not same(dict(model.state_dict()), dict(trained))
+    assert model.sample(2).shape == (2, 1, 8, 8)
+    assert model.log_prob(model.sample(2)).shape == (2,)
+
+
+@pytest.mark.parametrize("batch", [3, 13])
+def test_killed_and_resumed_equals_never_killed(finished: Path, tmp_path: Path, batch: int) -> None:
+    killed = train_in_a_process(
+        tmp_path, "checkpoint_minutes=1e-6", prelude=DIE_AT.format(batch=batch, signal="SIGKILL")
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    result = train(tmp_path)
+    assert result["training"]["examples_seen"] == 640
+    assert same(weights(tmp_path), weights(finished))
+    assert same(weights(tmp_path, "best.ckpt"), weights(finished, "best.ckpt"))
+    positions = [row["examples_seen"] for row in csv.DictReader((run_folder(tmp_path) / "metrics.csv").open())]
+    assert positions == sorted(positions, key=int)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_saves_and_the_same_command_goes_on(finished: Path, tmp_path: Path, name: str, code: int) -> None:
+    stopped = train_in_a_process(tmp_path, prelude=DIE_AT.format(batch=7, signal=name))
+    assert stopped.returncode == code, stopped.stderr
+    assert "The same command goes on" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    saved = load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")["genlab"]["progress"]
+    assert saved["batches"] in (7, 8)
+    train(tmp_path)
+    assert same(weights(tmp_path), weights(finished))
+
+
+def test_a_truncated_checkpoint_falls_back_to_the_previous_one(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_in_a_process(tmp_path, "checkpoint_minutes=1e-6", prelude=DIE_AT.format(batch=6, signal="SIGKILL"))
+    last = run_folder(tmp_path) / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    train(tmp_path)
+    assert any("last.previous.ckpt" in message for message in caplog.messages)
+    assert same(weights(tmp_path), weights(finished))
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("loss", "the loss is not finite"), ("gradient", "the gradient of density.")],
+)
+def test_a_non_finite_number_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, said: str
+) -> None:
+    from genlab.models.flow import Flow
+
+    original = Flow.loss
+
+    def poisoned(self: Flow, batch: Any) -> dict[str, torch.Tensor]:
+        parts = original(self, batch)
+        if self.training and self.progress.batches == 12:
+            weight = next(iter(self.density.parameters()))
+            # x * sqrt(0) is zero with an infinite slope; divided, it is not a number at once.
+            bad = (weight - weight.detach()).abs().sum().sqrt()
+            parts["loss"] = parts["loss"] + (bad if where == "gradient" else bad / 0)
+        return parts
+
+    monkeypatch.setattr(Flow, "loss", poisoned)
+    with pytest.raises(GenlabError, match=r"step 13 \(384 examples") as error:
+        train(tmp_path)
+    assert said in str(error.value)
+    saved = load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")
+    assert saved["genlab"]["progress"]["batches"] == 10
+    assert all(torch.isfinite(value).all() for value in saved["current_model_state"].values())
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    import genlab.checkpoints as checkpoints
+
+    original, saves = torch.save, []
+
+    def full_at_the_third(*arguments: Any, **options: Any) -> None:
+        saves.append(1)
+        if len(saves) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(*arguments, **options)
+
+    monkeypatch.setattr(checkpoints.torch, "save", full_at_the_third)
+    with pytest.raises(GenlabError, match="No space left"):
+        train(tmp_path)
+    saved = load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")
+    assert saved["genlab"]["progress"]["batches"] == 10
+
+
+def test_a_second_process_is_refused(finished: Path) -> None:
+    import os
+
+    from genlab.locks import RunLock
+
+    run = run_folder(finished)
+    (run / "results" / "quick.json").rename(run / "results" / "kept.json")
+    try:
+        with RunLock(run / "run.lock"):
+            second = train_in_a_process(finished)
+    finally:
+        (run / "results" / "kept.json").rename(run / "results" / "quick.json")
+    assert second.returncode == 2
+    assert str(os.getpid()) in second.stderr
+
+
+def test_a_pair_that_cannot_fit_says_why(tmp_path: Path) -> None:
+    with pytest.raises(GenlabError, match=r"needs images.*model\.network=nsf"):
+        train(tmp_path, "data=toy2d", "model.network=multiscale", "data.train_size=100")
+    assert not list(tmp_path.iterdir()), "nothing is written for a run that cannot begin"
+
+
+def test_no_ema_trains_and_resumes_too(tmp_path: Path) -> None:
+    result = train(tmp_path, "ema_decay=null")
+    assert result["likelihood"] is not None
+    assert "current_model_state" not in load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")
+
+
+def test_minutes_end_a_run(tmp_path: Path) -> None:
+    result = train(tmp_path, "budget.examples=null", "budget.minutes=0.01")
+    assert result["training"]["stopped_by"] == "minutes"
+    assert result["training"]["wall_seconds"] >= 0.6

@@ -1,0 +1,66 @@
+"""Tiny trainings for the tests: the real config, scaled down to fractions of a second."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+ROOT = Path(__file__).parents[1]
+
+TINY = [
+    "logger=none",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "data.batch_size=32",
+    "budget.examples=640",
+    "budget.minutes=null",
+    "budget.validations=2",
+    "log_every=5",
+    "grid_samples=4",
+    "evaluation.num_samples=8",
+    "evaluation.max_examples=50",
+    "model.multiscale.hidden=[4]",
+    "model.multiscale.channel_steps=[1]",
+    "model.multiscale.checkerboard_steps=2",
+    "model.multiscale.bins=4",
+]
+"""Overrides that make a flow on digits train in well under a second."""
+
+
+def composed(overrides: list[str], name: str = "config") -> DictConfig:
+    """Compose one of the real configs."""
+    with initialize_config_dir(str(ROOT / "conf")):
+        return compose(name, overrides)
+
+
+def train(logs: Path, *overrides: str) -> dict[str, Any]:
+    """Train in this process and return the result."""
+    from genlab.tasks.train import run
+
+    result = run(composed([*TINY, f"paths.logs={logs}", *overrides]))
+    assert result is not None
+    return result
+
+
+def train_in_a_process(logs: Path, *overrides: str, prelude: str = "") -> subprocess.CompletedProcess[str]:
+    """Train as the command does, in a process of its own.
+
+    Args:
+        logs: Where the run goes.
+        overrides: As on the command line.
+        prelude: Python code to execute first, e.g. to make a step fail.
+    """
+    code = f"import sys; sys.argv[0] = 'train.py'\n{prelude}\nfrom genlab.cli import train; sys.exit(train())"
+    command = [sys.executable, "-c", code, *TINY, f"paths.logs={logs}", *overrides]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+def run_folder(logs: Path) -> Path:
+    """The only run under a folder of logs."""
+    (config,) = logs.glob("runs/*/*/*/config.yaml")
+    return config.parent
