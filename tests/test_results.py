@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from genlab.csv_logger import CsvLogger
+from genlab.loggers.csv_logger import CsvLogger
 from genlab.errors import GenlabError
 from genlab.results import RESULT_SCHEMA, MetricsCsv, new_result, read_result, result_problems, write_result
 from genlab.runs import RunDir

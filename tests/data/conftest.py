@@ -26,7 +26,7 @@ class _Mirror(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
-    """An HTTP server on this machine: ``folder`` is what it serves, ``url`` its address, ``requests`` what was asked."""
+    """An HTTP server on this machine: it serves ``folder`` at ``url`` and lists the ``requests``."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     folder = tmp_path / "mirror"
     folder.mkdir()

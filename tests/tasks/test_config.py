@@ -272,11 +272,12 @@ def test_hydra_guards_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broken_import_within_a_target_is_a_bug_and_no_misspelling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "incomplete_family.py").write_text("import a_package_that_is_not_there\n")
+    (tmp_path / "incomplete").mkdir()
+    (tmp_path / "incomplete/family.py").write_text("import a_package_that_is_not_there\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(checking, "CLASSES", ("incomplete_family.*",))
+    monkeypatch.setattr(checking, "CLASSES", ("incomplete.*",))
     with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
-        locate("incomplete_family.Model")
+        locate("incomplete.family.Model")
 
 
 def _composed(name: str, *overrides: str) -> Any:

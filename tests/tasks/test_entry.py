@@ -38,6 +38,7 @@ hydra: {output_subdir: null}
     "model/mixture.yaml": "name: mixture\ncomponents: 3\n",
     "extra/none.yaml": "{}\n",
     "unused/one.yaml": "{}\n",
+    "hydra/launcher/elsewhere.yaml": "_target_: hydra._internal.core_plugins.basic_launcher.BasicLauncher\n",
     "broken/list.yaml": "a: [1, 2\nb: 3\n",
     "hydra/output/genlab.yaml": (Path(config_folder()) / "hydra/output/genlab.yaml").read_text(),
 }
@@ -98,6 +99,8 @@ def test_hydra_warns_of_nothing(conf: Path) -> None:
             "Unknown key 'model.lrr'. Did you mean 'model.lr'?\nUnknown key 'sead'. Did you mean 'seed'?",
         ),
         (["model=mixture", "model.lr=1"], "Unknown key 'model.lr'. Did you mean 'model'?"),
+        (["~model", "sead=1"], "Unknown key 'sead'. Did you mean 'seed'?"),
+        (["-m", "model=mixture,mixture", "model.componnts=1"], "Unknown key 'model.componnts'. Did you mean 'model.c"),
         (["-m", "model.lrr=1,2"], "Unknown key 'model.lrr'. Did you mean 'model.lr'?"),
         (["model=flwo"], "model has no option 'flwo'. Did you mean 'flow'? Choices: flow, mixture."),
         (["-m", "model=flow,flwo"], "model has no option 'flwo'. Did you mean 'flow'? Choices: flow, mixture."),
@@ -131,10 +134,13 @@ def test_a_command_line_that_cannot_be_is_told_in_one_or_two_lines(
 
 
 def test_the_users_own_groups_count_as_known(conf: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    (tmp_path / "own/model").mkdir(parents=True)
-    (tmp_path / "own/model/mine.yaml").write_text("temperature: 1.0\n")
+    for group in ("model", "style"):
+        (tmp_path / "own" / group).mkdir(parents=True)
+        (tmp_path / "own" / group / "mine.yaml").write_text("temperature: 1.0\n")
     assert enter(conf, "--config-dir", "own", "model=mine", "model.temprature=2") == 2
     assert capfd.readouterr().err == "Unknown key 'model.temprature'. Did you mean 'model.temperature'?\n"
+    assert enter(conf, "--config-dir", "own", "+style=mine", "style.temprature=2") == 2
+    assert capfd.readouterr().err == "Unknown key 'style.temprature'. Did you mean 'style.temperature'?\n"
 
 
 def test_a_required_key_is_asked_for_with_the_command(conf: Path, capfd: pytest.CaptureFixture) -> None:
@@ -223,6 +229,18 @@ def test_a_bug_in_a_sweep_shows_its_traceback_and_is_code_1(conf: Path, capfd: p
 
     assert enter(conf, "-m", "seed=0,1", run=run) == 1
     assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("error", "code"), [(GenlabError("mend"), 2), (KeyError("lost"), 1)])
+def test_other_launchers_see_that_a_job_failed(
+    conf: Path, capfd: pytest.CaptureFixture, error: Exception, code: int
+) -> None:
+    # A sweeper that learns from its jobs must not take a failed one for a result.
+    assert enter(conf, "-m", "seed=0,1", "hydra/launcher=elsewhere", run=raising(error)) == code
+    comment, first, *rest = capfd.readouterr().err.splitlines()
+    assert comment.startswith("Error executing job with overrides: ['seed=0']")
+    assert (first, *rest) == ("mend",) if code == 2 else first.startswith("Traceback")
+    assert not any("_run_job" in line for line in rest), "the traceback begins in the job"
 
 
 def test_ctrl_c_ends_a_whole_sweep(conf: Path) -> None:

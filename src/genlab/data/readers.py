@@ -56,4 +56,4 @@ def read_cifar(path: Path) -> tuple[Tensor, Tensor]:
             f"{path} has {data.size} bytes, expected a multiple of {_CIFAR_RECORD}: it is truncated or altered."
         )
     records = torch.from_numpy(data).view(-1, _CIFAR_RECORD)
-    return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].long()
+    return records[:, 1:].contiguous().view(-1, 3, 32, 32), records[:, 0].long()

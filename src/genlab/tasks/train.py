@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger
 
 from genlab.atomic import write_atomic
 from genlab.checkpoints import load_checkpoint, resume_checkpoint
-from genlab.csv_logger import CsvLogger
+from genlab.loggers.csv_logger import CsvLogger
 from genlab.data.base import GenlabDataModule
 from genlab.data.batch import Batch
 from genlab.errors import Interrupted

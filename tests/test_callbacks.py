@@ -1,0 +1,123 @@
+"""Averaged weights and budgets, against arithmetic by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from genlab.callbacks.budget import NEVER, Budget
+from genlab.callbacks.ema import EMA
+from genlab.callbacks.randomness import CounterNoise
+from genlab.models.base import Progress
+
+
+class Module(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([1.0]))
+        self.register_buffer("constant", torch.tensor([5.0]))
+        self.progress = Progress()
+
+
+def step(ema: EMA, module: Module, value: float) -> None:
+    module.weight.data.fill_(value)
+    ema.on_train_batch_end(None, module, None, None, 0)
+
+
+def test_the_average_is_the_recurrence() -> None:
+    ema, module = EMA(decay=0.5), Module()
+    ema.on_train_start(None, module)
+    expected = 1.0
+    for n, value in enumerate([3.0, -2.0, 10.0, 4.0, 0.5] * 4):
+        step(ema, module, value)
+        decay = min(0.5, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * value
+    checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
+    ema.on_save_checkpoint(None, module, checkpoint)
+    assert checkpoint["state_dict"]["weight"].item() == pytest.approx(expected, rel=1e-6)
+    assert checkpoint["state_dict"]["constant"].item() == 5.0
+    assert checkpoint["current_model_state"]["weight"].item() == 0.5
+
+
+def test_validation_sees_the_average_and_training_goes_on_from_the_trained_weights() -> None:
+    ema, module = EMA(decay=0.9), Module()
+    ema.on_train_start(None, module)
+    ema.on_validation_epoch_start(None, module)
+    assert module.weight.item() == 1.0, "before the first step the average is the starting weights"
+    ema.on_validation_epoch_end(None, module)
+    step(ema, module, 2.0)
+    ema.on_validation_epoch_start(None, module)
+    assert module.weight.item() == pytest.approx(0.1 * 1.0 + 0.9 * 2.0)
+    ema.on_validation_epoch_end(None, module)
+    assert module.weight.item() == 2.0
+
+
+def test_a_saved_average_goes_on() -> None:
+    def trained(ema: EMA, module: Module, values: list[float]) -> float:
+        for value in values:
+            step(ema, module, value)
+        checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
+        ema.on_save_checkpoint(None, module, checkpoint)
+        return checkpoint["state_dict"]["weight"].item()
+
+    whole, first, second = EMA(0.8), EMA(0.8), EMA(0.8)
+    module = Module()
+    whole.on_train_start(None, module)
+    expected = trained(whole, module, [2.0, 4.0, 8.0])
+
+    module = Module()
+    first.on_train_start(None, module)
+    trained(first, module, [2.0])
+    checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
+    first.on_save_checkpoint(None, module, checkpoint)
+    resumed = Module()
+    second.load_state_dict(first.state_dict())
+    second.on_load_checkpoint(None, resumed, checkpoint)
+    second.on_train_start(None, resumed)
+    assert resumed.weight.item() == 2.0
+    assert trained(second, resumed, [4.0, 8.0]) == expected
+
+
+def batches(budget: Budget, count: int) -> list[tuple[float, bool, bool]]:
+    """Fraction spent, whether a validation is due and whether to stop, after each batch."""
+    trainer = SimpleNamespace(should_stop=False, val_check_batch=NEVER, world_size=1)
+    budget._resumed_at = 0.0
+    after = []
+    for _ in range(count):
+        budget.on_train_batch_end(trainer, None, None, None, 0)
+        after.append((budget.progress.fraction, trainer.val_check_batch == 1, trainer.should_stop))
+    return after
+
+
+def test_a_budget_of_examples_validates_evenly_and_stops() -> None:
+    budget = Budget(examples=100, minutes=None, validations=4, batch_size=10)
+    after = batches(budget, 10)
+    assert [fraction for fraction, _, _ in after] == pytest.approx([0.1 * i for i in range(1, 11)])
+    assert [i + 1 for i, (_, due, _) in enumerate(after) if due] == [3, 5, 8, 10]
+    assert [stop for _, _, stop in after] == [False] * 9 + [True]
+    assert budget.stopped_by == "examples"
+
+
+def test_whichever_is_spent_first_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1, 100))
+    monkeypatch.setattr("genlab.callbacks.budget.time.monotonic", lambda: 10.0 * next(clock))
+    budget = Budget(examples=1000, minutes=1.0, validations=2, batch_size=10)
+    after = batches(budget, 6)
+    assert [round(fraction, 3) for fraction, _, _ in after] == [0.167, 0.333, 0.5, 0.667, 0.833, 1.0]
+    assert after[-1][2]
+    assert budget.stopped_by == "minutes"
+
+
+def test_noise_depends_on_seed_rank_and_step_alone() -> None:
+    def drawn(seed: int, rank: int, step: int) -> float:
+        torch.rand(17)  # whatever was drawn before
+        module = Module()
+        module.progress.batches = step
+        CounterNoise(seed).on_train_batch_start(SimpleNamespace(global_rank=rank), module, None, 0)
+        return torch.rand(()).item()
+
+    assert drawn(0, 0, 5) == drawn(0, 0, 5)
+    assert len({drawn(0, 0, 5), drawn(1, 0, 5), drawn(0, 1, 5), drawn(0, 0, 6)}) == 4

@@ -1,0 +1,63 @@
+"""Learning-rate schedules and sample pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from genlab.pictures import image_grid, save_samples
+from genlab.schedules import constant, warmup_cosine
+from genlab.spec import DataSpec
+
+
+def test_warmup_cosine_rises_and_falls() -> None:
+    assert warmup_cosine(0.0, warmup=0.1) == 0
+    assert warmup_cosine(0.05, warmup=0.1) == pytest.approx(0.5)
+    assert warmup_cosine(0.1, warmup=0.1) == pytest.approx(1.0)
+    assert warmup_cosine(0.55, warmup=0.1, final=0.2) == pytest.approx(0.6)
+    assert warmup_cosine(1.0, warmup=0.1, final=0.2) == pytest.approx(0.2)
+    assert warmup_cosine(0.0, warmup=0.0) == pytest.approx(1.0)
+
+
+def test_constant_only_warms_up() -> None:
+    assert [constant(f, warmup=0.5) for f in (0.0, 0.25, 0.5, 1.0)] == [0.0, 0.5, 1.0, 1.0]
+    assert constant(0.0) == 1.0
+
+
+def test_a_grid_shows_each_image_in_its_place_and_full_range() -> None:
+    images = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
+    images[1] = 16
+    grid = image_grid(images, levels=17, columns=2)
+    scale = grid.shape[1] // 7
+    small = grid[scale // 2 :: scale, scale // 2 :: scale, 0]
+    assert small.shape == (7, 7)
+    assert (small[1:3, 1:3] == 0).all()
+    assert (small[1:3, 4:6] == 255).all()
+    assert (small[4:6, 4:6] == 96).all(), "an empty place is ground"
+
+
+@pytest.mark.parametrize(
+    ("spec", "samples"),
+    [
+        (DataSpec("gray", "image", (1, 4, 4), levels=17), torch.full((5, 1, 4, 4), 16, dtype=torch.uint8)),
+        (DataSpec("colour", "image", (3, 4, 4), levels=256), torch.zeros(5, 3, 4, 4, dtype=torch.uint8)),
+        (DataSpec("plane", "vector", (2,)), torch.randn(20, 2)),
+        (DataSpec("line", "vector", (1,)), torch.randn(20, 1)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_pictures_open_and_say_which_run(spec: DataSpec, samples: torch.Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "samples" / "a.png"
+    assert save_samples(samples, spec, path, "flow, run 1")
+    with Image.open(path) as picture:
+        assert picture.text["Title"] == "flow, run 1"
+        assert min(picture.size) > 100
+
+
+def test_data_without_a_picture_gets_none(tmp_path: Path) -> None:
+    spec = DataSpec("letters", "text", (5,), levels=65)
+    assert not save_samples(torch.zeros(2, 5, dtype=torch.long), spec, tmp_path / "a.png", "title")
+    assert not (tmp_path / "a.png").exists()
