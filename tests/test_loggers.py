@@ -18,8 +18,7 @@ from PIL import Image
 from pytorch_lightning.utilities import rank_zero_only
 
 from genlab.errors import GenlabError
-from genlab.loggers.dashboards import no_dashboard
-from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, flatten, redact, redact_text, result_figures
+from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact, redact_text, result_figures
 from genlab.loggers.tensorboard_logger import TensorBoardDashboard
 from genlab.loggers.wandb_access import find_access
 from genlab.loggers.wandb_logger import WandbDashboard
@@ -85,7 +84,15 @@ def test_secrets_are_hidden_at_any_depth(key: str) -> None:
 
 @pytest.mark.parametrize(
     "kept",
-    [{"key_dim": 64}, {"mask_token": 3}, {"num_tokens": 65}, {"tokens": "chars"}, {"monkey": "x"}, {"token": None}],
+    [
+        {"key_dim": 64},
+        {"mask_token": 3},
+        {"num_tokens": 65},
+        {"tokens": "chars"},
+        {"monkey": "x"},
+        {"token": None},
+        {"token_kind": "byte"},
+    ],
 )
 def test_settings_that_only_sound_like_secrets_are_kept(kept: dict[str, Any]) -> None:
     # A run is rebuilt from the redacted config: what is hidden without need cannot be loaded any more.
@@ -112,10 +119,6 @@ def test_result_figures_are_the_numbers_under_the_split_and_nothing_else() -> No
     }
 
 
-def test_flatten_joins_the_names_of_sections() -> None:
-    assert flatten({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
-
-
 # --- the choice ------------------------------------------------------------------------------------------------------
 
 
@@ -133,11 +136,8 @@ def test_every_choice_is_built_beside_a_config_that_is_only_shown(name: str, run
     assert made.config["model"] == CONFIG["model"]
     assert made.save_dir == str(run_dir)
     made.close("finished")
-    assert list(run_dir.iterdir()) == []  # nothing is started before training is
-
-
-def test_no_dashboard_is_no_logger(run_dir: Path) -> None:
-    assert no_dashboard(run_dir, RUN_ID, CONFIG, "0.1") == []
+    made.log_metrics({"train/loss": 1.0}, step=128)
+    assert list(run_dir.iterdir()) == []  # nothing is started before training is, nor after the end
 
 
 @pytest.mark.parametrize("kind", [WandbDashboard, TensorBoardDashboard])
@@ -177,8 +177,7 @@ def test_without_a_key_it_is_offline_and_one_line_says_how_to_upload(
         "W&B is offline (not logged in; `wandb login` does that). "
         f"To upload this run: wandb sync logs/runs/mnist/flow/{RUN_ID}/wandb"
     ]
-    out, err = capfd.readouterr()
-    assert "wandb:" not in out + err
+    assert "wandb:" not in "".join(capfd.readouterr())
     (folder,) = run_dir.glob("wandb/offline-run-*")
     assert list(folder.glob("files/media/images/samples*.png"))
     assert list(folder.glob("files/media/table/result/quick*.json"))
@@ -227,14 +226,20 @@ def test_an_unknown_mode_gets_the_nearest_one(run_dir: Path) -> None:
         dashboard(run_dir, mode="ofline").log_metrics({"train/loss": 1.0}, step=128)
 
 
+def test_nobody_is_asked_for_a_key(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a terminal W&B would ask, and the run would wait for an answer.
+    asked = []
+    monkeypatch.setattr(wandb, "login", lambda prompt=True, **_: asked.append(prompt))
+    find_access("auto", 1.0)
+    assert asked == [False]
+
+
 def test_a_key_of_the_wrong_form_is_no_key(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "short")
     assert find_access("auto", 1.0).mode == "offline"
 
 
-def test_a_server_that_hangs_delays_the_start_by_no_more_than_told(
-    run_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_hangs_does_not_hold_up_the_start(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are made, and nothing ever answers
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -260,7 +265,7 @@ def server(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_online_a_resumed_run_goes_on_in_the_same_wandb_run(
-    run_dir: Path, server: Server, caplog: pytest.LogCaptureFixture
+    run_dir: Path, server: Server, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     first = dashboard(run_dir, tags=["trial"])
     first.log_metrics({"train/loss": 1.0}, step=128)
@@ -268,6 +273,7 @@ def test_online_a_resumed_run_goes_on_in_the_same_wandb_run(
     second = dashboard(run_dir)
     second.log_metrics({"train/loss": 0.5}, step=256)
     assert not [record for record in caplog.records if record.name == "genlab"]
+    assert "wandb:" not in "".join(capfd.readouterr())
     # This server takes no tables: the figures are there all the same, and the run ends as it should.
     second.log_result(RESULT)
     second.close("finished")
@@ -289,7 +295,7 @@ def test_online_a_resumed_run_goes_on_in_the_same_wandb_run(
     assert [axis["5"] for axis in axes if axis.get("2") == "*"] == [1]
 
 
-def test_offline_a_resumed_run_keeps_its_id(run_dir: Path) -> None:
+def test_offline_a_resumed_run_keeps_its_id(run_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for step in (128, 256):
         logger = dashboard(run_dir, mode="offline")
         logger.log_metrics({"train/loss": 1.0}, step=step)
@@ -297,6 +303,7 @@ def test_offline_a_resumed_run_keeps_its_id(run_dir: Path) -> None:
     logs = list(run_dir.glob("wandb/offline-run-*/*.wandb"))
     assert len(logs) == 2
     assert len({log.name for log in logs}) == 1
+    assert "wandb:" not in "".join(capfd.readouterr())
 
 
 def test_another_folder_with_the_same_run_id_is_another_wandb_run(
@@ -369,6 +376,7 @@ def test_tensorboard_hides_what_was_logged_beyond_the_checkpoint(run_dir: Path) 
     for step in (128, 256, 384):
         killed.log_metrics({"train/loss": 1.0}, step=step)
     killed.finalize("failed")  # written, and never closed
+    assert [event.step for event in events(run_dir).Scalars("train/loss")] == [128, 256, 384]
     resumed = TensorBoardDashboard(run_dir, RUN_ID, CONFIG, "0.1")
     resumed.log_metrics({"train/loss": 2.0}, step=256)
     resumed.close("finished")
