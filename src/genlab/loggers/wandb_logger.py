@@ -16,9 +16,10 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from genlab.atomic import write_atomic
+from genlab.errors import GenlabError
 from genlab.loggers.dashboards import Dashboard
 from genlab.loggers.protocols import RunStatus, flatten, redact_text, result_figures
-from genlab.loggers.wandb_access import WandbMode, find_access
+from genlab.loggers.wandb_access import Access, WandbMode, find_access
 
 __all__ = ["WandbDashboard"]
 
@@ -51,7 +52,7 @@ class WandbDashboard(Dashboard):
         mode: See :func:`genlab.loggers.wandb_access.find_access`.
         tags: Tags besides the names of data and model.
         start_seconds: Longest wait for the server at the start, in seconds, before the run goes on offline.
-        machine_info: Also record the host's name, hardware and load.
+        machine_info: Also record the host's name, hardware and load, and the command line as it was typed.
 
     Raises:
         GenlabError: At the start, if ``mode`` is unknown, or ``"online"`` without a key.
@@ -148,7 +149,12 @@ class WandbDashboard(Dashboard):
                 self._say(f"W&B could not upload everything ({_first_line(error)})", online=True)
 
     def _start(self) -> Any:
-        access = find_access(self.mode, self.start_seconds)
+        try:
+            access = find_access(self.mode, self.start_seconds)
+        except GenlabError:
+            raise
+        except Exception as error:  # Broken settings of the user's W&B, no room for its files, ...
+            access = Access("offline", _first_line(error))
         if access.mode == "disabled":
             return None
         reason = access.reason
