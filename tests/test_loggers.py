@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import socket
 import sys
@@ -77,9 +76,8 @@ def dashboard(run_dir: Path, **options: Any) -> WandbDashboard:
 @pytest.mark.parametrize("key", ["api_key", "WANDB_API_KEY", "hfToken", "token", "password", "db_password2", "secret"])
 def test_secrets_are_hidden_at_any_depth(key: str) -> None:
     config = {"a": [{key: "hunter2hunter2"}]}
-    before = copy.deepcopy(config)
     assert redact(config) == {"a": [{key: "***"}]}
-    assert config == before
+    assert config == {"a": [{key: "hunter2hunter2"}]}
 
 
 @pytest.mark.parametrize(
