@@ -16,6 +16,11 @@ from genlab.randomness import Stream, generator
 from tests.contract.families import BINARY, CASES, Case, make_batch, make_model, perturb
 
 
+KINDS = {case.id: make_model(case).likelihood_kind() for case in CASES}
+WITH_LIKELIHOOD = [case for case in CASES if KINDS[case.id] != "none"]
+BOUNDED = [case for case in WITH_LIKELIHOOD if KINDS[case.id] != "exact"]
+
+
 @pytest.fixture(params=CASES, ids=lambda case: case.id)
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
@@ -43,9 +48,8 @@ def test_the_loss_is_finite_and_every_parameter_gets_a_gradient(model: Generativ
     assert not still
 
 
+@pytest.mark.parametrize("case", WITH_LIKELIHOOD, ids=lambda case: case.id, indirect=True)
 def test_log_prob_is_a_number_for_each_example(model: GenerativeModel) -> None:
-    if not model.has_likelihood:
-        pytest.skip("this family has no likelihood")
     batch = make_batch(model.spec, 6)
     log_prob = model.log_prob(batch.x, labels(model, batch), num_draws=3, generator=torch.Generator().manual_seed(0))
     assert log_prob.shape == (6,)
@@ -53,10 +57,9 @@ def test_log_prob_is_a_number_for_each_example(model: GenerativeModel) -> None:
     assert torch.isfinite(log_prob).all()
 
 
+@pytest.mark.parametrize("case", WITH_LIKELIHOOD, ids=lambda case: case.id, indirect=True)
 def test_log_prob_does_not_depend_on_the_batch(model: GenerativeModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """One example alone gets what it gets among others, when all noise is held fixed."""
-    if not model.has_likelihood:
-        pytest.skip("this family has no likelihood")
     monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(_size(size), 0.4, dtype=torch.float64))
     monkeypatch.setattr(torch, "randn", lambda *size, **_: torch.full(_size(size), 0.3, dtype=torch.float64))
     batch, model = make_batch(model.spec, 5), model.eval().double()
@@ -146,9 +149,8 @@ def test_the_density_on_the_plane_integrates_to_one(case: Case) -> None:
     assert mass.item() == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("case", BOUNDED, ids=lambda case: case.id, indirect=True)
 def test_more_draws_tighten_the_bound(model: GenerativeModel) -> None:
-    if not model.has_likelihood or model.likelihood_kind() == "exact":
-        pytest.skip("this likelihood is exact or absent")
     batch = make_batch(model.spec, 200)
     torch.manual_seed(0)
     with torch.no_grad():

@@ -47,6 +47,7 @@ class GenlabDataModule(LightningDataModule):
         seed: Seed of the order and noise of training batches. The splits do not depend on it.
         device: ``"auto"`` keeps the training set in the accelerator's memory where there is one and the set is under
             2 GiB, ``"cpu"`` in main memory.
+        validation_examples: Number of validation examples that choose the checkpoint during training, or None for all.
 
     Attributes:
         spec: What one example is; known before any file is read.
@@ -66,6 +67,7 @@ class GenlabDataModule(LightningDataModule):
         batch_size: Annotated[int, Ge(1)] = 128,
         seed: Annotated[int, Ge(0)] = 0,
         device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Annotated[int, Ge(1)] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -78,6 +80,7 @@ class GenlabDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
+        self.validation_examples = validation_examples
         self.start_batch = 0
         self._splits: dict[str, Batch] = {}
         self._files_checked = False
@@ -145,8 +148,10 @@ class GenlabDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> EvalLoader:
-        """Return this rank's part of the validation split."""
-        return EvalLoader(self.tensors("validation"), self.batch_size, *self._process()[:2])
+        """Return this rank's part of the validation split, or of its first ``validation_examples``."""
+        x, y = self.tensors("validation")
+        first = slice(self.validation_examples)
+        return EvalLoader(Batch(x[first], None if y is None else y[first]), self.batch_size, *self._process()[:2])
 
     def test_dataloader(self) -> EvalLoader:
         """Return this rank's part of the test split."""

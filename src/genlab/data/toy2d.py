@@ -47,10 +47,11 @@ class Toy2D(GenlabDataModule):
         batch_size: Annotated[int, Ge(1)] = 128,
         seed: Annotated[int, Ge(0)] = 0,
         device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Annotated[int, Ge(1)] | None = None,
         dataset: ToyName = "two_moons",
         train_size: Annotated[int, Ge(1)] = 50_000,
     ) -> None:
-        super().__init__(root, batch_size, seed, device)
+        super().__init__(root, batch_size, seed, device, validation_examples)
         if dataset not in DENSITIES:
             raise GenlabError(
                 f"data.dataset is '{dataset}', expected {', '.join(DENSITIES)}.{nearest(dataset, DENSITIES)}"
