@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from genlab.loggers.csv_logger import CsvLogger
 from genlab.errors import GenlabError
+from genlab.loggers.csv_logger import CsvLogger
 from genlab.results import RESULT_SCHEMA, MetricsCsv, new_result, read_result, result_problems, write_result
 from genlab.runs import RunDir
 

@@ -20,7 +20,7 @@ from genlab.metrics.likelihood import NegativeLogLikelihood
 from genlab.randomness import Stream, generator
 from genlab.spec import DataSpec
 
-__all__ = ["EvaluationProtocol", "draw_samples", "evaluate_likelihood", "evaluate_sampling", "quality_figures"]
+__all__ = ["EvaluationProtocol", "draw_samples", "evaluate_likelihood", "evaluate_sampling"]
 
 PROTOCOL_VERSION = 1
 """Raised when the meaning of a figure changes, which moves every protocol's hash."""

@@ -15,7 +15,6 @@ from genlab.models.base import GenerativeModel
 from genlab.randomness import Stream, generator
 from tests.contract.families import BINARY, CASES, Case, make_batch, make_model, perturb
 
-
 KINDS = {case.id: make_model(case).likelihood_kind() for case in CASES}
 WITH_LIKELIHOOD = [case for case in CASES if KINDS[case.id] != "none"]
 BOUNDED = [case for case in WITH_LIKELIHOOD if KINDS[case.id] != "exact"]

@@ -157,7 +157,8 @@ def _fetch(mirror: str, archive: Archive, names: list[str], scratch: Path) -> di
     """Download, unpack and verify ``names`` in ``scratch``; a ValueError means that this mirror's file is wrong."""
     import pooch
 
-    # On a terminal only: in a log file a progress bar is noise, and pooch logs the URL anyway.
+    # A terminal shows the progress bar, and an error names the mirrors: pooch's own lines would only stand between.
+    pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=TIMEOUT_SECONDS)
     packed = pooch.retrieve(
         mirror + archive.name, known_hash=archive.checksum, fname=archive.name, path=scratch, downloader=downloader

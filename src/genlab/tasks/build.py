@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from genlab.callbacks.budget import NEVER, Budget
 from genlab.callbacks.checkpoints import SaveCheckpoints
@@ -20,6 +20,7 @@ from genlab.callbacks.randomness import CounterNoise
 from genlab.callbacks.samples import SampleGrids
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.data.base import GenlabDataModule
+from genlab.errors import GenlabError
 from genlab.models.base import GenerativeModel
 from genlab.randomness import Stream, stream_seed
 from genlab.runs import RunDir
@@ -70,6 +71,16 @@ def build_callbacks(config: Mapping[str, Any], run: RunDir) -> list[Callback]:
 def build_trainer(config: Mapping[str, Any], run: RunDir, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
     """Make the trainer. When to validate, save and stop is for the callbacks alone."""
     settings = {**config["trainer"], "precision": resolve_precision(config["trainer"])}
+    try:
+        return _make_trainer(settings, run, callbacks, loggers)
+    except MisconfigurationException as error:
+        reason = " ".join(str(error).split())
+        raise GenlabError(
+            f"The trainer does not fit this machine: {reason}\nUse trainer=auto or trainer=cpu."
+        ) from error
+
+
+def _make_trainer(settings: dict[str, Any], run: RunDir, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
     return instantiate(
         settings,
         callbacks=callbacks,
@@ -100,8 +111,3 @@ def resolve_precision(trainer: Mapping[str, Any]) -> str:
     on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else torch.cpu._is_amx_tile_supported()
     return "bf16-mixed" if fast else "32-true"
-
-
-def sample_picture(run: RunDir) -> Path:
-    """Where the final sample grid of a run lies."""
-    return run.samples / "final.png"

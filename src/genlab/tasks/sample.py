@@ -44,7 +44,7 @@ def run(config: DictConfig) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"x": samples.numpy()} if y is None else {"x": samples.numpy(), "y": y.cpu().numpy()}
     np.savez_compressed(out.with_suffix(".npz"), **arrays)
-    title = f"{model.name} on {model.spec.name}, run {place.id}, {n} samples, seed {plain['seed']}: {command_line('scripts/sample.py')}"
+    title = f"{model.name} on {model.spec.name}, run {place.id}: {command_line('scripts/sample.py')}"
     drawn = save_samples(samples, model.spec, out.with_suffix(".png"), title)
     print(f"Saved {n} samples: {out.with_suffix('.npz')}" + (f" and {out.with_suffix('.png')}" if drawn else ""))
     return out.with_suffix(".npz")

@@ -16,12 +16,12 @@ from pytorch_lightning.loggers import Logger
 
 from genlab.atomic import write_atomic
 from genlab.checkpoints import load_checkpoint, resume_checkpoint
-from genlab.loggers.csv_logger import CsvLogger
 from genlab.data.base import GenlabDataModule
 from genlab.data.batch import Batch
 from genlab.errors import Interrupted
 from genlab.evaluation import EvaluationProtocol
 from genlab.locks import RunLock
+from genlab.loggers.csv_logger import CsvLogger
 from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact
 from genlab.models.base import GenerativeModel
 from genlab.randomness import Stream, generator, stream_seed

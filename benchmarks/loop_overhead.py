@@ -1,0 +1,99 @@
+"""Milliseconds that genlab's training loop adds to a step of a bare PyTorch loop over the same model.
+
+    python benchmarks/loop_overhead.py [--out results/loop_overhead.json]
+
+Both loops draw batches from the same stream, compute the same loss, clip the gradient and step the same optimizer; ours
+also counts the budget, averages the weights, seeds the noise, logs and guards against non-finite numbers. They run in
+this process, in alternating rounds, on a flow so small that the loop is a visible part of a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from genlab.callbacks.budget import Budget
+from genlab.data.loader import TrainStream
+from genlab.models.base import GenerativeModel
+from genlab.runs import RunDir
+from genlab.tasks.build import build_callbacks, build_datamodule, build_model, build_trainer
+from genlab.tasks.console import log_to
+
+STEPS = 400
+OVERRIDES = [
+    "logger=none", "trainer=cpu", "trainer.precision=32-true", "data.batch_size=32", f"budget.examples={32 * STEPS}",
+    "budget.validations=1", "model.multiscale.hidden=[8]", "model.multiscale.checkerboard_steps=2",
+    "model.multiscale.channel_steps=[1]", "model.multiscale.coupling=affine",
+]  # fmt: skip
+
+
+def config() -> dict[str, Any]:
+    with initialize_config_dir(str(Path(__file__).parents[1] / "conf")):
+        return OmegaConf.to_container(compose("config", OVERRIDES), resolve=True)
+
+
+def bare(settings: dict[str, Any]) -> float:
+    """Return the milliseconds of a step of the plain loop."""
+    data, model = build_datamodule(settings), build_model(settings)
+    data.tensors("train")
+    (optimizer,) = model.configure_optimizers()
+    stream: TrainStream = data.train_dataloader()
+    started = time.perf_counter()
+    for _, batch in zip(range(STEPS), stream, strict=False):
+        loss = model.loss(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return 1000 * (time.perf_counter() - started) / STEPS
+
+
+def ours(settings: dict[str, Any]) -> float:
+    """Return the milliseconds of a step under the trainer, validation left out as the budget's clock does."""
+    data, model = build_datamodule(settings), build_model(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(Path(folder)).create()
+        callbacks = build_callbacks(settings, run)
+        with log_to(run.log):
+            _fit(settings, run, callbacks, model, data)
+    (budget,) = (callback for callback in callbacks if isinstance(callback, Budget))
+    return 1000 * budget.progress.seconds / budget.progress.batches
+
+
+def _fit(settings: dict[str, Any], run: RunDir, callbacks: list[Any], model: GenerativeModel, data: Any) -> None:
+    build_trainer(settings, run, callbacks, loggers=[]).fit(model, datamodule=data)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    settings = config()
+    pairs = [(ours(settings), bare(settings)) for _ in range(arguments.rounds + 1)][1:]
+    figures = {
+        "command": "python benchmarks/loop_overhead.py",
+        "rounds": arguments.rounds,
+        "steps_per_round": STEPS,
+        "ours_ms_per_step": statistics.median(a for a, _ in pairs),
+        "bare_ms_per_step": statistics.median(b for _, b in pairs),
+        "added_ms_per_step": statistics.median(a - b for a, b in pairs),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    print(json.dumps(figures, indent=2))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
