@@ -61,8 +61,11 @@ def _rows(result: dict[str, Any], place: RunDir) -> Iterator[tuple[str, str]]:
     model, data, training = result["model"], result["data"], result["training"]
     yield "model", f"{model['name']} ({model['variant']}), {model['parameters']:,} parameters"
     yield "data", f"{data['name']}, {data['split']}"
-    for label, section in (("likelihood", "likelihood"), ("  last checkpoint", "likelihood_last")):
-        yield label, _likelihood(result, section)
+    yield "likelihood", _likelihood(result, "likelihood")
+    if (figures := result["likelihood"]) and figures["bits_per_dim"] is not None:
+        yield "  in nats", f"{figures['nats']:.3f} ± {figures['nats_se']:.3f}"
+    if result["likelihood_last"] is not None:
+        yield "  last checkpoint", _likelihood(result, "likelihood_last")
     if (entropy := result["reference"]["true_entropy_nats"]) is not None:
         yield "true entropy", f"{entropy:.4f} nats"
     minutes = training["wall_seconds"] / 60
@@ -77,7 +80,6 @@ def _likelihood(result: dict[str, Any], section: str) -> str:
     figures = result[section]
     if figures is None:
         return f"none: {result['missing'][section]}"
-    nats = f"{figures['nats']:.4f} ± {figures['nats_se']:.4f} nats"
     if figures["bits_per_dim"] is None:
-        return f"{nats} ({figures['kind']})"
-    return f"{figures['bits_per_dim']:.4f} ± {figures['bits_per_dim_se']:.4f} bits/dim, {nats} ({figures['kind']})"
+        return f"{figures['nats']:.4f} ± {figures['nats_se']:.4f} nats ({figures['kind']})"
+    return f"{figures['bits_per_dim']:.4f} ± {figures['bits_per_dim_se']:.4f} bits/dim ({figures['kind']})"
