@@ -91,6 +91,8 @@ class GenerativeModel(LightningModule):
     """The kinds of data that the family takes."""
     nfe: int = 1
     """Network evaluations that one sample costs."""
+    initial_examples: ClassVar[int] = 512
+    """Training examples that :meth:`initialize` gets, or all where there are fewer."""
 
     def __init__(
         self,

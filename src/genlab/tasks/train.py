@@ -35,9 +35,6 @@ from genlab.tasks.evaluate import evaluate_run
 
 __all__ = ["run"]
 
-INITIAL_EXAMPLES = 512
-"""Training examples from which data-dependent starting values are set."""
-
 _log = logging.getLogger("genlab")
 
 
@@ -151,6 +148,6 @@ def _fit(
 
 def _initialize(model: GenerativeModel, datamodule: GenlabDataModule, seed: int) -> None:
     data = datamodule.tensors("train")
-    rows = torch.randperm(len(data.x), generator=generator(Stream.WEIGHTS, seed, 1))[:INITIAL_EXAMPLES]
+    rows = torch.randperm(len(data.x), generator=generator(Stream.WEIGHTS, seed, 1))[: model.initial_examples]
     torch.manual_seed(stream_seed(Stream.WEIGHTS, seed, 2))
     model.initialize(Batch(data.x[rows], None if data.y is None else data.y[rows]))
