@@ -67,7 +67,7 @@ class ObservationModel(ABC):
 
     @abstractmethod
     def mean(self, params: Tensor) -> Tensor:
-        """Expected value ``[N, ...]`` in the data's own units, float32 or better, of ``params [N, num_params, ...]``."""
+        """Expected value ``[N, ...]`` in the data's own units, float32 or better, given ``[N, num_params, ...]``."""
 
 
 def _precise(params: Tensor) -> Tensor:
