@@ -33,6 +33,7 @@ OVERRIDES = [
     "logger=none", "trainer=cpu", "trainer.precision=32-true", "data.batch_size=32", f"budget.examples={32 * STEPS}",
     "budget.validations=1", "model.multiscale.hidden=[8]", "model.multiscale.checkerboard_steps=2",
     "model.multiscale.channel_steps=[1]", "model.multiscale.coupling=affine",
+    "model.multiscale.dequantization=uniform",
 ]  # fmt: skip
 
 

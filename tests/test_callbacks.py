@@ -116,7 +116,8 @@ def test_noise_depends_on_seed_rank_and_step_alone() -> None:
         torch.rand(17)  # whatever was drawn before
         module = Module()
         module.progress.batches = step
-        CounterNoise(seed).on_train_batch_start(SimpleNamespace(global_rank=rank), module, None, 0)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        CounterNoise(seed).on_train_batch_start(SimpleNamespace(global_rank=rank, strategy=strategy), module, None, 0)
         return torch.rand(()).item()
 
     assert drawn(0, 0, 5) == drawn(0, 0, 5)

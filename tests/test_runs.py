@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,7 +14,8 @@ import genlab
 from genlab import runs
 from genlab.atomic import write_atomic
 from genlab.errors import GenlabError
-from genlab.runs import IGNORED_KEYS, RunDir, code_version, config_hash, find_run, load_run, run_id
+from genlab.runs import IGNORED_KEYS, RunDir, code_version, config_hash, find_run, run_id
+from genlab.tasks.load import load_run
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -173,9 +173,11 @@ def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def trained(logs: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     """A run with a best (weights 1) and a last checkpoint (weights 2) of a linear layer with two inputs."""
-    build = ModuleType("genlab.tasks.build")
-    build.build_model = lambda config: torch.nn.Sequential(torch.nn.Linear(config["inputs"], 1), torch.nn.Dropout())
-    monkeypatch.setitem(sys.modules, "genlab.tasks.build", build)
+
+    def build(config: dict[str, Any]) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(config["inputs"], 1), torch.nn.Dropout())
+
+    monkeypatch.setattr("genlab.tasks.load.build_model", build)
     run = find_run("3f99aaaa-s0", logs)
     run.config.write_text("inputs: 2\n")
     for path, value in ((run.best_checkpoint, 1.0), (run.last_checkpoint, 2.0)):

@@ -12,8 +12,8 @@ from genlab.spec import DataSpec
 
 __all__ = ["image_grid", "save_samples"]
 
-GRID_PIXELS = 448
-"""Least width of an image grid: small images are enlarged by whole factors, without smoothing."""
+GRID_PIXELS = 480
+"""Width that an image grid comes close to: small images are enlarged by whole factors, without smoothing."""
 
 
 def image_grid(images: Tensor, levels: int, columns: int | None = None) -> np.ndarray:
@@ -29,7 +29,7 @@ def image_grid(images: Tensor, levels: int, columns: int | None = None) -> np.nd
     for index, image in enumerate(values):
         top, left = 1 + (index // columns) * (height + 1), 1 + (index % columns) * (width + 1)
         grid[top : top + height, left : left + width] = image.transpose(1, 2, 0)
-    factor = max(1, GRID_PIXELS // grid.shape[1])
+    factor = max(1, round(GRID_PIXELS / grid.shape[1]))
     return grid.repeat(factor, axis=0).repeat(factor, axis=1)
 
 

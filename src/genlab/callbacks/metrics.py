@@ -37,7 +37,8 @@ class LogMetrics(Callback):
         self, trainer: Trainer, pl_module: GenerativeModel, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         for name, value in outputs.items():
-            self._sums[name] = self._sums[name] + value.detach() if name in self._sums else value.detach()
+            value = value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
         if pl_module.progress.batches % self.every and not trainer.should_stop:
             return

@@ -26,4 +26,9 @@ class CounterNoise(Callback):
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: GenerativeModel, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(stream_seed(Stream.NOISE, self.seed, trainer.global_rank, pl_module.progress.batches))
+        seed = stream_seed(Stream.NOISE, self.seed, trainer.global_rank, pl_module.progress.batches)
+        # torch.manual_seed would also queue a seed, with a stack trace, for every kind of device that is not in use.
+        torch.default_generator.manual_seed(seed)
+        device = trainer.strategy.root_device
+        if device.type != "cpu":
+            torch.get_device_module(device).manual_seed(seed)
