@@ -154,6 +154,7 @@ class Flow(GenerativeModel):
             vector.build(kind, spec, context) if kind in VECTOR_FLOWS else multiscale.build(spec, context)
         )
         self._coupling = "" if kind in VECTOR_FLOWS else f"-{multiscale.coupling}"
+        self.nfe = self.density.nfe
         self._logit = Logit(logit_alpha)
 
     @property

@@ -37,6 +37,11 @@ class VectorFlow(nn.Module):
         self.standardize = ActNorm(num_dims)
         self.flow = VECTOR_FLOWS[kind](num_dims, context, transforms=transforms, hidden_features=list(hidden))
 
+    @property
+    def nfe(self) -> int:
+        """Network evaluations that a sample costs: one per dimension where a transform is autoregressive."""
+        return max(getattr(transform, "passes", 1) for transform in self.flow.transform.transforms)
+
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density ``[N]``, nats, of ``x [N, ...]`` given context ``[N, context]``."""
         z, log_det = self.standardize(x.flatten(1)[:, :, None, None])
