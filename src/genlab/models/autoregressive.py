@@ -1,0 +1,281 @@
+"""Autoregressive models: the probability of an example is the product of those of its values, each given the earlier.
+
+The order is the raster's: row by row from the top left, the channels of a pixel one after the other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol, runtime_checkable
+
+import torch
+from annotated_types import Ge
+from torch import Generator, Tensor
+
+from genlab.data.batch import Batch
+from genlab.errors import GenlabError
+from genlab.likelihood import bits_per_dim, sum_dims
+from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.networks.causal import CausalNetwork, Steps, from_raster, to_raster
+from genlab.networks.masked import MaskedMLP
+from genlab.networks.observations import ObservationName, observation_model
+from genlab.networks.pixelcnn import GatedPixelCNN
+from genlab.networks.transformer import CausalTransformer
+from genlab.spec import DataSpec
+
+__all__ = ["Autoregressive", "Inpaints", "Made", "PixelCNN", "Transformer"]
+
+Count = Annotated[int, Ge(1)]
+
+
+@runtime_checkable
+class Inpaints(Protocol):
+    """A model that fills in the rest of an example: optional, tested for by callers."""
+
+    def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """Keep the values of ``x`` where ``mask`` is true and draw the others."""
+        ...
+
+
+class Autoregressive(GenerativeModel):
+    """What the autoregressive families share; each adds the network that predicts the values' distributions.
+
+    The log-probability is exact. Samples are drawn value by value, every activation being computed once.
+
+    Args:
+        spec: What one example is.
+        conditional: Model the data given its label.
+        observation: Distribution of a value; see :func:`genlab.networks.observations.observation_model`.
+        components: Logistics of a ``logistic_mixture``.
+
+    The other arguments are those of :class:`GenerativeModel`.
+    """
+
+    network: CausalNetwork
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        conditional: bool,
+        observation: ObservationName,
+        components: Count,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
+        if conditional and spec.num_classes is None:
+            raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
+        self.conditional = conditional
+        # The symbols of a text have no order that a mixture over the levels could use.
+        suited = "categorical" if observation == "auto" and spec.modality == "text" else observation
+        self.observation = observation_model(suited, spec, components)
+
+    def _sizes(self) -> tuple[DataSpec, int, int]:
+        """The first arguments of every network: the data, parameters per value, classes."""
+        return self.spec, self.observation.num_params, (self.spec.num_classes or 0) if self.conditional else 0
+
+    @property
+    def variant(self) -> str:
+        return self.observation.name + (", class-conditional" if self.conditional else "")
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations of the network, one after the other, that a sample costs; each computes one site alone."""
+        return self.network.num_steps
+
+    def likelihood_kind(self, num_draws: int = 1) -> str:
+        return "exact"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        log_prob = self.log_prob(batch.x, batch.y)
+        if not self.spec.is_discrete:
+            return {"loss": -log_prob.mean()}
+        loss = bits_per_dim(log_prob, self.spec.num_dims).mean()
+        return {"loss": loss, "bits_per_dim": loss}
+
+    def log_prob(
+        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    ) -> Tensor:
+        if self.conditional and y is None:
+            raise GenlabError(f"This {self.name} is class-conditional: give the labels y.")
+        values = to_raster(x, self.spec)
+        return sum_dims(self.observation.log_prob(values, self.network(values, y)))
+
+    def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        return self.draw(self.network.steps(n, self._labels(n, y, generator)), generator)
+
+    def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """Keep the values of ``x`` where ``mask`` is true and draw the others, one after the other.
+
+        A value is drawn given only what precedes it in raster order, kept or drawn: what is kept below it, or to its
+        right, has no influence on it. So this samples from the model given the kept values where those come first,
+        like the upper part of an image, and only then.
+
+        Args:
+            x: ``[N, *spec.shape]`` in the data's own values; what stands where ``mask`` is false does not matter.
+            mask: Boolean, broadcasts with ``x``.
+            y: Labels ``[N]`` for class-conditional models; drawn uniformly when None.
+            generator: Source of the noise. Kept values use up theirs too, so with nothing kept this is :meth:`sample`.
+
+        Returns:
+            ``[N, *spec.shape]`` in the data's own values and dtype.
+
+        Raises:
+            GenlabError: If ``mask`` is not boolean.
+        """
+        if mask.dtype != torch.bool:
+            raise GenlabError(f"mask is {mask.dtype}, expected torch.bool, true where values are kept.")
+        steps = self.network.steps(len(x), self._labels(len(x), y, generator))
+        return self.draw(steps, generator, x, mask.expand_as(x))
+
+    @torch.no_grad()
+    def draw(
+        self, steps: Steps, generator: Generator | None, x: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Draw one value after another.
+
+        Args:
+            steps: Fresh steps of the network: the cached ones, or the naive ones to compare with.
+            generator: Source of the noise.
+            x: ``[N, *spec.shape]``, values to keep where ``mask`` is true.
+            mask: Boolean, of the shape of ``x``; None keeps nothing.
+
+        Returns:
+            ``[N, *spec.shape]`` in the data's own values and dtype.
+        """
+        given, kept = (None if t is None else to_raster(t, self.spec).flatten(1) for t in (x, mask))
+        values: list[Tensor] = []
+        # Caches hold one type, so the steps run in the weights' own precision.
+        with torch.autocast(self.device.type, enabled=False):
+            params = next(steps)
+            for dim in range(self.spec.num_dims):
+                # The next step needs the last value, but after the last value there is none.
+                params = steps.send(values[-1]) if dim else params
+                value = self.observation.sample(params, generator)
+                if given is not None and kept is not None:
+                    value = torch.where(kept[:, dim], given[:, dim].to(value.dtype), value)
+                values.append(value)
+        sites = torch.stack(values, dim=1).unflatten(1, (-1, self.network.channels))
+        return from_raster(sites, self.spec).to(self.data_dtype)
+
+    def _labels(self, n: int, y: Tensor | None, generator: Generator | None) -> Tensor | None:
+        if self.conditional and y is None:
+            return torch.randint(self.spec.num_classes, (n,), generator=generator, device=self.device)
+        return y
+
+
+class Made(Autoregressive):
+    """Masked autoencoder for distribution estimation: a perceptron for vectors, small images and text.
+
+    Germain et al. (2015), "MADE: Masked Autoencoder for Distribution Estimation".
+
+    Args:
+        spec: Images, vectors or text, discrete or continuous.
+        hidden: Units of each layer.
+        blocks: Residual blocks of two layers.
+        direct: Connect inputs and outputs directly as well.
+
+    The other arguments are those of :class:`Autoregressive`; the network is
+    :class:`genlab.networks.masked.MaskedMLP`.
+    """
+
+    family = "made"
+    modalities = ("image", "vector", "text")
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        conditional: bool,
+        observation: ObservationName,
+        components: Count,
+        hidden: Count,
+        blocks: Annotated[int, Ge(0)],
+        direct: bool,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
+        self.network = MaskedMLP(*self._sizes(), hidden, blocks, direct)
+
+
+class PixelCNN(Autoregressive):
+    """Gated PixelCNN: causal convolutions over images.
+
+    Van den Oord et al. (2016), "Conditional Image Generation with PixelCNN Decoders".
+
+    Args:
+        spec: Images, discrete or continuous.
+        hidden: Channels of each of the two stacks.
+        dilations: Spacing of the taps of each layer, one layer for each. A pixel sees 3 + sum(dilations) rows up
+            and columns to the side.
+
+    The other arguments are those of :class:`Autoregressive`; the network is
+    :class:`genlab.networks.pixelcnn.GatedPixelCNN`.
+    """
+
+    family = "pixelcnn"
+    modalities = ("image",)
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        conditional: bool,
+        observation: ObservationName,
+        components: Count,
+        hidden: Count,
+        dilations: list[Count],
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
+        self.network = GatedPixelCNN(*self._sizes(), hidden, dilations)
+
+    @classmethod
+    def unsupported(cls, spec: DataSpec) -> str | None:
+        reason = super().unsupported(spec)
+        return reason and f"{reason} Use model=made or model=transformer."
+
+
+class Transformer(Autoregressive):
+    """Causal transformer over the pixels of an image, the dimensions of a vector or the symbols of a text.
+
+    Chen et al. (2020), "Generative Pretraining from Pixels".
+
+    Args:
+        spec: Images, vectors or text, discrete or continuous.
+        hidden: Width of the residual stream, a multiple of ``heads``.
+        layers: Number of blocks.
+        heads: Attention heads of a block.
+
+    The other arguments are those of :class:`Autoregressive`; the network is
+    :class:`genlab.networks.transformer.CausalTransformer`.
+    """
+
+    family = "transformer"
+    modalities = ("image", "vector", "text")
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        conditional: bool,
+        observation: ObservationName,
+        components: Count,
+        hidden: Count,
+        layers: Count,
+        heads: Count,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
+        self.network = CausalTransformer(*self._sizes(), hidden, layers, heads)
