@@ -35,6 +35,10 @@ SMALL_FLOW = [
     "vector.hidden=[16]",
 ]
 
+TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
+SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
+SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -66,6 +70,22 @@ CASES = [
     Case("flow", PLANE, [*SMALL_FLOW, "network=realnvp"]),
     Case("flow", COUNTS, SMALL_FLOW),
     Case("flow", BINARY, [*SMALL_FLOW, "network=nsf"]),
+    Case("made", GRAY, ["hidden=64"]),
+    Case("made", GRAY, ["hidden=64", "blocks=2", "direct=false", "conditional=true"]),
+    Case("made", PLANE, ["hidden=64", "conditional=true"]),
+    Case("made", COUNTS, ["hidden=64"]),
+    Case("made", BINARY, ["hidden=64"]),
+    Case("made", TEXT, ["hidden=64"]),
+    Case("pixelcnn", GRAY, SMALL_PIXELCNN),
+    Case("pixelcnn", GRAY, [*SMALL_PIXELCNN, "conditional=true"]),
+    Case("pixelcnn", COLOUR, SMALL_PIXELCNN),
+    Case("pixelcnn", BINARY, SMALL_PIXELCNN),
+    Case("transformer", GRAY, [*SMALL_TRANSFORMER, "conditional=true"]),
+    Case("transformer", COLOUR, SMALL_TRANSFORMER),
+    Case("transformer", PLANE, SMALL_TRANSFORMER),
+    Case("transformer", COUNTS, SMALL_TRANSFORMER),
+    Case("transformer", BINARY, SMALL_TRANSFORMER),
+    Case("transformer", TEXT, [*SMALL_TRANSFORMER, "conditional=true"]),
 ]
 
 
