@@ -35,6 +35,8 @@ SMALL_FLOW = [
     "vector.hidden=[16]",
 ]
 
+SMALL_GMM = ["components=3", "rank=1"]
+
 TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
@@ -70,6 +72,14 @@ CASES = [
     Case("flow", PLANE, [*SMALL_FLOW, "network=realnvp"]),
     Case("flow", COUNTS, SMALL_FLOW),
     Case("flow", BINARY, [*SMALL_FLOW, "network=nsf"]),
+    Case("gmm", BINARY, SMALL_GMM),
+    Case("gmm", GRAY, SMALL_GMM),
+    Case("gmm", GRAY, [*SMALL_GMM, "covariance=low_rank"]),
+    Case("gmm", COLOUR, SMALL_GMM),
+    Case("gmm", COUNTS, [*SMALL_GMM, "covariance=full"]),
+    Case("gmm", PLANE, ["components=auto"]),
+    Case("gmm", PLANE, [*SMALL_GMM, "covariance=low_rank"]),
+    Case("gmm", PLANE, [*SMALL_GMM, "covariance=full"]),
     Case("made", GRAY, ["hidden=64"]),
     Case("made", GRAY, ["hidden=64", "blocks=2", "direct=false", "conditional=true"]),
     Case("made", PLANE, ["hidden=64", "conditional=true"]),

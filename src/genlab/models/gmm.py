@@ -1,0 +1,169 @@
+"""Mixture models: the baseline beside which every other family stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Generator, Tensor
+
+from genlab.data.batch import Batch
+from genlab.likelihood import bits_per_dim, dequantized_log_weights, importance_weighted, quantize, uniform_dequantize
+from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.networks.binned_mixture import BinnedGaussianMixture
+from genlab.networks.expectation_maximization import fit_by_em
+from genlab.networks.mixtures import (
+    BernoulliMixture,
+    DiagonalGaussianMixture,
+    FullGaussianMixture,
+    LowRankGaussianMixture,
+    Mixture,
+)
+from genlab.spec import DataSpec
+
+__all__ = ["GMM"]
+
+AUTO_COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Numbers of components that ``auto`` tries in turn, until one is no better than the one before."""
+HELD_OUT = 0.2
+"""Fraction of the starting examples on which they are compared."""
+
+
+class GMM(GenerativeModel):
+    """Gaussian mixture, or for binary data Bernoulli mixture, started by k-means++ and EM, trained by gradient.
+
+    The log-probability is exact for continuous data, for binary data, and for discrete data under diagonal
+    covariance, where a level has the mass of its bin. Other covariances have a density on dequantized data; the
+    log-probability is then a lower bound that rises with the number of draws.
+
+    EM runs once, before the first step, on at most :attr:`initial_examples` training examples. ``components="auto"``
+    holds a fifth of these back, tries 1, 2, 4 ... 128 components, stops at the first number that does not raise the
+    held-out likelihood, and fits the best number to all of them; it never sees the validation or test split.
+
+    Args:
+        spec: Images or vectors, discrete or continuous.
+        components: Number of components, or ``auto``.
+        covariance: ``diagonal``, ``low_rank`` (factor analyzers) or ``full``; of no effect on binary data.
+        rank: Factors of each component; for ``low_rank``.
+        em_steps: Most steps of EM; 0 leaves the start to k-means.
+        prior: Pseudo-examples that each component sees per training example, spread like the data as a whole.
+        min_scale: Smallest standard deviation, in units of the data's; its square is added to variances in EM.
+
+    The other arguments are those of :class:`GenerativeModel`.
+    """
+
+    family = "gmm"
+    modalities = ("image", "vector")
+    initial_examples = 20_000
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        components: Annotated[int, Ge(1)] | Literal["auto"],
+        covariance: Literal["diagonal", "low_rank", "full"],
+        rank: Annotated[int, Ge(1)],
+        em_steps: Annotated[int, Ge(0)],
+        prior: Annotated[float, Gt(0)],
+        min_scale: Annotated[float, Gt(0)],
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
+        self._make = _mixture_factory(spec, covariance, rank, min_scale)
+        self.mixture = self._make(1 if components == "auto" else components)
+        self._is_auto = components == "auto"
+        self._covariance = "bernoulli" if spec.levels == 2 else covariance
+        self._is_bound = spec.is_discrete and spec.levels != 2 and covariance != "diagonal"
+        self._em_steps = em_steps
+        self._prior = prior
+        if self._is_auto:
+            self.register_load_state_dict_pre_hook(_adopt_components)
+
+    @property
+    def variant(self) -> str:
+        return f"{self._covariance}, K={self.mixture.components}"
+
+    def likelihood_kind(self, num_draws: int = 1) -> str:
+        return f"dequantized-{num_draws}" if self._is_bound else "exact"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        nats = -self.log_prob(batch.x).mean()
+        with torch.autocast(self.device.type, enabled=False):
+            loss = nats - self._prior * self.mixture.log_prior()
+        if not self.spec.is_discrete:
+            return {"loss": loss, "nats": nats}
+        dims = self.spec.num_dims
+        return {"loss": bits_per_dim(-loss, dims), "bits_per_dim": bits_per_dim(-nats, dims)}
+
+    def log_prob(
+        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    ) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            if not self._is_bound:
+                return self.mixture.log_prob(x.flatten(1))
+            weights = [
+                dequantized_log_weights(x, self.spec.levels, self._log_density, generator=generator)
+                for _ in range(num_draws)
+            ]
+            return importance_weighted(torch.stack(weights))
+
+    def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        x = self.mixture.sample(n, generator).view(n, *self.spec.shape)
+        return (quantize(x, self.spec.levels) if self._is_bound else x).to(self.data_dtype)
+
+    @torch.no_grad()
+    def initialize(self, batch: Batch) -> None:
+        x = batch.x
+        if self._is_bound:
+            x = uniform_dequantize(x, self.spec.levels).z
+        x = x.flatten(1)
+        if self._is_auto:
+            self.mixture = self._make(self._choose_components(x))
+        fit_by_em(self.mixture, x, self._em_steps, self._prior)
+
+    def _choose_components(self, x: Tensor) -> int:
+        """Return the number of components with the highest held-out likelihood; examples come in random order."""
+        held_out, fitted = x.tensor_split([max(1, int(HELD_OUT * len(x)))])
+        best, best_score = 1, -torch.inf
+        for components in AUTO_COMPONENTS:
+            if components > len(fitted):
+                break
+            candidate = self._make(components)
+            fit_by_em(candidate, fitted, self._em_steps, self._prior)
+            score = torch.cat([candidate.log_prob(rows) for rows in held_out.split(250)]).mean().item()
+            if score <= best_score:
+                break
+            best, best_score = components, score
+        return best
+
+    def _log_density(self, z: Tensor) -> Tensor:
+        return self.mixture.log_prob(z.flatten(1))
+
+
+def _mixture_factory(spec: DataSpec, covariance: str, rank: int, min_scale: float) -> Callable[[int], Mixture]:
+    """Return what makes a mixture of so many components for such data."""
+    dims, levels = spec.num_dims, spec.levels
+    if levels == 2:
+        return partial(BernoulliMixture, num_dims=dims)
+    if levels is not None and covariance == "diagonal":
+        return partial(BinnedGaussianMixture, num_dims=dims, min_scale=min_scale, levels=levels)
+    # The levels of all dimensions have one unit; dimensions of continuous data need not.
+    shared: dict[str, Any] = {"num_dims": dims, "min_scale": min_scale, "common_scale": spec.is_discrete}
+    return {
+        "diagonal": partial(DiagonalGaussianMixture, **shared),
+        "low_rank": partial(LowRankGaussianMixture, **shared, rank=rank),
+        "full": partial(FullGaussianMixture, **shared),
+    }[covariance]
+
+
+def _adopt_components(model: GMM, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Before a state is loaded, take the number of components that ``auto`` chose when it was made."""
+    logits = state.get(f"{prefix}mixture.logits")
+    if logits is not None and len(logits) != model.mixture.components:
+        model.mixture = model._make(len(logits)).to(model.mixture.logits)
