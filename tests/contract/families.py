@@ -23,6 +23,7 @@ GRAY = DataSpec("tiny_gray", "image", (1, 4, 4), levels=17, num_classes=3)
 COLOUR = DataSpec("tiny_colour", "image", (3, 8, 8), levels=256)
 BINARY = DataSpec("tiny_binary", "image", (1, 2, 2), levels=2)
 PLANE = DataSpec("tiny_plane", "vector", (2,), num_classes=2)
+SPACE = DataSpec("tiny_space", "vector", (3,))
 COUNTS = DataSpec("tiny_counts", "vector", (3,), levels=5)
 
 SMALL_FLOW = [
@@ -36,6 +37,15 @@ SMALL_FLOW = [
 ]
 
 SMALL_GMM = ["components=3", "rank=1"]
+
+SMALL_VAE = [
+    "latent_dims=3",
+    "mlp.hidden=[16]",
+    "conv.channels=[8,8]",
+    "prior.pseudo_inputs=8",
+    "prior.transforms=2",
+    "prior.hidden=[16]",
+]
 
 TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
@@ -58,7 +68,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        changes = [o for o in self.overrides if o not in SMALL_FLOW]
+        changes = [o for o in self.overrides if o not in [*SMALL_FLOW, *SMALL_VAE]]
         return "-".join([self.model, self.spec.name, *changes])
 
 
@@ -80,6 +90,18 @@ CASES = [
     Case("gmm", PLANE, ["components=auto"]),
     Case("gmm", PLANE, [*SMALL_GMM, "covariance=low_rank"]),
     Case("gmm", PLANE, [*SMALL_GMM, "covariance=full"]),
+    Case("vae", GRAY, SMALL_VAE),
+    Case("vae", GRAY, [*SMALL_VAE, "network=mlp", "prior.kind=vamp"]),
+    Case("vae", COLOUR, SMALL_VAE),
+    Case("vae", SPACE, SMALL_VAE),
+    Case("vae", SPACE, [*SMALL_VAE, "prior.kind=flow"]),
+    Case("vae", COUNTS, SMALL_VAE),
+    Case("vae", COUNTS, [*SMALL_VAE, "observation=logistic_mixture", "components=3"]),
+    Case("vae", BINARY, SMALL_VAE),
+    Case("vae", BINARY, [*SMALL_VAE, "network=mlp", "prior.kind=vamp"]),
+    Case("vae", BINARY, [*SMALL_VAE, "prior.kind=flow"]),
+    Case("iwae", GRAY, [*SMALL_VAE, "objective.draws=5"]),
+    Case("iwae", SPACE, [*SMALL_VAE, "objective.draws=5"]),
     Case("made", GRAY, ["hidden=64"]),
     Case("made", GRAY, ["hidden=64", "blocks=2", "direct=false", "conditional=true"]),
     Case("made", PLANE, ["hidden=64", "conditional=true"]),

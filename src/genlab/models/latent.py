@@ -1,0 +1,223 @@
+"""What latent-variable models share: bounds of the likelihood, their weighting in training, data in and out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Generator, Tensor, nn
+
+from genlab.data.batch import Batch
+from genlab.errors import GenlabError
+from genlab.likelihood import bits_per_dim, importance_weighted, sum_dims
+from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.networks.invertible import ActNorm, data_dependent_init
+from genlab.networks.observations import ObservationModel, ObservationName, observation_model
+from genlab.randomness import Stream, generator
+from genlab.spec import DataSpec
+
+__all__ = ["Draws", "LatentModel", "ObjectiveConfig"]
+
+CHUNK_VALUES = 2**20
+"""Predicted parameters that importance sampling holds at a time; bounds its memory whatever the number of draws."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What training maximizes; what is reported and evaluated never depends on it.
+
+    With one draw, the ELBO with its divergence times ``beta``: Higgins et al. (2017), equation 4. With several, the
+    importance-weighted bound: Burda et al. (2016), equation 8, the latents' part of each log-weight times ``beta``.
+
+    Args:
+        draws: Posterior samples per example.
+        beta: Weight of the divergence; 1 is the ELBO.
+        free_bits: Nats per latent dimension below which its divergence, averaged over the batch, costs nothing;
+            one draw only. Kingma et al. (2016), appendix C.8. Pooled where the prior gives no divergence for each.
+        kl_warmup: Fraction of the budget over which ``beta`` rises from 0; Sønderby et al. (2016), section 3.2.
+    """
+
+    draws: Annotated[int, Ge(1)]
+    beta: Annotated[float, Gt(0)]
+    free_bits: Annotated[float, Ge(0)]
+    kl_warmup: Annotated[float, Ge(0), Le(1)]
+
+    def weight(self, fraction: float) -> float:
+        """Return the divergence's weight when this fraction of the budget is spent."""
+        return self.beta * min(1.0, fraction / self.kl_warmup) if self.kl_warmup > 0 else self.beta
+
+    def nats(self, draws: Draws, fraction: float) -> Tensor:
+        """Return the scalar to minimize, nats per example."""
+        weight = self.weight(fraction)
+        if self.draws > 1:
+            return -importance_weighted(draws.log_likelihood + weight * draws.log_ratio).mean()
+        divergence = draws.kl.mean(0)
+        if self.free_bits > 0:
+            divergence = torch.maximum(divergence, self.free_bits * divergence.new_tensor(draws.group_dims))
+        return weight * divergence.sum() - draws.log_likelihood.mean()
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Posterior samples of a batch, judged.
+
+    Attributes:
+        log_likelihood: log p(x | z), nats ``[K, N]``.
+        log_ratio: log p(z) - log q(z | x), nats ``[K, N]``.
+        kl: Divergence of posterior from prior for each group of latents, nats ``[N, G]``, in closed form where there
+            is one; its expectation is that of minus ``log_ratio``.
+        group_dims: Latent dimensions of each group.
+        diagnostics: Scalars worth logging.
+    """
+
+    log_likelihood: Tensor
+    log_ratio: Tensor
+    kl: Tensor
+    group_dims: list[int]
+    diagnostics: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def log_weights(self) -> Tensor:
+        """Importance weights log p(x, z) - log q(z | x), nats ``[K, N]``."""
+        return self.log_likelihood + self.log_ratio
+
+
+class LatentModel(GenerativeModel):
+    """A model with latent variables z, a decoder p(x | z) and an approximate posterior q(z | x).
+
+    A subclass implements the four methods below and sets ``num_latents``. Continuous data is standardized on the way
+    in, with the log-determinant in every figure; discrete data is scaled to [-1, 1] for the encoder alone.
+
+    Args:
+        spec: What one example is.
+        observation: Distribution of the data given latents; see
+            :func:`genlab.networks.observations.observation_model`.
+        components: Logistics of ``observation=logistic_mixture``.
+        objective: What training maximizes.
+
+    The other arguments are those of :class:`GenerativeModel`.
+    """
+
+    num_latents: int
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        observation: ObservationName,
+        components: int,
+        objective: ObjectiveConfig,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
+        if objective.draws > 1 and objective.free_bits > 0:
+            raise GenlabError(
+                f"model.objective.free_bits is {objective.free_bits} and draws is {objective.draws}, but free bits "
+                "are part of the ELBO only: set free_bits=0 or draws=1."
+            )
+        self.objective = objective
+        self.observation: ObservationModel = observation_model(observation, spec, components)
+        self.standardize: nn.Module = nn.Identity() if spec.is_discrete else ActNorm(spec.num_dims)
+
+    # What a subclass implements.
+
+    @abstractmethod
+    def infer(self, inputs: Tensor) -> Any:
+        """Compute once what all draws for ``inputs [N, *shape]`` share."""
+
+    @abstractmethod
+    def draw(self, observed: Tensor, inferred: Any, noise: Tensor) -> Draws:
+        """Turn standard normal ``noise [K, N, num_latents]`` into judged posterior samples."""
+
+    @abstractmethod
+    def generate(self, n: int, generator: Generator | None) -> Tensor:
+        """Return the parameters ``[n, num_params, *shape]`` that n draws from the prior predict."""
+
+    @abstractmethod
+    def predict(self, z: Tensor) -> Tensor:
+        """Return the parameters ``[N, num_params, *shape]`` that latents ``[N, num_latents]`` predict."""
+
+    # What they share.
+
+    def likelihood_kind(self, num_draws: int = 1) -> str:
+        return "elbo" if num_draws == 1 else f"iwae-{num_draws}"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        inputs, observed, log_det = self._embed(batch.x)
+        noise = self._noise(self.objective.draws, inputs)
+        draws = self.draw(observed, self.infer(inputs), noise)
+        offset = log_det.mean()
+        nats = self.objective.nats(draws, self.progress.fraction) - offset
+        reconstruction, kl = -draws.log_likelihood.mean() - offset, draws.kl.sum(1).mean()
+        elbo = -reconstruction - kl
+        parts = {"loss": nats, "elbo_nats": elbo, "reconstruction_nats": reconstruction, "kl_nats": kl}
+        if self.objective.draws > 1:
+            parts["iwae_nats"] = importance_weighted(draws.log_weights).mean() + offset
+        if self.spec.is_discrete:
+            parts["loss"] = bits_per_dim(-nats, self.spec.num_dims)
+            parts["bits_per_dim"] = bits_per_dim(elbo, self.spec.num_dims)
+        return parts | draws.diagnostics
+
+    def log_prob(
+        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    ) -> Tensor:
+        inputs, observed, log_det = self._embed(x)
+        inferred = self.infer(inputs)
+        values = len(x) * self.observation.num_params * self.spec.num_dims
+        chunk = max(1, CHUNK_VALUES // max(1, values))
+        weights = [
+            self.draw(observed, inferred, self._noise(min(chunk, num_draws - start), inputs, generator)).log_weights
+            for start in range(0, num_draws, chunk)
+        ]
+        return importance_weighted(torch.cat(weights)) + log_det
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        # The bound that is trained chooses the checkpoint: a posterior for many draws is a poor one for a single draw.
+        noise = generator(Stream.VALIDATION, self.global_rank, batch_idx, device=self.device)
+        self._validation[0].update(self.log_prob(batch.x, num_draws=self.objective.draws, generator=noise))
+
+    def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        values = self.observation.sample(self.generate(n, generator), generator)
+        return values.to(self.data_dtype) if self.spec.is_discrete else self._unstandardize(values)
+
+    @abstractmethod
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the posterior's means ``[N, num_latents]`` for data ``x [N, *shape]``."""
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the expected data ``[N, *shape]``, floating point in the data's own units, given latents ``z``."""
+        expected = self.observation.mean(self.predict(z))
+        return expected if self.spec.is_discrete else self._unstandardize(expected)
+
+    @torch.no_grad()
+    def initialize(self, batch: Batch) -> None:
+        with data_dependent_init(self.standardize):
+            self._embed(batch.x)
+
+    def _embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the encoder's input, the values that the decoder predicts, and the log-determinant ``[N]``."""
+        if self.spec.levels is not None:
+            return 2 * x.to(self.dtype) / (self.spec.levels - 1) - 1, x, torch.zeros(len(x), device=x.device)
+        flat, log_det = self.standardize(x.flatten(1)[:, :, None, None])
+        inputs = flat.view_as(x)
+        return inputs, inputs, log_det
+
+    def _unstandardize(self, values: Tensor) -> Tensor:
+        return self.standardize.inverse(values.flatten(1)[:, :, None, None]).view_as(values)
+
+    def _noise(self, draws: int, inputs: Tensor, generator: Generator | None = None) -> Tensor:
+        # One call for each draw, so that the numbers do not depend on how draws are chunked.
+        size = (len(inputs), self.num_latents)
+        each = [torch.randn(size, generator=generator, device=inputs.device) for _ in range(draws)]
+        return torch.stack(each).to(inputs.dtype)
+
+    def _log_likelihood(self, observed: Tensor, params: Tensor, draws: int) -> Tensor:
+        """Score data ``[N, *shape]`` under ``params [K N, num_params, *shape]``: nats ``[K, N]``."""
+        repeated = observed.expand(draws, *observed.shape).flatten(0, 1)
+        return sum_dims(self.observation.log_prob(repeated, params)).view(draws, -1)

@@ -1,0 +1,190 @@
+"""Variational autoencoders: one layer of latents, trained by the ELBO or by importance-weighted bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from annotated_types import Ge
+from torch import Generator, Tensor, nn
+
+from genlab.data.batch import Batch
+from genlab.errors import GenlabError
+from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
+from genlab.networks.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from genlab.networks.latents import DiagonalNormal
+from genlab.networks.observations import ObservationName
+from genlab.networks.priors import FlowPrior, LatentDensity, NormalPrior, Prior, VampPrior
+from genlab.spec import DataSpec
+
+__all__ = ["ConvConfig", "MLPConfig", "PriorConfig", "Vae"]
+
+DEFAULT_NETWORK = {"image": "conv", "vector": "mlp"}
+ACTIVE_VARIANCE = 0.01
+"""Variance of a latent's posterior mean over the data above which it is active; Burda et al. (2016), section 5.2."""
+Count = Annotated[int, Ge(1)]
+NonNegative = Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """Sizes of the gated perceptrons.
+
+    Args:
+        hidden: Widths of the encoder's hidden layers, first to last; the decoder has them in reverse.
+    """
+
+    hidden: list[Count]
+
+    def build(self, spec: DataSpec, latent_dims: int, num_params: int) -> tuple[nn.Module, nn.Module]:
+        """Return an encoder and a decoder."""
+        encoder = MLPEncoder(spec.num_dims, self.hidden, 2 * latent_dims)
+        return encoder, MLPDecoder(latent_dims, self.hidden[::-1], num_params, spec.shape)
+
+
+@dataclass(frozen=True)
+class ConvConfig:
+    """Sizes of the residual convolutional networks.
+
+    Args:
+        channels: Channels at each scale, finest first; the image is halved once for each.
+        blocks: Residual blocks at each scale.
+    """
+
+    channels: list[Count]
+    blocks: NonNegative
+
+    def build(self, spec: DataSpec, latent_dims: int, num_params: int) -> tuple[nn.Module, nn.Module]:
+        """Return an encoder and a decoder."""
+        if spec.modality != "image":
+            raise GenlabError(f"network=conv needs images, but {spec.name} is {spec.modality}. Use model.network=mlp.")
+        if not self.channels:
+            raise GenlabError("model.conv.channels is empty, expected the channels of at least one scale.")
+        encoder = ConvEncoder(spec.shape, self.channels, self.blocks, 2 * latent_dims)
+        return encoder, ConvDecoder(latent_dims, self.channels, self.blocks, num_params, spec.shape)
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """The distribution of latents.
+
+    Args:
+        kind: ``normal``, ``vamp`` (a mixture of the posteriors of pseudo-inputs) or ``flow``.
+        pseudo_inputs: Components of ``vamp``.
+        transforms: Transforms of ``flow``.
+        hidden: Widths of the hidden layers of each transform of ``flow``.
+    """
+
+    kind: Literal["normal", "vamp", "flow"]
+    pseudo_inputs: Count
+    transforms: Count
+    hidden: list[Count]
+
+    def build(self, spec: DataSpec, latent_dims: int) -> Prior:
+        """Return the prior of latents of this length."""
+        makers: dict[str, Callable[[], Prior]] = {
+            "normal": lambda: NormalPrior(latent_dims),
+            "vamp": lambda: VampPrior(spec.shape, self.pseudo_inputs),
+            "flow": lambda: FlowPrior(latent_dims, self.transforms, self.hidden),
+        }
+        return makers[self.kind]()
+
+
+class _Inferred(NamedTuple):
+    posterior: DiagonalNormal
+    prior: LatentDensity
+
+
+class Vae(LatentModel):
+    """Variational autoencoder; Kingma and Welling (2014). With several draws an IWAE; Burda et al. (2016).
+
+    Its log-probability is a lower bound that rises with the number of draws. The loss reports the ELBO whatever the
+    objective is, and how many latents are active, estimated on the batch.
+
+    Args:
+        spec: Images or vectors, discrete or continuous.
+        network: ``conv``, ``mlp``, or ``auto`` for what suits the data.
+        latent_dims: Length of a latent vector.
+        observation: Distribution of the data given latents; see
+            :func:`genlab.networks.observations.observation_model`.
+        components: Logistics of ``observation=logistic_mixture``.
+        mlp: Sizes of ``network=mlp``.
+        conv: Sizes of ``network=conv``.
+        prior: Distribution of the latents.
+        objective: What training maximizes.
+
+    The other arguments are those of :class:`genlab.models.base.GenerativeModel`.
+    """
+
+    family = "vae"
+    modalities = ("image", "vector")
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        network: Literal["auto", "mlp", "conv"],
+        latent_dims: Count,
+        observation: ObservationName,
+        components: Count,
+        mlp: MLPConfig,
+        conv: ConvConfig,
+        prior: PriorConfig,
+        objective: ObjectiveConfig,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, observation, components, objective, optimizer, lr, schedule, grad_clip)
+        self.num_latents = latent_dims
+        kind = DEFAULT_NETWORK[spec.modality] if network == "auto" else network
+        sizes: MLPConfig | ConvConfig = {"mlp": mlp, "conv": conv}[kind]
+        self.encoder, self.decoder = sizes.build(spec, latent_dims, self.observation.num_params)
+        self.prior = prior.build(spec, latent_dims)
+        self._variant = f"{kind}, {prior.kind} prior, {self.observation.name}"
+
+    @property
+    def variant(self) -> str:
+        draws = self.objective.draws
+        return self._variant + (f", iwae-{draws}" if draws > 1 else "")
+
+    def infer(self, inputs: Tensor) -> _Inferred:
+        return _Inferred(self._posterior(inputs), self.prior.given(self._posterior))
+
+    def draw(self, observed: Tensor, inferred: _Inferred, noise: Tensor) -> Draws:
+        posterior, prior = inferred
+        count, examples, dims = noise.shape
+        expanded = posterior.expand(count)
+        z = expanded.transform(noise)
+        log_p = prior.log_prob(z.flatten(0, 1)).view(count, examples)
+        log_ratio = log_p - expanded.log_prob(z).sum(-1)
+        closed = prior.closed_kl(posterior)
+        active = posterior.mean.detach().var(0, correction=0) > ACTIVE_VARIANCE
+        return Draws(
+            self._log_likelihood(observed, self.predict(z.flatten(0, 1)), count),
+            log_ratio,
+            -log_ratio.mean(0)[:, None] if closed is None else closed,
+            [dims] if closed is None else [1] * dims,
+            {"active_units": active.sum().to(log_ratio.dtype)},
+        )
+
+    def generate(self, n: int, generator: Generator | None) -> Tensor:
+        return self.predict(self.prior.given(self._posterior).sample(n, generator))
+
+    def predict(self, z: Tensor) -> Tensor:
+        return self.decoder(z)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self._posterior(self._embed(x)[0]).mean
+
+    @torch.no_grad()
+    def initialize(self, batch: Batch) -> None:
+        super().initialize(batch)
+        self.prior.initialize(self._embed(batch.x)[0])
+
+    def _posterior(self, inputs: Tensor) -> DiagonalNormal:
+        return DiagonalNormal.from_params(self.encoder(inputs))
