@@ -47,14 +47,18 @@ class SaveCheckpoints(Callback):
         score = float(trainer.callback_metrics[pl_module.monitor])
         if score < self.best_score:
             self.best_score = score
-            trainer.save_checkpoint(self.folder / "best.ckpt")
+            self._save(trainer, "best.ckpt")
         # Last after best: a run killed in between validates again and finds the same best.
         self.save_last(trainer)
 
     def save_last(self, trainer: Trainer) -> None:
         """Save ``last.ckpt`` now."""
-        trainer.save_checkpoint(self.folder / "last.ckpt")
+        self._save(trainer, "last.ckpt")
         self._saved_at = time.monotonic()
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        # False: with the optimizer's state; Lightning remarks on each save that does not say.
+        trainer.save_checkpoint(self.folder / name, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score}

@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, Trainer
 
 from genlab.loggers.protocols import LogsPicture
 from genlab.models.base import GenerativeModel
-from genlab.pictures import save_samples
+from genlab.pictures import samples_in_a_picture, save_samples
 from genlab.randomness import Stream, generator
 
 __all__ = ["SampleGrids"]
@@ -19,7 +19,7 @@ class SampleGrids(Callback):
 
     Args:
         folder: Where the PNG files go.
-        count: Number of samples in a picture.
+        count: Number of images in a picture; other data shows more.
         seed: The run's seed.
         title: What the picture's metadata says of the run.
     """
@@ -34,10 +34,11 @@ class SampleGrids(Callback):
         if not trainer.is_global_zero:
             return
         noise = generator(Stream.GRIDS, self.seed, device=pl_module.device)
-        samples = pl_module.sample(self.count, generator=noise)
+        samples = pl_module.sample(samples_in_a_picture(pl_module.spec, self.count), generator=noise)
         examples = pl_module.progress.examples
         path = self.folder / f"examples_{examples:010d}.png"
-        if not save_samples(samples, pl_module.spec, path, self.title):
+        real = trainer.datamodule.tensors("validation").x[: len(samples)]
+        if not save_samples(samples, pl_module.spec, path, f"{self.title}, {examples:,} examples seen", real):
             return
         for logger in trainer.loggers:
             if isinstance(logger, LogsPicture):

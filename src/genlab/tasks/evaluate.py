@@ -12,7 +12,7 @@ from genlab.data.base import GenlabDataModule
 from genlab.errors import GenlabError
 from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood, evaluate_sampling
 from genlab.models.base import GenerativeModel
-from genlab.pictures import save_samples
+from genlab.pictures import samples_in_a_picture, save_samples
 from genlab.results import new_result, write_result
 from genlab.runs import RunDir, config_hash, find_run, read_config
 from genlab.tasks.build import build_datamodule, build_model
@@ -77,7 +77,8 @@ def evaluate_run(
     likelihood = evaluate_likelihood(model, data, protocol)
     samples, ms_per_sample = draw_samples(model, protocol)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
-    save_samples(samples[:PICTURE_SAMPLES], model.spec, place.samples / f"{protocol.name}.png", title)
+    shown = samples[: samples_in_a_picture(model.spec, PICTURE_SAMPLES)]
+    save_samples(shown, model.spec, place.samples / f"{protocol.name}.png", title, data.x[: len(shown)])
 
     likelihood_last = likelihood
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
