@@ -46,6 +46,7 @@ SMALL_VAE = [
     "prior.transforms=2",
     "prior.hidden=[16]",
 ]
+SMALL_HVAE = ["channels=[8,8]", "layers=[1,2]", "latents=2"]
 
 TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
@@ -68,7 +69,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        changes = [o for o in self.overrides if o not in [*SMALL_FLOW, *SMALL_VAE]]
+        changes = [o for o in self.overrides if o not in [*SMALL_FLOW, *SMALL_VAE, *SMALL_HVAE]]
         return "-".join([self.model, self.spec.name, *changes])
 
 
@@ -102,6 +103,11 @@ CASES = [
     Case("vae", BINARY, [*SMALL_VAE, "prior.kind=flow"]),
     Case("iwae", GRAY, [*SMALL_VAE, "objective.draws=5"]),
     Case("iwae", SPACE, [*SMALL_VAE, "objective.draws=5"]),
+    Case("hvae", GRAY, SMALL_HVAE),
+    Case("hvae", COLOUR, SMALL_HVAE),
+    Case("hvae", SPACE, SMALL_HVAE),
+    Case("hvae", COUNTS, SMALL_HVAE),
+    Case("hvae", BINARY, SMALL_HVAE),
     Case("made", GRAY, ["hidden=64"]),
     Case("made", GRAY, ["hidden=64", "blocks=2", "direct=false", "conditional=true"]),
     Case("made", PLANE, ["hidden=64", "conditional=true"]),

@@ -15,6 +15,14 @@ MIN_LOG_SCALE = -7.0
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
+def _precise(params: Tensor) -> Tensor:
+    return params.float() if params.dtype in (torch.bfloat16, torch.float16) else params
+
+
+def _floored(log_scale: Tensor) -> Tensor:
+    return MIN_LOG_SCALE + F.softplus(log_scale - MIN_LOG_SCALE)
+
+
 @dataclass(frozen=True)
 class DiagonalNormal:
     """Independent normal distributions.
@@ -33,9 +41,13 @@ class DiagonalNormal:
 
         Log-scales stay softly above -7, so that no density can explode.
         """
-        precise = params.float() if params.dtype in (torch.bfloat16, torch.float16) else params
-        mean, log_scale = precise.chunk(2, dim=1)
-        return cls(mean, MIN_LOG_SCALE + F.softplus(log_scale - MIN_LOG_SCALE))
+        mean, log_scale = _precise(params).chunk(2, dim=1)
+        return cls(mean, _floored(log_scale))
+
+    def shifted(self, params: Tensor) -> DiagonalNormal:
+        """Return a normal whose mean and log-scale lie off these by the halves of ``params [N, 2 Z, ...]``."""
+        mean, log_scale = _precise(params).chunk(2, dim=1)
+        return DiagonalNormal(self.mean + mean, _floored(self.log_scale + log_scale))
 
     def expand(self, draws: int) -> DiagonalNormal:
         """Return one distribution for each of several draws, ``[draws, N, ...]``, without copying."""

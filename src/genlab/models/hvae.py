@@ -1,0 +1,130 @@
+"""Hierarchical variational autoencoders: many layers of latents, from coarse to fine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Generator, Tensor
+
+from genlab.errors import GenlabError
+from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
+from genlab.networks.latents import DiagonalNormal
+from genlab.networks.observations import ObservationName
+from genlab.networks.topdown import BottomUp, TopDown
+from genlab.spec import DataSpec
+
+__all__ = ["HVae"]
+
+Count = Annotated[int, Ge(1)]
+NonNegative = Annotated[int, Ge(0)]
+
+
+class HVae(LatentModel):
+    """Hierarchical VAE with top-down inference; Kingma et al. (2016), section 4; Child (2021).
+
+    Its log-probability is a lower bound that rises with the number of draws. The loss reports the ELBO whatever the
+    objective is, and the divergence of each layer, numbered from the top. Vectors are images of one pixel.
+
+    Args:
+        spec: Images or vectors, discrete or continuous.
+        channels: Channels at each scale, finest first; the image is halved once for each.
+        layers: Layers of latents at each scale, finest first, as many numbers as in ``channels``.
+        latents: Channels of each layer of latents.
+        blocks: Residual blocks at each scale on the way up.
+        observation: Distribution of the data given latents; see
+            :func:`genlab.networks.observations.observation_model`.
+        components: Logistics of ``observation=logistic_mixture``.
+        objective: What training maximizes.
+
+    The other arguments are those of :class:`genlab.models.base.GenerativeModel`.
+
+    Raises:
+        GenlabError: If the numbers of scales differ, or there is no layer.
+    """
+
+    family = "vae"
+    modalities = ("image", "vector")
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        channels: list[Count],
+        layers: list[NonNegative],
+        latents: Count,
+        blocks: NonNegative,
+        observation: ObservationName,
+        components: Count,
+        objective: ObjectiveConfig,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, observation, components, objective, optimizer, lr, schedule, grad_clip)
+        if len(layers) != len(channels) or sum(layers) == 0:
+            raise GenlabError(
+                f"model.layers is {layers} and model.channels is {channels}, "
+                "expected as many numbers in both and at least one layer."
+            )
+        self.image_shape = spec.shape if spec.modality == "image" else (spec.num_dims, 1, 1)
+        self.bottom_up = BottomUp(self.image_shape[0], channels, blocks)
+        self.top_down = TopDown(self.image_shape, channels, layers, latents, self.observation.num_params)
+        self.sizes = [torch.Size(shape).numel() for shape in self.top_down.latent_shapes]
+        self.num_latents = sum(self.sizes)
+
+    @property
+    def variant(self) -> str:
+        return f"top-down, {len(self.sizes)} layers, {self.observation.name}"
+
+    def infer(self, inputs: Tensor) -> list[Tensor]:
+        return self.bottom_up(inputs.view(-1, *self.image_shape))
+
+    def draw(self, observed: Tensor, inferred: list[Tensor], noise: Tensor) -> Draws:
+        count, examples, _ = noise.shape
+        parts = self._parts(noise.flatten(0, 1))
+
+        def pick(index: int, prior: DiagonalNormal, posterior: DiagonalNormal | None) -> Tensor:
+            assert posterior is not None
+            return posterior.transform(parts[index])
+
+        features = [level.expand(count, *level.shape).flatten(0, 1) for level in inferred]
+        params, steps = self.top_down(count * examples, pick, features)
+        ratios, divergences = [], []
+        for step in steps:
+            assert step.posterior is not None
+            ratios.append((step.prior.log_prob(step.z) - step.posterior.log_prob(step.z)).flatten(1).sum(1))
+            divergences.append(step.posterior.kl(step.prior).flatten(1).sum(1).view(count, examples).mean(0))
+        kl = torch.stack(divergences, dim=1)
+        return Draws(
+            self._log_likelihood(observed, params.view(len(params), -1, *self.spec.shape), count),
+            torch.stack(ratios).sum(0).view(count, examples),
+            kl,
+            self.sizes,
+            {f"kl_layer_{index:02d}_nats": nats.detach() for index, nats in enumerate(kl.mean(0))},
+        )
+
+    def generate(self, n: int, generator: Generator | None) -> Tensor:
+        noise = torch.randn((n, self.num_latents), generator=generator, device=self.device).to(self.dtype)
+        parts = self._parts(noise)
+        params, _ = self.top_down(n, lambda index, prior, _: prior.transform(parts[index]))
+        return params.view(n, -1, *self.spec.shape)
+
+    def predict(self, z: Tensor) -> Tensor:
+        parts = self._parts(z)
+        params, _ = self.top_down(len(z), lambda index, *_: parts[index])
+        return params.view(len(z), -1, *self.spec.shape)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the posterior's means, each given the means above, ``[N, num_latents]`` from the top layer on."""
+        inputs, _, _ = self._embed(x)
+        _, steps = self.top_down(len(x), lambda _, __, posterior: posterior.mean, self.infer(inputs))
+        return torch.cat([step.z.flatten(1) for step in steps], dim=1)
+
+    def _parts(self, flat: Tensor) -> list[Tensor]:
+        """Cut ``[N, num_latents]`` into the layers' latents ``[N, Z, h, w]``."""
+        shapes = self.top_down.latent_shapes
+        return [part.unflatten(1, shape) for part, shape in zip(flat.split(self.sizes, 1), shapes, strict=True)]
