@@ -28,7 +28,8 @@ class MaskedLinear(nn.Module):
 
     def __init__(self, in_degrees: Tensor, out_degrees: Tensor, bias: bool = True) -> None:
         super().__init__()
-        mask = in_degrees[None] <= out_degrees[:, None]
+        # Numbers, not booleans: a product of two types is not vectorized, and this one is taken at each step.
+        mask = (in_degrees[None] <= out_degrees[:, None]).to(torch.get_default_dtype())
         self.register_buffer("mask", mask, persistent=False)
         # Scaled by the inputs that an output does see: those of low degree see few.
         scale = mask.sum(1, keepdim=True).clamp(min=1).rsqrt()
