@@ -37,6 +37,10 @@ class BinnedGaussianMixture(DiagonalGaussianMixture):
         super().__init__(components, num_dims, min_scale, common_scale=True)
         self.levels = levels
 
+    @property
+    def em_row_elements(self) -> int:
+        return self.components
+
     def calibrate(self, x: Tensor) -> None:
         super().calibrate((x.double() + 0.5) / self.levels)
 

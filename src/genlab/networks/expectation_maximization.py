@@ -12,6 +12,7 @@ __all__ = ["fit_by_em", "k_means"]
 
 _LLOYD_STEPS = 10
 _CHUNK_ELEMENTS = 1 << 23  # numbers in the largest intermediate result: 64 MiB in double precision
+_NEGLIGIBLE = 1e-20
 _TOLERANCE = 1e-5  # nats per dimension that a step must gain
 
 
@@ -43,18 +44,20 @@ def k_means(x: Tensor, clusters: int, steps: int = _LLOYD_STEPS) -> Tensor:
 
 def _spread_centres(x: Tensor, clusters: int) -> Tensor:
     """Choose examples, each with a probability that grows with the squared distance to those before it."""
-    chosen = [int(torch.randint(len(x), ()))]
-    distance = (x - x[chosen[0]]).square().sum(1)
-    for _ in range(clusters - 1):
-        # More centres than distinct examples: the rest may fall anywhere.
-        weights = distance if distance.any() else torch.ones_like(distance)
+    norms = x.square().sum(1)
+    chosen: list[int] = []
+    distance = torch.full_like(norms, torch.inf)
+    for _ in range(clusters):
+        # The first, and those beyond the number of distinct examples, may fall anywhere.
+        weights = distance if distance.isfinite().all() and distance.any() else torch.ones_like(distance)
         chosen.append(int(torch.multinomial(weights, 1)))
-        distance = torch.minimum(distance, (x - x[chosen[-1]]).square().sum(1))
+        newest = x[chosen[-1]]
+        distance = torch.minimum(distance, (norms - 2 * (x @ newest) + newest @ newest).clamp_min(0))
     return x[chosen]
 
 
 def _nearest(x: Tensor, centres: Tensor) -> Tensor:
-    return (centres.square().sum(1) - 2 * x @ centres.T).argmin(1)
+    return (centres.square().sum(1) - 2 * (x @ centres.T)).argmin(1)
 
 
 @torch.no_grad()
@@ -91,7 +94,8 @@ def fit_by_em(mixture: Mixture, x: Tensor, steps: int, prior: float) -> None:
 
 def _expect(mixture: Mixture, features: Tensor) -> tuple[Tensor, Tensor]:
     """Return responsibilities ``[N, K]`` and the mean log-likelihood."""
-    rows = max(1, _CHUNK_ELEMENTS // (mixture.components * features.shape[1]))
+    rows = max(1, _CHUNK_ELEMENTS // mixture.em_row_elements)
     log_weights = F.log_softmax(mixture.logits, 0)
     joint = torch.cat([log_weights + mixture.em_log_prob(chunk) for chunk in features.split(rows)])
-    return joint.softmax(1), joint.logsumexp(1).mean()
+    # Denormal numbers weigh nothing and make a CPU's matrix products several times slower.
+    return F.threshold(joint.softmax(1), _NEGLIGIBLE, 0.0), joint.logsumexp(1).mean()

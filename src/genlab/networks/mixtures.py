@@ -43,6 +43,11 @@ class Mixture(nn.Module):
         """Number of components, K."""
         return len(self.logits)
 
+    @property
+    def em_row_elements(self) -> int:
+        """Numbers that :meth:`em_log_prob` holds in memory for each example."""
+        return self.components
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-probability or log-density ``[N]``, nats, of ``x [N, D]``."""
         return torch.logsumexp(F.log_softmax(self.logits, 0) + self.component_log_prob(x), 1)
@@ -178,6 +183,10 @@ class DiagonalGaussianMixture(Mixture):
     def scale(self) -> Tensor:
         """Standard deviations, of standardized data: ``[K, D]``."""
         return self.min_scale + self.log_scale.exp()
+
+    @property
+    def em_row_elements(self) -> int:
+        return self.components * self.num_dims
 
     def calibrate(self, x: Tensor) -> None:
         variance, mean = torch.var_mean(x.double(), 0, correction=0)
