@@ -63,7 +63,12 @@ def test_what_can_change_the_weights_changes_the_identity(key: str, value: objec
     assert config_hash(changed(key, value)) != config_hash(CONFIG)
 
 
-@pytest.mark.parametrize("key", sorted(IGNORED_KEYS))
+def test_the_order_of_the_data_follows_the_seed_or_is_another_run() -> None:
+    assert config_hash({**changed("data.seed", 3), "seed": 3}) == config_hash(CONFIG)
+    assert config_hash(changed("data.seed", 3)) != config_hash(CONFIG)
+
+
+@pytest.mark.parametrize("key", sorted(IGNORED_KEYS.keys() - {"seed"}))
 def test_what_cannot_change_the_weights_does_not(key: str) -> None:
     assert config_hash(changed(key, "other")) == config_hash(CONFIG)
     assert config_hash(changed(key, {"below": 1})) == config_hash(CONFIG)

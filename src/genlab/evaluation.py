@@ -7,11 +7,13 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from torch import Tensor
 
 from genlab.data.batch import Batch
@@ -61,10 +63,10 @@ class EvaluationProtocol:
     name: str
     split: Literal["validation", "test"]
     num_draws: Count
-    max_examples: Count | None
+    max_examples: Annotated[int, Ge(2)] | None
     num_samples: Count
     batch_size: Count
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0), Lt(2**63)]
 
     @property
     def hash(self) -> str:
@@ -92,6 +94,22 @@ def evaluate_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProto
     """
     if not model.has_likelihood:
         return None
+    with _full_float32():
+        return _measure_likelihood(model, data, protocol)
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Keep a GPU from rounding float32 products to TensorFloat-32, so that every device gives the same figures."""
+    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolution
+
+
+def _measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
     metric = NegativeLogLikelihood().to(model.device)
     count = min(protocol.max_examples or len(data.x), len(data.x))
     for start in range(0, count, protocol.batch_size):
@@ -118,6 +136,7 @@ def evaluate_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProto
 def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> tuple[Tensor, float]:
     """Draw the protocol's samples and return them on the CPU with the milliseconds that one cost."""
     samples: list[Tensor] = []
+    model.sample(1, generator=generator(Stream.SAMPLES, protocol.seed, device=model.device))  # warms up, untimed
     started = time.perf_counter()
     for start in range(0, protocol.num_samples, protocol.batch_size):
         count = min(protocol.batch_size, protocol.num_samples - start)

@@ -21,7 +21,7 @@ from genlab.atomic import write_atomic
 from genlab.errors import GenlabError
 from genlab.runs import RunDir, code_version
 
-__all__ = ["RESULT_SCHEMA", "MetricsCsv", "new_result", "read_result", "result_problems", "write_result"]
+__all__ = ["RESULT_SCHEMA", "MetricsCsv", "new_result", "read_result", "result_path", "result_problems", "write_result"]
 
 #: Number of the layout of a result file; a change of the layout raises it.
 RESULT_SCHEMA = 1
@@ -46,22 +46,44 @@ def new_result(**sections: Any) -> dict[str, Any]:
 
 
 def write_result(run: RunDir, result: Mapping[str, Any]) -> Path:
-    """Write ``results/<protocol>.json`` of a run in one step and return its path.
+    """Write a result of a run in one step and return its path, that of `result_path`.
 
     Args:
         run: Whose result it is.
         result: All keys of ``result.schema.json``; an unknown figure is None with its reason in ``missing``.
 
     Raises:
+        GenlabError: If another protocol of the same name has left its result there.
         ValueError: If the result does not fit the schema, holds NaN or an infinity, or a null without a reason.
         OSError: If the file cannot be written.
     """
     problems = result_problems(result)
     if problems:
         raise ValueError(f"not a valid result: {'; '.join(problems)}")
-    path = run.results / f"{result['protocol']['name']}.json"
+    path = result_path(run, result["protocol"], result["training"]["checkpoint"])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    return path
+
+
+def result_path(run: RunDir, protocol: Mapping[str, str], checkpoint: str = "best") -> Path:
+    """Return where a result stands: ``results/<protocol>.json``, or ``<protocol>.last.json`` for the last checkpoint.
+
+    Args:
+        run: Whose result it is.
+        protocol: Its name and hash.
+        checkpoint: The checkpoint that the figures are of, ``"best"`` or ``"last"``.
+
+    Raises:
+        GenlabError: If a protocol of that name and another hash has left a result there, which would be lost.
+    """
+    suffix = "" if checkpoint == "best" else f".{checkpoint}"
+    path = run.results / f"{protocol['name']}{suffix}.json"
+    if path.exists() and (there := read_result(path)["protocol"]["hash"]) != protocol["hash"]:
+        raise GenlabError(
+            f"{path} is the result of another protocol '{protocol['name']}' (hash {there}, not {protocol['hash']}).\n"
+            "A protocol with settings of its own needs a name of its own: add evaluation.name=<name>."
+        )
     return path
 
 

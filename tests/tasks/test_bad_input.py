@@ -43,16 +43,21 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str], command=train
         ("data.batch_size=1.5", ["data.batch_size", "1.5"]),
         ("ema_decay=1", ["ema_decay", "< 1"]),
         ("seed=null", ["seed"]),
-        ("budget.examples=null", ["budget.examples", "budget.minutes"]),
+        ("budget.examples=null budget.minutes=null", ["budget.examples", "budget.minutes"]),
         ("model.multiscale.coupling=splines", ["coupling", "'spline'", "affine"]),
         ("model.optimizer.beta=[0.9]", ["model.optimizer.beta", "betas"]),
         ("trainer.acelerator=gpu", ["acelerator", "'trainer.accelerator'"]),
+        ("model.multiscale.hidden=[]", ["model.multiscale.hidden", "length >= 1"]),
+        ("+trainer.accumulate_grad_batches=4", ["accumulate_grad_batches", "data.batch_size"]),
+        ("trainer.precision=64-true", ["trainer.precision", "bf16-mixed"]),
+        ("model.name=a/b", ["model.name", "names files"]),
+        ("seed=20000000000000000000", ["seed"]),
         ("model.lr=", ["model.lr"]),
         ("model.lr=[", ["model.lr=["]),
     ],
 )
 def test_the_config(override: str, expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    error = said([f"paths.logs={tmp_path}", override], capsys)
+    error = said([f"paths.logs={tmp_path}", "logger=none", *override.split()], capsys)
     missing = [text for text in expected if text not in error]
     assert not missing, error
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genlab.tasks.config import check_config, instantiate
-from tests.training import ROOT, TINY, composed, run_folder, train, train_in_a_process
+from tests.training import ROOT, SHORT, SMALL, composed, run_folder, train, train_in_a_process
 
 GROUPS = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))
@@ -48,7 +48,7 @@ def test_every_data_set_trains(data: str, tmp_path: Path) -> None:
     if not have(data):
         pytest.skip(f"the files of {data} are not in $GENLAB_DATA")
     small = ["data.train_size=500"] if data == "toy2d" else []
-    result = train(tmp_path, f"data={data}", *THREE_STEPS, *small, "model.vector.hidden=[8]")
+    result = train(tmp_path, f"data={data}", *THREE_STEPS, *small)
     assert result["training"]["optimizer_steps"] == 3
     assert math.isfinite(result["likelihood"]["nats"])
     assert (run_folder(tmp_path) / "samples" / "quick.png").exists()
@@ -64,8 +64,9 @@ def test_every_recipe_runs_three_steps(experiment: str, tmp_path: Path) -> None:
     # What makes a recipe large is scaled down; what makes it this recipe stays.
     scale = ["trainer.accelerator=cpu", "evaluation.num_draws=1"]
     scale += ["data.train_size=500"] if data == "toy2d" else []
-    kept = [override for override in TINY if not override.startswith(("trainer=", "budget"))]
-    overrides = [f"experiment={experiment}", *kept, *THREE_STEPS, *scale, f"paths.logs={tmp_path}"]
+    kept = [override for override in SHORT if not override.startswith(("trainer=", "budget"))]
+    small = SMALL.get(config.model.name, [])
+    overrides = [f"experiment={experiment}", *kept, *small, *THREE_STEPS, *scale, f"paths.logs={tmp_path}"]
     from genlab.tasks.train import run
 
     assert run(composed(overrides))["training"]["optimizer_steps"] == 3

@@ -84,6 +84,48 @@ def test_another_protocol_evaluates_without_training(finished: Path) -> None:
     assert (run_folder(finished) / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
+def test_a_result_is_never_replaced_by_another_protocols(finished: Path) -> None:
+    before = (run_folder(finished) / "results" / "quick.json").read_text()
+    with pytest.raises(GenlabError, match=r"add evaluation\.name="):
+        train(finished, "evaluation.split=validation")
+    from genlab.tasks.evaluate import run
+    from tests.training import composed
+
+    settings = ["evaluation=quick", "evaluation.num_samples=8", "evaluation.max_examples=50"]
+    last = run(composed([f"run={run_folder(finished)}", "checkpoint=last", *settings], "evaluate"))
+    assert last["training"]["checkpoint"] == "last"
+    assert (run_folder(finished) / "results" / "quick.last.json").exists()
+    assert (run_folder(finished) / "results" / "quick.json").read_text() == before
+
+
+def test_another_order_of_the_data_is_another_run(finished: Path, tmp_path: Path) -> None:
+    train(tmp_path, "data.seed=5")
+    assert run_folder(tmp_path).name != run_folder(finished).name
+
+
+def test_a_damaged_best_checkpoint_leaves_the_last(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(tmp_path)
+    run = run_folder(tmp_path)
+    (run / "results" / "quick.json").unlink()
+    (run / "checkpoints" / "best.ckpt").write_bytes(b"cut")
+    result = train(tmp_path)
+    assert result["training"]["checkpoint"] == "last"
+    assert any("figures are of the last checkpoint" in message for message in caplog.messages)
+
+
+def test_a_validation_without_a_finite_figure_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genlab.models.flow import Flow
+
+    original = Flow.log_prob
+
+    def impossible(self: Flow, *arguments: Any, **options: Any) -> torch.Tensor:
+        return original(self, *arguments, **options) - (0 if self.training else torch.inf)
+
+    monkeypatch.setattr(Flow, "log_prob", impossible)
+    with pytest.raises(GenlabError, match=r"val/bits_per_dim is inf after 320 examples"):
+        train(tmp_path)
+
+
 def test_rerun_trains_beside(tmp_path: Path) -> None:
     train(tmp_path)
     run = run_folder(tmp_path)

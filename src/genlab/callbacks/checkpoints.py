@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, Trainer
 
 from genlab.callbacks.budget import Budget
 from genlab.data.batch import Batch
-from genlab.models.base import GenerativeModel
+from genlab.models.base import GenerativeModel, NonFiniteError
 
 __all__ = ["SaveCheckpoints"]
 
@@ -45,6 +45,11 @@ class SaveCheckpoints(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         score = float(trainer.callback_metrics[pl_module.monitor])
+        if not math.isfinite(score):
+            raise NonFiniteError(
+                f"{pl_module.monitor} is {score} after {pl_module.progress.examples:,} examples: a validation example "
+                "has no finite likelihood.\nThe last good checkpoint is kept. Lower model.lr, or look at the data."
+            )
         if score < self.best_score:
             self.best_score = score
             self._save(trainer, "best.ckpt")

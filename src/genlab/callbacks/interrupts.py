@@ -51,7 +51,7 @@ class SaveOnSignal(Callback):
             self._leave(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
-        if self._asked_to_stop(trainer) and not self.budget.spent:
+        if self._asked_to_stop(trainer):
             self._leave(pl_module)
 
     def _asked_to_stop(self, trainer: Trainer) -> bool:

@@ -28,6 +28,9 @@ from genlab.tasks.config import instantiate
 
 __all__ = ["build_callbacks", "build_datamodule", "build_model", "build_trainer", "resolve_precision"]
 
+PRECISIONS = ("32-true", "bf16-mixed")
+"""The weights, and all that enters a likelihood directly, stay in float32."""
+
 
 def build_datamodule(config: Mapping[str, Any]) -> GenlabDataModule:
     """Make the data module of a config; no file is read yet."""
@@ -107,6 +110,8 @@ def resolve_precision(trainer: Mapping[str, Any]) -> str:
     Likelihoods stay in float32 either way.
     """
     if trainer["precision"] != "auto":
+        if trainer["precision"] not in PRECISIONS:
+            raise GenlabError(f"trainer.precision is {trainer['precision']}, expected auto, {' or '.join(PRECISIONS)}.")
         return str(trainer["precision"])
     on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else torch.cpu._is_amx_tile_supported()

@@ -54,12 +54,17 @@ SUPPLIED: dict[str, dict[str, str]] = {
     "model.optimizer": {"params": "the model", "lr": "model.lr"},
     "model.schedule": {"fraction": "the budget"},
     "trainer": {
+        "accumulate_grad_batches": "data.batch_size",
         "callbacks": "the program",
         "check_val_every_n_epoch": "budget.validations",
         "default_root_dir": "paths.logs",
         "enable_checkpointing": "checkpoint_minutes",
         "enable_model_summary": "the program",
         "enable_progress_bar": "the program",
+        "fast_dev_run": "trainer=debug",
+        "limit_train_batches": "budget.examples",
+        "limit_val_batches": "data.validation_examples",
+        "overfit_batches": "budget.examples",
         "gradient_clip_val": "model.grad_clip",
         "log_every_n_steps": "log_every",
         "logger": "the logger group",
@@ -81,7 +86,7 @@ _SPECIAL = {"_target_", "_partial_", "_convert_", "_recursive_"}
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 Count = Annotated[int, Ge(1)]
-Seed = Annotated[int, Ge(0)]
+Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 
 @dataclass

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from genlab.checkpoints import load_checkpoint
+from genlab.checkpoints import CheckpointError, load_checkpoint
 from genlab.data.base import GenlabDataModule
 from genlab.errors import GenlabError
 from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood, evaluate_sampling
 from genlab.models.base import GenerativeModel
 from genlab.pictures import samples_in_a_picture, save_samples
-from genlab.results import new_result, write_result
+from genlab.results import new_result, result_path, write_result
 from genlab.runs import RunDir, config_hash, find_run, read_config
 from genlab.tasks.build import build_datamodule, build_model
 from genlab.tasks.command import command_line
@@ -24,6 +25,8 @@ __all__ = ["choose_device", "evaluate_run", "run"]
 
 PICTURE_SAMPLES = 64
 
+_log = logging.getLogger("genlab")
+
 
 def run(config: DictConfig) -> dict[str, Any]:
     """Evaluate the run that ``config.run`` names under ``config.evaluation``, and write and show the result.
@@ -33,6 +36,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     """
     check_config(config, EvaluateConfig)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    if str(plain["run"]).endswith(".ckpt"):
+        raise GenlabError(f"run is {plain['run']}, a checkpoint. Give its run's folder, and checkpoint=best or last.")
     place = find_run(plain["run"], plain["paths"]["logs"])
     trained = read_config(place)
     protocol: EvaluationProtocol = instantiate(plain["evaluation"])
@@ -69,7 +74,8 @@ def evaluate_run(
     Raises:
         GenlabError: If the run has no finished training.
     """
-    last, chosen = _open_checkpoints(place, checkpoint)
+    result_path(place, protocol.describe(), checkpoint)  # before the work, not after it
+    last, chosen, checkpoint = _open_checkpoints(place, checkpoint)
     datamodule = build_datamodule(config)
     model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
     model.load_state_dict(chosen["state_dict"])
@@ -113,19 +119,27 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(name).type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(name)
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise GenlabError(f"device is '{name}', which this machine lacks. Use device=auto.") from error
 
 
-def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the last checkpoint, for what the training was, and the one to measure."""
+def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Read the last checkpoint, for what the training was, and the one to measure; return which that is."""
     if not place.last_checkpoint.exists():
         raise GenlabError(f"{place.path} has no checkpoint yet. Train it first.")
     last = load_checkpoint(place.last_checkpoint, mmap=True)
     if last["genlab"]["progress"]["fraction"] < 1:
         raise GenlabError(f"{place.path} is not trained to the end. Give its command again first.")
-    return last, last if checkpoint == "last" else load_checkpoint(place.best_checkpoint, mmap=True)
+    if checkpoint == "last":
+        return last, last, "last"
+    try:
+        return last, load_checkpoint(place.best_checkpoint, mmap=True), "best"
+    except CheckpointError as error:
+        _log.warning("%s The figures are of the last checkpoint.", error)
+        return last, last, "last"
 
 
 def _describe_model(model: GenerativeModel) -> dict[str, Any]:
@@ -166,7 +180,7 @@ def _reasons(result: dict[str, Any]) -> dict[str, str]:
     for section in ("likelihood", "likelihood_last"):
         if result[section] is None:
             reasons[section] = f"the {result['model']['family']} family has no likelihood"
-        elif result[section]["bits_per_dim"] is None:
+        if result[section] is not None and result[section]["bits_per_dim"] is None:
             for figure in ("bits_per_dim", "bits_per_dim_se"):
                 reasons[f"{section}.{figure}"] = "the data is continuous: nats depend on its units"
     if result["reference"]["true_entropy_nats"] is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,12 +45,18 @@ class CommandLine:
     flags: tuple[str, ...] = ()
 
 
+_MACHINES_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
 def explain_job(error: Exception) -> str | None:
     """Say what the user can mend about an error that a job raised; None for a bug."""
     if isinstance(error, GenlabError):
         return str(error)
     if isinstance(error, InterpolationResolutionError | MissingMandatoryValue):
         return _first_line_of(error)
+    if isinstance(error, OSError) and error.errno in _MACHINES_TROUBLE:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}. What was saved before is unharmed; the same command goes on from there."
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,16 +19,16 @@ from genlab.atomic import write_atomic
 from genlab.checkpoints import load_checkpoint, resume_checkpoint
 from genlab.data.base import GenlabDataModule
 from genlab.data.batch import Batch
-from genlab.errors import Interrupted
+from genlab.errors import GenlabError, Interrupted
 from genlab.evaluation import EvaluationProtocol
 from genlab.locks import RunLock
 from genlab.loggers.csv_logger import CsvLogger
 from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact
 from genlab.models.base import GenerativeModel
 from genlab.randomness import Stream, generator, stream_seed
-from genlab.results import read_result
+from genlab.results import read_result, result_path
 from genlab.runs import RunDir, code_version, run_id
-from genlab.tasks.build import build_callbacks, build_datamodule, build_model, build_trainer
+from genlab.tasks.build import build_callbacks, build_datamodule, build_model, build_trainer, resolve_precision
 from genlab.tasks.command import command_line
 from genlab.tasks.config import check_config, instantiate
 from genlab.tasks.console import log_to, show_result
@@ -59,10 +60,15 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         plain["paths"]["logs"], datamodule.spec.name, plain["model"]["name"], identity, plain["rerun"]
     )
     protocol: EvaluationProtocol = instantiate(plain["evaluation"])
+    for key, name in (("model.name", plain["model"]["name"]), ("evaluation.name", protocol.name)):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise GenlabError(f"{key} is '{name}', expected letters, digits, '.', '_' and '-': it names files.")
     if result := _finished(place, protocol):
         show_result(result, place, "This run is finished; rerun=true trains afresh beside it.")
         return result
-    model = build_model(plain)  # before anything is written: the pair may not fit
+    # Before anything is written: the pair may not fit.
+    resolve_precision(plain["trainer"])
+    model = build_model(plain)
     with ExitStack() as stack:
         if _is_first_process():
             place.create()
@@ -86,11 +92,8 @@ def _is_first_process() -> bool:
 
 
 def _finished(place: RunDir, protocol: EvaluationProtocol) -> dict[str, Any] | None:
-    path = place.results / f"{protocol.name}.json"
-    if not path.exists():
-        return None
-    result = read_result(path)
-    return result if result["protocol"] == protocol.describe() else None
+    path = result_path(place, protocol.describe())
+    return read_result(path) if path.exists() else None
 
 
 @contextmanager
@@ -126,10 +129,13 @@ def _fit(
     config: dict[str, Any], place: RunDir, model: GenerativeModel, datamodule: GenlabDataModule, loggers: list[Logger]
 ) -> None:
     """Train until the budget is spent, from the last checkpoint if there is one."""
-    last = place.last_checkpoint if place.last_checkpoint.exists() else None
-    # The first process has checked the file before it starts any other.
-    checkpoint = resume_checkpoint(place) if _is_first_process() else last
+    # The first process has checked the file, and named it last, before it starts any other.
+    if _is_first_process() and (usable := resume_checkpoint(place)) is not None:
+        os.replace(usable, place.last_checkpoint)
+    checkpoint = place.last_checkpoint if place.last_checkpoint.exists() else None
     if checkpoint is None:
+        if _is_first_process():
+            loggers[0].metrics.truncate(-1)  # rows of a start that was killed before its first checkpoint
         _initialize(model, datamodule, config["seed"])
     else:
         progress = load_checkpoint(checkpoint, mmap=True)["genlab"]["progress"]
@@ -139,7 +145,10 @@ def _fit(
         if _is_first_process():
             loggers[0].metrics.truncate(progress["examples"])
     trainer = build_trainer(config, place, build_callbacks(config, place), loggers)
-    trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    try:
+        trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:  # what Lightning makes of a second Ctrl-C
+        raise KeyboardInterrupt from error
     if torch.distributed.is_initialized():
         # What follows runs in the first process alone, and must not wait for the others.
         torch.distributed.barrier()

@@ -31,6 +31,7 @@ _BOUNDS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
     annotated_types.Ge: ("ge", ">=", lambda value, bound: value >= bound),
     annotated_types.Lt: ("lt", "<", lambda value, bound: value < bound),
     annotated_types.Le: ("le", "<=", lambda value, bound: value <= bound),
+    annotated_types.MinLen: ("min_length", "of length >=", lambda value, bound: len(value) >= bound),
 }
 
 
