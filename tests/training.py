@@ -36,6 +36,11 @@ SMALL = {
         "model.multiscale.bins=4",
         "model.vector.hidden=[8]",
     ],
+    "gmm": ["model.components=5", "model.em_steps=2"],
+    "made": ["model.hidden=32"],
+    "pixelcnn": ["model.hidden=8", "model.dilations=[1, 2]"],
+    "transformer": ["model.hidden=16", "model.layers=1", "model.heads=2"],
+    "hvae": ["model.channels=[8, 8]", "model.layers=[1, 1]"],
 }
 """Overrides that make a model small, by its name; a model that is missing here is run in its own size."""
 

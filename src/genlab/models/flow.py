@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
@@ -54,11 +54,11 @@ class MultiScaleConfig:
     """
 
     coupling: Literal["spline", "affine"]
-    bins: Annotated[int, Ge(2)]
-    hidden: list[Count]
+    bins: Annotated[int, Ge(2), Le(500)]
+    hidden: Annotated[list[Count], MinLen(1)]
     blocks: NonNegative
     checkerboard_steps: NonNegative
-    channel_steps: list[NonNegative]
+    channel_steps: Annotated[list[NonNegative], MinLen(1)]
     dequantization: Literal["uniform", "variational"]
     dequantization_hidden: Count
     dequantization_steps: Count
