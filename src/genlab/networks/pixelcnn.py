@@ -58,8 +58,8 @@ class GatedPixelCNN(CausalNetwork):
     """Gated PixelCNN, without a blind spot: a pixel sees everything above it and to its left within reach.
 
     Van den Oord et al. (2016), "Conditional Image Generation with PixelCNN Decoders", section 2, with dilated layers,
-    residual connections in both stacks and gates ``a * sigmoid(b)`` that leave out the tanh of equation 2: a third less
-    time, and gradients that pass many layers. Instead of masks, the image is shifted by a row for the vertical stack
+    residual connections in both stacks and gates ``a * sigmoid(b)`` that leave out the tanh of equation 2, so that
+    gradients pass many layers. Instead of masks, the image is shifted by a row for the vertical stack
     and by a column for the horizontal one; all that follows may see its own place. The stacks reach
     3 + sum(dilations) rows up and columns to the side. A `ChannelHead` conditions a pixel's channels on each other.
 
