@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
@@ -222,7 +223,7 @@ class GenerativeModel(LightningModule):
             raise NonFiniteError(f"{self._where()}: the loss is not finite (part: {', '.join(bad)}).")
 
     def _is_bad(self, value: Tensor) -> bool:
-        return not bool(torch.isfinite(value.detach()))
+        return not math.isfinite(value.item())
 
     def _where(self) -> str:
         progress = self.progress
