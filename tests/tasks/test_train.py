@@ -55,8 +55,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def go_on(logs: Path) -> None:
     """Give the command, in a process of its own.
 
-    Bits are compared only between such processes: other tests may have set this one's threads, and with them the order
-    in which its sums are taken.
+    Bits are compared only between such processes. After the whole suite a training in this one has been seen to end in
+    other bits, for a reason that is not found yet (the number of threads is not it); alone in a process it does not.
     """
     done = train_in_a_process(logs)
     assert done.returncode == 0, done.stderr
