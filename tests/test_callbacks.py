@@ -111,6 +111,15 @@ def test_whichever_is_spent_first_ends_the_run(monkeypatch: pytest.MonkeyPatch) 
     assert budget.stopped_by == "minutes"
 
 
+def test_every_device_that_a_run_used_is_named() -> None:
+    budget = Budget(examples=100, minutes=None, validations=1, batch_size=10)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    for precision in ("bf16-mixed", "32-true", "32-true"):
+        budget.on_train_start(SimpleNamespace(strategy=strategy, world_size=1, precision=precision), None)
+    assert budget.hardware["precision"] == "bf16-mixed, then 32-true"
+    assert ", then" not in budget.hardware["device"], "the same device again is named once"
+
+
 def test_noise_depends_on_seed_rank_and_step_alone() -> None:
     def drawn(seed: int, rank: int, step: int) -> float:
         torch.rand(17)  # whatever was drawn before

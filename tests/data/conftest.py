@@ -63,9 +63,10 @@ def real_root(request: pytest.FixtureRequest) -> Path:
     return Path(root)
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    # The tensors here are small: threads would only wait for each other.
+    # The tensors here are small: threads would only wait for each other. Not for longer than a test: another number of
+    # threads sums in another order, and tests elsewhere compare bits.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

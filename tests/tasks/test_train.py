@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,26 @@ from tests.training import ROOT, run_folder, train, train_in_a_process
 DIE_AT = """
 import os, signal
 from genlab.callbacks.checkpoints import SaveCheckpoints
-original = SaveCheckpoints.on_train_batch_end
-def act(self, trainer, module, *rest):
-    original(self, trainer, module, *rest)
-    if module.progress.batches == {batch}:
+from genlab.models.base import GenerativeModel
+original = {owner}.{hook}
+def act(self, *arguments):
+    returned = original(self, *arguments)
+    progress = (self if isinstance(self, GenerativeModel) else arguments[1]).progress
+    if progress.batches == {batch}:
         os.kill(os.getpid(), signal.{signal})
-SaveCheckpoints.on_train_batch_end = act
+    return returned
+{owner}.{hook} = act
 """
+"""Sends itself a signal after so many batches: a checkpoint's moment, or one within the next step."""
+
+MOMENTS = {
+    "SaveCheckpoints": ["on_train_batch_end"],
+    "GenerativeModel": ["on_train_batch_start", "training_step", "on_before_optimizer_step"],
+}
+
+
+def die_at(batch: int, name: str, owner: str = "SaveCheckpoints", hook: str = "on_train_batch_end") -> str:
+    return DIE_AT.format(batch=batch, signal=name, owner=owner, hook=hook)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -53,11 +67,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def go_on(logs: Path) -> None:
-    """Give the command, in a process of its own.
-
-    Bits are compared only between such processes. After the whole suite a training in this one has been seen to end in
-    other bits, for a reason that is not found yet (the number of threads is not it); alone in a process it does not.
-    """
+    """Give the command, in a process of its own: as many threads as a user's, whatever the other tests set here."""
     done = train_in_a_process(logs)
     assert done.returncode == 0, done.stderr
 
@@ -155,11 +165,11 @@ def test_load_run_gives_the_averaged_weights(finished: Path) -> None:
     assert model.log_prob(model.sample(2)).shape == (2,)
 
 
-@pytest.mark.parametrize("batch", [3, 13])
-def test_killed_and_resumed_equals_never_killed(finished: Path, tmp_path: Path, batch: int) -> None:
-    killed = train_in_a_process(
-        tmp_path, "checkpoint_minutes=1e-6", prelude=DIE_AT.format(batch=batch, signal="SIGKILL")
-    )
+@pytest.mark.parametrize("owner", MOMENTS)
+def test_killed_at_a_random_step_and_resumed_equals_never_killed(finished: Path, tmp_path: Path, owner: str) -> None:
+    batch, hook = random.randrange(1, 20), random.choice(MOMENTS[owner])
+    print(f"killed after {batch} batches in {owner}.{hook}")  # shown when the test fails
+    killed = train_in_a_process(tmp_path, "checkpoint_minutes=1e-6", prelude=die_at(batch, "SIGKILL", owner, hook))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     go_on(tmp_path)
     assert same(weights(tmp_path), weights(finished))
@@ -170,7 +180,7 @@ def test_killed_and_resumed_equals_never_killed(finished: Path, tmp_path: Path, 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_saves_and_the_same_command_goes_on(finished: Path, tmp_path: Path, name: str, code: int) -> None:
-    stopped = train_in_a_process(tmp_path, prelude=DIE_AT.format(batch=7, signal=name))
+    stopped = train_in_a_process(tmp_path, prelude=die_at(7, name))
     assert stopped.returncode == code, stopped.stderr
     assert "The same command goes on" in stopped.stderr
     assert "Traceback" not in stopped.stderr
@@ -181,7 +191,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(finished: Path, tmp_path: P
 
 
 def test_a_truncated_checkpoint_falls_back_to_the_previous_one(finished: Path, tmp_path: Path) -> None:
-    train_in_a_process(tmp_path, "checkpoint_minutes=1e-6", prelude=DIE_AT.format(batch=6, signal="SIGKILL"))
+    train_in_a_process(tmp_path, "checkpoint_minutes=1e-6", prelude=die_at(6, "SIGKILL"))
     last = run_folder(tmp_path) / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     done = train_in_a_process(tmp_path)

@@ -58,10 +58,17 @@ class Budget(Callback):
         self._resumed_at = time.monotonic() - self.progress.seconds
         device = trainer.strategy.root_device
         self.hardware = {
-            "device": _device_name(device, trainer.world_size),
-            "precision": str(trainer.precision),
+            "device": self._also("device", _device_name(device, trainer.world_size)),
+            "precision": self._also("precision", str(trainer.precision)),
             "peak_memory_bytes": max(_peak_memory_bytes(device), self.hardware.get("peak_memory_bytes", 0)),
         }
+
+    def _also(self, key: str, now: str) -> str:
+        """Add to what earlier starts of the run used."""
+        before = self.hardware.get(key)
+        if before is None:
+            return now
+        return before if before.split(", then ")[-1] == now else f"{before}, then {now}"
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: GenerativeModel, outputs: Any, batch: Batch, batch_idx: int
