@@ -25,7 +25,7 @@ from genlab.spec import DataSpec
 from genlab.tasks.config import instantiate
 
 CONF = Path(__file__).parents[1] / "conf" / "model"
-FAMILIES = ("made", "pixelcnn", "transformer")
+FAMILIES = ("made", "pixelcnn", "pixelrnn", "transformer")
 SPEC = DataSpec("binary_28x28", "image", (1, 28, 28), levels=2)
 
 

@@ -39,6 +39,7 @@ SMALL = {
     "gmm": ["model.components=5", "model.em_steps=2"],
     "made": ["model.hidden=32"],
     "pixelcnn": ["model.hidden=8", "model.dilations=[1, 2]"],
+    "pixelrnn": ["model.hidden=8", "model.layers=1"],
     "transformer": ["model.hidden=16", "model.layers=1", "model.heads=2"],
     "hvae": ["model.channels=[8, 8]", "model.layers=[1, 1]"],
 }

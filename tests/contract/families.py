@@ -50,6 +50,7 @@ SMALL_HVAE = ["channels=[8,8]", "layers=[1,2]", "latents=2"]
 
 TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
+SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
 
 
@@ -118,6 +119,9 @@ CASES = [
     Case("pixelcnn", GRAY, [*SMALL_PIXELCNN, "conditional=true"]),
     Case("pixelcnn", COLOUR, SMALL_PIXELCNN),
     Case("pixelcnn", BINARY, SMALL_PIXELCNN),
+    Case("pixelrnn", GRAY, [*SMALL_PIXELRNN, "conditional=true"]),
+    Case("pixelrnn", COLOUR, SMALL_PIXELRNN),
+    Case("pixelrnn", BINARY, SMALL_PIXELRNN),
     Case("transformer", GRAY, [*SMALL_TRANSFORMER, "conditional=true"]),
     Case("transformer", COLOUR, SMALL_TRANSFORMER),
     Case("transformer", PLANE, SMALL_TRANSFORMER),

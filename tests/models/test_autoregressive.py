@@ -20,6 +20,7 @@ PLANE = DataSpec("plane", "vector", (2,))
 SMALL = {
     "made": ["hidden=64"],
     "pixelcnn": ["hidden=8", "dilations=[1,2]"],
+    "pixelrnn": ["hidden=8", "layers=2"],
     "transformer": ["hidden=16", "layers=2", "heads=2"],
 }
 NOT_IMAGES = ["made", "transformer"]
@@ -155,9 +156,10 @@ def test_the_symbols_of_a_text_are_categories(model: str) -> None:
     assert make(model, spec).observation.name == "categorical"
 
 
-def test_a_pixelcnn_refuses_what_is_no_image() -> None:
+@pytest.mark.parametrize("model", ["pixelcnn", "pixelrnn"])
+def test_a_model_of_pixels_refuses_what_is_no_image(model: str) -> None:
     with pytest.raises(GenlabError, match=r"models image data, but plane is vector\. Use model=made"):
-        make("pixelcnn", PLANE)
+        make(model, PLANE)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,8 @@ def test_a_pixelcnn_refuses_what_is_no_image() -> None:
         ("made", "conditional=true"),
         ("pixelcnn", "hidden=9"),
         ("pixelcnn", "dilations=[1]"),
+        ("pixelrnn", "hidden=9"),
+        ("pixelrnn", "layers=1"),
         ("transformer", "hidden=18"),
         ("transformer", "layers=1"),
         ("transformer", "heads=1"),

