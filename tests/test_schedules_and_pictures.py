@@ -9,22 +9,22 @@ import torch
 from PIL import Image
 
 from genlab.pictures import image_grid, save_samples
-from genlab.schedules import constant, warmup_cosine
+from genlab.schedules import WarmupConstant, WarmupCosine
 from genlab.spec import DataSpec
 
 
 def test_warmup_cosine_rises_and_falls() -> None:
-    assert warmup_cosine(0.0, warmup=0.1) == 0
-    assert warmup_cosine(0.05, warmup=0.1) == pytest.approx(0.5)
-    assert warmup_cosine(0.1, warmup=0.1) == pytest.approx(1.0)
-    assert warmup_cosine(0.55, warmup=0.1, final=0.2) == pytest.approx(0.6)
-    assert warmup_cosine(1.0, warmup=0.1, final=0.2) == pytest.approx(0.2)
-    assert warmup_cosine(0.0, warmup=0.0) == pytest.approx(1.0)
+    assert WarmupCosine(warmup=0.1)(0.0) == 0
+    assert WarmupCosine(warmup=0.1)(0.05) == pytest.approx(0.5)
+    assert WarmupCosine(warmup=0.1)(0.1) == pytest.approx(1.0)
+    assert WarmupCosine(warmup=0.1, final=0.2)(0.55) == pytest.approx(0.6)
+    assert WarmupCosine(warmup=0.1, final=0.2)(1.0) == pytest.approx(0.2)
+    assert WarmupCosine(warmup=0.0)(0.0) == pytest.approx(1.0)
 
 
 def test_constant_only_warms_up() -> None:
-    assert [constant(f, warmup=0.5) for f in (0.0, 0.25, 0.5, 1.0)] == [0.0, 0.5, 1.0, 1.0]
-    assert constant(0.0) == 1.0
+    assert [WarmupConstant(warmup=0.5)(f) for f in (0.0, 0.25, 0.5, 1.0)] == [0.0, 0.5, 1.0, 1.0]
+    assert WarmupConstant()(0.0) == 1.0
 
 
 def test_a_grid_shows_each_image_in_its_place_and_full_range() -> None:

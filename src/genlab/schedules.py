@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Le
 
-__all__ = ["constant", "warmup_cosine"]
+__all__ = ["WarmupConstant", "WarmupCosine"]
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 
 
-def constant(fraction: float, warmup: Fraction = 0.0) -> float:
-    """Rise linearly over the first ``warmup`` of the budget, then stay at 1.
+@dataclass(frozen=True)
+class WarmupConstant:
+    """Rise linearly over the first part of the budget, then stay at 1.
 
     Args:
-        fraction: Fraction of the budget spent, in ``[0, 1]``.
         warmup: Fraction of the budget over which the rate rises.
     """
-    return min(1.0, fraction / warmup) if warmup > 0 else 1.0
+
+    warmup: Fraction = 0.0
+
+    def __call__(self, fraction: float) -> float:
+        """Return the multiplier when ``fraction`` of the budget, in ``[0, 1]``, is spent."""
+        return min(1.0, fraction / self.warmup) if self.warmup > 0 else 1.0
 
 
-def warmup_cosine(fraction: float, warmup: Fraction = 0.02, final: Fraction = 0.0) -> float:
-    """Rise linearly over ``warmup``, then fall along half a cosine to ``final``.
+@dataclass(frozen=True)
+class WarmupCosine:
+    """Rise linearly, then fall along half a cosine.
 
     Loshchilov and Hutter (2017), "SGDR", equation 5, without restarts.
 
     Args:
-        fraction: Fraction of the budget spent, in ``[0, 1]``.
         warmup: Fraction of the budget over which the rate rises.
         final: Multiplier when the budget is spent.
     """
-    if fraction < warmup:
-        return fraction / warmup
-    spent = min(1.0, (fraction - warmup) / max(1e-12, 1 - warmup))
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * spent))
+
+    warmup: Fraction = 0.02
+    final: Fraction = 0.0
+
+    def __call__(self, fraction: float) -> float:
+        """Return the multiplier when ``fraction`` of the budget, in ``[0, 1]``, is spent."""
+        if fraction < self.warmup:
+            return fraction / self.warmup
+        spent = min(1.0, (fraction - self.warmup) / max(1e-12, 1 - self.warmup))
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * spent))

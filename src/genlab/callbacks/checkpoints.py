@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 
+from genlab.callbacks.base import Callback
 from genlab.callbacks.budget import Budget
 from genlab.data.batch import Batch
 from genlab.models.base import GenerativeModel, NonFiniteError

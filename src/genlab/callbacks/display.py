@@ -6,10 +6,11 @@ import sys
 import time
 from typing import Any
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from genlab.callbacks.base import Callback
 from genlab.callbacks.budget import Budget
 from genlab.callbacks.metrics import LogMetrics
 from genlab.data.batch import Batch

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 from torch import Tensor
 
+from genlab.callbacks.base import Callback
 from genlab.data.batch import Batch
 from genlab.models.base import GenerativeModel
 

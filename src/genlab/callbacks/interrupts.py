@@ -6,8 +6,9 @@ import signal
 from types import FrameType
 from typing import Any
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 
+from genlab.callbacks.base import Callback
 from genlab.callbacks.budget import Budget
 from genlab.callbacks.checkpoints import SaveCheckpoints
 from genlab.data.batch import Batch

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 
+from genlab.callbacks.base import Callback
 from genlab.data.batch import Batch
 from genlab.models.base import GenerativeModel
 from genlab.randomness import Stream, stream_seed

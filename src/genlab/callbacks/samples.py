@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 
+from genlab.callbacks.base import Callback
 from genlab.loggers.protocols import LogsPicture
 from genlab.models.base import GenerativeModel
 from genlab.pictures import samples_in_a_picture, save_samples

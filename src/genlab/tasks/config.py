@@ -44,7 +44,7 @@ CLASSES = (
 )
 """Classes that a config may name as ``_target_``."""
 
-FUNCTIONS = ("genlab.schedules.*", "genlab.loggers.dashboards.no_dashboard")
+FUNCTIONS = ("genlab.loggers.dashboards.no_dashboard",)
 """Functions that a config may name. A function acts when it is called, a class only makes an object; so these are few:
 among all of genlab's functions are some that write files."""
 
@@ -52,7 +52,6 @@ SUPPLIED: dict[str, dict[str, str]] = {
     "logger": dict.fromkeys(("run_dir", "run_id", "config", "code_version"), "the run"),
     "model": {"spec": "the data"},
     "model.optimizer": {"params": "the model", "lr": "model.lr"},
-    "model.schedule": {"fraction": "the budget"},
     "trainer": {
         "accumulate_grad_batches": "data.batch_size",
         "callbacks": "the program",
