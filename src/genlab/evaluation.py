@@ -37,6 +37,7 @@ class Evaluable(Protocol):
     nfe: int
     device: torch.device
     has_likelihood: bool
+    conditional: bool
 
     def likelihood_kind(self, num_draws: int = 1) -> str: ...
 
@@ -110,25 +111,36 @@ def _full_float32() -> Iterator[None]:
 
 
 def _measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
-    metric = NegativeLogLikelihood().to(model.device)
-    count = min(protocol.max_examples or len(data.x), len(data.x))
-    for start in range(0, count, protocol.batch_size):
-        rows = slice(start, min(start + protocol.batch_size, count))
+    kind = model.likelihood_kind(protocol.num_draws)
+    # Bounds of several draws stand beside that of one, e.g. the ELBO, which costs little more.
+    draws = [protocol.num_draws] if kind == model.likelihood_kind(1) else [protocol.num_draws, 1]
+    metrics = {count: NegativeLogLikelihood().to(model.device) for count in draws}
+    examples = min(protocol.max_examples or len(data.x), len(data.x))
+    for start in range(0, examples, protocol.batch_size):
+        rows = slice(start, min(start + protocol.batch_size, examples))
         noise = generator(Stream.LIKELIHOOD, protocol.seed, start, device=model.device)
         x = data.x[rows].to(model.device)
         y = None if data.y is None else data.y[rows].to(model.device)
-        metric.update(model.log_prob(x, y, num_draws=protocol.num_draws, generator=noise))
-    nats, error = float(metric.compute()), metric.standard_error()
-    discrete, dims = model.spec.is_discrete, model.spec.num_dims
-    kind = model.likelihood_kind(protocol.num_draws)
+        for count, metric in metrics.items():
+            metric.update(model.log_prob(x, y, num_draws=count, generator=noise))
+    measured = {
+        **_figures(model, metrics[protocol.num_draws], kind),
+        "of": "p(x|y)" if model.conditional else "p(x)",
+        "examples": examples,
+        "draws": protocol.num_draws if kind != "exact" else 1,
+    }
+    return measured | ({"one_draw": _figures(model, metrics[1], model.likelihood_kind(1))} if len(draws) > 1 else {})
+
+
+def _figures(model: Evaluable, metric: NegativeLogLikelihood, kind: str) -> dict[str, Any]:
+    nats, error, dims = float(metric.compute()), metric.standard_error(), model.spec.num_dims
+    discrete = model.spec.is_discrete
     return {
         "bits_per_dim": float(bits_per_dim(torch.tensor(-nats, dtype=torch.float64), dims)) if discrete else None,
         "bits_per_dim_se": error / (dims * math.log(2)) if discrete else None,
         "nats": nats,
         "nats_se": error,
         "kind": kind,
-        "examples": count,
-        "draws": protocol.num_draws if kind != "exact" else 1,
     }
 
 

@@ -147,7 +147,7 @@ def result_figures(result: Mapping[str, Any]) -> dict[str, float]:
     Args:
         result: What stands in ``results/<protocol>.json``.
     """
-    split = result["data"]["split"]
+    split = result["data"]["split"].split(" ")[0]  # what stands behind the name says how the split was made
     prefixes = {
         "likelihood": split,
         "likelihood_last": f"{split}/last",

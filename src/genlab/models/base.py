@@ -90,6 +90,8 @@ class GenerativeModel(LightningModule):
     """The family's name in results."""
     modalities: ClassVar[tuple[Modality, ...]]
     """The kinds of data that the family takes."""
+    conditional: bool = False
+    """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""
     nfe: int = 1
     """Network evaluations that one sample costs."""
     initial_examples: ClassVar[int] = 512

@@ -64,6 +64,8 @@ def _rows(result: dict[str, Any], place: RunDir) -> Iterator[tuple[str, str]]:
     yield "likelihood", _likelihood(result, "likelihood")
     if (figures := result["likelihood"]) and figures["bits_per_dim"] is not None:
         yield "  in nats", f"{figures['nats']:.3f} ± {figures['nats_se']:.3f}"
+    if figures and "one_draw" in figures:
+        yield "  of one draw", _figure(figures["one_draw"])
     if result["likelihood_last"] is not None:
         yield "  last checkpoint", _likelihood(result, "likelihood_last")
     if (entropy := result["reference"]["true_entropy_nats"]) is not None:
@@ -78,8 +80,10 @@ def _rows(result: dict[str, Any], place: RunDir) -> Iterator[tuple[str, str]]:
 
 def _likelihood(result: dict[str, Any], section: str) -> str:
     figures = result[section]
-    if figures is None:
-        return f"none: {result['missing'][section]}"
+    return f"none: {result['missing'][section]}" if figures is None else _figure(figures)
+
+
+def _figure(figures: dict[str, Any]) -> str:
     if figures["bits_per_dim"] is None:
         return f"{figures['nats']:.4f} ± {figures['nats_se']:.4f} nats ({figures['kind']})"
     return f"{figures['bits_per_dim']:.4f} ± {figures['bits_per_dim_se']:.4f} bits/dim ({figures['kind']})"

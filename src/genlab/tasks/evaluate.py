@@ -180,9 +180,11 @@ def _reasons(result: dict[str, Any]) -> dict[str, str]:
     for section in ("likelihood", "likelihood_last"):
         if result[section] is None:
             reasons[section] = f"the {result['model']['family']} family has no likelihood"
-        if result[section] is not None and result[section]["bits_per_dim"] is None:
-            for figure in ("bits_per_dim", "bits_per_dim_se"):
-                reasons[f"{section}.{figure}"] = "the data is continuous: nats depend on its units"
+            continue
+        for part in (section, *([f"{section}.one_draw"] if "one_draw" in result[section] else [])):
+            if result["data"]["levels"] is None:
+                for figure in ("bits_per_dim", "bits_per_dim_se"):
+                    reasons[f"{part}.{figure}"] = "the data is continuous: nats depend on its units"
     if result["reference"]["true_entropy_nats"] is None:
         reasons["reference.true_entropy_nats"] = "the distribution of the data is not known"
     return reasons

@@ -1,0 +1,66 @@
+"""The protocol's figures, of a model whose log-probabilities are known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+
+from genlab.data.batch import Batch
+from genlab.evaluation import EvaluationProtocol, evaluate_likelihood
+from genlab.spec import DataSpec
+
+PROTOCOL = EvaluationProtocol("p", "test", num_draws=8, max_examples=None, num_samples=4, batch_size=3, seed=0)
+DATA = Batch(torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1), torch.zeros(7, dtype=torch.int64))
+
+
+@dataclass
+class Model:
+    """The log-probability of x is -x nats, one more with several draws where it is a bound."""
+
+    kind: str = "elbo"
+    conditional: bool = False
+    spec: DataSpec = field(default_factory=lambda: DataSpec("d", "image", (1, 1, 1), levels=256))
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def has_likelihood(self) -> bool:
+        return self.kind != "none"
+
+    def likelihood_kind(self, num_draws: int = 1) -> str:
+        return f"iwae-{num_draws}" if self.kind == "elbo" and num_draws > 1 else self.kind
+
+    def log_prob(self, x: torch.Tensor, y: Any, *, num_draws: int, generator: torch.Generator) -> torch.Tensor:
+        return -x.flatten().float() + (1.0 if self.likelihood_kind(num_draws).startswith("iwae") else 0.0)
+
+
+def measure(model: Any) -> dict[str, Any]:
+    figures = evaluate_likelihood(model, DATA, PROTOCOL)
+    assert figures is not None
+    return figures
+
+
+def test_a_bound_of_several_draws_stands_beside_that_of_one() -> None:
+    figures = measure(Model())
+    assert (figures["kind"], figures["draws"], figures["nats"]) == ("iwae-8", 8, 2.0)
+    assert (figures["one_draw"]["kind"], figures["one_draw"]["nats"]) == ("elbo", 3.0)
+    assert figures["one_draw"]["bits_per_dim"] == pytest.approx(3.0 / math.log(2))
+
+
+def test_an_exact_figure_has_no_draws() -> None:
+    figures = measure(Model("exact"))
+    assert (figures["kind"], figures["draws"], figures["nats"], figures["examples"]) == ("exact", 1, 3.0, 7)
+    assert figures["nats_se"] == pytest.approx(torch.arange(7.0).std().item() / math.sqrt(7))
+    assert "one_draw" not in figures
+
+
+def test_a_figure_says_whether_the_labels_were_given() -> None:
+    assert measure(Model())["of"] == "p(x)"
+    assert measure(Model(conditional=True))["of"] == "p(x|y)"
+
+
+def test_no_likelihood_is_no_figure() -> None:
+    assert evaluate_likelihood(Model("none"), DATA, PROTOCOL) is None
