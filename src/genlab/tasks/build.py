@@ -106,7 +106,8 @@ def _make_trainer(settings: dict[str, Any], run: RunDir, callbacks: list[Callbac
 def resolve_precision(trainer: Mapping[str, Any]) -> str:
     """Return the precision for ``auto``: ``bf16-mixed`` where the hardware multiplies it fast, else ``32-true``.
 
-    That is a GPU with bfloat16 units, or a CPU with AMX, where convolutions run about three times faster.
+    That is a GPU with bfloat16 units, or a CPU with AMX (convolutions run about three times faster) or AVX512-BF16
+    (twice).
     Likelihoods stay in float32 either way.
     """
     if trainer["precision"] != "auto":
@@ -114,5 +115,8 @@ def resolve_precision(trainer: Mapping[str, Any]) -> str:
             raise GenlabError(f"trainer.precision is {trainer['precision']}, expected auto, {' or '.join(PRECISIONS)}.")
         return str(trainer["precision"])
     on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else torch.cpu._is_amx_tile_supported()
+    if on_gpu:
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return "bf16-mixed" if fast else "32-true"
