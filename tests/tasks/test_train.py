@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,18 @@ def test_minutes_end_a_run(tmp_path: Path) -> None:
     result = train(tmp_path, "budget.examples=null", "budget.minutes=0.01")
     assert result["training"]["stopped_by"] == "minutes"
     assert result["training"]["wall_seconds"] >= 0.6
+
+
+def test_the_time_that_starting_values_take_is_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mixture is fitted before the first step: left out, its minutes would not compare with a flow's."""
+    from genlab.models.flow import Flow
+
+    original, real, jumped = Flow.initialize, time.monotonic, [0.0]
+
+    def slow(self: Flow, batch: Any) -> None:
+        original(self, batch)
+        jumped[0] += 1000.0
+
+    monkeypatch.setattr(Flow, "initialize", slow)
+    monkeypatch.setattr(time, "monotonic", lambda: real() + jumped[0])
+    assert train(tmp_path)["training"]["wall_seconds"] >= 1000

@@ -26,7 +26,8 @@ class Budget(Callback):
 
     Args:
         examples: Training examples to see, on all devices together, or None.
-        minutes: Minutes of training, over all starts of the run and without validation, or None.
+        minutes: Minutes of training, over all starts of the run, with data-dependent starting values and without
+            validation, or None.
         validations: How often to validate, evenly over the budget.
         batch_size: Examples of one global batch.
     """
@@ -52,6 +53,7 @@ class Budget(Callback):
         return "examples" if self.examples is not None and self.progress.examples >= self.examples else "minutes"
 
     def on_fit_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        self.progress.seconds += pl_module.progress.seconds  # what the starting values took; 0 for a resumed run
         pl_module.progress = self.progress
         trainer.datamodule.start_batch = self.progress.batches
 
