@@ -12,7 +12,7 @@ from genlab.errors import nearest
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["evaluate", "main", "sample", "train"]
+__all__ = ["evaluate", "main", "sample", "train", "train_extractor"]
 
 # What a command needs is imported when it runs: --help and --cfg must be there at once.
 
@@ -39,6 +39,11 @@ def sample(arguments: Sequence[str] | None = None) -> int:
     return _enter("sample", "sample", _sample, arguments, {"run": "<path or id>"})
 
 
+def train_extractor(arguments: Sequence[str] | None = None) -> int:
+    """Train a feature extractor, as ``python scripts/train_extractor.py`` does; see :func:`train`."""
+    return _enter("train_extractor", "train_extractor", _train_extractor, arguments, {})
+
+
 def _train(config: DictConfig) -> object:
     from genlab.tasks.train import run
 
@@ -53,6 +58,12 @@ def _evaluate(config: DictConfig) -> object:
 
 def _sample(config: DictConfig) -> object:
     from genlab.tasks.sample import run
+
+    return run(config)
+
+
+def _train_extractor(config: DictConfig) -> object:
+    from genlab.tasks.train_extractor import run
 
     return run(config)
 

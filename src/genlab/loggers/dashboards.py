@@ -9,12 +9,13 @@ from typing import Any
 
 from pytorch_lightning.loggers.logger import Logger
 
+from genlab.loggers.base import ExamplesLogger
 from genlab.loggers.protocols import RunStatus, redact
 
 __all__ = ["Dashboard", "no_dashboard"]
 
 
-class Dashboard(Logger):
+class Dashboard(ExamplesLogger):
     """A dashboard of one run, drawn against the number of training examples seen; only rank 0 writes.
 
     Args:

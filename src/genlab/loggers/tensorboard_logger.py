@@ -48,22 +48,10 @@ class TensorBoardDashboard(Dashboard):
         self._writer: Any = None
         self._closed = False
 
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log figures.
-
-        Args:
-            metrics: Name and value of each figure.
-            step: Number of training examples seen; unlike elsewhere in Lightning, not a count of batches.
-
-        Raises:
-            ValueError: If ``step`` is None.
-        """
-        if step is None:
-            raise ValueError("step is None, expected the number of training examples seen.")
-        if writer := self._open(purge_from=step):
-            for name, value in metrics.items():
-                writer.add_scalar(name, value, step)
+    def log_figures(self, figures: Mapping[str, float], examples_seen: int) -> None:
+        if writer := self._open(purge_from=examples_seen):
+            for name, value in figures.items():
+                writer.add_scalar(name, value, examples_seen)
 
     @rank_zero_only
     def log_picture(self, name: str, path: Path, examples_seen: int) -> None:

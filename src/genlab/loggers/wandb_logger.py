@@ -93,20 +93,8 @@ class WandbDashboard(Dashboard):
             self._run = self._start()
         return self._run
 
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log figures.
-
-        Args:
-            metrics: Name and value of each figure.
-            step: Number of training examples seen; unlike elsewhere in Lightning, not a count of batches.
-
-        Raises:
-            ValueError: If ``step`` is None.
-        """
-        if step is None:
-            raise ValueError("step is None, expected the number of training examples seen.")
-        self._attempt(lambda run: run.log({**metrics, _X_AXIS: step}))
+    def log_figures(self, figures: Mapping[str, float], examples_seen: int) -> None:
+        self._attempt(lambda run: run.log({**figures, _X_AXIS: examples_seen}))
 
     @rank_zero_only
     def log_picture(self, name: str, path: Path, examples_seen: int) -> None:

@@ -26,6 +26,8 @@ __all__ = [
     "SUPPLIED",
     "BudgetConfig",
     "EvaluateConfig",
+    "ExtractorBudgetConfig",
+    "ExtractorConfig",
     "PathsConfig",
     "SampleConfig",
     "TrainConfig",
@@ -160,6 +162,31 @@ class SampleConfig:
     out: str | None
     device: str
     paths: PathsConfig
+
+
+@dataclass
+class ExtractorBudgetConfig:
+    """When the training of an extractor stops; see `BudgetConfig`."""
+
+    examples: Count
+    minutes: Annotated[float, Gt(0)] | None
+
+
+@dataclass
+class ExtractorConfig:
+    """The keys of ``conf/train_extractor.yaml``; each is explained there."""
+
+    data: Any
+    budget: ExtractorBudgetConfig
+    seed: Seed
+    lr: Annotated[float, Gt(0)]
+    weight_decay: Annotated[float, Ge(0)]
+    label_smoothing: Annotated[float, Ge(0), Lt(1)]
+    width: Count
+    shift: Annotated[int, Ge(0)]
+    flip: bool
+    binarize: bool
+    out: str | None
 
 
 class _Problem(NamedTuple):
