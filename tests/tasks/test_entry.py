@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from genlab import cli
 from genlab.errors import GenlabError, Interrupted
+from genlab.tasks.command import command_line
 from genlab.tasks.entry import config_folder, run_entry
 
 CONFIGS = {
@@ -141,6 +142,15 @@ def test_the_users_own_groups_count_as_known(conf: Path, tmp_path: Path, capfd: 
     assert capfd.readouterr().err == "Unknown key 'model.temprature'. Did you mean 'model.temperature'?\n"
     assert enter(conf, "--config-dir", "own", "+style=mine", "style.temprature=2") == 2
     assert capfd.readouterr().err == "Unknown key 'style.temprature'. Did you mean 'style.temperature'?\n"
+
+
+def test_a_command_names_the_users_own_folder_of_configs(conf: Path, tmp_path: Path) -> None:
+    (tmp_path / "my own" / "model").mkdir(parents=True)
+    (tmp_path / "my own" / "model" / "mine.yaml").write_text("temperature: 1.0\n")
+    seen: list[str] = []
+    arguments = ["--config-dir", "my own", "model=mine", "run=a"]
+    assert enter(conf, *arguments, run=lambda _: seen.append(command_line("train.py"))) == 0
+    assert seen == [f"python train.py '--config-dir={tmp_path / 'my own'}' model=mine run=a"]
 
 
 def test_a_required_key_is_asked_for_with_the_command(conf: Path, capfd: pytest.CaptureFixture) -> None:

@@ -76,7 +76,7 @@ class GenlabDataModule(LightningDataModule):
             raise GenlabError(f"data.seed is {seed}, expected at least 0.")
         if device not in ("auto", "cpu"):
             raise GenlabError(f"data.device is '{device}', expected auto or cpu.{nearest(device, ('auto', 'cpu'))}")
-        self.root = Path(root).expanduser()
+        self.root = Path(root or "data").expanduser()  # an environment variable that is set may be empty
         self.batch_size = batch_size
         self.seed = seed
         self.device = device

@@ -12,9 +12,15 @@ __all__ = ["command_line"]
 
 
 def command_line(script: str) -> str:
-    """Return ``python <script>`` with the overrides of the job that runs; without them outside a job of Hydra's.
+    """Return ``python <script>`` with the arguments of the job that runs, or alone outside a job of Hydra's.
+
+    The arguments are the user's own folder of configs and the overrides.
 
     Secrets that the environment holds are hidden: the command stands in results and pictures.
     """
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    return redact_text(" ".join(["python", script, *map(shlex.quote, overrides)]))
+    arguments: list[str] = []
+    if HydraConfig.initialized():
+        settings = HydraConfig.get()
+        folders = [source.path for source in settings.runtime.config_sources if source.provider == "command-line"]
+        arguments = [f"--config-dir={folder}" for folder in folders] + list(settings.overrides.task)
+    return redact_text(" ".join(["python", script, *map(shlex.quote, arguments)]))
