@@ -101,6 +101,18 @@ def test_the_divergence_of_each_layer_is_reported() -> None:
     assert model.variant == "top-down, 3 layers, categorical"
 
 
+def test_active_units_are_those_that_the_data_moves_off_the_prior() -> None:
+    model = make(GRAY)
+    batch = make_batch(GRAY, 64)
+    shifts = [p for name, p in model.named_parameters() if "posterior" in name and p.ndim > 1]
+    for scale in (1.0, 0.0):
+        with torch.no_grad():
+            for weight in shifts:
+                weight.normal_().mul_(scale)
+        # Below the top layer the prior varies in either case, with the draws above it.
+        assert (model.loss(batch)["active_units"].item() > 0) == (scale > 0)
+
+
 @pytest.mark.parametrize("change", ["beta=4.0", "free_bits=5.0", "kl_warmup=0.5", "draws=3"])
 def test_the_objective_changes_the_loss_and_never_the_reported_elbo(change: str) -> None:
     batch, parts = make_batch(GRAY, 64), []

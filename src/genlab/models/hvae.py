@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from genlab.errors import GenlabError
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
-from genlab.networks.latents import DiagonalNormal
+from genlab.networks.latents import DiagonalNormal, active_units
 from genlab.networks.observations import ObservationName
 from genlab.networks.topdown import BottomUp, TopDown
 from genlab.spec import DataSpec
@@ -26,7 +26,8 @@ class HVae(LatentModel):
     """Hierarchical VAE with top-down inference; Kingma et al. (2016), section 4; Child (2021).
 
     Its log-probability is a lower bound that rises with the number of draws. The loss reports the ELBO whatever the
-    objective is, and the divergence of each layer, numbered from the top. Vectors are images of one pixel.
+    objective is, the divergence of each layer, numbered from the top, and how many latents are active. Vectors are
+    images of one pixel.
 
     Args:
         spec: Images or vectors, discrete or continuous.
@@ -93,18 +94,21 @@ class HVae(LatentModel):
 
         features = [level.expand(count, *level.shape).flatten(0, 1) for level in inferred]
         params, steps = self.top_down(count * examples, pick, features)
-        ratios, divergences = [], []
+        ratios, divergences, shifts = [], [], []
         for step in steps:
             assert step.posterior is not None
             ratios.append((step.prior.log_prob(step.z) - step.posterior.log_prob(step.z)).flatten(1).sum(1))
             divergences.append(step.posterior.kl(step.prior).flatten(1).sum(1).view(count, examples).mean(0))
+            # Below the top the prior varies too: a unit is active where the data moves its posterior off the prior.
+            shifts.append(((step.posterior.mean - step.prior.mean) * (-step.prior.log_scale).exp()).flatten(1))
         kl = torch.stack(divergences, dim=1)
+        by_layer = {f"kl_layer_{index:02d}_nats": nats.detach() for index, nats in enumerate(kl.mean(0))}
         return Draws(
             self._log_likelihood(observed, params.view(len(params), -1, *self.spec.shape), count),
             torch.stack(ratios).sum(0).view(count, examples),
             kl,
             self.sizes,
-            {f"kl_layer_{index:02d}_nats": nats.detach() for index, nats in enumerate(kl.mean(0))},
+            {"active_units": active_units(torch.cat(shifts, dim=1)), **by_layer},
         )
 
     def generate(self, n: int, generator: Generator | None) -> Tensor:

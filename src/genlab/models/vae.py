@@ -15,7 +15,7 @@ from genlab.errors import GenlabError
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
 from genlab.networks.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
-from genlab.networks.latents import DiagonalNormal
+from genlab.networks.latents import DiagonalNormal, active_units
 from genlab.networks.observations import ObservationName
 from genlab.networks.priors import FlowPrior, LatentDensity, NormalPrior, Prior, VampPrior
 from genlab.spec import DataSpec
@@ -23,8 +23,6 @@ from genlab.spec import DataSpec
 __all__ = ["ConvConfig", "MLPConfig", "PriorConfig", "Vae"]
 
 DEFAULT_NETWORK = {"image": "conv", "vector": "mlp"}
-ACTIVE_VARIANCE = 0.01
-"""Variance of a latent's posterior mean over the data above which it is active; Burda et al. (2016), section 5.2."""
 Count = Annotated[int, Ge(1)]
 NonNegative = Annotated[int, Ge(0)]
 
@@ -163,13 +161,12 @@ class Vae(LatentModel):
         log_p = prior.log_prob(z.flatten(0, 1)).view(count, examples)
         log_ratio = log_p - expanded.log_prob(z).sum(-1)
         closed = prior.closed_kl(posterior)
-        active = posterior.mean.detach().var(0, correction=0) > ACTIVE_VARIANCE
         return Draws(
             self._log_likelihood(observed, self.predict(z.flatten(0, 1)), count),
             log_ratio,
             -log_ratio.mean(0)[:, None] if closed is None else closed,
             [dims] if closed is None else [1] * dims,
-            {"active_units": active.sum().to(log_ratio.dtype)},
+            {"active_units": active_units(posterior.mean)},
         )
 
     def generate(self, n: int, generator: Generator | None) -> Tensor:
