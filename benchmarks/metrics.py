@@ -1,0 +1,98 @@
+"""Seconds and peak memory of each quality metric on features, all of them one after the other in this process.
+
+    python benchmarks/metrics.py [--real 10000] [--fake 10000] [--features 64] [--out results/metrics.json]
+
+The features are drawn from two Gaussian mixtures and given in batches of 500; a metric's seconds are those of its
+updates and of its figure, by the clock and of processor time (of all threads, so that other work on the machine does
+not count). The peak is that of the whole process, and beside it what it was before the first metric.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from genlab.metrics.classes import ClassHistogramDistance
+from genlab.metrics.frechet import FrechetDistance, MemorizationInformedFrechetDistance
+from genlab.metrics.inception_score import InceptionScore
+from genlab.metrics.kernel import KernelDistance
+from genlab.metrics.manifold import ManifoldMetrics
+from genlab.metrics.neighbours import NearestTrainingDistance
+from genlab.metrics.vectors import MaximumMeanDiscrepancy, SlicedWasserstein
+
+BATCH = 500
+CLASSES = 10
+
+
+def mixture(count: int, num_features: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return features ``[N, D]`` around one centre for each class, and the classes ``[N]``."""
+    centres = 3 * torch.randn(CLASSES, num_features, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (count,), generator=generator)
+    return centres[labels] + torch.randn(count, num_features, generator=generator), labels
+
+
+def peak_megabytes() -> float:
+    """Return the largest resident size that this process has had, in units of 10^6 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def seconds(metric: Metric, real: Tensor, fake: Tensor) -> tuple[float, float]:
+    """Return the seconds by the clock and of processor time."""
+    started, started_cpu = time.perf_counter(), time.process_time()
+    for rows, is_real in ((real, True), (fake, False)):
+        for batch in rows.split(BATCH):
+            metric.update(batch, real=is_real)
+    if isinstance(metric, NearestTrainingDistance):
+        for batch in real.split(BATCH):
+            metric.update(batch, real=True, training=True)
+    metric.compute()
+    return time.perf_counter() - started, time.process_time() - started_cpu
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--real", type=int, default=10_000)
+    parser.add_argument("--fake", type=int, default=10_000)
+    parser.add_argument("--features", type=int, default=64)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    d = arguments.features
+    real, real_labels = mixture(arguments.real, d, seed=1)
+    fake, fake_labels = mixture(arguments.fake, d, seed=2)
+    before, figures = peak_megabytes(), {}
+    for metric in (FrechetDistance(d), MemorizationInformedFrechetDistance(d), KernelDistance(d), InceptionScore(d),
+                   ManifoldMetrics(d), NearestTrainingDistance(d), SlicedWasserstein(d),
+                   MaximumMeanDiscrepancy(d)):  # fmt: skip
+        figures[type(metric).__name__] = seconds(metric, real, fake)
+    figures["ClassHistogramDistance"] = seconds(ClassHistogramDistance(CLASSES), real_labels, fake_labels)
+    result = {
+        "command": "python benchmarks/metrics.py",
+        "real": arguments.real,
+        "fake": arguments.fake,
+        "features": d,
+        "seconds": {name: round(clock, 3) for name, (clock, _) in figures.items()},
+        "cpu_seconds": {name: round(cpu, 3) for name, (_, cpu) in figures.items()},
+        "seconds_in_all": round(sum(clock for clock, _ in figures.values()), 3),
+        "cpu_seconds_in_all": round(sum(cpu for _, cpu in figures.values()), 3),
+        "peak_mb": round(peak_megabytes()),
+        "peak_mb_before": round(before),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    print(json.dumps(result, indent=2))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
