@@ -31,6 +31,10 @@ FORBIDDEN = {
     "evaluation.py": ["genlab.models", "genlab.callbacks", "genlab.tasks", "pytorch_lightning", "hydra", "omegaconf"],
     "callbacks": ["genlab.tasks", "genlab.evaluation", "hydra", "omegaconf"],
     "loggers": ["genlab.models", "genlab.tasks", "genlab.evaluation", "hydra", "omegaconf"],
+    "comparison": [
+        "genlab.models", "genlab.data", "genlab.networks", "genlab.metrics", "genlab.evaluation", "genlab.callbacks",
+        "genlab.loggers", "genlab.tasks", "torch", "numpy", "pytorch_lightning", "hydra", "omegaconf",
+    ],
     "runs.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
     "results.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
 }  # fmt: skip
@@ -80,7 +84,9 @@ def test_no_code_asks_for_a_family_by_name() -> None:
                 assert "family" not in ast.dump(node.left), f"{file}:{node.lineno}"
 
 
-@pytest.mark.parametrize("module", ["genlab", "genlab.runs", "genlab.results", "genlab.cli"])
+@pytest.mark.parametrize(
+    "module", ["genlab", "genlab.runs", "genlab.results", "genlab.comparison.report", "genlab.cli"]
+)
 def test_what_starts_at_once_imports_no_torch(module: str) -> None:
     code = f"import {module}, sys; print(*{{'torch', 'pytorch_lightning', 'wandb'}} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The commands: ``genlab train|evaluate|sample``, and the scripts that are the same functions."""
+"""The commands: ``genlab train|evaluate|sample|compare``, and the scripts that are the same functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genlab.errors import nearest
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["evaluate", "main", "sample", "train", "train_extractor"]
+__all__ = ["compare", "evaluate", "main", "sample", "train", "train_extractor"]
 
 # What a command needs is imported when it runs: --help and --cfg must be there at once.
 
@@ -26,12 +26,12 @@ def train(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; see :func:`genlab.tasks.entry.run_entry`.
     """
-    return _enter("train", "config", _train, arguments, {})
+    return _enter("train", "config", _train, arguments, {}, _compare_sweep)
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> int:
     """Measure a trained run under one protocol, as ``python scripts/evaluate.py`` does; see :func:`train`."""
-    return _enter("evaluate", "evaluate", _evaluate, arguments, {"run": "<path or id>"})
+    return _enter("evaluate", "evaluate", _evaluate, arguments, {"run": "<path or id>"}, _compare_sweep)
 
 
 def sample(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +42,11 @@ def sample(arguments: Sequence[str] | None = None) -> int:
 def train_extractor(arguments: Sequence[str] | None = None) -> int:
     """Train a feature extractor, as ``python scripts/train_extractor.py`` does; see :func:`train`."""
     return _enter("train_extractor", "train_extractor", _train_extractor, arguments, {})
+
+
+def compare(arguments: Sequence[str] | None = None) -> int:
+    """Compare results, as ``python scripts/compare.py`` does; see :func:`train`."""
+    return _enter("compare", "compare", _compare, arguments, {})
 
 
 def _train(config: DictConfig) -> object:
@@ -68,23 +73,38 @@ def _train_extractor(config: DictConfig) -> object:
     return run(config)
 
 
+def _compare(config: DictConfig) -> object:
+    from genlab.tasks.compare import run
+
+    return run(config)
+
+
+def _compare_sweep(results: Sequence[object]) -> None:
+    from genlab.tasks.compare import compare_sweep
+
+    compare_sweep(results)
+
+
 def _enter(
     name: str,
     config_name: str,
     run: Callable[[DictConfig], object],
     arguments: Sequence[str] | None,
     required: dict[str, str],
+    after_sweep: Callable[[Sequence[object]], None] | None = None,
 ) -> int:
     from genlab.tasks.entry import run_entry
 
     command = sys.argv[:1] if Path(sys.argv[0]).suffix == ".py" else [sys.argv[0], name]
-    return run_entry(run, config_name, sys.argv[1:] if arguments is None else arguments, command, required=required)
+    given = sys.argv[1:] if arguments is None else arguments
+    return run_entry(run, config_name, given, command, required=required, after_sweep=after_sweep)
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train, "train a model, evaluate it, draw its samples"),
     "evaluate": (evaluate, "measure a trained run under one protocol"),
     "sample": (sample, "draw samples from a trained run"),
+    "compare": (compare, "compare results, as tables and as a report"),
 }
 
 

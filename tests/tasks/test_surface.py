@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from genlab.tasks.entry import config_folder
 
 SURFACE = Path(__file__).with_name("surface.txt")
-COMMANDS = {"train": "config", "evaluate": "evaluate", "sample": "sample"}
+COMMANDS = {"train": "config", "evaluate": "evaluate", "sample": "sample", "compare": "compare"}
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -27,14 +27,14 @@ def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def settings(config_name: str, *overrides: str) -> dict[str, str]:
-    with initialize_config_dir(str(config_folder())):
+    with initialize_config_dir(str(config_folder(config_name))):
         config = OmegaConf.to_container(compose(config_name, list(overrides)), resolve=False)
     return {key: f"{key} = {'null' if value is None else value}" for key, value in leaves(config)}
 
 
 def groups(config_name: str) -> dict[str, str | None]:
     """The groups of a command and the option that each takes by default."""
-    with initialize_config_dir(str(config_folder())):
+    with initialize_config_dir(str(config_folder(config_name))):
         choices = compose(config_name, return_hydra_config=True).hydra.runtime.choices
     return {group: choice for group, choice in sorted(choices.items()) if not group.startswith("hydra/")}
 

@@ -25,6 +25,7 @@ __all__ = [
     "FUNCTIONS",
     "SUPPLIED",
     "BudgetConfig",
+    "CompareConfig",
     "EvaluateConfig",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
@@ -187,6 +188,18 @@ class ExtractorConfig:
     flip: bool
     binarize: bool
     out: str | None
+
+
+@dataclass
+class CompareConfig:
+    """The keys of ``compare.yaml``; each is explained there."""
+
+    data: str | None
+    protocol: str | None
+    folders: list[str] | None
+    out: str | None
+    formats: list[Literal["markdown", "csv", "latex", "html"]]
+    paths: PathsConfig
 
 
 class _Problem(NamedTuple):

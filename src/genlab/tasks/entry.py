@@ -28,12 +28,18 @@ BUG, USER_ERROR, CTRL_C = 1, 2, 130
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-def config_folder() -> Path:
-    """Return the folder of the configs: within the installed package, or at the root of a checkout.
+def config_folder(config_name: str = "config") -> Path:
+    """Return the folder of a command's config: within the installed package, or at the root of a checkout.
+
+    Args:
+        config_name: Name of the primary config. One that composes no groups stands apart from them, in ``tasks/conf``.
 
     Raises:
         GenlabError: If neither is there.
     """
+    apart = Path(__file__).parent / "conf"
+    if (apart / f"{config_name}.yaml").is_file():
+        return apart
     package = Path(genlab.__file__).resolve().parent
     candidates = (package / "conf", package.parents[1] / "conf")
     for folder in candidates:
@@ -49,6 +55,7 @@ def run_entry(
     command: Sequence[str],
     conf: Path | None = None,
     required: Mapping[str, str] | None = None,
+    after_sweep: Callable[[Sequence[object]], object] | None = None,
 ) -> int:
     """Compose the config of a command line and run its job, or with ``-m`` its jobs.
 
@@ -61,13 +68,14 @@ def run_entry(
         command: The command itself, e.g. ``["train.py"]`` or ``["bin/genlab", "train"]``.
         conf: Folder of the configs; `config_folder` by default.
         required: What to give for keys that have no default, by key.
+        after_sweep: Called after a sweep with what its jobs returned, those that ran in this process.
 
     Returns:
         The exit code: 0, 1 for a bug, which shows its traceback, 2 for what the user can mend, 130 after Ctrl-C, and
         128 plus the number of any other signal. With ``HYDRA_FULL_ERROR=1`` in the environment errors are raised.
     """
     try:
-        line = _read(arguments, config_name, conf or config_folder())
+        line = _read(arguments, config_name, conf or config_folder(config_name))
     except GenlabError as error:
         return _say(str(error), USER_ERROR)
     job = _Job(run, command, line, required or {})
@@ -75,6 +83,8 @@ def run_entry(
     try:
         with _replaced([sys.argv[0], *arguments], full_error="1"):
             decorate(job)()
+        if line.multirun and after_sweep is not None:
+            after_sweep(job.results)
         return job.conclude()
     except KeyboardInterrupt:
         return _say("Stopped by Ctrl-C.", CTRL_C)
@@ -136,6 +146,7 @@ class _Job:
         self.full_error = os.environ.get(_FULL_ERROR)
         self.jobs = 0
         self.codes: list[int] = []
+        self.results: list[object] = []
 
     def __call__(self, config: DictConfig) -> object:
         self.jobs += 1
@@ -145,7 +156,9 @@ class _Job:
         with _replaced([*self.command, *self.line.flags, *overrides], self.full_error):
             try:
                 self._check_required(config)
-                return self.run(config)
+                result = self.run(config)
+                self.results.append(result)
+                return result
             except Exception as error:
                 return self._fail(error, overrides)
 

@@ -1,0 +1,61 @@
+"""What lies beside a result: pictures and the curve of its training."""
+
+from __future__ import annotations
+
+import base64
+import math
+from pathlib import Path
+
+from genlab.comparison.reading import RunResult
+from genlab.errors import GenlabError
+from genlab.results import MetricsCsv
+
+__all__ = ["neighbours_picture", "picture_uri", "samples_picture", "validation_curve"]
+
+MOST_BYTES = 4_000_000
+"""Larger pictures are left out of a report: it is one file that a browser has to open."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def samples_picture(run: RunResult) -> Path | None:
+    """Return the picture of a run's samples: ``samples/<protocol>.png``, or ``samples.png`` beside a kept result."""
+    return _first_file(run, f"samples/{run.protocol[0]}.png", "samples.png")
+
+
+def neighbours_picture(run: RunResult) -> Path | None:
+    """Return the picture of a run's samples beside their nearest training examples, if it has one."""
+    return _first_file(run, f"samples/{run.protocol[0]}_neighbours.png", "neighbours.png")
+
+
+def _first_file(run: RunResult, in_run: str, beside: str) -> Path | None:
+    if run.path is None:
+        return None
+    folder = Path(run.path).parent
+    candidates = ([folder.parent / in_run] if folder.name == "results" else []) + [folder / beside]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def picture_uri(path: Path) -> str | None:
+    """Return a PNG file as a ``data:`` URI; None if it cannot be read, is no PNG or is larger than 4 MB."""
+    try:
+        content = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
+    except OSError:
+        return None
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}" if content.startswith(_PNG) else None
+
+
+def validation_curve(run: RunResult) -> list[tuple[float, float]]:
+    """Return examples seen and validation NLL, in the unit of the run's data; empty where there is no curve."""
+    path = _first_file(run, "metrics.csv", "metrics.csv")
+    if path is None:
+        return []
+    name = "val/bits_per_dim" if run.data.levels else "val/nats"
+    points = []
+    try:
+        for row in MetricsCsv(path).rows():
+            if (text := row.get(name)) and math.isfinite(value := float(text)):
+                points.append((float(row[MetricsCsv.POSITION]), value))
+    except (GenlabError, OSError, ValueError):  # another program's file, or a damaged one
+        return []
+    return points

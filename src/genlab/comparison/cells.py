@@ -1,0 +1,106 @@
+"""What stands in a cell: the same words in every format, each of which only sets them in its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genlab.comparison.columns import Column, likelihood_unit
+from genlab.comparison.ranking import Comparison, Group, Row
+
+__all__ = ["LEGEND", "Cell", "cell", "heading", "ordered_by", "shared_device", "skipped_line", "subtitle", "title"]
+
+LEGEND = (
+    "± is the standard deviation over seeds. Best is marked among figures that compare: likelihoods as the lowest "
+    "proven (exact values and bounds; estimates by ode, and p(x|y), compete only among their like), quality on the "
+    "same features and numbers of examples, milliseconds on the same device. The floor, training against test data, "
+    "is not ranked."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The words of one cell.
+
+    Attributes:
+        value: The mean; empty where the figure is not known.
+        spread: The standard deviation over seeds; empty for one seed.
+        remark: The kind of a likelihood, and how many seeds have the figure if not all; may be empty.
+        best: Whether it is best of those that it competes with.
+    """
+
+    value: str = ""
+    spread: str = ""
+    remark: str = ""
+    best: bool = False
+
+    @property
+    def text(self) -> str:
+        """Value and spread, as ``"1.0772 ± 0.0026"``."""
+        return f"{self.value} ± {self.spread}" if self.spread else self.value
+
+
+def cell(row: Row, column: Column) -> Cell:
+    """Return what stands in a row's cell."""
+    figure = row.figures.get(column.key)
+    if figure is None:
+        return Cell()
+    value = column.write(figure.mean, None)
+    spread = ""
+    # A count that is the same for all seeds has no spread to speak of.
+    if figure.sd is not None and not (column.basis is None and figure.sd == 0):
+        _, _, decimals = value.partition(".")
+        # As many places as the mean has, so that the two can be read together; counts have units of their own.
+        spread = column.write(figure.sd, len(decimals) if decimals.isdigit() or not decimals else None)
+    remarks = [row.kind(column) or ""]
+    if remarks[0] and row.first.of == "p(x|y)":
+        remarks.append("p(x|y)")
+    if figure.count < len(row.runs):
+        remarks.append(f"{figure.count} of {len(row.runs)} seeds")
+    return Cell(value, spread, ", ".join(filter(None, remarks)), column.key in row.best)
+
+
+def heading(group: Group, column: Column, short: bool = False) -> str:
+    """Return what stands above a column, the likelihood with its unit."""
+    text = column.short if short else column.heading
+    if column.basis != "likelihood":
+        return text
+    unit = likelihood_unit(group.data.levels or None)
+    return f"{text}\n{unit}" if short else f"{text} ({unit})"
+
+
+def title(group: Group) -> str:
+    """Return a group's name, e.g. ``"mnist, standard"``."""
+    return f"{group.data.name}, {group.protocol[0]}"
+
+
+def subtitle(group: Group) -> str:
+    """Return what a group's figures are of: split, protocol's hash, true entropy where it is known."""
+    parts = [f"{group.data.split} split", f"protocol {group.protocol[0]} ({group.protocol[1]})"]
+    if group.data.entropy:
+        parts.append(f"true entropy {group.data.entropy} nats")
+    return ", ".join(parts)
+
+
+def ordered_by(group: Group) -> str:
+    """Say in which order the rows stand."""
+    keys = {column.key for column in group.columns}
+    names = [name for key, name in (("fid", "FID"), ("likelihood", "NLL")) if key in keys]
+    return f"Rows by rising {', then '.join(names)}; references first." if names else "References first."
+
+
+def shared_device(group: Group) -> str | None:
+    """Return the device of all rows, which then needs no column, or None if they differ."""
+    devices = {row.device for row in group.rows}
+    return devices.pop() if len(devices) == 1 else None
+
+
+def skipped_line(comparison: Comparison) -> str:
+    """Say in a line how much was left out; empty if nothing was."""
+    parts = []
+    if comparison.skipped:
+        count = len(comparison.skipped)
+        parts.append(f"{count} {'file is' if count == 1 else 'files are'} skipped")
+    if comparison.superseded:
+        count = comparison.superseded
+        parts.append(f"{count} older {'result' if count == 1 else 'results'} of a run that has a newer one left out")
+    return "; ".join(parts) + "." if parts else ""

@@ -1,0 +1,50 @@
+"""The comparison as CSV: one line per row of all groups, numbers as they are."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from genlab.comparison.columns import COLUMNS, likelihood_unit
+from genlab.comparison.ranking import Comparison, Group, Row
+
+__all__ = ["to_csv"]
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Return a header and one line for each row, every column in every file, unknown figures empty.
+
+    Beside each figure stand its standard deviation over seeds, and the number of seeds that have it.
+    """
+    buffer = io.StringIO(newline="")
+    lines = [_line(group, row) for group in comparison.groups for row in group.rows]
+    writer = csv.DictWriter(buffer, _HEADER, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return buffer.getvalue()
+
+
+_HEADER = [
+    "data", "split", "protocol", "protocol_hash", "model", "family", "variant", "note", "reference", "checkpoint",
+    "seeds", "likelihood_unit", "likelihood_kind", "likelihood_of", "one_draw_kind",
+    *(f"{column.key}{part}" for column in COLUMNS for part in ("", "_sd", "_count")),
+    "extractor", "n_real", "n_fake", "device", "config_hash", "run_ids", "code_version", "command",
+]  # fmt: skip
+
+
+def _line(group: Group, row: Row) -> dict[str, object]:
+    first = row.first
+    line: dict[str, object] = {
+        "data": group.data.name, "split": group.data.split, "protocol": group.protocol[0],
+        "protocol_hash": group.protocol[1], "model": first.model, "family": first.family, "variant": first.variant,
+        "note": row.note, "reference": row.reference, "checkpoint": first.checkpoint,
+        "seeds": " ".join(map(str, row.seeds)), "likelihood_unit": likelihood_unit(group.data.levels or None),
+        "likelihood_kind": first.kind, "likelihood_of": first.of, "one_draw_kind": first.one_draw_kind,
+        "device": row.device, "config_hash": first.config_hash, "run_ids": " ".join(run.run_id for run in row.runs),
+        "code_version": "; ".join(dict.fromkeys(run.code_version for run in row.runs)), "command": first.command,
+    }  # fmt: skip
+    if first.features is not None:
+        line["extractor"], _, line["n_real"], line["n_fake"], _ = first.features
+    for key, figure in row.figures.items():
+        line |= {key: figure.mean, f"{key}_sd": figure.sd, f"{key}_count": figure.count}
+    return line

@@ -1,0 +1,187 @@
+"""The figures of the HTML report: pictures, curves, trade-offs, recall of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from genlab.comparison.artifacts import neighbours_picture, picture_uri, samples_picture, validation_curve
+from genlab.comparison.columns import COLUMNS, Column, likelihood_unit
+from genlab.comparison.plots import COLORS, DASHES, Point, Series, line_plot, scatter_plot
+from genlab.comparison.ranking import Group, Row, comparable_set
+from genlab.comparison.reading import RunResult
+from genlab.comparison.tables import row_name
+
+__all__ = ["curves", "neighbours", "recalls", "samples", "trade_offs"]
+
+MOST_PICTURES = 24
+MOST_CURVES = COLORS * DASHES
+MOST_POINTS = 200
+
+_BY_KEY = {column.key: column for column in COLUMNS}
+_QUALITIES = ("fid", "likelihood")
+_COSTS = {"ms_per_sample": "sampling cost (ms per sample)", "train_minutes": "training cost (minutes)"}
+
+
+def samples(group: Group) -> Iterator[str]:
+    """Give the lines of the sample grids, side by side at one size; of each row the lowest seed's."""
+    yield from _pictures(group, "Samples", "Samples of", samples_picture)
+
+
+def neighbours(group: Group) -> Iterator[str]:
+    """Give the lines of the pictures of samples beside their nearest training examples."""
+    yield from _pictures(
+        group, "Nearest training examples", "Samples beside their nearest training examples, of", neighbours_picture
+    )
+
+
+def _pictures(group: Group, name: str, what: str, find: Callable[[RunResult], Path | None]) -> Iterator[str]:
+    figures, left_out = [], 0
+    for row in group.rows:
+        path = find(row.first)
+        if path is None:
+            continue
+        if len(figures) == MOST_PICTURES:
+            left_out += 1
+        elif (uri := picture_uri(path)) is not None:
+            alt = escape(f"{what} {row_name(row)}, run {row.first.run_id}")
+            figures.append(
+                f'<figure><button type="button" class="open" aria-label="Enlarge: {alt}">'
+                f'<img alt="{alt}" src="{uri}" width="480" height="480"></button>'
+                f"<figcaption>{_source(row, row.first)}</figcaption></figure>"
+            )
+    if figures:
+        yield f'<h3>{name}</h3><div class="grids">'
+        yield from figures
+        yield "</div>"
+        yield from _left_out(left_out, "pictures")
+
+
+def _left_out(count: int, what: str) -> Iterator[str]:
+    if count:
+        yield f'<p class="notes">{count} more {what} are left out; a comparison of fewer runs shows them.</p>'
+
+
+def _source(row: Row, run: RunResult) -> str:
+    return (
+        f"<strong>{escape(row_name(row))}</strong> <code>{escape(run.run_id)}</code>"
+        f"<details><summary>command</summary><code>{escape(run.command)}</code></details>"
+    )
+
+
+def curves(group: Group, ident: str) -> Iterator[str]:
+    """Give the lines of the plot of validation NLL against examples seen: a curve for each run, a colour for each row.
+
+    Args:
+        group: Whose runs.
+        ident: Begins the ids in the drawing.
+    """
+    series: list[Series] = []
+    shown: list[tuple[int, Row]] = []
+    left_out = 0
+    for row in group.rows:
+        points = [(run, found) for run in row.runs if (found := validation_curve(run))] if _may_have(row) else []
+        if points and len(shown) == MOST_CURVES:
+            left_out += 1
+        elif points:
+            shown.append((len(shown), row))
+            series += [Series(f"{row_name(row)}, run {run.run_id}", shown[-1][0], found) for run, found in points]
+    if not series:
+        return
+    unit = likelihood_unit(group.data.levels or None)
+    title = f"Validation NLL in {unit} against examples seen, on {group.data.name}"
+    yield '<h3>Training curves</h3><div class="plots"><figure>'
+    yield line_plot(series, "examples seen", f"validation NLL ({unit})", title, f"{ident}-curves")
+    yield f"<figcaption>{escape(title)}; one curve for each seed. The kinds of likelihood are those of the table."
+    yield _legend(shown)
+    yield f"{_commands([row for _, row in shown])}</figcaption></figure></div>"
+    yield from _left_out(left_out, "curves")
+
+
+def _may_have(row: Row) -> bool:
+    return row.reference != "floor"
+
+
+def _legend(rows: Sequence[tuple[int, Row]]) -> str:
+    items = []
+    for number, row in rows:
+        classes = f"curve c{number % COLORS} d{number // COLORS % DASHES}"
+        swatch = f'<svg viewBox="0 0 28 12" aria-hidden="true"><path class="{classes}" d="M0 6H28"/></svg>'
+        items.append(f"<li>{swatch}{escape(row_name(row))}</li>")
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _commands(rows: Sequence[Row]) -> str:
+    lines = "".join(
+        f"<li>{escape(row_name(row))}: <code>{escape(' '.join(run.run_id for run in row.runs))}</code>, "
+        f"<code>{escape(row.first.command)}</code></li>"
+        for row in rows
+    )
+    return f"<details><summary>runs and commands</summary><ul>{lines}</ul></details>"
+
+
+def trade_offs(group: Group, ident: str) -> Iterator[str]:
+    """Give the lines of the plots of quality against the cost of sampling and of training, with Pareto fronts.
+
+    Args:
+        group: Whose rows.
+        ident: Begins the ids in the drawings.
+    """
+    figures = [
+        figure
+        for quality in _QUALITIES
+        for cost, label in _COSTS.items()
+        if (figure := _trade_off(group, _BY_KEY[quality], _BY_KEY[cost], label, f"{ident}-{quality}-{cost}"))
+    ]
+    if figures:
+        yield '<h3>Quality against cost</h3><div class="plots">'
+        yield from figures
+        yield "</div>"
+
+
+def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: str) -> str:
+    rows = [
+        row
+        for row in group.rows
+        if quality.key in row.figures and row.figures.get(cost.key) and row.figures[cost.key].mean > 0
+    ][:MOST_POINTS]
+    if not rows:
+        return ""
+    points = [
+        Point(
+            row_name(row),
+            number,
+            row.figures[cost.key].mean,
+            row.figures[quality.key].mean,
+            # Costs compare on one device, and qualities as they do in the table.
+            repr((comparable_set(row, quality), row.device)),
+        )
+        for number, row in enumerate(rows)
+    ]
+    unit = f"NLL ({likelihood_unit(group.data.levels or None)})" if quality.key == "likelihood" else quality.heading
+    title = f"{unit} against {label}, on {group.data.name}"
+    plot = scatter_plot(points, label, unit, title, ident)
+    caption = (
+        f"{escape(title)}; lower is better on both axes. The dashed line is the Pareto front of runs on one device "
+        "whose figures compare."
+    )
+    return f"<figure>{plot}<figcaption>{caption}{_commands(rows)}</figcaption></figure>"
+
+
+def recalls(group: Group) -> Iterator[str]:
+    """Give the lines of the table of recall by class."""
+    rows = [row for row in group.rows if row.first.recall_by_class]
+    if not rows:
+        return
+    classes = max(len(row.first.recall_by_class) for row in rows)
+    yield '<h3>Recall by class</h3><div class="scroll" role="region" tabindex="0" aria-label="Recall by class">'
+    yield '<table class="recall"><thead><tr><th scope="col" class="text">model</th><th scope="col" class="text">run</th>'
+    yield "".join(f'<th scope="col">{label}</th>' for label in range(classes)) + "</tr></thead><tbody>"
+    for row in rows:
+        values = [*row.first.recall_by_class, *[None] * classes][:classes]
+        cells = "".join(f"<td>{'–' if value is None else f'{value:.2f}'}</td>" for value in values)
+        run = f'<td class="text"><code>{escape(row.first.run_id)}</code></td>'
+        yield f'<tr><th scope="row">{escape(row_name(row))}</th>{run}{cells}</tr>'
+    yield "</tbody></table></div>"
+    yield f'<p class="notes">Of the lowest seed of each row.</p>{_commands(rows)}'

@@ -1,0 +1,57 @@
+"""The comparison as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from genlab.comparison.cells import LEGEND, Cell, cell, heading, ordered_by, skipped_line, subtitle, title
+from genlab.comparison.ranking import Comparison, Group, Row
+
+__all__ = ["to_markdown"]
+
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~#"})
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Return one table for each group, what the marks mean, and what was skipped."""
+    return "\n".join(_lines(comparison)) + "\n"
+
+
+def _lines(comparison: Comparison) -> Iterator[str]:
+    if not comparison.groups:
+        yield "No results."
+    for group in comparison.groups:
+        yield from (f"## {_escape(title(group))}", "", _escape(f"{subtitle(group)}. {ordered_by(group)}"), "")
+        yield from _table(group)
+        yield ""
+    if comparison.groups:
+        yield f"**Bold**: best. {_escape(LEGEND)}"
+    if line := skipped_line(comparison):
+        yield from ("", _escape(line), "")
+        yield from (f"- {_escape(item.path)}: {_escape(item.reason)}" for item in comparison.skipped)
+
+
+def _table(group: Group) -> Iterator[str]:
+    columns = group.columns
+    yield _line(["model", "variant", "seeds", *(_escape(heading(group, column)) for column in columns), "device"])
+    yield _line(["---", "---", "---:", *("---:" for _ in columns), "---"])
+    for row in group.rows:
+        yield _line([*_names(row), *(_cell(cell(row, column)) for column in columns), _escape(row.device)])
+
+
+def _names(row: Row) -> Sequence[str]:
+    model = _escape(row.model) + (f" (*{row.reference}*)" if row.reference else "")
+    return model, _escape(" · ".join(filter(None, (row.first.variant, row.note)))), str(len(row.runs))
+
+
+def _cell(words: Cell) -> str:
+    text = f"**{words.text}**" if words.best else words.text
+    return f"{text} {_escape(words.remark)}".strip() if words.remark else text
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(text: str) -> str:
+    return " ".join(text.split()).translate(_SPECIAL)

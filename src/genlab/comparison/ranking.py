@@ -1,0 +1,257 @@
+"""Runs as ranked rows: one group for each data set and protocol, one row for each configuration over its seeds.
+
+Which figures compete is decided here. FID and its relatives compare only on the same features and numbers of examples,
+milliseconds only on the same device. Likelihoods compare in sets: exact values and bounds (``elbo``, ``iwae-K``,
+``dequantized-K``, ``vlb``) form one, since each is an upper bound on the model's negative log-likelihood, exact values
+a tight one; the mark then says: the lowest that is proven. An ``ode`` estimate may err to either side and competes with
+its like alone. And p(x|y), which was told the label, never competes with p(x).
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from genlab.comparison.columns import COLUMNS, Column
+from genlab.comparison.reading import DataKey, RunResult, Skipped
+from genlab.runs import IGNORED_KEYS
+
+__all__ = ["Comparison", "Figure", "Group", "Row", "comparable_set", "compare"]
+
+_REFERENCES = {"floor": "floor", "gmm": "baseline"}
+"""Families whose rows are references: the floor, which is training against test data, and the baseline model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure over seeds.
+
+    Attributes:
+        mean: Mean over the seeds that have it.
+        sd: Standard deviation over them, with n - 1 in its denominator; None for one seed.
+        count: How many seeds have it.
+    """
+
+    mean: float
+    sd: float | None
+    count: int
+
+
+@dataclass
+class Row:
+    """The runs of one configuration, over its seeds.
+
+    Attributes:
+        runs: One for each seed, by rising seed.
+        figures: Known figures by column key.
+        note: What tells the row from others of the same model and variant; may be empty.
+        reference: ``"floor"``, ``"baseline"`` or empty.
+        best: Keys of the columns in which the row is best of those it competes with.
+    """
+
+    runs: tuple[RunResult, ...]
+    figures: dict[str, Figure]
+    note: str = ""
+    reference: str = ""
+    best: set[str] = field(default_factory=set)
+
+    @property
+    def first(self) -> RunResult:
+        """The run of the lowest seed: model, variant, kind and command stand in it for all."""
+        return self.runs[0]
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.first.model
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, rising."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def device(self) -> str:
+        """Where the runs were trained."""
+        return "; ".join(dict.fromkeys(run.device for run in self.runs))
+
+    def kind(self, column: Column) -> str | None:
+        """Return which kind of likelihood a column's figure is; None where the column is none of likelihoods."""
+        return {"likelihood": self.first.kind, "one_draw": self.first.one_draw_kind}.get(column.key)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be ranked together: of one data set under one protocol.
+
+    Attributes:
+        data: The data set.
+        protocol: Name and hash.
+        rows: References first, then by rising FID, rows without one after them by rising likelihood.
+    """
+
+    data: DataKey
+    protocol: tuple[str, str]
+    rows: tuple[Row, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns in which any row has a figure."""
+        return tuple(column for column in COLUMNS if any(column.key in row.figures for row in self.rows))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All groups, and what did not enter them.
+
+    Attributes:
+        groups: By data set and protocol.
+        skipped: Files that are no results.
+        superseded: Number of results left out because a newer one has the same configuration and seed.
+    """
+
+    groups: tuple[Group, ...]
+    skipped: tuple[Skipped, ...] = ()
+    superseded: int = 0
+
+
+def compare(runs: Iterable[RunResult], skipped: Sequence[Skipped] = ()) -> Comparison:
+    """Group, aggregate and rank results.
+
+    Runs that share configuration and checkpoint, by `genlab.runs.config_hash`, which leaves the seed out, become one
+    row. Of several results of one seed, as a rerun leaves them, only the newest counts: they are no two seeds.
+
+    Args:
+        runs: In any order.
+        skipped: Carried into the comparison.
+    """
+    groups: dict[Hashable, dict[Hashable, dict[int, RunResult]]] = defaultdict(lambda: defaultdict(dict))
+    superseded = 0
+    for run in runs:
+        seeds = groups[run.data, run.protocol][_row_key(run)]
+        other = seeds.get(run.seed)
+        superseded += other is not None
+        if other is None or (run.created, run.path or "") > (other.created, other.path or ""):
+            seeds[run.seed] = run
+    made = []
+    for (data, protocol), rows in groups.items():
+        ordered = sorted((_row(tuple(seeds[seed] for seed in sorted(seeds))) for seeds in rows.values()), key=_order)
+        _add_notes(ordered)
+        _mark_best(ordered)
+        made.append(Group(data, protocol, tuple(ordered)))
+    made.sort(key=lambda group: (group.data, group.protocol))
+    return Comparison(tuple(made), tuple(skipped), superseded)
+
+
+def _row_key(run: RunResult) -> Hashable:
+    # What a figure is belongs to the row: means over figures of different kinds would say nothing.
+    return run.config_hash, run.checkpoint, run.kind, run.of, run.one_draw_kind, run.features
+
+
+def _row(runs: tuple[RunResult, ...]) -> Row:
+    figures = {}
+    for column in COLUMNS:
+        values = [run.figures[column.key] for run in runs if column.key in run.figures]
+        if values:
+            figures[column.key] = _aggregate(values)
+    return Row(runs, figures, reference=_REFERENCES.get(runs[0].family, ""))
+
+
+def _aggregate(values: Sequence[float]) -> Figure:
+    count = len(values)
+    if count == 1:
+        return Figure(values[0], None, 1)
+    mean = math.fsum(values) / count
+    return Figure(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1)), count)
+
+
+def _order(row: Row) -> tuple[object, ...]:
+    references = [*_REFERENCES.values(), ""]
+    fid, likelihood = row.figures.get("fid"), row.figures.get("likelihood")
+    return (
+        references.index(row.reference),
+        (math.inf, "") if fid is None else (fid.mean, ""),
+        _likelihood_set(row.first.kind, row.first.of),
+        math.inf if likelihood is None else likelihood.mean,
+        row.first.model,
+        row.first.variant,
+        row.first.config_hash,
+        row.first.checkpoint,
+    )
+
+
+def _likelihood_set(kind: str | None, of: str | None) -> tuple[bool, bool, bool]:
+    """Say which likelihoods compete, in the order in which tables show them."""
+    return kind is None, of == "p(x|y)", kind == "ode"
+
+
+def comparable_set(row: Row, column: Column) -> Hashable:
+    """Return what a row must share with another for their figures of a column to compete."""
+    if column.basis == "likelihood":
+        return _likelihood_set(row.kind(column), row.first.of)
+    if column.basis == "features":
+        return row.first.features
+    if column.basis == "hardware":
+        return row.device, row.first.sampling_batch
+    return None
+
+
+def _mark_best(rows: Sequence[Row]) -> None:
+    for column in COLUMNS:
+        if column.better is None:
+            continue
+        sets: dict[Hashable, list[tuple[str, float, Row]]] = defaultdict(list)
+        for row in rows:
+            # The floor is no model: data against data is what the others cannot beat.
+            if column.key in row.figures and row.reference != "floor":
+                mean = row.figures[column.key].mean
+                sets[comparable_set(row, column)].append((column.write(mean, None), mean, row))
+        for rivals in sets.values():
+            if len(rivals) > 1:
+                choose = min if column.better == "lower" else max
+                text, _, _ = choose(rivals, key=lambda rival: rival[1])
+                # Figures that read the same are marked alike.
+                for shown, _, row in rivals:
+                    if shown == text:
+                        row.best.add(column.key)
+
+
+def _add_notes(rows: Sequence[Row]) -> None:
+    """Tell rows of one model and variant apart: by the settings of their commands, else by their hashes."""
+    twins: dict[Hashable, list[Row]] = defaultdict(list)
+    for row in rows:
+        twins[row.first.model, row.first.variant].append(row)
+    for alike in twins.values():
+        settings = [_settings(row.first.command) for row in alike]
+        common = set(settings[0]).intersection(*settings)
+        notes = [" ".join(word for word in words if word not in common) for words in settings]
+        notes = [" · ".join(filter(None, (note, _checkpoint(row)))) for note, row in zip(notes, alike, strict=True)]
+        if len(set(notes)) < len(notes):
+            notes = [
+                " · ".join(filter(None, (note, f"config {row.first.config_hash[:8]}")))
+                for note, row in zip(notes, alike, strict=True)
+            ]
+        for row, note in zip(alike, notes, strict=True):
+            row.note = note
+
+
+def _checkpoint(row: Row) -> str:
+    return "" if row.first.checkpoint == "best" else f"{row.first.checkpoint} checkpoint"
+
+
+def _settings(command: str) -> list[str]:
+    """Return the overrides of a command that can matter to a trained weight."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    keys = ((word, word.partition("=")[0].lstrip("+~")) for word in words if "=" in word and not word.startswith("--"))
+    ignored = {*IGNORED_KEYS, "run", "checkpoint", "device"}
+    return [
+        word
+        for word, key in keys
+        if key not in ignored and not any(key.startswith(f"{name}.") for name in IGNORED_KEYS)
+    ]

@@ -1,0 +1,118 @@
+"""The comparison in a terminal. Numbers are never wrapped or cut: columns that find no room are named below."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
+
+from genlab.comparison.cells import (
+    LEGEND,
+    cell,
+    heading,
+    ordered_by,
+    shared_device,
+    skipped_line,
+    subtitle,
+    title,
+)
+from genlab.comparison.columns import Column
+from genlab.comparison.ranking import Comparison, Group, Row
+
+__all__ = ["print_comparison"]
+
+MODEL_WIDTH = 22
+PIPE_WIDTH = 120
+"""Columns of text where the output is no terminal, which would have a width of its own."""
+
+SKIPPED_SHOWN = 10
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Print one table for each group, what the marks mean, and what was skipped.
+
+    Args:
+        comparison: What to print.
+        console: Where to; standard output by default.
+    """
+    if console is None:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=PIPE_WIDTH)
+    for group in comparison.groups:
+        _print_group(group, console)
+    if comparison.groups:
+        console.print(f"\n[dim]Bold: best. {escape(LEGEND)}[/dim]")
+    if line := skipped_line(comparison):
+        console.print(f"\n{escape(line)}")
+    for skipped in comparison.skipped[:SKIPPED_SHOWN]:
+        console.print(f"  {escape(skipped.path)}: {escape(skipped.reason)}", soft_wrap=True)
+    if len(comparison.skipped) > SKIPPED_SHOWN:
+        console.print(f"  and {len(comparison.skipped) - SKIPPED_SHOWN} more.")
+
+
+def _print_group(group: Group, console: Console) -> None:
+    columns, left_out = list(group.columns), []
+    devices = _devices(group)
+    table = _table(group, columns, devices)
+    while columns and Measurement.get(console, console.options.update(max_width=10_000), table).maximum > console.width:
+        least = min(columns, key=lambda column: column.priority)
+        columns.remove(least)
+        left_out.append(least.heading)
+        table = _table(group, columns, devices)
+    console.print(f"\n[bold]{escape(title(group))}[/bold]  [dim]{escape(subtitle(group))}[/dim]")
+    console.print(table)
+    remarks = [ordered_by(group)]
+    if (device := shared_device(group)) is not None:
+        remarks.append(f"All on {device}.")
+    remarks += [f"{letter}: {device}." for device, letter in devices.items()]
+    if left_out:
+        remarks.append(f"No room for {', '.join(reversed(left_out))}: a wider terminal or out=<folder> has them.")
+    console.print(f"[dim]{escape(' '.join(remarks))}[/dim]")
+
+
+def _devices(group: Group) -> dict[str, str]:
+    """Give each device a letter, where there is more than one: their names are long."""
+    names = list(dict.fromkeys(row.device for row in group.rows))
+    return {} if len(names) < 2 else {name: _letters(index) for index, name in enumerate(names)}
+
+
+def _letters(index: int) -> str:
+    return chr(ord("A") + index) if index < 26 else f"#{index + 1}"
+
+
+def _table(group: Group, columns: list[Column], devices: dict[str, str]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column("model", max_width=MODEL_WIDTH, vertical="top")
+    for column in columns:
+        left = column.basis == "likelihood"
+        table.add_column(heading(group, column, short=True), justify="left" if left else "right", no_wrap=True)
+    if devices:
+        table.add_column("de-\nvice", no_wrap=True)
+    for row in group.rows:
+        letter = [devices[row.device]] if devices else []
+        table.add_row(_model(row), *(_cell(row, column) for column in columns), *letter)
+    return table
+
+
+def _model(row: Row) -> str:
+    seeds = f"{len(row.runs)} seeds" if len(row.runs) > 1 else ""
+    remarks = ", ".join(filter(None, (row.first.variant, seeds)))
+    lines = [
+        escape(row.model) + (f" [italic]{row.reference}[/italic]" if row.reference else ""),
+        f"[dim]{escape(remarks)}[/dim]" if remarks else "",
+        f"[dim]{escape(row.note)}[/dim]" if row.note else "",
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _cell(row: Row, column: Column) -> str:
+    words = cell(row, column)
+    value = f"[bold green]{words.value}[/bold green]" if words.best else words.value
+    if words.remark:
+        spread = f" [dim]±{words.spread}[/dim]" if words.spread else ""
+        # A kind, and whether labels were given, each in a line: together they would be wider than any number.
+        remarks = "\n".join(words.remark.split(", "))
+        return f"{value}{spread}\n[dim]{escape(remarks)}[/dim]"
+    return f"{value}\n[dim]±{words.spread}[/dim]" if words.spread else value
