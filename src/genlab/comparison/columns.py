@@ -94,7 +94,7 @@ def short_count(value: float, forced: int | None = None) -> str:
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         # 999,999 would otherwise become 1000k.
         if value >= size * 0.9995:
-            return f"{value / size:.{max(0, decimal_places(value / size, 3))}f}{unit}"
+            return f"{value / size:.{decimal_places(max(value / size, 1.0), 3)}f}{unit}"
     return _whole(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -11,7 +12,7 @@ from genlab.comparison.columns import COLUMNS, Column, likelihood_unit
 from genlab.comparison.plots import COLORS, DASHES, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
 from genlab.comparison.reading import RunResult
-from genlab.comparison.tables import row_name
+from genlab.comparison.tables import UNKNOWN, row_name
 
 __all__ = ["curves", "neighbours", "recalls", "samples", "trade_offs"]
 
@@ -80,13 +81,13 @@ def curves(group: Group, ident: str) -> Iterator[str]:
     series: list[Series] = []
     shown: list[tuple[int, Row]] = []
     left_out = 0
-    for row in group.rows:
-        points = [(run, found) for run in row.runs if (found := validation_curve(run))] if _may_have(row) else []
+    for number, row in enumerate(group.rows):
+        points = [(run, found) for run in row.runs if (found := validation_curve(run))]
         if points and len(shown) == MOST_CURVES:
             left_out += 1
         elif points:
-            shown.append((len(shown), row))
-            series += [Series(f"{row_name(row)}, run {run.run_id}", shown[-1][0], found) for run, found in points]
+            shown.append((number, row))
+            series += [Series(f"{row_name(row)}, run {run.run_id}", number, found) for run, found in points]
     if not series:
         return
     unit = likelihood_unit(group.data.levels or None)
@@ -97,10 +98,6 @@ def curves(group: Group, ident: str) -> Iterator[str]:
     yield _legend(shown)
     yield f"{_commands([row for _, row in shown])}</figcaption></figure></div>"
     yield from _left_out(left_out, "curves")
-
-
-def _may_have(row: Row) -> bool:
-    return row.reference != "floor"
 
 
 def _legend(rows: Sequence[tuple[int, Row]]) -> str:
@@ -141,23 +138,25 @@ def trade_offs(group: Group, ident: str) -> Iterator[str]:
 
 
 def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: str) -> str:
-    rows = [
-        row
-        for row in group.rows
+    numbered = [
+        (number, row)
+        for number, row in enumerate(group.rows)
         if quality.key in row.figures and row.figures.get(cost.key) and row.figures[cost.key].mean > 0
     ][:MOST_POINTS]
-    if not rows:
+    if len(numbered) < 2:
         return ""
+    models = Counter(row.model for row in group.rows)
     points = [
         Point(
             row_name(row),
+            row.model if models[row.model] == 1 else row_name(row),
             number,
             row.figures[cost.key].mean,
             row.figures[quality.key].mean,
             # Costs compare on one device, and qualities as they do in the table.
             repr((comparable_set(row, quality), row.device)),
         )
-        for number, row in enumerate(rows)
+        for number, row in numbered
     ]
     unit = f"NLL ({likelihood_unit(group.data.levels or None)})" if quality.key == "likelihood" else quality.heading
     title = f"{unit} against {label}, on {group.data.name}"
@@ -166,7 +165,7 @@ def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: s
         f"{escape(title)}; lower is better on both axes. The dashed line is the Pareto front of runs on one device "
         "whose figures compare."
     )
-    return f"<figure>{plot}<figcaption>{caption}{_commands(rows)}</figcaption></figure>"
+    return f"<figure>{plot}<figcaption>{caption}{_commands([row for _, row in numbered])}</figcaption></figure>"
 
 
 def recalls(group: Group) -> Iterator[str]:
@@ -176,11 +175,12 @@ def recalls(group: Group) -> Iterator[str]:
         return
     classes = max(len(row.first.recall_by_class) for row in rows)
     yield '<h3>Recall by class</h3><div class="scroll" role="region" tabindex="0" aria-label="Recall by class">'
-    yield '<table class="recall"><thead><tr><th scope="col" class="text">model</th><th scope="col" class="text">run</th>'
+    yield '<table class="recall"><thead><tr>'
+    yield "".join(f'<th scope="col" class="text">{name}</th>' for name in ("model", "run"))
     yield "".join(f'<th scope="col">{label}</th>' for label in range(classes)) + "</tr></thead><tbody>"
     for row in rows:
         values = [*row.first.recall_by_class, *[None] * classes][:classes]
-        cells = "".join(f"<td>{'–' if value is None else f'{value:.2f}'}</td>" for value in values)
+        cells = "".join(f"<td>{UNKNOWN if value is None else f'{value:.2f}'}</td>" for value in values)
         run = f'<td class="text"><code>{escape(row.first.run_id)}</code></td>'
         yield f'<tr><th scope="row">{escape(row_name(row))}</th>{run}{cells}</tr>'
     yield "</tbody></table></div>"

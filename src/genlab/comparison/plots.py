@@ -16,6 +16,9 @@ CHARACTER, LINE = 6.6, 14
 
 COLORS, DASHES = 8, 3
 
+WIDE = 8
+"""Ratio of the highest to the lowest figure from which equal ratios are drawn alike."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -31,10 +34,12 @@ class Point:
     """A mark: its name, its number among the colours, where it stands.
 
     Attributes:
+        label: Short name, written beside it where there is room.
         rivals: Points with the same text compete for one Pareto front.
     """
 
     name: str
+    label: str
     number: int
     x: float
     y: float
@@ -141,7 +146,8 @@ def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str
         ident: Begins the ids in the drawing; used once in a page.
     """
     x = Scale.around((point.x for point in points), LEFT, WIDTH - RIGHT, log=True)
-    y = Scale.around((point.y for point in points), HEIGHT - BOTTOM, TOP)
+    low, high = min(point.y for point in points), max(point.y for point in points)
+    y = Scale.around([low, high], HEIGHT - BOTTOM, TOP, log=low > 0 and high > WIDE * low)
     body: list[str] = []
     first: list[Point] = []
     for rivals in dict.fromkeys(point.rivals for point in points):
@@ -169,7 +175,7 @@ def _circle(x: float, y: float, number: int, name: str) -> str:
 def _labels(points: Sequence[Point], x: Scale, y: Scale) -> Iterator[str]:
     taken = [(x(p.x) - 6, y(p.y) - 6, x(p.x) + 6, y(p.y) + 6) for p in points]
     for point in points:
-        name = point.name if len(point.name) <= 22 else f"{point.name[:21]}…"
+        name = point.label if len(point.label) <= 22 else f"{point.label[:21]}…"
         width, across, down = CHARACTER * len(name), x(point.x), y(point.y)
         for left, middle in (
             (across + 9, down), (across - 9 - width, down), (across - width / 2, down - 15),
@@ -215,7 +221,8 @@ def _tick(value: float, scale: Scale) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{unit}"
+    if scale.log:
+        return f"{value:g}"
     ticks = scale.ticks()
-    step = value if scale.log else abs(ticks[1] - ticks[0]) if len(ticks) > 1 else value
-    places = 0 if step == 0 else max(0, -math.floor(math.log10(abs(step)) + 1e-9))
-    return f"{value:.{places}f}"
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else value or 1.0
+    return f"{value:.{max(0, -math.floor(math.log10(abs(step)) + 1e-9))}f}"

@@ -26,7 +26,7 @@ def to_html(comparison: Comparison, command: str = "") -> str:
         comparison: What to show.
         command: The command that makes the page.
     """
-    style, script = (resources.files("genlab.comparison").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))  # fmt: skip
+    style, script = _asset("report.css"), _asset("report.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
         "base-uri 'none'; form-action 'none'"
@@ -49,6 +49,10 @@ def to_html(comparison: Comparison, command: str = "") -> str:
         f"<script>{script}</script>\n</body>\n</html>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _asset(name: str) -> str:
+    return resources.files("genlab.comparison").joinpath(name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

@@ -10,7 +10,10 @@ from genlab.comparison.cells import cell, heading, title
 from genlab.comparison.columns import Column
 from genlab.comparison.ranking import Group, Row
 
-__all__ = ["figures_table", "row_name", "runs_table"]
+__all__ = ["UNKNOWN", "figures_table", "row_name", "runs_table"]
+
+UNKNOWN = "\N{EN DASH}"
+"""What stands for an unknown figure."""
 
 
 def row_name(row: Row) -> str:
@@ -55,7 +58,7 @@ def _row(row: Row, columns: Sequence[Column]) -> str:
 def _cell(row: Row, column: Column) -> str:
     words = cell(row, column)
     if not words.value:
-        return '<td><span class="muted">–</span></td>'
+        return f'<td><span class="muted">{UNKNOWN}</span></td>'
     value = escape(words.value)
     if words.best:
         value = f'<strong>{value}</strong><span class="vh"> best</span>'

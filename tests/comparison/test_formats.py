@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from genlab.comparison.cells import cell
+from genlab.comparison.columns import COLUMNS, short_count
+from genlab.comparison.csv_table import to_csv
+from genlab.comparison.latex import to_latex
+from genlab.comparison.markdown import to_markdown
+from genlab.comparison.ranking import Comparison, compare
+from genlab.comparison.reading import Skipped
+from genlab.comparison.terminal import print_comparison
+from tests.comparison.results import compared, many_runs, run
+
+NASTY = r"""a|b`c*_<i>&"'\[x](y){%$#~^}[/bold]"""
+
+
+def terminal(comparison: Comparison, width: int = 120) -> str:
+    file = io.StringIO()
+    print_comparison(comparison, Console(file=file, width=width, highlight=False))
+    return file.getvalue()
+
+
+def table_of_ten() -> Comparison:
+    runs = [
+        run(
+            model,
+            seed,
+            model__name=f"family-{model}",
+            model__variant=f"variant {model}, with 3 scales",
+            likelihood__bits_per_dim=1 + model / 10 + seed / 100,
+            likelihood__of="p(x|y)" if model == 9 else "p(x)",
+            quality__fid=123.4 + model + seed,
+            sampling__nfe=784,
+            training__device=f"device {model % 3}",
+        )
+        for model in range(10)
+        for seed in range(3)
+    ]
+    return compare(runs)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_terminals_table_cuts_and_wraps_no_number(width: int) -> None:
+    comparison = table_of_ten()
+    text = terminal(comparison, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    (group,) = comparison.groups
+    left_out = text[text.index("No room for") :].split(":")[0] if "No room for" in text else ""
+    assert ("coverage" in left_out) == (width == 60)
+    assert (left_out == "") == (width >= 120), "at 120 columns all is there"
+    for row in group.rows:
+        assert any(
+            line.startswith(row.model) and cell(row, COLUMNS[0]).value in line and cell(row, COLUMNS[2]).value in line
+            for line in text.splitlines()
+        ), row.model
+
+
+def test_the_kind_stands_in_the_cell_and_the_spread_beside_the_mean() -> None:
+    values = [1.0, 1.25, 1.75]
+    comparison = compare([run(1, seed, likelihood__bits_per_dim=value) for seed, value in enumerate(values)])
+    words = cell(comparison.groups[0].rows[0], COLUMNS[0])
+    assert words.text == f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
+    assert words.remark == "dequantized-16"
+    conditional = compared(run(likelihood__of="p(x|y)")).groups[0].rows[0]
+    assert cell(conditional, COLUMNS[0]).remark == "dequantized-16, p(x|y)"
+    partial = compared(run(1, 0), run(1, 1, quality__fid=None)).groups[0].rows[0]
+    assert cell(partial, COLUMNS[2]).remark == "1 of 2 seeds"
+
+
+def test_units_follow_the_data() -> None:
+    nats = compared(run(data__levels=None, likelihood__bits_per_dim=None, likelihood__nats=1.5))
+    assert "NLL (nats)" in to_markdown(nats)
+    assert "NLL (bits/dim)" in to_markdown(compared(run()))
+    assert "nats" in terminal(nats)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (950, "950"), (1310000, "1.31M"), (999_999, "1.00M"), (43_200, "43.2k")]
+)
+def test_counts_are_short(value: float, text: str) -> None:
+    assert short_count(value) == text
+
+
+def test_no_row() -> None:
+    nothing = compare([], [Skipped("x.json", "it is no JSON")])
+    assert to_markdown(nothing).startswith("No results.")
+    assert "x.json: it is no JSON" in terminal(nothing)
+    assert list(csv.DictReader(io.StringIO(to_csv(nothing)))) == []
+    assert "tabular" not in to_latex(nothing)
+
+
+def test_ten_thousand_results_are_written() -> None:
+    comparison = compare(many_runs())
+    assert to_markdown(comparison).count("\n| flow |") == 5000
+    assert len(to_csv(comparison).splitlines()) == 5001
+    assert to_latex(comparison).count(r"\begin{table}") == 10
+
+
+def test_names_are_escaped() -> None:
+    comparison = compared(run(model__name=NASTY, model__variant=NASTY, data__name=NASTY, training__device=NASTY))
+    (line,) = [line for line in to_markdown(comparison).splitlines() if line.startswith("| a")]
+    assert len(re.findall(r"(?<!\\)\|", line)) == 4 + len(comparison.groups[0].columns) + 1
+    assert not re.findall(r"(?<!\\)[<`_]", line)
+    assert NASTY in terminal(comparison, 400), "rich's markup is text here"
+    (row,) = csv.DictReader(io.StringIO(to_csv(comparison)))
+    assert (row["model"], row["data"], row["device"]) == (NASTY, NASTY, NASTY)
+    body = to_latex(comparison).split(r"\midrule")[1].split(r"\bottomrule")[0]
+    assert len(re.findall(r"(?<!\\)&", body)) == 1 + len(comparison.groups[0].columns)
+    assert not re.findall(r"(?<!\\)[%#_]", body)
+    assert body.count("{") - body.count(r"\{") == body.count("}") - body.count(r"\}")
+
+
+def test_csv_holds_the_numbers_as_they_are() -> None:
+    fids = [12.123456789012345, 13.9]
+    comparison = compare([run(1, seed, quality__fid=fid, quality__kid=None) for seed, fid in enumerate(fids)])
+    (row,) = csv.DictReader(io.StringIO(to_csv(comparison)))
+    assert float(row["fid"]) == pytest.approx(np.mean(fids), rel=1e-15)
+    assert float(row["fid_sd"]) == pytest.approx(np.std(fids, ddof=1), rel=1e-12)
+    assert (row["fid_count"], row["seeds"], row["kid"]) == ("2", "0 1", "")
+    assert (row["likelihood_kind"], row["likelihood_of"], row["likelihood_unit"]) == (
+        "dequantized-16", "p(x)", "bits/dim",
+    )  # fmt: skip
+
+
+def test_best_is_bold_in_each_format() -> None:
+    comparison = compared(run(1, model__name="a", quality__fid=2.0), run(2, model__name="b", quality__fid=3.0))
+    assert "**2.00**" in to_markdown(comparison)
+    assert "**3.00**" not in to_markdown(comparison)
+    assert r"\textbf{2.00}" in to_latex(comparison)
+    assert r"\textbf{3.00}" not in to_latex(comparison)
+    file = io.StringIO()
+    print_comparison(comparison, Console(file=file, width=120, highlight=False, force_terminal=True))
+    assert re.search(r"\x1b\[1;32m2\.00", file.getvalue())
+    assert not re.search(r"\x1b\[1;32m3\.00", file.getvalue())

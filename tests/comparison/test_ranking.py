@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from genlab.comparison.columns import COLUMNS
+from genlab.comparison.plots import pareto_front
+from genlab.comparison.ranking import Group, compare
+from tests.comparison.results import compared, many_runs, run
+
+
+def best(group: Group, column: str) -> list[str]:
+    return sorted(row.model for row in group.rows if column in row.best)
+
+
+def only(*runs) -> Group:
+    (group,) = compared(*runs).groups
+    return group
+
+
+def test_no_result_makes_no_group() -> None:
+    assert compared().groups == ()
+
+
+def test_one_row_has_its_figures_and_no_mark() -> None:
+    (row,) = only(run()).rows
+    figure = row.figures["likelihood"]
+    assert (figure.mean, figure.sd, figure.count) == (1.0772, None, 1)
+    assert row.figures["train_minutes"].mean == 9.0
+    assert row.best == set()
+
+
+def test_seeds_are_aggregated_as_numpy_does() -> None:
+    chance = random.Random(0)
+    values = [[1e6 + chance.random(), chance.uniform(-1, 1)] for _ in range(7)]
+    runs = [run(1, seed, quality__fid=fid, quality__kid=kid) for seed, (fid, kid) in enumerate(values)]
+    (row,) = only(*runs[::-1]).rows
+    assert row.seeds == tuple(range(7))
+    for column, expected in zip(("fid", "kid"), np.array(values).T, strict=True):
+        figure = row.figures[column]
+        assert figure.mean == pytest.approx(expected.mean(), rel=1e-14)
+        assert figure.sd == pytest.approx(expected.std(ddof=1), rel=1e-9)
+        assert figure.count == 7
+
+
+def test_a_seed_without_a_figure_is_not_counted_as_zero() -> None:
+    (row,) = only(run(1, 0, quality__fid=4.0), run(1, 1, quality__fid=None), run(1, 2, quality__fid=8.0)).rows
+    assert (row.figures["fid"].mean, row.figures["fid"].count, len(row.runs)) == (6.0, 2, 3)
+
+
+def test_of_one_seed_only_the_newest_result_counts() -> None:
+    runs = [
+        run(1, 0, created=f"2026-01-0{day}T00:00:00Z", quality__fid=float(day), run_id=f"x-s0-r{day}")
+        for day in (2, 3, 1)
+    ]
+    comparison = compared(*runs)
+    (row,) = comparison.groups[0].rows
+    assert (row.figures["fid"].mean, row.figures["fid"].count, comparison.superseded) == (3.0, 1, 2)
+
+
+def test_what_a_figure_is_keeps_runs_apart() -> None:
+    """Means over figures of different kinds, checkpoints or features would say nothing."""
+    changes = [
+        {}, {"likelihood__kind": "exact"}, {"likelihood__of": "p(x|y)"}, {"training__checkpoint": "last"},
+        {"quality__extractor_sha256": "cd" * 32}, {"quality__n_fake": 999},
+    ]  # fmt: skip
+    assert len(only(*(run(1, seed, **change) for seed, change in enumerate(changes))).rows) == len(changes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data__name": "other"}, {"data__split": "validation"}, {"data__levels": 2}, {"data__shape": [1, 14, 14]},
+        {"reference__true_entropy_nats": 1.5}, {"protocol__name": "other"}, {"protocol__hash": "ffff"},
+    ],
+)  # fmt: skip
+def test_other_data_or_another_protocol_is_a_group_of_its_own(change: dict[str, object]) -> None:
+    comparison = compared(run(1, quality__fid=1.0), run(2, quality__fid=2.0), run(3, quality__fid=9.0, **change))
+    assert [len(group.rows) for group in comparison.groups] in ([2, 1], [1, 2])
+    alone = next(group for group in comparison.groups if len(group.rows) == 1)
+    assert alone.rows[0].best == set(), "nothing is best alone"
+    pair = next(group for group in comparison.groups if len(group.rows) == 2)
+    assert "fid" in pair.rows[0].best
+
+
+def test_best_is_lowest_or_highest_as_the_column_has_it() -> None:
+    sides = {
+        column.key: column.better
+        for column in COLUMNS
+        if column.basis == "features" and column.key != "neighbour_ratio"
+    }
+    low = {f"quality__{key}": 0.1 for key in sides}
+    high = {f"quality__{key}": 0.9 for key in sides}
+    group = only(run(1, model__name="low", **low), run(2, model__name="high", **high))
+    for key, better in sides.items():
+        assert best(group, key) == ["low" if better == "lower" else "high"], key
+    assert {key for key, better in sides.items() if better == "higher"} == {
+        "inception_score", "precision", "recall", "density", "coverage",
+    }  # fmt: skip
+
+
+def test_figures_that_read_alike_are_marked_alike() -> None:
+    group = only(
+        run(1, model__name="a", quality__fid=3.001),
+        run(2, model__name="b", quality__fid=3.0),
+        run(3, model__name="c", quality__fid=3.01),
+    )
+    assert best(group, "fid") == ["a", "b"]
+
+
+def test_likelihoods_compete_only_where_they_compare() -> None:
+    figures = [
+        ("exact", "p(x)", 1.10), ("dequantized-16", "p(x)", 1.05), ("elbo", "p(x)", 1.20), ("vlb", "p(x)", 1.30),
+        ("ode", "p(x)", 0.90), ("ode", "p(x)", 0.95), ("exact", "p(x|y)", 0.80), ("iwae-16", "p(x|y)", 0.85),
+    ]  # fmt: skip
+    group = only(
+        *(
+            run(
+                number,
+                model__name=f"{kind} {of} {nll}",
+                likelihood__kind=kind,
+                likelihood__of=of,
+                likelihood__bits_per_dim=nll,
+            )
+            for number, (kind, of, nll) in enumerate(figures)
+        )
+    )
+    assert best(group, "likelihood") == ["dequantized-16 p(x) 1.05", "exact p(x|y) 0.8", "ode p(x) 0.9"]
+
+
+def test_quality_competes_only_on_the_same_features_and_numbers() -> None:
+    group = only(
+        run(1, model__name="a", quality__fid=5.0),
+        run(2, model__name="b", quality__fid=4.0),
+        run(3, model__name="few", quality__fid=1.0, quality__n_fake=100),
+        run(4, model__name="other", quality__fid=2.0, quality__extractor="inception"),
+    )
+    assert best(group, "fid") == ["b"]
+
+
+def test_milliseconds_compete_only_on_one_device() -> None:
+    group = only(
+        run(1, model__name="a", sampling__ms_per_sample=5.0),
+        run(2, model__name="b", sampling__ms_per_sample=4.0),
+        run(3, model__name="gpu", sampling__ms_per_sample=0.1, training__device="NVIDIA H100"),
+    )
+    assert best(group, "ms_per_sample") == ["b"]
+
+
+def test_references_stand_first_and_the_floor_is_not_ranked() -> None:
+    group = only(
+        run(1, model__name="good", quality__fid=2.0),
+        run(2, model__name="baseline", model__family="gmm", quality__fid=30.0),
+        run(3, model__name="bad", quality__fid=50.0),
+        run(4, model__name="floor", model__family="floor", quality__fid=0.1, likelihood=None, sampling=None),
+        run(5, model__name="no fid", quality=None, likelihood__bits_per_dim=0.1),
+    )
+    assert [row.model for row in group.rows] == ["floor", "baseline", "good", "bad", "no fid"]
+    assert best(group, "fid") == ["good"]
+
+
+def test_continuous_data_is_ranked_in_nats() -> None:
+    nats = {"data__levels": None, "likelihood__bits_per_dim": None}
+    group = only(
+        run(1, model__name="a", likelihood__nats=2.0, **nats), run(2, model__name="b", likelihood__nats=-1.0, **nats)
+    )
+    assert best(group, "likelihood") == ["b"]
+    assert group.rows[0].figures["likelihood"].mean == -1.0
+
+
+def test_the_bound_of_one_draw_has_a_column_of_its_own() -> None:
+    one = {"bits_per_dim": 1.2, "bits_per_dim_se": 0.1, "nats": 9.0, "nats_se": 0.1, "kind": "dequantized-1"}
+    (row,) = only(run(likelihood__one_draw=one)).rows
+    assert row.figures["one_draw"].mean == 1.2
+    assert [row.kind(column) for column in COLUMNS[:3]] == ["dequantized-16", "dequantized-1", None]
+
+
+def test_rows_of_one_model_are_told_apart_by_what_differs_in_their_commands() -> None:
+    command = "python train.py model=flow data=mnist logger=none paths.logs=/x{} seed=0 'model.lr={}'"
+    group = only(*(run(number, command=command.format(number, rate)) for number, rate in enumerate(("1e-3", "2e-3"))))
+    assert {row.note for row in group.rows} == {"model.lr=1e-3", "model.lr=2e-3"}
+    # A command that names only the run says nothing of its configuration.
+    group = only(*(run(number, command=f"python scripts/evaluate.py run=x{number}") for number in (1, 2)))
+    assert {row.note for row in group.rows} == {"config 00000000"}, "hashes that begin alike"
+
+
+def test_only_columns_with_a_figure_are_shown() -> None:
+    keys = {column.key for column in only(run(quality=None), run(2, quality=None, sampling__nfe=None)).columns}
+    assert keys == {"likelihood", "nfe", "ms_per_sample", "parameters", "examples_seen", "train_minutes"}
+
+
+def test_ten_thousand_results_are_grouped_and_ranked() -> None:
+    runs = many_runs()
+    random.Random(0).shuffle(runs)
+    comparison = compare(runs)
+    assert [len(group.rows) for group in comparison.groups] == [500] * 10
+    for index, group in enumerate(comparison.groups):
+        assert [row.figures["fid"].mean for row in group.rows] == [
+            2.0 * number + 0.5 for number in range(index, 5000, 10)
+        ]
+        assert [row for row in group.rows if "fid" in row.best] == [group.rows[0]]
+
+
+def test_pareto_front_against_brute_force() -> None:
+    chance = random.Random(0)
+    for _ in range(200):
+        points = [(chance.randint(0, 5), chance.randint(0, 5)) for _ in range(chance.randint(1, 8))]
+        beaten = {
+            index
+            for index, (x, y) in enumerate(points)
+            if any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)
+        }
+        front = pareto_front(points)
+        assert set(front) == set(range(len(points))) - beaten
+        assert [points[index] for index in front] == sorted(points[index] for index in front)
