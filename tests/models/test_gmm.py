@@ -27,7 +27,7 @@ from genlab.networks.mixtures import (
     Mixture,
 )
 from genlab.spec import DataSpec
-from tests.contract.families import BINARY, COUNTS, PLANE, Case, make_batch, make_model, perturb
+from tests.contract.families import BINARY, COUNTS, PLANE, Case, make_batch, make_model
 
 GAUSSIAN = {
     "diag": lambda k, d, floor: DiagonalGaussianMixture(k, d, floor, True),
@@ -320,33 +320,6 @@ def test_every_option_changes_the_model(override: str) -> None:
 
 def test_rank_changes_the_number_of_factors() -> None:
     assert make(COUNTS, "covariance=low_rank", "rank=2").mixture.factors.shape[-1] == 2
-
-
-@pytest.mark.parametrize(
-    ("spec", "covariance", "kind"),
-    [
-        (PLANE, "full", "exact"),
-        (BINARY, "full", "exact"),
-        (COUNTS, "diagonal", "exact"),
-        (COUNTS, "low_rank", "dequantized-5"),
-    ],
-)
-def test_the_kind_of_likelihood_says_what_it_is(spec: DataSpec, covariance: str, kind: str) -> None:
-    assert make(spec, "components=2", f"covariance={covariance}").likelihood_kind(5) == kind
-
-
-def test_dequantized_probabilities_are_the_masses_of_the_cells() -> None:
-    """Many draws approach the integral of the density over the cell, here by a grid of points."""
-    spec = DataSpec("pair", "vector", (2,), levels=3)
-    model = make(spec, "components=2", "covariance=full")
-    perturb(model)
-    cells = torch.tensor(list(itertools.product(range(3), repeat=2)))
-    points = torch.cartesian_prod(*2 * [(torch.arange(40) + 0.5) / 40])
-    with torch.no_grad():
-        inside = torch.stack([model.mixture.log_prob((cell + points) / 3) for cell in cells])
-        expected = inside.logsumexp(1) - math.log(len(points) * 9)
-        bound = model.log_prob(cells, num_draws=4000, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(bound, expected, atol=0.1, rtol=0)
 
 
 def test_autocast_changes_no_likelihood() -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from genlab.networks.box_probability import factor_log_weights, ghk_log_weights
+
 __all__ = [
     "BernoulliMixture",
     "DiagonalGaussianMixture",
@@ -219,6 +221,10 @@ class DiagonalGaussianMixture(Mixture):
         noise = self._noise(len(chosen), self.num_dims, generator)
         return self.location + self.unit * (self.mean[chosen] + self.scale[chosen] * noise)
 
+    def _deviations(self, x: Tensor) -> Tensor:
+        """Deviations of ``x [N, D]`` from the means, standardized, float64: ``[N, K, D]``."""
+        return ((x.double() - self.location) / self.unit)[:, None] - self.mean
+
     def _log_density(self, z: Tensor) -> Tensor:
         deviation = (z[:, None] - self.mean) / self.scale
         return self._normal(deviation.square().sum(-1), self.scale.log().sum(-1))
@@ -279,6 +285,21 @@ class LowRankGaussianMixture(DiagonalGaussianMixture):
         shift = torch.einsum("ndr,nr->nd", self.factors[chosen], code)
         return super().draw(chosen, generator) + self.unit * shift
 
+    def box_log_weights(self, low: Tensor, high: Tensor, num_draws: int, generator: Generator | None) -> Tensor:
+        """Log importance weights ``[S, N, K]`` of the probability of each box under each component.
+
+        Args:
+            low: Lower ends ``[N, D]``, ``-inf`` allowed.
+            high: Upper ends ``[N, D]``, ``inf`` allowed.
+            num_draws: S.
+            generator: Source of the noise.
+
+        Returns:
+            Float64, without gradient; see :func:`genlab.networks.box_probability.factor_log_weights`.
+        """
+        ends = self._deviations(low), self._deviations(high)
+        return factor_log_weights(*ends, self.factors, self.scale, num_draws, generator)
+
     def _posterior(self) -> tuple[Tensor, Tensor]:
         """Return the map ``[K, R, D]`` from deviation to code, and the Cholesky factor of the codes' precision."""
         weighted = self.factors.mT / self.scale.square()[:, None]
@@ -329,9 +350,12 @@ class FullGaussianMixture(DiagonalGaussianMixture):
     @property
     def whitening(self) -> Tensor:
         """The lower triangular ``[K, D, D]`` that maps deviations to standard normals."""
-        matrix = torch.diag_embed(torch.ones_like(self.mean))
-        matrix[:, self.rows, self.columns] = self.regression
-        return matrix / self.scale[..., None]
+        return self._unit_lower / self.scale[..., None]
+
+    def box_log_weights(self, low: Tensor, high: Tensor, num_draws: int, generator: Generator | None) -> Tensor:
+        """As for :class:`LowRankGaussianMixture`; see :func:`genlab.networks.box_probability.ghk_log_weights`."""
+        ends = self._deviations(low), self._deviations(high)
+        return ghk_log_weights(*ends, self._unit_lower, self.scale, num_draws, generator)
 
     def maximize(self, features: Tensor, responsibilities: Tensor, prior: float) -> None:
         count = self._maximize_means(features, responsibilities, prior)
@@ -353,6 +377,12 @@ class FullGaussianMixture(DiagonalGaussianMixture):
             rows = chosen == k
             z[rows] = self.mean[k] + torch.linalg.solve_triangular(whitening[k], noise[rows].T, upper=False).T
         return self.location + self.unit * z
+
+    @property
+    def _unit_lower(self) -> Tensor:
+        matrix = torch.diag_embed(torch.ones_like(self.mean))
+        matrix[:, self.rows, self.columns] = self.regression
+        return matrix
 
     def _log_density(self, z: Tensor) -> Tensor:
         white = torch.einsum("kij,nkj->nki", self.whitening, z[:, None] - self.mean)
