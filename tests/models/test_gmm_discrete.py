@@ -10,7 +10,9 @@ import torch
 from scipy.stats import multivariate_normal
 from torch import Tensor
 
+from genlab.errors import GenlabError
 from genlab.models.gmm import GMM
+from genlab.networks.binned_mixture import BinnedGaussianMixture
 from genlab.networks.mixtures import DiagonalGaussianMixture, FullGaussianMixture, LowRankGaussianMixture
 from genlab.spec import DataSpec
 from tests.contract.families import BINARY, COUNTS, PLANE, Case, make_batch, make_model
@@ -108,3 +110,27 @@ def test_training_maximizes_a_lower_bound_of_what_is_reported(covariance: str) -
 def test_the_kind_of_likelihood_says_what_it_is(spec: DataSpec, covariance: str, kinds: list[str]) -> None:
     model = make(spec, "components=2", f"covariance={covariance}")
     assert [model.likelihood_kind(draws) for draws in (1, 5)] == kinds
+
+
+@pytest.mark.parametrize(("spec", "value"), [(COUNTS, 5), (COUNTS, -1), (BINARY, 2), (BINARY, 255)])
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_levels_that_the_data_does_not_have_are_refused(spec: DataSpec, value: int, covariance: str) -> None:
+    model, x = make(spec, "components=2", f"covariance={covariance}"), make_batch(spec, 4).x
+    x.view(-1)[3] = value
+    with pytest.raises(
+        GenlabError, match=rf"{value}\b.* were given, expected the levels 0 to {spec.levels - 1} of tiny"
+    ):
+        model.log_prob(x)
+
+
+def test_normals_much_wider_than_the_data_have_finite_bins_and_gradients() -> None:
+    """The inner bins of 256 levels, each with a millionth of the mass, in float32 as in float64."""
+    torch.manual_seed(0)
+    mixture = BinnedGaussianMixture(2, 3, 1e-3, levels=256)
+    mixture.calibrate(torch.randint(256, (100, 3)))
+    mixture.log_scale.data.fill_(10.0)
+    x = torch.randint(1, 255, (20, 3))
+    found = mixture.log_prob(x)
+    found.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in mixture.parameters())
+    torch.testing.assert_close(found.double(), mixture.double().log_prob(x), rtol=1e-5, atol=0)

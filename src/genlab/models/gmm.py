@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt
 from torch import Generator, Tensor
 
 from genlab.data.batch import Batch
+from genlab.errors import GenlabError
 from genlab.likelihood import bits_per_dim, dequantized_log_weights, importance_weighted, quantize, uniform_dequantize
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.binned_mixture import BinnedGaussianMixture
@@ -45,7 +46,13 @@ class GMM(GenerativeModel):
     Training then maximizes a cheaper lower bound of the same probability, that of uniform dequantization. It gives the
     outer levels only the part of their bins within the unit cube, so that it lies well below what is reported.
 
-    EM runs once, before the first step, on at most :attr:`initial_examples` training examples. ``components="auto"``
+    On continuous data it is the density of scikit-learn's ``GaussianMixture``, whose ``reg_covar`` is the square of
+    ``min_scale`` times the data's standard deviation; the prior comes on top. Figures of discrete data are
+    probabilities of levels: where the normals are wide, about the density times the volume of a bin.
+
+    EM runs once, before the first step, on at most :attr:`initial_examples` training examples, many times over each.
+    These passes are no part of the examples seen: neither of a budget in examples nor of the schedule.
+    ``components="auto"``
     holds a fifth of these back, tries 1, 2, 4 ... 128 components, stops at the first number that does not raise the
     held-out likelihood, and fits the best number to all of them; it never sees the validation or test split.
 
@@ -56,7 +63,8 @@ class GMM(GenerativeModel):
         rank: Factors of each component; for ``low_rank``.
         em_steps: Most steps of EM; 0 leaves the start to k-means.
         prior: Pseudo-examples that each component sees per training example, spread like the data as a whole.
-        min_scale: Smallest standard deviation, in units of the data's; its square is added to variances in EM.
+        min_scale: Bound below all standard deviations, in units of the data's. The prior holds those that EM finds
+            further up: a component of n of N examples at about ``sqrt(m / (n + m))`` or more, with ``m = prior * N``.
 
     The other arguments are those of :class:`GenerativeModel`.
     """
@@ -115,6 +123,7 @@ class GMM(GenerativeModel):
         self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
     ) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
+            self._check_levels(x)
             if not self._is_bound:
                 return self.mixture.log_prob(x.flatten(1))
             weights = self.mixture.box_log_weights(*self._bins(x.flatten(1)), num_draws, generator)
@@ -128,6 +137,7 @@ class GMM(GenerativeModel):
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
         x = batch.x
+        self._check_levels(x)
         if self._is_bound:
             x = uniform_dequantize(x, self.spec.levels).z
         x = x.flatten(1)
@@ -154,6 +164,17 @@ class GMM(GenerativeModel):
         if not self._is_bound:
             return self.mixture.log_prob(x.flatten(1))
         return dequantized_log_weights(x, self.spec.levels, self._log_density)
+
+    def _check_levels(self, x: Tensor) -> None:
+        """Refuse levels that the data does not have, which tables and logits would give plausible numbers."""
+        if self.spec.levels is None:
+            return
+        lowest, highest = (end.item() for end in x.aminmax())
+        if lowest < 0 or highest >= self.spec.levels:
+            raise GenlabError(
+                f"Values from {lowest} to {highest} were given, expected the levels 0 to {self.spec.levels - 1} of "
+                f"{self.spec.name}. Give the model the kind of data for which it was made."
+            )
 
     def _bins(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Lower and upper ends, on the axis of dequantized data, of the bins of levels ``x [N, D]``."""

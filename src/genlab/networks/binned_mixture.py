@@ -77,7 +77,7 @@ class BinnedGaussianMixture(DiagonalGaussianMixture):
         between = responsibilities.sum(0)[:, None] - below - above
         moments = CensoredMoments(below, above, between.clamp_min(0) + prior, total, squares + prior)
         lower, upper = (bound.double() for bound in self._bounds())
-        mean, scale = fit_censored_normal(moments, lower, upper, 2 * self.min_scale)
+        mean, scale = fit_censored_normal(moments, lower, upper, self.min_scale)
         self.mean.data = mean.to(self.mean.dtype)
         self._set_scale(scale.to(self.mean.dtype))
 

@@ -12,6 +12,7 @@ __all__ = ["CensoredMoments", "fit_censored_normal", "log_interval_mass"]
 
 _SQRT2 = math.sqrt(2)
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+_NARROW = 0.01  # width in units of 1 / max(1, |x|) below which two terms of a series leave less than 1e-11
 
 
 def log_interval_mass(low: Tensor, high: Tensor) -> Tensor:
@@ -43,6 +44,12 @@ class _LogIntervalMass(torch.autograd.Function):
         around_zero = torch.log1p(-0.5 * (torch.erfc(-far / _SQRT2) + torch.erfc(near / _SQRT2)))
         log_mass = torch.where(near > 0, around_zero, tail)
         log_mass = torch.where(far.isinf(), torch.special.log_ndtr(near), log_mass)
+        # Differences lose the digits of narrow intervals, which have the density at their centre times their width.
+        width = high - low
+        centre = low + width / 2
+        narrow = width * centre.abs().clamp_min(1) < _NARROW
+        series = torch.log1p((centre.square() - 1) * width.square() / 24) + width.log()
+        log_mass = torch.where(narrow, series - 0.5 * centre.square() - _LOG_SQRT_2PI, log_mass)
         ctx.save_for_backward(low, high, log_mass)
         return log_mass
 

@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 _LOG_2PI = math.log(2 * math.pi)
+_MIN_UNIT = 1e-3  # of the overall standard deviation; higher would blur dimensions in small units beside large ones
 
 
 class Mixture(nn.Module):
@@ -165,7 +166,8 @@ class DiagonalGaussianMixture(Mixture):
         num_dims: D.
         min_scale: Smallest standard deviation, in units of the data's.
         common_scale: Standardize all dimensions by one scale, not each by its own: for dimensions in the same unit,
-            where one that is constant in the training data may still vary.
+            where one that is constant in the training data may still vary. Otherwise a dimension has its own, and at
+            least a thousandth of the overall one, so that one that is all but constant has no density without bound.
     """
 
     location: Tensor
@@ -193,9 +195,8 @@ class DiagonalGaussianMixture(Mixture):
     def calibrate(self, x: Tensor) -> None:
         variance, mean = torch.var_mean(x.double(), 0, correction=0)
         overall = variance.mean() if variance.any() else torch.ones_like(variance[0])
-        replaced = torch.ones_like(variance, dtype=torch.bool) if self._common_scale else variance == 0
         self.location.copy_(mean)
-        self.unit.copy_(torch.where(replaced, overall, variance).sqrt())
+        self.unit.copy_((overall if self._common_scale else variance.clamp_min(_MIN_UNIT**2 * overall)).sqrt())
 
     def standardize(self, x: Tensor) -> Tensor:
         return (x.to(self.mean.dtype) - self.location) / self.unit
