@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -60,6 +60,13 @@ def test_an_exact_figure_has_no_draws() -> None:
 def test_a_figure_says_whether_the_labels_were_given() -> None:
     assert measure(Model())["of"] == "p(x)"
     assert measure(Model(conditional=True))["of"] == "p(x|y)"
+
+
+def test_some_examples_are_drawn_from_the_whole_split() -> None:
+    some = EvaluationProtocol("p", "test", num_draws=1, max_examples=3, num_samples=4, batch_size=2, seed=0)
+    nats = [evaluate_likelihood(Model("exact"), DATA, replace(some, seed=seed))["nats"] for seed in range(8)]
+    assert len(set(nats)) > 1, "the first three have 1 nat on average"
+    assert evaluate_likelihood(Model("exact"), DATA, some)["examples"] == 3
 
 
 def test_no_likelihood_is_no_figure() -> None:

@@ -54,7 +54,7 @@ class EvaluationProtocol:
         name: Name of the protocol and of its result file.
         split: The split whose likelihood is measured: ``"test"`` or ``"validation"``.
         num_draws: Importance samples per example where the likelihood is a bound that uses them.
-        max_examples: Number of examples of the split whose likelihood is measured, or None for all.
+        max_examples: Number of examples of the split whose likelihood is measured, drawn by the seed, or None for all.
         num_samples: Number of samples drawn.
         batch_size: Examples per call, for likelihoods and samples. Noise belongs to a batch, so this is
             part of the protocol.
@@ -72,7 +72,9 @@ class EvaluationProtocol:
     @property
     def hash(self) -> str:
         """First 12 hex digits of the SHA-256 of everything but the name."""
-        fields = {**dataclasses.asdict(self), "version": PROTOCOL_VERSION}
+        fields: dict[str, Any] = {**dataclasses.asdict(self), "version": PROTOCOL_VERSION}
+        if self.max_examples is not None:
+            fields["examples"] = "drawn"
         del fields["name"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -115,7 +117,8 @@ def _measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProto
     # Bounds of several draws stand beside that of one, e.g. the ELBO, which costs little more.
     draws = [protocol.num_draws] if kind == model.likelihood_kind(1) else [protocol.num_draws, 1]
     metrics = {count: NegativeLogLikelihood().to(model.device) for count in draws}
-    examples = min(protocol.max_examples or len(data.x), len(data.x))
+    data = _drawn(data, protocol)
+    examples = len(data.x)
     for start in range(0, examples, protocol.batch_size):
         rows = slice(start, min(start + protocol.batch_size, examples))
         noise = generator(Stream.LIKELIHOOD, protocol.seed, start, device=model.device)
@@ -130,6 +133,15 @@ def _measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProto
         "draws": protocol.num_draws if kind != "exact" else 1,
     }
     return measured | ({"one_draw": _figures(model, metrics[1], model.likelihood_kind(1))} if len(draws) > 1 else {})
+
+
+def _drawn(data: Batch, protocol: EvaluationProtocol) -> Batch:
+    """The examples to measure: all, or some by chance, because the order of a set may be by difficulty."""
+    if protocol.max_examples is None or protocol.max_examples >= len(data.x):
+        return data
+    order = torch.randperm(len(data.x), generator=generator(Stream.LIKELIHOOD, protocol.seed))
+    rows = order[: protocol.max_examples].sort().values
+    return Batch(data.x[rows], None if data.y is None else data.y[rows])
 
 
 def _figures(model: Evaluable, metric: NegativeLogLikelihood, kind: str) -> dict[str, Any]:

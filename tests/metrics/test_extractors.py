@@ -81,5 +81,6 @@ def test_the_classes_of_the_test_split_are_recognized(name: str, request: pytest
     info = extractor_for(module.spec)
     assert info is not None
     data = module.tensors("test")
-    _, logits = load_extractor(info)(data.x, module.spec.levels)
+    features, logits = load_extractor(info)(data.x, module.spec.levels)
+    assert features.var(0).mean().item() == pytest.approx(1, abs=0.25), "in units of the training data's spread"
     assert (logits.argmax(1) == data.y).float().mean().item() >= ACCURACY[name]

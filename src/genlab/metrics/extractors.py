@@ -42,7 +42,7 @@ class ExtractorInfo:
 
 
 EXTRACTORS: tuple[ExtractorInfo, ...] = (
-    ExtractorInfo("digits-64", ("digits",), "a69fd7891cb849c652bef2d3a215bd2b07dced195580b894a4c54d6b75c3271e"),
+    ExtractorInfo("digits-64", ("digits",), "74b744d4e6ea7f9b5fc1f6c09ceba939cb74cd901b072c89dd0f953057455715"),
 )
 """All shipped extractors; ``scripts/train_extractor.py`` makes their files again."""
 
@@ -55,7 +55,14 @@ class Classifier(nn.Module):
         size: Height and width of the images, a multiple of 4.
         num_classes: Number of classes.
         width: Channels of the first convolution; the others have twice as many.
+
+    Attributes:
+        feature_mean: ``[64]``, mean of each feature over the training data.
+        feature_sd: ``[64]``, standard deviation of each feature over the training data.
     """
+
+    feature_mean: Tensor
+    feature_sd: Tensor
 
     def __init__(self, in_channels: int, size: int, num_classes: int, width: int = 24) -> None:
         super().__init__()
@@ -70,6 +77,9 @@ class Classifier(nn.Module):
         )
         self.penultimate = nn.Linear(wide * (size // 4) ** 2, FEATURES)
         self.last = nn.Linear(FEATURES, num_classes)
+        # Statistics of the training data: in units of their spread, figures have the same size for every extractor.
+        self.register_buffer("feature_mean", torch.zeros(FEATURES))
+        self.register_buffer("feature_sd", torch.ones(FEATURES))
         self.arguments = {"in_channels": in_channels, "size": size, "num_classes": num_classes, "width": width}
 
     def features(self, images: Tensor) -> Tensor:
@@ -78,6 +88,10 @@ class Classifier(nn.Module):
         for convolution in self.convolutions:
             h = F.gelu(convolution(h))
         return self.penultimate(h.flatten(1))
+
+    def standardized(self, features: Tensor) -> Tensor:
+        """Map features ``[N, 64]`` to those of mean 0 and variance 1 over the training data."""
+        return (features - self.feature_mean) / self.feature_sd
 
     def logits(self, features: Tensor) -> Tensor:
         """Map features ``[N, 64]`` to logits ``[N, num_classes]``."""
@@ -114,13 +128,13 @@ class Extractor:
             batch_size: Images per pass.
 
         Returns:
-            Features ``[N, 64]`` and logits ``[N, num_classes]``, float32, on the CPU.
+            Standardized features ``[N, 64]`` and logits ``[N, num_classes]``, float32, on the CPU.
         """
         device = next(self._classifier.parameters()).device
         features, logits = [], []
         for part in x.split(batch_size):
             found = self._classifier.features(part.to(device, torch.float32) / (levels - 1))
-            features.append(found.cpu())
+            features.append(self._classifier.standardized(found).cpu())
             logits.append(self._classifier.logits(found).cpu())
         return torch.cat(features), torch.cat(logits)
 

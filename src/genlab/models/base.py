@@ -184,6 +184,11 @@ class GenerativeModel(LightningModule):
         return self.likelihood_kind() != "none"
 
     @property
+    def validation_draws(self) -> int:
+        """Draws of the bound by which the best checkpoint is chosen."""
+        return 1
+
+    @property
     def data_dtype(self) -> torch.dtype:
         """The data's own dtype: uint8 for discrete images, int64 for other discrete data, float32 for continuous."""
         if not self.spec.is_discrete:
@@ -242,10 +247,13 @@ class GenerativeModel(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         # The same noise at every validation, so that checkpoints are compared and not their luck.
         noise = generator(Stream.VALIDATION, self.global_rank, batch_idx, device=self.device)
-        if self.has_likelihood:
-            self._validation[0].update(self.log_prob(batch.x, batch.y, generator=noise))
-        else:
-            self._validation[0].update(-self.loss(batch)["loss"].expand(len(batch.x)))
+        # In float32, as the final figures are.
+        with torch.autocast(self.device.type, enabled=False):
+            if self.has_likelihood:
+                log_prob = self.log_prob(batch.x, batch.y, num_draws=self.validation_draws, generator=noise)
+            else:
+                log_prob = -self.loss(batch)["loss"].expand(len(batch.x))
+        self._validation[0].update(log_prob)
 
     def on_validation_epoch_end(self) -> None:
         nats = self._validation[0].compute()

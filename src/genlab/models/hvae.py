@@ -79,7 +79,8 @@ class HVae(LatentModel):
 
     @property
     def variant(self) -> str:
-        return f"top-down, {len(self.sizes)} layers, {self.observation.name}"
+        draws = self.objective.draws
+        return f"top-down, {len(self.sizes)} layers, {self.observation.name}" + (f", iwae-{draws}" if draws > 1 else "")
 
     def infer(self, inputs: Tensor) -> list[Tensor]:
         return self.bottom_up(inputs.view(-1, *self.image_shape))

@@ -16,7 +16,6 @@ from genlab.likelihood import bits_per_dim, importance_weighted, sum_dims
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.invertible import ActNorm, data_dependent_init
 from genlab.networks.observations import ObservationModel, ObservationName, observation_model
-from genlab.randomness import Stream, generator
 from genlab.spec import DataSpec
 
 __all__ = ["Draws", "LatentModel", "ObjectiveConfig"]
@@ -177,10 +176,10 @@ class LatentModel(GenerativeModel):
         ]
         return importance_weighted(torch.cat(weights)) + log_det
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        # The bound that is trained chooses the checkpoint: a posterior for many draws is a poor one for a single draw.
-        noise = generator(Stream.VALIDATION, self.global_rank, batch_idx, device=self.device)
-        self._validation[0].update(self.log_prob(batch.x, num_draws=self.objective.draws, generator=noise))
+    @property
+    def validation_draws(self) -> int:
+        """Those of training: a posterior for many draws is a poor one for a single draw."""
+        return self.objective.draws
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         values = self.observation.sample(self.generate(n, generator), generator)

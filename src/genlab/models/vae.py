@@ -150,6 +150,11 @@ class Vae(LatentModel):
         draws = self.objective.draws
         return self._variant + (f", iwae-{draws}" if draws > 1 else "")
 
+    @property
+    def nfe(self) -> int:
+        """Passes of the prior, one after the other, and one of the decoder."""
+        return self.prior.nfe + 1
+
     def infer(self, inputs: Tensor) -> _Inferred:
         return _Inferred(self._posterior(inputs), self.prior.given(self._posterior))
 

@@ -38,6 +38,9 @@ class LatentDensity(Protocol):
 class Prior(nn.Module):
     """A family of latent distributions, which may depend on the encoder."""
 
+    nfe: int = 0
+    """Network evaluations, one after the other, that a sample costs."""
+
     def given(self, encode: Encode) -> LatentDensity:
         """Return the distribution under the encoder's present weights."""
         raise NotImplementedError
@@ -82,6 +85,7 @@ class FlowPrior(Prior):
     def __init__(self, latent_dims: int, transforms: int, hidden: Sequence[int]) -> None:
         super().__init__()
         self.flow = VectorFlow("maf", latent_dims, transforms, hidden)
+        self.nfe = self.flow.nfe
 
     def given(self, encode: Encode) -> LatentDensity:
         return self

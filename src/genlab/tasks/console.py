@@ -70,12 +70,21 @@ def _rows(result: dict[str, Any], place: RunDir) -> Iterator[tuple[str, str]]:
         yield "  last checkpoint", _likelihood(result, "likelihood_last")
     if (entropy := result["reference"]["true_entropy_nats"]) is not None:
         yield "true entropy", f"{entropy:.4f} nats"
+    if (quality := result["quality"]) is not None:
+        yield "FID", f"{_number(quality['fid'])} ({quality['extractor']} features, {quality['n_fake']:,} samples)"
+        yield "KID", f"{_number(quality['kid'])} ± {_number(quality['kid_sd'])}"
+        for name in ("precision", "recall", "density", "coverage"):
+            yield f"  {name}", _number(quality[name])
     minutes = training["wall_seconds"] / 60
     yield "training", f"{training['examples_seen']:,} examples in {minutes:.1f} min on {training['device']}"
     sampling = result["sampling"]
     yield "sampling", f"{sampling['ms_per_sample']:.2f} ms per sample, {sampling['nfe']} network evaluations"
     yield "protocol", f"{result['protocol']['name']} ({result['protocol']['hash']})"
     yield "run", str(place.path)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
 
 
 def _likelihood(result: dict[str, Any], section: str) -> str:

@@ -14,6 +14,7 @@ from genlab.errors import GenlabError
 from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood, evaluate_sampling
 from genlab.models.base import GenerativeModel
 from genlab.pictures import samples_in_a_picture, save_samples
+from genlab.quality import evaluate_quality
 from genlab.results import new_result, result_path, write_result
 from genlab.runs import RunDir, config_hash, find_run, read_config
 from genlab.tasks.build import build_datamodule, build_model
@@ -90,6 +91,7 @@ def evaluate_run(
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
         model.load_state_dict(last["state_dict"])
         likelihood_last = evaluate_likelihood(model, data, protocol)
+    quality = evaluate_quality(samples, data, datamodule.tensors("train"), protocol.split, model.spec)
     result = new_result(
         run_id=place.id,
         config_hash=config_hash(config),
@@ -100,12 +102,12 @@ def evaluate_run(
         training=_describe_training(last, checkpoint),
         likelihood=likelihood,
         likelihood_last=likelihood_last,
-        quality=None,
+        quality=quality.figures,
         sampling=evaluate_sampling(model, protocol, ms_per_sample),
         protocol=protocol.describe(),
         reference={"true_entropy_nats": datamodule.true_entropy()},
     )
-    result["missing"] = _reasons(result)
+    result["missing"] = _reasons(result) | quality.missing()
     write_result(place, result)
     return result
 
@@ -176,7 +178,7 @@ def _describe_training(last: dict[str, Any], checkpoint: str) -> dict[str, Any]:
 
 def _reasons(result: dict[str, Any]) -> dict[str, str]:
     """Say of each figure that is null why it is."""
-    reasons = {"quality": "sample quality needs a feature extractor, and none is part of this protocol"}
+    reasons = {}
     for section in ("likelihood", "likelihood_last"):
         if result[section] is None:
             reasons[section] = f"the {result['model']['family']} family has no likelihood"

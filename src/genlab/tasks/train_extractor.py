@@ -43,6 +43,7 @@ def run(config: DictConfig) -> Path:
     torch.manual_seed(stream_seed(Stream.WEIGHTS, plain["seed"]))
     classifier = Classifier(spec.shape[0], spec.shape[1], spec.num_classes, plain["width"])
     _fit(classifier, datamodule, plain)
+    _standardize(classifier, datamodule)
     figures = _accuracies(classifier, datamodule, plain["binarize"])
     name = f"{spec.name}-64"
     about = {"name": name, **{f"{kind}_test_accuracy": f"{value:.4f}" for kind, value in figures.items()}}
@@ -94,6 +95,14 @@ def _augmented(images: Tensor, binarize: bool, flip: bool, shift: int, noise: Ge
         height, width = images.shape[-2:]
         images = F.pad(images, (shift,) * 4)[..., down : down + height, right : right + width]
     return images
+
+
+@torch.no_grad()
+def _standardize(classifier: Classifier, datamodule: GenlabDataModule) -> None:
+    parts = _scaled(datamodule.tensors("train").x, datamodule).split(500)
+    features = torch.cat([classifier.features(part) for part in parts]).double()
+    classifier.feature_mean.copy_(features.mean(0))
+    classifier.feature_sd.copy_(features.std(0).clamp_min(1e-6))
 
 
 @torch.no_grad()

@@ -1,0 +1,154 @@
+"""How samples compare with data: the second half of the protocol."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from genlab.data.batch import Batch
+from genlab.metrics.classes import ClassHistogramDistance
+from genlab.metrics.extractors import Extractor, extractor_for, load_extractor
+from genlab.metrics.frechet import FrechetDistance, MemorizationInformedFrechetDistance
+from genlab.metrics.inception_score import InceptionScore
+from genlab.metrics.kernel import KernelDistance
+from genlab.metrics.manifold import ManifoldMetrics
+from genlab.metrics.neighbours import NearestTrainingDistance
+from genlab.metrics.vectors import MaximumMeanDiscrepancy, SlicedWasserstein
+from genlab.spec import DataSpec
+
+__all__ = ["MIN_SAMPLES", "Quality", "evaluate_quality"]
+
+MIN_SAMPLES = 100
+"""Fewest samples whose quality is measured: with fewer the figures are mostly chance."""
+KID_SUBSET = 1000
+KID_SUBSETS = 100
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Figures of samples, and why others are not known.
+
+    Attributes:
+        figures: The ``quality`` section of a result, or None.
+        reasons: Reason for each figure that is None, by its key within the section; by ``""`` for the whole section.
+    """
+
+    figures: dict[str, Any] | None
+    reasons: dict[str, str]
+
+    def missing(self) -> dict[str, str]:
+        """Return the reasons by the keys of a result."""
+        return {f"quality.{name}".rstrip("."): reason for name, reason in self.reasons.items()}
+
+
+@dataclass(frozen=True)
+class _Features:
+    """One set of examples as the metrics see it."""
+
+    values: Tensor
+    logits: Tensor | None
+    labels: Tensor | None
+
+
+def evaluate_quality(samples: Tensor, test: Batch, training: Batch, split: str, spec: DataSpec) -> Quality:
+    """Compare samples with a split of the data, in the features that the data's extractor gives.
+
+    Images are seen through the extractor that was trained on their classes; vectors as they are.
+
+    Args:
+        samples: ``[N, *spec.shape]`` in the data's own values, on the CPU.
+        test: The real examples; all of them are used.
+        training: What the model was trained on, for the distances to the nearest training example.
+        split: Name of the split that ``test`` is.
+        spec: What one example is.
+    """
+    if len(samples) < MIN_SAMPLES:
+        return Quality(
+            None, {"": f"sample quality needs {MIN_SAMPLES} samples, and this protocol draws {len(samples)}"}
+        )
+    if spec.modality == "vector":
+        return _of_vectors(samples, test, training, split)
+    info = extractor_for(spec) if spec.modality == "image" else None
+    if info is None:
+        return Quality(None, {"": f"sample quality needs a feature extractor, and there is none for {spec.name}"})
+    extractor, levels = load_extractor(info), spec.levels or 0
+    real, trained = (_extracted(extractor, batch.x, levels, batch.y) for batch in (test, training))
+    figures = _shared(_extracted(extractor, samples, levels, None), real, trained, spec.num_classes)
+    return _finished(figures, extractor.name, extractor.sha256, len(test.x), len(samples), split)
+
+
+def _of_vectors(samples: Tensor, test: Batch, training: Batch, split: str) -> Quality:
+    fake, real, trained = (_Features(x.flatten(1).float(), None, None) for x in (samples, test.x, training.x))
+    figures = _shared(fake, real, trained, None)
+    dims = real.values.shape[1]
+    for name, metric in (("sliced_wasserstein", SlicedWasserstein(dims)), ("mmd", MaximumMeanDiscrepancy(dims))):
+        metric.update(real.values, real=True)
+        metric.update(fake.values, real=False)
+        figures[name] = float(metric.compute())
+    return _finished(figures, "identity", None, len(test.x), len(samples), split)
+
+
+def _extracted(extractor: Extractor, x: Tensor, levels: int, labels: Tensor | None) -> _Features:
+    return _Features(*extractor(x, levels), labels)
+
+
+def _shared(fake: _Features, real: _Features, trained: _Features, classes: int | None) -> dict[str, Any]:
+    """Return the figures that need features alone, and with classes those that need a classifier."""
+    dims = real.values.shape[1]
+    subset = min(KID_SUBSET, len(real.values), len(fake.values))
+    fid, kid = FrechetDistance(dims), KernelDistance(dims, KID_SUBSETS, subset)
+    mifid = MemorizationInformedFrechetDistance(dims)
+    manifold = ManifoldMetrics(dims, num_classes=classes)
+    nearest = NearestTrainingDistance(dims)
+    for metric in (fid, kid, nearest):
+        metric.update(real.values, real=True)
+    mifid.update(trained.values, real=True)
+    manifold.update(real.values, real=True, labels=real.labels)
+    nearest.update(trained.values, real=True, training=True)
+    for metric in (fid, kid, mifid, manifold, nearest):
+        metric.update(fake.values, real=False)
+    on_manifold = manifold.compute()
+    by_class = on_manifold.pop("recall_per_class", None)
+    figures: dict[str, Any] = {
+        "fid": float(fid.compute()),
+        **{name: float(value) for name, value in kid.compute().items()},
+        **{name: float(value) for name, value in on_manifold.items()},
+        "mifid": float(mifid.compute()),
+        "neighbour_ratio": float(nearest.compute()["nearest_ratio"]),
+    }
+    if classes is None or fake.logits is None:
+        return figures
+    return figures | {"recall_by_class": by_class.tolist(), **_of_classes(fake, real, classes)}
+
+
+def _of_classes(fake: _Features, real: _Features, classes: int) -> dict[str, Any]:
+    # Predicted labels on both sides: what the classifier confuses, it confuses in either set.
+    variation, score = ClassHistogramDistance(classes), InceptionScore(classes)
+    variation.update(real.logits.argmax(1), real=True)
+    variation.update(fake.logits.argmax(1), real=False)
+    score.update(fake.logits, real=False)
+    return {
+        "class_total_variation": float(variation.compute()),
+        "inception_score": float(score.compute()["inception_score"]),
+    }
+
+
+def _finished(
+    figures: dict[str, Any], extractor: str, sha256: str | None, n_real: int, n_fake: int, split: str
+) -> Quality:
+    figures |= {
+        "extractor": extractor,
+        "extractor_sha256": sha256,
+        "n_real": n_real,
+        "n_fake": n_fake,
+        "reference_split": split,
+    }
+    reasons = {} if sha256 else {"extractor_sha256": "the features are the values themselves"}
+    for name, value in figures.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            figures[name] = None
+            reasons[name] = "the figure is not defined for these samples"
+    return Quality(figures, reasons)
