@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+GATE_POWER = 0.2934
+"""Mean of sigmoid(g)^2 for standard normal g."""
+
+
 class GatedLinear(nn.Module):
     """Linear layer whose outputs are scaled by gates in (0, 1); Dauphin et al. (2017), equation 1.
 
@@ -35,6 +39,12 @@ class GatedLinear(nn.Module):
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, 2 * out_features)
+        # A gate of a standard normal lets GATE_POWER of the second moment through; the values make up for it, so that
+        # the signal neither dies nor grows on its way through the layers.
+        value, gate = self.linear.weight.detach().chunk(2)
+        nn.init.normal_(value, std=(GATE_POWER * in_features) ** -0.5)
+        nn.init.normal_(gate, std=in_features**-0.5)
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[..., in_features]`` to ``[..., out_features]``."""
