@@ -42,6 +42,9 @@ class ExtractorInfo:
 
 
 EXTRACTORS: tuple[ExtractorInfo, ...] = (
+    ExtractorInfo(
+        "mnist-64", ("mnist", "binarized_mnist"), "af38afea6363da0f8c9fab52c633bf32d9198d86ed5cc9280e4ebff2aadaea27"
+    ),
     ExtractorInfo("digits-64", ("digits",), "74b744d4e6ea7f9b5fc1f6c09ceba939cb74cd901b072c89dd0f953057455715"),
 )
 """All shipped extractors; ``scripts/train_extractor.py`` makes their files again."""

@@ -64,12 +64,14 @@ class MLPEncoder(nn.Module):
     Args:
         num_dims: Dimensions of one example.
         hidden: Widths of the hidden layers.
-        outputs: Width of the output.
+        outputs: Width of the output: means and then log-scales, which start near 0.
     """
 
     def __init__(self, num_dims: int, hidden: Sequence[int], outputs: int) -> None:
         super().__init__()
         self.layers = gated_mlp(num_dims, hidden, outputs)
+        with torch.no_grad():
+            self.layers[-1].weight[outputs // 2 :] *= 0.1
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, *shape]`` to ``[N, outputs]``."""
