@@ -97,11 +97,10 @@ def _table(group: Group, columns: list[Column], devices: dict[str, str]) -> Tabl
 
 
 def _model(row: Row) -> str:
-    seeds = f"{len(row.runs)} seeds" if len(row.runs) > 1 else ""
-    remarks = ", ".join(filter(None, (row.first.variant, seeds)))
+    seeds = f" [dim]{len(row.runs)} seeds[/dim]" if len(row.runs) > 1 else ""
     lines = [
-        escape(row.model) + (f" [italic]{row.reference}[/italic]" if row.reference else ""),
-        f"[dim]{escape(remarks)}[/dim]" if remarks else "",
+        escape(row.model) + (f" [italic]{row.reference}[/italic]" if row.reference else "") + seeds,
+        f"[dim]{escape(row.first.variant)}[/dim]" if row.first.variant else "",
         f"[dim]{escape(row.note)}[/dim]" if row.note else "",
     ]
     return "\n".join(filter(None, lines))
