@@ -10,8 +10,8 @@ from torch import Tensor
 
 __all__ = ["Block", "Neighbours", "block_slices", "centre_of", "nearest_neighbours", "squared_distance_blocks"]
 
-BLOCK = 1024
-"""Rows and columns of a block: 8 MB in float64, which stays in a processor's cache."""
+BLOCK = 512
+"""Rows and columns of a block: 2 MB in float64, which stay in a processor's cache."""
 
 
 class Block(NamedTuple):

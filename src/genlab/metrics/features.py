@@ -12,7 +12,16 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from genlab.errors import GenlabError
 
-__all__ = ["FeatureMetric", "MetricError", "as_features", "as_labels", "canonical_order", "require_examples", "subset"]
+__all__ = [
+    "FeatureMetric",
+    "MetricError",
+    "RowsMetric",
+    "as_features",
+    "as_labels",
+    "canonical_order",
+    "require_examples",
+    "subset",
+]
 
 
 class MetricError(GenlabError, ValueError):
@@ -60,39 +69,28 @@ def require_examples(name: str, count: int, least: int) -> None:
         raise MetricError(f"At least {least} {name} examples are needed, {count} were given.")
 
 
-class FeatureMetric(Metric):
-    """A metric that keeps the features of real and of generated examples until the figure is computed.
+class RowsMetric(Metric):
+    """A metric that keeps rows, such as the features of examples, until the figure is computed.
 
-    Features are kept in float32 and not copied: metrics that are given the same matrix share its memory. Processes may
-    see any numbers of batches, none included.
-
-    Args:
-        num_features: Length D of one example's features.
+    Rows are not copied: metrics that are given the same matrix share its memory. Processes may see any numbers of
+    batches, none included.
     """
 
     full_state_update = False
     is_differentiable = False
 
-    def __init__(self, num_features: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.num_features = num_features
         self._empty: dict[str, Tensor] = {}
-        self.add_rows("real_features", torch.empty(0, num_features))
-        self.add_rows("fake_features", torch.empty(0, num_features))
 
     def add_rows(self, name: str, empty: Tensor) -> None:
-        """Add a state that concatenates rows; ``empty`` has no row, and the shape and dtype of all of them."""
+        """Add a state that concatenates rows; ``empty`` has no row, and the shape and dtype of all of them.
+
+        Two metrics that are not given the same rows need states of different names: a ``MetricCollection`` updates only
+        one of those that have equal states, and takes a state without rows for equal to any other.
+        """
         self.add_state(name, [], dist_reduce_fx="cat")
         self._empty[name] = empty
-
-    def update(self, features: Tensor, real: bool) -> None:
-        """Add the features ``[N, num_features]`` of real or of generated examples.
-
-        Raises:
-            ValueError: If the features' shape is another one.
-            MetricError: If a feature is nan or infinite.
-        """
-        self.keep("real_features" if real else "fake_features", as_features(features, self.num_features))
 
     def keep(self, name: str, rows: Tensor) -> None:
         """Append rows to a state."""
@@ -109,6 +107,29 @@ class FeatureMetric(Metric):
             if not len(getattr(self, name)):
                 setattr(self, name, [empty.to(self.device)])
         super().sync(*args, **kwargs)
+
+
+class FeatureMetric(RowsMetric):
+    """A metric that keeps the features of real and of generated examples, in float32.
+
+    Args:
+        num_features: Length D of one example's features.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.add_rows("real_features", torch.empty(0, num_features))
+        self.add_rows("fake_features", torch.empty(0, num_features))
+
+    def update(self, features: Tensor, real: bool) -> None:
+        """Add the features ``[N, num_features]`` of real or of generated examples.
+
+        Raises:
+            ValueError: If the features' shape is another one.
+            MetricError: If a feature is nan or infinite.
+        """
+        self.keep("real_features" if real else "fake_features", as_features(features, self.num_features))
 
 
 def canonical_order(features: Tensor) -> Tensor:

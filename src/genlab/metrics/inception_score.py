@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from genlab.metrics.features import FeatureMetric, canonical_order, require_examples, subset
+from genlab.metrics.features import RowsMetric, as_features, canonical_order, require_examples, subset
 
 __all__ = ["InceptionScore"]
 
 
-class InceptionScore(FeatureMetric):
+class InceptionScore(RowsMetric):
     """Exponential of the mean divergence KL(p(y|x) || p(y)) of a classifier's labels on generated examples.
 
     Salimans et al. (2016), "Improved techniques for training GANs", section 4. From 1 to the number of classes; it sees
@@ -31,11 +31,13 @@ class InceptionScore(FeatureMetric):
     higher_is_better = True
 
     def __init__(self, num_classes: int, num_splits: int = 10, seed: int = 0) -> None:
-        super().__init__(num_classes)
+        super().__init__()
         if num_splits < 2:
             raise ValueError(f"num_splits must be at least 2, not {num_splits}.")
+        self.num_classes = num_classes
         self.num_splits = num_splits
         self.seed = seed
+        self.add_rows("logits", torch.empty(0, num_classes))
 
     def update(self, logits: Tensor, real: bool) -> None:
         """Add the logits, or logarithms of probabilities, ``[N, num_classes]`` of examples; real ones do not count.
@@ -45,7 +47,7 @@ class InceptionScore(FeatureMetric):
             MetricError: If a logit is nan or infinite.
         """
         if not real:
-            super().update(logits, real=False)
+            self.keep("logits", as_features(logits, self.num_classes))
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``inception_score``, the mean, and ``inception_score_sd`` over the splits, as float64 scalars.
@@ -53,7 +55,7 @@ class InceptionScore(FeatureMetric):
         Raises:
             MetricError: With fewer generated examples than splits.
         """
-        logits = self.rows("fake_features")
+        logits = self.rows("logits")
         require_examples("generated", len(logits), self.num_splits)
         mixed = subset(canonical_order(logits), len(logits), Generator().manual_seed(self.seed))
         scores = torch.stack([_score(part.double()) for part in mixed.tensor_split(self.num_splits)])

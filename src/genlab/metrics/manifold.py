@@ -47,7 +47,8 @@ class ManifoldMetrics(FeatureMetric):
         self.k_precision_recall = k_precision_recall
         self.k_density_coverage = k_density_coverage
         self.num_classes = num_classes
-        self.add_rows("real_labels", torch.empty(0, dtype=torch.int64))
+        if num_classes is not None:
+            self.add_rows("real_labels", torch.empty(0, dtype=torch.int64))
 
     def update(self, features: Tensor, real: bool, labels: Tensor | None = None) -> None:
         """Add the features of real or of generated examples.

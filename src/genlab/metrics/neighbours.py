@@ -19,6 +19,8 @@ class NearestTrainingDistance(FeatureMetric):
     Meehan et al. (2020), "A non-parametric test to detect data-copying in generative models"; the ratio of medians is
     this project's summary of it, since it keeps its meaning for any number of examples.
 
+    Its training examples are for it alone: other metrics of the same ``MetricCollection`` would take them as real ones.
+
     Args:
         num_features: Length D of one example's features.
         num_pairs: Number of nearest pairs of a sample and a training example to name; all samples if there are fewer.
