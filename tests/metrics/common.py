@@ -44,13 +44,15 @@ def classes(features: Tensor) -> Tensor:
 
 def give(metric: Metric, features: Tensor, real: bool, training: bool = False) -> None:
     """Update any metric with what it takes of one batch."""
-    if isinstance(metric, ClassHistogramDistance):
+    if isinstance(metric, NearestTrainingDistance):
+        metric.update(features, real=real, training=training)
+    elif training:
+        return
+    elif isinstance(metric, ClassHistogramDistance):
         metric.update(classes(features), real=real)
     elif isinstance(metric, ManifoldMetrics):
         metric.update(features, real=real, labels=classes(features) if real and metric.num_classes else None)
-    elif isinstance(metric, NearestTrainingDistance):
-        metric.update(features, real=real, training=training)
-    elif not training:
+    else:
         metric.update(features, real=real)
 
 
