@@ -43,10 +43,10 @@ def test_new_samples_of_the_same_distribution_are_near_one() -> None:
 
 
 def test_copies_have_a_distance_of_exactly_zero() -> None:
-    training = normals(100, seed=1) + 100
-    figures = measured(training, normals(50, seed=2) + 100, training[20:60])
+    training = normals(100, seed=1, num_features=64) + 100
+    figures = measured(training, normals(50, seed=2, num_features=64) + 100, training[20:60], num_pairs=40)
     assert figures["nearest_ratio"].item() == 0
-    assert figures["pair_distances"].tolist() == [0] * 5
+    assert figures["pair_distances"].tolist() == [0] * 40
     assert figures["pair_training"].tolist() == (figures["pair_samples"] + 20).tolist()
 
 
