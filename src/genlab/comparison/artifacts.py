@@ -19,8 +19,9 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def samples_picture(run: RunResult) -> Path | None:
-    """Return the picture of a run's samples: ``samples/<protocol>.png``, or ``samples.png`` beside a kept result."""
-    return _first_file(run, f"samples/{run.protocol[0]}.png", "samples.png")
+    """Return the picture of a run's samples: that of the result's own name, or ``samples.png`` beside a kept result."""
+    name = Path(run.path).stem if run.path else run.protocol[0]
+    return _first_file(run, f"samples/{name}.png", "samples.png")
 
 
 def neighbours_picture(run: RunResult) -> Path | None:

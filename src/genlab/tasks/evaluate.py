@@ -85,7 +85,8 @@ def evaluate_run(
     samples, ms_per_sample = draw_samples(model, protocol)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
     shown = samples[: samples_in_a_picture(model.spec, PICTURE_SAMPLES)]
-    save_samples(shown, model.spec, place.samples / f"{protocol.name}.png", title, data.x[: len(shown)])
+    suffix = "" if checkpoint == "best" else ".last"  # as in the results' names
+    save_samples(shown, model.spec, place.samples / f"{protocol.name}{suffix}.png", title, data.x[: len(shown)])
 
     likelihood_last = likelihood
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
