@@ -75,10 +75,10 @@ def _rows(result: dict[str, Any], place: RunDir) -> Iterator[tuple[str, str]]:
         yield "KID", f"{_number(quality['kid'])} ± {_number(quality['kid_sd'])}"
         for name in ("precision", "recall", "density", "coverage"):
             yield f"  {name}", _number(quality[name])
-    minutes = training["wall_seconds"] / 60
-    yield "training", f"{training['examples_seen']:,} examples in {minutes:.1f} min on {training['device']}"
-    sampling = result["sampling"]
-    yield "sampling", f"{sampling['ms_per_sample']:.2f} ms per sample, {sampling['nfe']} network evaluations"
+    time = "" if training["wall_seconds"] is None else f" in {training['wall_seconds'] / 60:.1f} min"
+    yield "training", f"{training['examples_seen']:,} examples{time} on {training['device']}"
+    if (sampling := result["sampling"]) is not None:
+        yield "sampling", f"{_number(sampling['ms_per_sample'])} ms per sample, {sampling['nfe']} network evaluations"
     yield "protocol", f"{result['protocol']['name']} ({result['protocol']['hash']})"
     yield "run", str(place.path)
 

@@ -21,6 +21,7 @@ from genlab.tasks.build import build_datamodule, build_model
 from genlab.tasks.command import command_line
 from genlab.tasks.config import EvaluateConfig, check_config, instantiate
 from genlab.tasks.console import show_result
+from genlab.tasks.floor import write_floor
 
 __all__ = ["choose_device", "evaluate_run", "run"]
 
@@ -110,6 +111,8 @@ def evaluate_run(
     )
     result["missing"] = _reasons(result) | quality.missing()
     write_result(place, result)
+    if quality.figures is not None:
+        write_floor(place, datamodule, result["data"], protocol, command)
     return result
 
 

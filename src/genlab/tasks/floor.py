@@ -1,0 +1,86 @@
+"""The floor of a table: what the quality figures are when real data takes the place of samples."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+
+from genlab.data.base import GenlabDataModule
+from genlab.data.batch import Batch
+from genlab.evaluation import EvaluationProtocol
+from genlab.quality import MIN_SAMPLES, evaluate_quality
+from genlab.randomness import Stream, generator
+from genlab.results import new_result, result_path, write_result
+from genlab.runs import RunDir
+
+__all__ = ["write_floor"]
+
+
+def write_floor(
+    place: RunDir, datamodule: GenlabDataModule, data: dict[str, Any], protocol: EvaluationProtocol, command: str
+) -> None:
+    """Write the floor beside a run, once for each data set and protocol: ``runs/<data>/floor/floor-<hash>``.
+
+    As many training examples as the protocol draws samples are compared with the test split, as if a model that was
+    trained on the others had drawn them. No model can be expected to do better with so many samples.
+
+    Args:
+        place: The run whose protocol it is; nothing is written where it does not lie under ``runs``.
+        datamodule: The data.
+        data: The ``data`` section of the run's result.
+        protocol: The protocol.
+        command: The command that was given.
+    """
+    if place.path.absolute().parents[2].name != "runs":
+        return
+    floor = RunDir(place.path.parent.parent / "floor" / f"floor-{protocol.hash}")
+    if result_path(floor, protocol.describe()).exists():
+        return
+    train = datamodule.tensors("train")
+    order = torch.randperm(len(train.x), generator=generator(Stream.SAMPLES, protocol.seed))
+    count = min(protocol.num_samples, len(train.x) - MIN_SAMPLES)
+    others = Batch(train.x[order[count:]], None)
+    test = datamodule.tensors(protocol.split)
+    quality = evaluate_quality(train.x[order[:count]], test, others, protocol.split, datamodule.spec)
+    if quality.figures is None:
+        return
+    result = new_result(
+        run_id=floor.id,
+        config_hash=hashlib.sha256(f"floor of {data['name']}, {protocol.hash}".encode()).hexdigest(),
+        command=command,
+        model={"name": "floor", "family": "floor", "variant": f"{count:,} training examples", "parameters": 0},
+        data=data,
+        seed=protocol.seed,
+        training=_NOTHING,
+        likelihood=None,
+        likelihood_last=None,
+        quality=quality.figures,
+        sampling=None,
+        protocol=protocol.describe(),
+        reference=None,
+    )
+    result["missing"] = dict.fromkeys(_UNKNOWN, "real data, not a model") | quality.missing()
+    floor.create()
+    write_result(floor, result)
+
+
+_NOTHING = {
+    "examples_seen": 0,
+    "optimizer_steps": 0,
+    "wall_seconds": None,
+    "device": "none",
+    "precision": "none",
+    "peak_memory_bytes": None,
+    "examples_per_second": None,
+    "stopped_by": "nothing is trained",
+    "checkpoint": "best",
+}
+_UNKNOWN = (
+    "likelihood",
+    "likelihood_last",
+    "sampling",
+    "reference",
+    *(f"training.{name}" for name, value in _NOTHING.items() if value is None),
+)
