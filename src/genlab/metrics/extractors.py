@@ -43,6 +43,9 @@ class ExtractorInfo:
 
 EXTRACTORS: tuple[ExtractorInfo, ...] = (
     ExtractorInfo(
+        "fashion_mnist-64", ("fashion_mnist",), "0f45fd277870cfe61d02bdfafcb859afdbabc85934157d4202816cc3d8922c65"
+    ),
+    ExtractorInfo(
         "mnist-64", ("mnist", "binarized_mnist"), "af38afea6363da0f8c9fab52c633bf32d9198d86ed5cc9280e4ebff2aadaea27"
     ),
     ExtractorInfo("digits-64", ("digits",), "74b744d4e6ea7f9b5fc1f6c09ceba939cb74cd901b072c89dd0f953057455715"),
