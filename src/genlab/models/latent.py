@@ -194,6 +194,10 @@ class LatentModel(GenerativeModel):
         expected = self.observation.mean(self.predict(z))
         return expected if self.spec.is_discrete else self._unstandardize(expected)
 
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the expected data ``[N, *shape]`` given the posterior's means for ``x``; see :meth:`decode`."""
+        return self.decode(self.encode(x, y), y)
+
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
         with data_dependent_init(self.standardize):
