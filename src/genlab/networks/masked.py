@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,6 +13,9 @@ from genlab.networks.causal import CausalNetwork, Steps, scale_values
 from genlab.spec import DataSpec
 
 __all__ = ["MaskedLinear", "MaskedMLP"]
+
+
+Part = Callable[[Tensor, slice], Tensor]
 
 
 class MaskedLinear(nn.Module):
@@ -40,10 +45,17 @@ class MaskedLinear(nn.Module):
         """Map ``[N, in]`` to ``[N, out]``."""
         return F.linear(x, self.weight * self.mask, self.bias)
 
-    def part(self, x: Tensor, rows: slice) -> Tensor:
-        """Outputs ``rows``, where all inputs that they may see are among the first, ``x [N, <= in]``."""
-        weight = self.weight[rows, : x.shape[1]] * self.mask[rows, : x.shape[1]]
-        return F.linear(x, weight, None if self.bias is None else self.bias[rows])
+    def parts(self) -> Part:
+        """Return a function of ``x [N, <= in]`` and ``rows``: those outputs, where ``x`` has all that they may see.
+
+        The weights are masked once, for many calls.
+        """
+        masked, bias = self.weight * self.mask, self.bias
+
+        def part(x: Tensor, rows: slice) -> Tensor:
+            return F.linear(x, masked[rows, : x.shape[1]], None if bias is None else bias[rows])
+
+        return part
 
 
 class MaskedMLP(CausalNetwork):
@@ -118,25 +130,28 @@ class MaskedMLP(CausalNetwork):
         weight = self.enter.weight
         context, shift = (value.expand(n, -1) for value in self._labels(y))
         inputs = weight.new_zeros(n, self.spec.num_dims * self.symbols)
+        enter, leave = self.enter.parts(), self.leave.parts()
+        direct = None if self.direct is None else self.direct.parts()
+        blocks = [(inner.parts(), outer.parts()) for inner, outer in zip(self.inner, self.outer, strict=True)]
         # Rectified activations: of the residual stream before and after each block, and within each block.
         stream = [weight.new_zeros(n, self.hidden) for _ in range(len(self.inner) + 1)]
         within = [weight.new_zeros(n, self.hidden) for _ in self.inner]
         start = 0
         for dim in range(self.spec.num_dims):
             rows = slice(dim * self.num_params, (dim + 1) * self.num_params)
-            params = self.leave.part(stream[-1][:, :start], rows) + shift[:, rows]
+            params = leave(stream[-1][:, :start], rows) + shift[:, rows]
             known = dim * self.symbols
-            if self.direct is not None:
-                params = params + self.direct.part(inputs[:, :known], rows)
+            if direct is not None:
+                params = params + direct(inputs[:, :known], rows)
             value = yield params
             inputs[:, known : known + self.symbols] = self.encode(value[:, None])
             end = self.ends[dim]
             new = slice(start, end)
-            h = self.enter.part(inputs[:, : known + self.symbols], new) + context[:, new]
+            h = enter(inputs[:, : known + self.symbols], new) + context[:, new]
             stream[0][:, new] = F.relu(h)
-            for block, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
-                within[block][:, new] = F.relu(inner.part(stream[block][:, :end], new))
-                h = h + outer.part(within[block][:, :end], new)
+            for block, (inner, outer) in enumerate(blocks):
+                within[block][:, new] = F.relu(inner(stream[block][:, :end], new))
+                h = h + outer(within[block][:, :end], new)
                 stream[block + 1][:, new] = F.relu(h)
             start = end
 
