@@ -59,6 +59,11 @@ def test_what_cannot_be_measured_says_why() -> None:
     few = evaluate_quality(plane(MIN_SAMPLES - 1, 0), train, train, "test", PLANE)
     assert few.figures is None
     assert "needs 100 samples, and this protocol draws 99" in few.missing()["quality"]
+    broken = plane(MIN_SAMPLES, 0)
+    broken[3, 1] = torch.inf
+    infinite = evaluate_quality(broken, train, train, "test", PLANE)
+    assert infinite.figures is None
+    assert "infinite" in infinite.missing()["quality"]
     colour = DataSpec("cifar10", "image", (3, 8, 8), levels=256, num_classes=10)
     images = torch.zeros(100, 3, 8, 8, dtype=torch.uint8)
     none = evaluate_quality(images, Batch(images, None), Batch(images, None), "test", colour)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from genlab.data.batch import Batch
 from genlab.metrics.classes import ClassHistogramDistance
-from genlab.metrics.extractors import Extractor, extractor_for, load_extractor
+from genlab.metrics.extractors import Extractor, ExtractorInfo, extractor_for, load_extractor
+from genlab.metrics.features import MetricError
 from genlab.metrics.frechet import FrechetDistance, MemorizationInformedFrechetDistance
 from genlab.metrics.inception_score import InceptionScore
 from genlab.metrics.kernel import KernelDistance
@@ -69,11 +70,20 @@ def evaluate_quality(samples: Tensor, test: Batch, training: Batch, split: str, 
         return Quality(
             None, {"": f"sample quality needs {MIN_SAMPLES} samples, and this protocol draws {len(samples)}"}
         )
-    if spec.modality == "vector":
-        return _of_vectors(samples, test, training, split)
     info = extractor_for(spec) if spec.modality == "image" else None
-    if info is None:
+    if spec.modality != "vector" and info is None:
         return Quality(None, {"": f"sample quality needs a feature extractor, and there is none for {spec.name}"})
+    try:
+        if info is None:
+            return _of_vectors(samples, test, training, split)
+        return _of_images(samples, test, training, split, spec, info)
+    except MetricError as error:  # e.g. a sample that is not finite: the run still has its other figures
+        return Quality(None, {"": " ".join(str(error).split())})
+
+
+def _of_images(
+    samples: Tensor, test: Batch, training: Batch, split: str, spec: DataSpec, info: ExtractorInfo
+) -> Quality:
     extractor, levels = load_extractor(info), spec.levels or 0
     real, trained = (_extracted(extractor, batch.x, levels, batch.y) for batch in (test, training))
     figures = _shared(_extracted(extractor, samples, levels, None), real, trained, spec.num_classes)

@@ -14,8 +14,9 @@ from omegaconf import OmegaConf
 
 from genlab.errors import GenlabError
 from genlab.tasks import config as checking
-from genlab.tasks.config import EvaluateConfig, SampleConfig, check_config, instantiate, locate
+from genlab.tasks.config import check_config, instantiate, locate
 from genlab.tasks.entry import config_folder
+from genlab.tasks.schemas import EvaluateConfig, SampleConfig
 from genlab.tasks.values import describe, fits, fits_target, hint
 
 

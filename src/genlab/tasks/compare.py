@@ -18,7 +18,8 @@ from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
 from genlab.errors import GenlabError, nearest
 from genlab.tasks.command import command_line
-from genlab.tasks.config import CompareConfig, check_config
+from genlab.tasks.config import check_config
+from genlab.tasks.schemas import CompareConfig
 
 __all__ = ["FORMATS", "compare_sweep", "run"]
 

@@ -19,9 +19,10 @@ from genlab.results import new_result, result_path, write_result
 from genlab.runs import RunDir, config_hash, find_run, read_config
 from genlab.tasks.build import build_datamodule, build_model
 from genlab.tasks.command import command_line
-from genlab.tasks.config import EvaluateConfig, check_config, instantiate
+from genlab.tasks.config import check_config, instantiate
 from genlab.tasks.console import show_result
 from genlab.tasks.floor import write_floor
+from genlab.tasks.schemas import EvaluateConfig
 
 __all__ = ["choose_device", "evaluate_run", "run"]
 

@@ -33,7 +33,7 @@ def write_floor(
         protocol: The protocol.
         command: The command that was given.
     """
-    if place.path.absolute().parents[2].name != "runs":
+    if place.path.absolute().parts[-4:-3] != ("runs",):
         return
     floor = RunDir(place.path.parent.parent / "floor" / f"floor-{protocol.hash}")
     if result_path(floor, protocol.describe()).exists():

@@ -15,9 +15,10 @@ from genlab.pictures import save_samples
 from genlab.randomness import Stream, generator
 from genlab.runs import find_run
 from genlab.tasks.command import command_line
-from genlab.tasks.config import SampleConfig, check_config
+from genlab.tasks.config import check_config
 from genlab.tasks.evaluate import choose_device
 from genlab.tasks.load import load_run
+from genlab.tasks.schemas import SampleConfig
 
 __all__ = ["run"]
 

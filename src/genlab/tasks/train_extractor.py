@@ -19,7 +19,8 @@ from genlab.errors import GenlabError
 from genlab.metrics.extractors import Classifier, pack
 from genlab.randomness import Stream, generator, stream_seed
 from genlab.schedules import WarmupCosine
-from genlab.tasks.config import ExtractorConfig, check_config, instantiate
+from genlab.tasks.config import check_config, instantiate
+from genlab.tasks.schemas import ExtractorConfig
 
 __all__ = ["run"]
 
