@@ -23,6 +23,7 @@ SHORT = [
     "budget.validations=2",
     "log_every=5",
     "grid_samples=4",
+    "validation_samples=null",
     "evaluation.num_samples=8",
     "evaluation.max_examples=50",
 ]

@@ -45,11 +45,13 @@ class SaveCheckpoints(Callback):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
-        score = float(trainer.callback_metrics[pl_module.monitor])
-        if not math.isfinite(score):
+        # Samples without a feature extractor choose nothing: then there is the last checkpoint alone.
+        score = float(trainer.callback_metrics.get(pl_module.monitor, math.inf))
+        if not math.isfinite(score) and pl_module.monitor in trainer.callback_metrics:
+            culprit = "a sample is" if pl_module.chosen_by_samples else "the likelihood of a validation example is"
             raise NonFiniteError(
-                f"{pl_module.monitor} is {score} after {pl_module.progress.examples:,} examples: a validation example "
-                "has no finite likelihood.\nThe last good checkpoint is kept. Lower model.lr, or look at the data."
+                f"{pl_module.monitor} is {score} after {pl_module.progress.examples:,} examples: {culprit} not finite."
+                "\nThe last good checkpoint is kept. Lower model.lr, or look at the data."
             )
         if score < self.best_score:
             self.best_score = score

@@ -17,7 +17,7 @@ from genlab.data.batch import Batch
 from genlab.errors import GenlabError
 from genlab.likelihood import bits_per_dim
 from genlab.metrics.likelihood import NegativeLogLikelihood
-from genlab.randomness import Stream, generator
+from genlab.randomness import Stream, generator, stream_seed
 from genlab.spec import DataSpec, Modality
 
 __all__ = [
@@ -173,6 +173,10 @@ class GenerativeModel(LightningModule):
         """
         raise NotImplementedError
 
+    def validation_loss(self, batch: Batch) -> Tensor | None:
+        """The loss on held-out data, of a model that samples choose; None where it says nothing."""
+        return self.loss(batch)["loss"]
+
     def initialize(self, batch: Batch) -> None:
         """Set data-dependent starting values from some training data; called once, before the first step."""
 
@@ -196,10 +200,15 @@ class GenerativeModel(LightningModule):
         return torch.uint8 if self.spec.modality == "image" else torch.int64
 
     @property
+    def chosen_by_samples(self) -> bool:
+        """Whether validation measures samples to choose the best checkpoint, and not the likelihood."""
+        return not self.has_likelihood
+
+    @property
     def monitor(self) -> str:
         """Name of the validation metric by which the best checkpoint is chosen; lower is better."""
-        if not self.has_likelihood:
-            return "val/loss"
+        if self.chosen_by_samples:
+            return "val/fid" if self.spec.modality == "image" else "val/sliced_wasserstein"
         return "val/bits_per_dim" if self.spec.is_discrete else "val/nats"
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -245,20 +254,27 @@ class GenerativeModel(LightningModule):
         self._validation[0].to(self.device).reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        # The same noise at every validation, so that checkpoints are compared and not their luck.
-        noise = generator(Stream.VALIDATION, self.global_rank, batch_idx, device=self.device)
         # In float32, as the final figures are.
         with torch.autocast(self.device.type, enabled=False):
-            if self.has_likelihood:
-                log_prob = self.log_prob(batch.x, batch.y, num_draws=self.validation_draws, generator=noise)
-            else:
-                log_prob = -self.loss(batch)["loss"].expand(len(batch.x))
-        self._validation[0].update(log_prob)
+            log_prob = self._validation_score(batch, batch_idx)
+        if log_prob is not None:
+            self._validation[0].update(log_prob)
+
+    def _validation_score(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        # The same noise at every validation, so that checkpoints are compared and not their luck.
+        if not self.chosen_by_samples:
+            noise = generator(Stream.VALIDATION, self.global_rank, batch_idx, device=self.device)
+            return self.log_prob(batch.x, batch.y, num_draws=self.validation_draws, generator=noise)
+        torch.manual_seed(stream_seed(Stream.VALIDATION, self.global_rank, batch_idx))
+        loss = self.validation_loss(batch)
+        return None if loss is None else -loss.expand(len(batch.x))
 
     def on_validation_epoch_end(self) -> None:
+        if not self._validation[0].update_called:
+            return
         nats = self._validation[0].compute()
         figures: dict[str, Any] = {"val/loss": nats}
-        if self.has_likelihood:
+        if not self.chosen_by_samples:
             figures = {"val/nats": nats}
             if self.spec.is_discrete:
                 figures["val/bits_per_dim"] = bits_per_dim(-nats, self.spec.num_dims)

@@ -16,6 +16,7 @@ from genlab.callbacks.display import ProgressDisplay
 from genlab.callbacks.ema import EMA
 from genlab.callbacks.interrupts import SaveOnSignal
 from genlab.callbacks.metrics import LogMetrics
+from genlab.callbacks.quality import SampleQuality
 from genlab.callbacks.randomness import CounterNoise
 from genlab.callbacks.samples import SampleGrids
 from genlab.checkpoints import AtomicCheckpointIO
@@ -54,9 +55,10 @@ def build_callbacks(config: Mapping[str, Any], run: RunDir) -> list[Callback]:
     checkpoints = SaveCheckpoints(run.checkpoints, config["checkpoint_minutes"], budget)
     title = f"{config['model']['name']} on {run.path.parent.parent.name}, run {run.id}"
     metrics = LogMetrics(config["log_every"])
-    # Grids before EMA: they are drawn while the averaged weights are still in place.
+    # Grids and qualities before EMA: they are of samples drawn while the averaged weights are still in place.
     callbacks: list[Callback] = [
         CounterNoise(config["seed"]),
+        SampleQuality(config["validation_samples"], config["seed"]),
         SampleGrids(run.samples, config["grid_samples"], config["seed"], title),
     ]
     if config["ema_decay"]:

@@ -67,6 +67,7 @@ class TrainConfig:
     ema_decay: Annotated[float, Ge(0), Lt(1)] | None
     checkpoint_minutes: Annotated[float, Gt(0)]
     log_every: Count
+    validation_samples: Annotated[int, Ge(100)] | None
     grid_samples: Count
     paths: PathsConfig
 
