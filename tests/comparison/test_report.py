@@ -66,7 +66,7 @@ def logs(tmp_path: Path) -> Path:
             (folder / "samples").mkdir()
             pyplot.imsave(folder / "samples" / "standard.png", [[0.0, 1.0], [1.0, 0.0]])
             (folder / "metrics.csv").write_text(
-                "examples_seen,train/loss,val/bits_per_dim\n100,9.0,\n200,5.0,3.5\n300,4.0,nan\n400,4.0,1.5\n"
+                "examples_seen,train/loss,val/bits_per_dim,val/fid\n100,9.0,,\n200,5.0,3.5,8\n300,4.0,nan,\n400,4.0,1.5,7\n"
             )
     return tmp_path
 
@@ -116,7 +116,7 @@ def test_the_page_can_be_read_and_worked_without_sight_or_mouse(logs: Path) -> N
     for _, attributes in page.elements:
         assert (attributes.get("aria-labelledby") or ids[0]) in ids
     drawings = [drawing for drawing in page.all("svg") if "aria-hidden" not in drawing]
-    assert len(drawings) == 5, "curves, and two qualities against two costs"
+    assert len(drawings) == 6, "curves of two figures, and two qualities against two costs"
     assert all(drawing["role"] == "img" for drawing in drawings)
     # As many buttons as columns: each heading sorts.
     sortable = [heading for heading in page.all("th") if heading.get("scope") == "col"]
@@ -126,7 +126,7 @@ def test_the_page_can_be_read_and_worked_without_sight_or_mouse(logs: Path) -> N
 def test_each_figure_says_its_run_and_its_command(logs: Path) -> None:
     text, _ = page_of(compare(*read_results([logs])))
     figures = re.findall(r"<figure>.*?</figure>", text, re.DOTALL)
-    assert len(figures) == 3 + 5
+    assert len(figures) == 3 + 6
     for figure in figures:
         assert "alert(1)" in figure.split("command")[-1]
         assert re.search(r"\d-s0", figure.split("<figcaption>")[1])
@@ -135,7 +135,7 @@ def test_each_figure_says_its_run_and_its_command(logs: Path) -> None:
 def test_curves_and_fronts_are_those_of_the_files(logs: Path) -> None:
     text, _ = page_of(compare(*read_results([logs])))
     curves = re.findall(r'<polyline class="curve[^"]*" points="([^"]*)"', text)
-    assert len(curves) == 6, "one for each seed"
+    assert len(curves) == 12, "likelihood and FID, one curve for each seed"
     assert all(len(points.split()) == 2 for points in curves), "an empty and a non-finite figure are no points"
 
 

@@ -46,12 +46,11 @@ def picture_uri(path: Path) -> str | None:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}" if content.startswith(_PNG) else None
 
 
-def validation_curve(run: RunResult) -> list[tuple[float, float]]:
-    """Return examples seen and validation NLL, in the unit of the run's data; empty where there is no curve."""
+def validation_curve(run: RunResult, name: str) -> list[tuple[float, float]]:
+    """Return examples seen and a figure of validation, such as ``val/fid``; empty where there is no curve."""
     path = _first_file(run, "metrics.csv", "metrics.csv")
     if path is None:
         return []
-    name = "val/bits_per_dim" if run.data.levels else "val/nats"
     points = []
     try:
         for row in MetricsCsv(path).rows():

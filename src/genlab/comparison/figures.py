@@ -20,6 +20,8 @@ MOST_PICTURES = 24
 MOST_CURVES = COLORS * DASHES
 MOST_POINTS = 200
 
+_KINDS_DIFFER = "The kinds of likelihood are those of the table."
+_FEW_SAMPLES = "Of few samples and the validation split, so not the figure of the table."
 _BY_KEY = {column.key: column for column in COLUMNS}
 _QUALITIES = ("fid", "likelihood")
 _COSTS = {"ms_per_sample": "sampling cost (ms per sample)", "train_minutes": "training cost (minutes)"}
@@ -72,17 +74,31 @@ def _source(row: Row, run: RunResult) -> str:
 
 
 def curves(group: Group, ident: str) -> Iterator[str]:
-    """Give the lines of the plot of validation NLL against examples seen: a curve for each run, a colour for each row.
+    """Give the lines of the plots of validation against examples seen: a curve for each run, a colour for each row.
 
     Args:
         group: Whose runs.
-        ident: Begins the ids in the drawing.
+        ident: Begins the ids in the drawings.
     """
+    unit = likelihood_unit(group.data.levels or None)
+    likelihood = "val/bits_per_dim" if group.data.levels else "val/nats"
+    figures = [
+        *_curves(group, likelihood, f"validation NLL ({unit})", _KINDS_DIFFER, f"{ident}-curves"),
+        *_curves(group, "val/fid", "validation FID", _FEW_SAMPLES, f"{ident}-fid-curves"),
+        *_curves(group, "val/sliced_wasserstein", "validation sliced Wasserstein", _FEW_SAMPLES, f"{ident}-sw-curves"),
+    ]
+    if figures:
+        yield '<h3>Training curves</h3><div class="plots">'
+        yield from figures
+        yield "</div>"
+
+
+def _curves(group: Group, name: str, label: str, remark: str, ident: str) -> Iterator[str]:
     series: list[Series] = []
     shown: list[tuple[int, Row]] = []
     left_out = 0
     for number, row in enumerate(group.rows):
-        points = [(run, found) for run in row.runs if (found := validation_curve(run))]
+        points = [(run, found) for run in row.runs if (found := validation_curve(run, name))]
         if points and len(shown) == MOST_CURVES:
             left_out += 1
         elif points:
@@ -90,14 +106,12 @@ def curves(group: Group, ident: str) -> Iterator[str]:
             series += [Series(f"{row_name(row)}, run {run.run_id}", number, found) for run, found in points]
     if not series:
         return
-    unit = likelihood_unit(group.data.levels or None)
-    title = f"Validation NLL in {unit} against examples seen, on {group.data.name}"
-    yield '<h3>Training curves</h3><div class="plots"><figure>'
-    yield line_plot(series, "examples seen", f"validation NLL ({unit})", title, f"{ident}-curves")
-    yield f"<figcaption>{escape(title)}; one curve for each seed. The kinds of likelihood are those of the table."
-    yield _legend(shown)
-    yield f"{_commands([row for _, row in shown])}</figcaption></figure></div>"
+    title = f"{label[0].upper()}{label[1:]} against examples seen, on {group.data.name}"
+    yield f"<figure>{line_plot(series, 'examples seen', label, title, ident)}"
+    yield f"<figcaption>{escape(title)}; one curve for each seed. {remark}{_legend(shown)}"
+    yield f"{_commands([row for _, row in shown])}</figcaption>"
     yield from _left_out(left_out, "curves")
+    yield "</figure>"
 
 
 def _legend(rows: Sequence[tuple[int, Row]]) -> str:
