@@ -139,8 +139,7 @@ class UNet(nn.Module):
         self.halve = nn.ModuleList(
             nn.Conv2d(fine, coarse, 3, stride=2, padding=1) for fine, coarse in finer_and_coarser
         )
-        self.middle_in = Layer(channels[-1], channels[-1], embedding, dropout, attends[-1])
-        self.middle_out = ConditionedBlock(channels[-1], channels[-1], embedding, dropout)
+        self.middle = ConditionedBlock(channels[-1], channels[-1], embedding, dropout)
         self.up = nn.ModuleList(layers(scale, 2 * width) for scale, width in enumerate(channels))
         self.widen = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in finer_and_coarser)
         self.norm = group_norm(channels[0])
@@ -169,7 +168,7 @@ class UNet(nn.Module):
             for layer in layers:
                 h = layer(h, embedding)
                 across.append(h)
-        h = self.middle_out(self.middle_in(h, embedding), embedding)
+        h = self.middle(h, embedding)
         for scale in reversed(range(len(self.up))):
             for layer in self.up[scale]:
                 h = layer(torch.cat([h, across.pop()], dim=1), embedding)
