@@ -14,7 +14,7 @@ from genlab.errors import GenlabError
 from genlab.networks.attention import self_attention
 from genlab.networks.conditioning import Conditioning, FourierFeatures
 from genlab.networks.dit import DiT, position_codes
-from genlab.networks.time_mlp import TimeMLP
+from genlab.networks.time_mlp import ConditionedLinear, TimeMLP
 from genlab.networks.unet import ConditionedBlock, SelfAttention, UNet
 
 Maker = Callable[[int], nn.Module]
@@ -230,13 +230,19 @@ def test_a_transformer_refuses_sizes_that_do_not_divide() -> None:
         DiT((1, 4, 4), 2, 18, 1, 2, 0)
 
 
-def test_a_blocks_scales_act_after_its_normalization() -> None:
-    """With all scales at minus one and no shift, nothing passes but the shortcut."""
-    torch.manual_seed(0)
-    block = perturbed(ConditionedBlock(16, 16, 4, 0.0))
-    for parameter in block.modulate.parameters():
-        parameter.data.zero_()
-    block.modulate.bias.data[:16] = -1
-    block.conv_out.bias.data.zero_()
-    h = torch.randn(4, 16, 8, 8)
-    assert torch.equal(block(h, torch.randn(4, 4)), h)
+@pytest.mark.parametrize(
+    ("block", "last", "shape"),
+    [
+        (ConditionedBlock(16, 16, 4, 0.0), "conv_out", (4, 16, 8, 8)),
+        (ConditionedLinear(16, 16, 4), "leave", (4, 16)),
+    ],
+)
+def test_scales_and_shifts_act_on_what_the_last_layer_sees(block: nn.Module, last: str, shape: tuple[int, ...]) -> None:
+    """With all scales at minus one, the last layer sees the shifts alone."""
+    perturbed(block)
+    h, shifts = torch.randn(shape), torch.randn(16)
+    with torch.no_grad():
+        block.modulate.weight.zero_()
+        block.modulate.bias.copy_(torch.cat([torch.full((16,), -1.0), shifts]))
+        expected = h + getattr(block, last)(F.silu(shifts.view(1, 16, *[1] * (h.ndim - 2)).expand_as(h)))
+        torch.testing.assert_close(block(h, torch.randn(4, 4)), expected)
