@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from genlab.errors import GenlabError
 from genlab.networks.attention import self_attention
 from genlab.networks.conditioning import Conditioning, FourierFeatures
-from genlab.networks.dit import DiT, position_codes
+from genlab.networks.dit import AdaLNZeroBlock, DiT, position_codes
 from genlab.networks.time_mlp import ConditionedLinear, TimeMLP
 from genlab.networks.unet import ConditionedBlock, SelfAttention, UNet
 
@@ -176,7 +176,9 @@ def test_attention_stands_at_the_heights_that_are_named() -> None:
 def test_feature_maps_keep_the_memory_format_of_the_weights(channels: int, layout: torch.memory_format) -> None:
     """A single one in the other format is converted there and back, and costs more than its convolution."""
     shape = (channels, 12, 12)
-    network, (x, t, _) = UNet(shape, [16, 32, 32], 1, [3], 0, 0.0).to(memory_format=layout), inputs(shape)
+    network, (x, t, _) = UNet(shape, [16, 32, 32], 1, [3], 0, 0.0), inputs(shape)
+    if layout is not torch.channels_last:
+        network.to(memory_format=layout)
     other: list[str] = []
 
     def look(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
@@ -228,6 +230,28 @@ def test_a_transformer_refuses_sizes_that_do_not_divide() -> None:
         DiT((1, 4, 4), 2, 18, 1, 4, 0)
     with pytest.raises(GenlabError, match="hidden is 18 and heads 2"):
         DiT((1, 4, 4), 2, 18, 1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("block", "shape", "embedding"),
+    [
+        (ConditionedBlock(16, 16, 4, 0.0), (2, 16, 5, 5), 4),
+        (SelfAttention(16), (2, 16, 3, 5), None),
+        (ConditionedLinear(16, 16, 4), (2, 16), 4),
+        (AdaLNZeroBlock(4, 2), (2, 5, 4), 4),
+    ],
+)
+def test_blocks_start_as_their_shortcut(block: nn.Module, shape: tuple[int, ...], embedding: int | None) -> None:
+    torch.manual_seed(0)
+    h = torch.randn(shape)
+    assert torch.equal(block(h, torch.randn(2, embedding)) if embedding else block(h), h)
+
+
+def test_networks_without_a_layer_are_refused() -> None:
+    with pytest.raises(GenlabError, match="channels is empty"):
+        UNet((1, 8, 8), [], 1, [], 0, 0.0)
+    with pytest.raises(GenlabError, match="hidden is empty"):
+        TimeMLP(2, [], 0)
 
 
 @pytest.mark.parametrize(

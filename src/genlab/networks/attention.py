@@ -19,10 +19,9 @@ def self_attention(projected: Tensor, heads: int) -> Tensor:
     Returns:
         What each place took from the others, ``[N, T, hidden]``.
     """
-    n, length, width = projected.shape
-    query, key, value = projected.view(n, length, 3, heads, width // (3 * heads)).permute(2, 0, 3, 1, 4)
+    query, key, value = projected.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     if projected.dtype == torch.bfloat16 and projected.device.type == "cpu":
-        # Over the few places of a feature map, the fused kernel takes two to five times as long here (its gradient).
+        # Here the fused kernel and its gradient take two to five times as long (at 49 and 196 places).
         weights = (query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)).softmax(-1)
         taken = weights @ value
     else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.errors import GenlabError
 from genlab.networks.conditioning import Conditioning
 
 __all__ = ["TimeMLP"]
@@ -46,10 +47,15 @@ class TimeMLP(nn.Module):
         dims: Dimensions of one vector.
         hidden: Width of each residual block.
         num_classes: Number of classes, or 0; the label ``num_classes`` means that none is given.
+
+    Raises:
+        GenlabError: If there is no block.
     """
 
     def __init__(self, dims: int, hidden: Sequence[int], num_classes: int) -> None:
         super().__init__()
+        if not hidden:
+            raise GenlabError("hidden is empty, expected the width of each block: use hidden=[128,128,128].")
         self.conditioning = Conditioning(hidden[0], num_classes)
         self.enter = nn.Linear(dims, hidden[0])
         self.blocks = nn.ModuleList(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.errors import GenlabError
 from genlab.networks.attention import self_attention
 from genlab.networks.autoencoders import halved_sizes
 from genlab.networks.conditioning import Conditioning
@@ -110,6 +111,9 @@ class UNet(nn.Module):
             that one setting serves images of several sizes.
         num_classes: Number of classes, or 0; the label ``num_classes`` means that none is given.
         dropout: Probability that a feature is dropped within a residual block while training.
+
+    Raises:
+        GenlabError: If there is no scale.
     """
 
     def __init__(
@@ -122,6 +126,8 @@ class UNet(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        if not channels:
+            raise GenlabError("channels is empty, expected the channels at each scale: use channels=[32,64,64].")
         image_channels, height, width = shape
         self.sizes = halved_sizes(height, width, len(channels) - 1)
         embedding = 4 * channels[0]
