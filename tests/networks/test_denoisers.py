@@ -107,7 +107,9 @@ def test_noise_levels_stay_apart_and_near_ones_are_alike() -> None:
     """Over the levels that models use, none 0.01 apart share an embedding, and a thousandth moves it little."""
     features = FourierFeatures()
     levels = torch.linspace(-3, 3, 601)
-    norm = features(levels).norm(dim=1).max()
+    # A sine and a cosine of each frequency: all levels are as large.
+    norm = (features.num_features / 2) ** 0.5
+    torch.testing.assert_close(features(levels).norm(dim=1), torch.full((601,), norm))
     assert F.pdist(features(levels)).min() > 0.1 * norm
     assert (features(levels + 0.001) - features(levels)).norm(dim=1).max() < 0.05 * norm
 
@@ -219,6 +221,14 @@ def test_places_have_codes_of_their_own_by_row_and_by_column() -> None:
     assert torch.equal(codes[2, 1, :4], codes[2, 3, :4])
     assert torch.equal(codes[0, 4, 4:], codes[2, 4, 4:])
     assert F.pdist(codes.flatten(0, 1)).min() > 0.1
+
+
+def test_a_transformer_tells_places_apart() -> None:
+    """Without codes of places, moving the patches would move the output alike."""
+    shape, make = CASES["dit"]
+    network, (x, t, y) = perturbed(make(3)), inputs(shape)
+    moved = network(x.roll(2, dims=3), t, y)
+    assert (moved - network(x, t, y).roll(2, dims=3)).abs().max() > 0.01
 
 
 def test_a_transformer_refuses_sizes_that_do_not_divide() -> None:
