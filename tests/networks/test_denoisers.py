@@ -234,6 +234,8 @@ def test_a_transformer_tells_places_apart() -> None:
 def test_a_transformer_refuses_sizes_that_do_not_divide() -> None:
     with pytest.raises(GenlabError, match=r"patch is 3, but images are 28 x 28.*1, 2, 4, 7"):
         DiT((1, 28, 28), 3, 16, 1, 1, 0)
+    with pytest.raises(GenlabError, match="patch is 2, but images are 4 x 5"):
+        DiT((1, 4, 5), 2, 16, 1, 1, 0)
     with pytest.raises(GenlabError, match="hidden is 18 and heads 4"):
         DiT((1, 4, 4), 2, 18, 1, 4, 0)
     with pytest.raises(GenlabError, match="hidden is 18 and heads 2"):
@@ -247,6 +249,7 @@ def test_a_transformer_refuses_sizes_that_do_not_divide() -> None:
         (SelfAttention(16), (2, 16, 3, 5), None),
         (ConditionedLinear(16, 16, 4), (2, 16), 4),
         (AdaLNZeroBlock(4, 2), (2, 5, 4), 4),
+        (DiT((1, 4, 4), 2, 8, 1, 2, 0).blocks[0], (2, 4, 8), 8),
     ],
 )
 def test_blocks_start_as_their_shortcut(block: nn.Module, shape: tuple[int, ...], embedding: int | None) -> None:
