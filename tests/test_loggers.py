@@ -283,7 +283,9 @@ def test_online_a_resumed_run_goes_on_in_the_same_wandb_run(
     assert [(row["examples_seen"], row["train/loss"]) for row in rows] == [(128, 1.0), (256, 0.5)]
     assert server.exit_codes == [255, 0]
     assert server.summary["test/bits_per_dim"] == 1.25
-    assert server.summary["protocol"] == "quick"
+    assert (server.summary["protocol"], server.summary["protocol_hash"]) == ("quick", "abc")
+    assert server.summary["likelihood_kind"] == "dequantized-8"
+    assert "extractor" not in server.summary
     assert server.config["model"]["value"]["lr"] == 0.001
     assert server.config["code_version"]["value"] == "0.1.0+abc"
     assert server.upserts[0]["tags"] == ["mnist", "flow", "trial"]

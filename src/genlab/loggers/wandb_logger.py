@@ -21,7 +21,7 @@ from genlab.loggers.dashboards import Dashboard
 from genlab.loggers.protocols import RunStatus, flatten, redact_text, result_figures
 from genlab.loggers.wandb_access import Access, WandbMode, find_access
 
-__all__ = ["WandbDashboard"]
+__all__ = ["WandbDashboard", "result_summary"]
 
 _log = logging.getLogger("genlab")
 
@@ -117,7 +117,7 @@ class WandbDashboard(Dashboard):
         def show(run: Any) -> None:
             import wandb
 
-            run.summary.update({**result_figures(result), "protocol": protocol})
+            run.summary.update(result_summary(result))
             table = wandb.Table(columns=list(row), data=[list(row.values())])
             run.log({f"result/{protocol}": table, _X_AXIS: result["training"]["examples_seen"]})
 
@@ -244,6 +244,23 @@ class WandbDashboard(Dashboard):
             "--include-online " if online else "",
             shlex.quote(folder),
         )
+
+
+def result_summary(result: Mapping[str, Any]) -> dict[str, float | str]:
+    """Return what the summary of a W&B run says of a result: its figures, and what kind and protocol they are of.
+
+    Args:
+        result: What stands in ``results/<protocol>.json``.
+    """
+    likelihood, quality = result.get("likelihood") or {}, result.get("quality") or {}
+    words = {
+        "protocol": result["protocol"]["name"],
+        "protocol_hash": result["protocol"]["hash"],
+        "likelihood_kind": likelihood.get("kind"),
+        "likelihood_of": likelihood.get("of"),
+        "extractor": quality.get("extractor"),
+    }
+    return {**result_figures(result), **{name: word for name, word in words.items() if word is not None}}
 
 
 def _stop_service() -> None:

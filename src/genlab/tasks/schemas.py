@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Lt
 __all__ = [
     "BudgetConfig",
     "CompareConfig",
+    "DashboardConfig",
     "EvaluateConfig",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
@@ -132,3 +133,17 @@ class CompareConfig:
     out: str | None
     formats: list[Literal["markdown", "csv", "latex", "html"]]
     paths: PathsConfig
+
+
+@dataclass
+class DashboardConfig:
+    """The keys of ``dashboard.yaml``; each is explained there."""
+
+    project: str
+    entity: str | None
+    name: str
+    data: str | None
+    protocol: str | None
+    sweep: list[str]
+    dry_run: bool
+    out: str | None
