@@ -190,6 +190,7 @@ def test_a_key_is_in_no_file(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> 
     logger.log_metrics({"train/loss": 1.0}, step=128)
     logger.log_result(RESULT)
     logger.close("finished")
+    wandb.teardown()  # as at the end of the process: only then is all of the log on the disk
     content = b"".join(path.read_bytes() for path in run_dir.parents[4].rglob("*") if path.is_file())
     assert sys.executable.encode() in content  # machine_info: what it adds is looked through too
     assert b"visible-setting" in content  # the configuration is there as plain bytes

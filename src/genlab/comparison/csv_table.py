@@ -8,7 +8,7 @@ import io
 from genlab.comparison.columns import COLUMNS, likelihood_unit
 from genlab.comparison.ranking import Comparison, Group, Row
 
-__all__ = ["to_csv"]
+__all__ = ["table_rows", "to_csv"]
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -17,11 +17,16 @@ def to_csv(comparison: Comparison) -> str:
     Beside each figure stand its standard deviation over seeds, and the number of seeds that have it.
     """
     buffer = io.StringIO(newline="")
-    lines = [_line(group, row) for group in comparison.groups for row in group.rows]
+    lines = [line for group in comparison.groups for line in table_rows(group)]
     writer = csv.DictWriter(buffer, _HEADER, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return buffer.getvalue()
+
+
+def table_rows(group: Group) -> list[dict[str, object]]:
+    """Return a group's rows with every column by its name, numbers as they are, unknown figures None."""
+    return [{**dict.fromkeys(_HEADER), **_line(group, row)} for row in group.rows]
 
 
 _HEADER = [

@@ -12,6 +12,7 @@ from genlab.atomic import write_atomic
 from genlab.errors import GenlabError
 from genlab.loggers.protocols import redact_text
 from genlab.loggers.wandb_access import find_access
+from genlab.loggers.wandb_session import first_line
 from genlab.loggers.wandb_workspace import build_workspace, describe_workspace
 from genlab.tasks.config import check_config
 from genlab.tasks.schemas import DashboardConfig
@@ -72,5 +73,4 @@ def _save(workspace: Any) -> str:
         workspace.save()
         return workspace.url
     except Exception as error:  # the library raises whatever its transport does
-        lines = redact_text(str(error)).strip().splitlines() or [type(error).__name__]
-        raise GenlabError(f"W&B did not save the workspace: {lines[0]}") from error
+        raise GenlabError(f"W&B did not save the workspace: {first_line(error)}") from error

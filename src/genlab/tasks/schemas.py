@@ -132,6 +132,7 @@ class CompareConfig:
     folders: list[str] | None
     out: str | None
     formats: list[Literal["markdown", "csv", "latex", "html"]]
+    wandb: str | None
     paths: PathsConfig
 
 
