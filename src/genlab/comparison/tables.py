@@ -8,7 +8,7 @@ from itertools import groupby
 
 from genlab.comparison.cells import cell, heading, title
 from genlab.comparison.columns import Column
-from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
+from genlab.comparison.published import PUBLISHED_LEGEND, beside
 from genlab.comparison.ranking import Group, Row
 
 __all__ = ["UNKNOWN", "figures_table", "published_table", "row_name", "runs_table"]
@@ -75,12 +75,17 @@ def published_table(group: Group) -> Iterator[str]:
         return
     yield f'<h3>Published likelihoods</h3><p class="muted">{escape(PUBLISHED_LEGEND)}</p>'
     yield '<div class="scroll" role="region" tabindex="0" aria-label="Published likelihoods"><table class="published">'
-    heads = "".join(f'<th scope="col" class="text">{escape(name)}</th>' for name in Beside.headings())
-    yield f"<thead><tr>{heads}</tr></thead><tbody>"
+    names = ("method", "published", "ours", "source")
+    yield (
+        "<thead><tr>" + "".join(f'<th scope="col" class="text">{name}</th>' for name in names) + "</tr></thead><tbody>"
+    )
     for line in lines:
-        method, *others = line
-        cells = "".join(f'<td class="text">{escape(words) or UNKNOWN}</td>' for words in others)
-        yield f'<tr><th scope="row">{escape(method)}</th>{cells}</tr>'
+        pairs = ((line.published, line.kind), (line.ours, line.kind_of_ours), (line.source, line.measured_on))
+        cells = "".join(
+            f'<td class="text">{escape(words) or UNKNOWN}<span class="muted">{escape(remark)}</span></td>'
+            for words, remark in pairs
+        )
+        yield f'<tr><th scope="row">{escape(line.method)}</th>{cells}</tr>'
     yield "</tbody></table></div>"
 
 
