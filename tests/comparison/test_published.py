@@ -84,7 +84,7 @@ def test_where_none_is_known_none_is_shown(changes: dict[str, object]) -> None:
     comparison = compared(run(**changes))
     assert beside(comparison.groups[0]) == []
     for text in (terminal(comparison), to_markdown(comparison), to_latex(comparison), to_html(comparison)):
-        assert "ublished" not in text
+        assert "ublished likelihood" not in text
     (row,) = csv.DictReader(io.StringIO(to_csv(comparison)))
     assert row["published"] == ""
 
