@@ -190,6 +190,7 @@ def test_a_key_is_in_no_file(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> 
     logger.log_metrics({"train/loss": 1.0}, step=128)
     logger.log_result(RESULT)
     logger.close("finished")
+    wandb.teardown()  # as at the end of the process: only then is all of the log on the disk
     content = b"".join(path.read_bytes() for path in run_dir.parents[4].rglob("*") if path.is_file())
     assert sys.executable.encode() in content  # machine_info: what it adds is looked through too
     assert b"visible-setting" in content  # the configuration is there as plain bytes
@@ -283,7 +284,9 @@ def test_online_a_resumed_run_goes_on_in_the_same_wandb_run(
     assert [(row["examples_seen"], row["train/loss"]) for row in rows] == [(128, 1.0), (256, 0.5)]
     assert server.exit_codes == [255, 0]
     assert server.summary["test/bits_per_dim"] == 1.25
-    assert server.summary["protocol"] == "quick"
+    assert (server.summary["protocol"], server.summary["protocol_hash"]) == ("quick", "abc")
+    assert server.summary["likelihood_kind"] == "dequantized-8"
+    assert "extractor" not in server.summary
     assert server.config["model"]["value"]["lr"] == 0.001
     assert server.config["code_version"]["value"] == "0.1.0+abc"
     assert server.upserts[0]["tags"] == ["mnist", "flow", "trial"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -22,6 +23,7 @@ class Server(ThreadingHTTPServer):
         config: The configuration as W&B has it.
         upserts: All messages that made or changed a run.
         exit_codes: How the runs ended.
+        views: All workspaces that were saved.
     """
 
     daemon_threads = True
@@ -34,6 +36,7 @@ class Server(ThreadingHTTPServer):
         self.config: dict[str, Any] = {}
         self.upserts: list[dict[str, Any]] = []
         self.exit_codes: list[int] = []
+        self.views: list[dict[str, Any]] = []
 
     @property
     def url(self) -> str:
@@ -65,6 +68,11 @@ class Server(ThreadingHTTPServer):
             self.config |= json.loads(variables["config"] or "{}")
             bucket = {"id": "cnVu", "name": variables["name"], "displayName": "x", "config": "{}", "project": project}
             return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+        if operation == "UpsertView2":
+            self.views.append(variables)
+            return {"upsertView": {"view": {"id": "view", "name": variables["name"]}, "inserted": True}}
+        if operation in ("Viewer", "GetDefaultEntity"):
+            return {"viewer": {"id": "u", "username": "me", "entity": "me", "flags": "{}", "teams": {"edges": []}}}
         if operation == "CreateRunFiles":
             files = [{"name": name, "uploadUrl": f"{self.url}/upload"} for name in variables["files"]]
             return {"createRunFiles": {"runID": "x", "uploadHeaders": [], "files": files}}
@@ -83,9 +91,10 @@ class Handler(BaseHTTPRequestHandler):
         message = json.loads(body) if body.startswith(b"{") else {}
         if self.path.endswith("file_stream"):
             return self._send(200, self.server.stream(self.path.split("/")[-2], message))
-        return self._send(
-            200, {"data": self.server.answer(message.get("operationName", ""), message.get("variables") or {})}
-        )
+        # Some of W&B's own messages name their operation in the query alone.
+        named = re.search(r"(?:query|mutation) (\w+)", message.get("query", ""))
+        operation = message.get("operationName") or (named[1] if named else "")
+        return self._send(200, {"data": self.server.answer(operation, message.get("variables") or {})})
 
     def do_GET(self) -> None:
         self._send(405, {})

@@ -1,4 +1,4 @@
-"""The commands: ``genlab train|evaluate|sample|compare``, and the scripts that are the same functions."""
+"""The commands: ``genlab train|evaluate|sample|compare|dashboard``, and the scripts that are the same functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genlab.errors import nearest
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["compare", "evaluate", "main", "sample", "train", "train_extractor"]
+__all__ = ["compare", "dashboard", "evaluate", "main", "sample", "train", "train_extractor"]
 
 # What a command needs is imported when it runs: --help and --cfg must be there at once.
 
@@ -49,6 +49,14 @@ def compare(arguments: Sequence[str] | None = None) -> int:
     return _enter("compare", "compare", _compare, arguments, {})
 
 
+def dashboard(arguments: Sequence[str] | None = None) -> int:
+    """Save a W&B workspace, as ``python scripts/dashboard.py`` does; see :func:`train`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    # A dry run is a flag in every other program; Hydra has none of its own for the jobs' settings.
+    given = ["dry_run=true" if argument == "--dry-run" else argument for argument in given]
+    return _enter("dashboard", "dashboard", _dashboard, given, {})
+
+
 def _train(config: DictConfig) -> object:
     from genlab.tasks.train import run
 
@@ -79,6 +87,12 @@ def _compare(config: DictConfig) -> object:
     return run(config)
 
 
+def _dashboard(config: DictConfig) -> object:
+    from genlab.tasks.dashboard import run
+
+    return run(config)
+
+
 def _compare_sweep(results: Sequence[object]) -> None:
     from genlab.tasks.compare import compare_sweep
 
@@ -105,6 +119,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "evaluate": (evaluate, "measure a trained run under one protocol"),
     "sample": (sample, "draw samples from a trained run"),
     "compare": (compare, "compare results, as tables and as a report"),
+    "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),
 }
 
 

@@ -151,7 +151,7 @@ def test_what_is_no_picture_is_left_out(logs: Path) -> None:
 
 def test_one_row_no_row_and_ten_thousand() -> None:
     _, page = page_of(compared(run()))
-    assert len(page.all("tbody")) == 2, "figures and runs"
+    assert len(page.all("tbody")) == 3, "figures, published figures and runs"
     text, _ = page_of(compared())
     assert "No results." in text
     text, _ = page_of(compare(many_runs()))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wandb
 
 from genlab.cli import compare, train
 from genlab.tasks.compare import FORMATS
@@ -77,6 +81,71 @@ def test_out_holds_the_formats_that_were_asked_for(
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["comparison.csv"]
     assert compare([f"paths.logs={logs}", f"out={logs / '0.json'}"]) == 2
     assert "which is a file" in capsys.readouterr().err
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A world in which nobody is logged in to W&B."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_DATA_DIR", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("CONFIG", "CACHE"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "home" / name))
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+def tables(logs: Path) -> dict[str, list[dict[str, object]]]:
+    """The tables of the only W&B run below a folder, by their names."""
+    (files,) = logs.glob("wandb/offline-run-*/files/media/table")
+    found = {}
+    for path in files.rglob("*.table.json"):
+        table = json.loads(path.read_text())
+        name = str(path.relative_to(files)).rsplit("_", 2)[0]
+        found[name] = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    return found
+
+
+@pytest.mark.usefixtures("offline")
+def test_wandb_gets_a_table_for_each_protocol_in_a_run_of_type_comparison(
+    logs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(2):
+        write(logs / f"more{seed}.json", config_hash="5" * 64, seed=seed, data__name="digits", protocol__hash="2a",
+              model__name="vae", likelihood__kind="iwae-16", likelihood__bits_per_dim=2.0 + seed)  # fmt: skip
+    text = said([f"paths.logs={logs}", "wandb=me/trials"], capsys)
+    wandb.teardown()  # as at the end of the process: only then is all of the log on the disk
+    assert "W&B is offline (not logged in" in text
+    (folder,) = logs.glob("wandb/offline-run-*")
+    assert f"wandb sync {os.path.relpath(folder)}" in text
+    (log,) = folder.glob("*.wandb")
+    content = log.read_bytes()
+    assert all(word in content for word in (b"comparison", b"trials", b"python scripts/compare.py"))
+    found = tables(logs)
+    assert sorted(found) == [
+        "comparison/digits/standard-2a",
+        "comparison/mnist/quick-1a",
+        "comparison/mnist/standard-0a",
+    ]
+    for name, rows in found.items():
+        assert {f"comparison/{row['data']}/{row['protocol']}-{row['protocol_hash']}" for row in rows} == {name}
+    vae = next(row for row in found["comparison/digits/standard-2a"] if row["model"] == "vae")
+    assert (vae["likelihood"], vae["likelihood_count"], vae["likelihood_kind"]) == (2.5, 2, "iwae-16")
+    assert "mifid" not in vae, "no row has it"
+    # What W&B wrote is not read as results.
+    assert said([f"paths.logs={logs}"], capsys).count("model0") == 1
+
+
+@pytest.mark.usefixtures("offline")
+def test_without_wandb_nothing_is_logged_and_a_disabled_one_says_so(
+    logs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said([f"paths.logs={logs}"], capsys)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert compare([f"paths.logs={logs}", "wandb=trials"]) == 2
+    assert "W&B is disabled" in capsys.readouterr().err
+    assert not (logs / "wandb").exists()
 
 
 def test_a_sweep_ends_with_the_table_of_its_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,13 @@ from omegaconf import OmegaConf
 from genlab.tasks.entry import config_folder
 
 SURFACE = Path(__file__).with_name("surface.txt")
-COMMANDS = {"train": "config", "evaluate": "evaluate", "sample": "sample", "compare": "compare"}
+COMMANDS = {
+    "train": "config",
+    "evaluate": "evaluate",
+    "sample": "sample",
+    "compare": "compare",
+    "dashboard": "dashboard",
+}
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

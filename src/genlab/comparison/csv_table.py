@@ -6,29 +6,36 @@ import csv
 import io
 
 from genlab.comparison.columns import COLUMNS, likelihood_unit
+from genlab.comparison.published import published_text
 from genlab.comparison.ranking import Comparison, Group, Row
 
-__all__ = ["to_csv"]
+__all__ = ["table_rows", "to_csv"]
 
 
 def to_csv(comparison: Comparison) -> str:
     """Return a header and one line for each row, every column in every file, unknown figures empty.
 
-    Beside each figure stand its standard deviation over seeds, and the number of seeds that have it.
+    Beside each figure stand its standard deviation over seeds, and the number of seeds that have it. Published figures
+    of the same family stand in a column of their own, with their sources.
     """
     buffer = io.StringIO(newline="")
-    lines = [_line(group, row) for group in comparison.groups for row in group.rows]
+    lines = [line for group in comparison.groups for line in table_rows(group)]
     writer = csv.DictWriter(buffer, _HEADER, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return buffer.getvalue()
 
 
+def table_rows(group: Group) -> list[dict[str, object]]:
+    """Return a group's rows with every column by its name, numbers as they are, unknown figures None."""
+    return [{**dict.fromkeys(_HEADER), **_line(group, row)} for row in group.rows]
+
+
 _HEADER = [
     "data", "split", "protocol", "protocol_hash", "model", "family", "variant", "note", "reference", "checkpoint",
     "seeds", "likelihood_unit", "likelihood_kind", "likelihood_of", "one_draw_kind",
     *(f"{column.key}{part}" for column in COLUMNS for part in ("", "_sd", "_count")),
-    "extractor", "n_real", "n_fake", "device", "config_hash", "run_ids", "code_version", "command",
+    "extractor", "n_real", "n_fake", "device", "config_hash", "run_ids", "code_version", "published", "command",
 ]  # fmt: skip
 
 
@@ -42,6 +49,7 @@ def _line(group: Group, row: Row) -> dict[str, object]:
         "likelihood_kind": first.kind, "likelihood_of": first.of, "one_draw_kind": first.one_draw_kind,
         "device": row.device, "config_hash": first.config_hash, "run_ids": " ".join(run.run_id for run in row.runs),
         "code_version": "; ".join(dict.fromkeys(run.code_version for run in row.runs)), "command": first.command,
+        "published": published_text(group, row),
     }  # fmt: skip
     if first.features is not None:
         line["extractor"], _, line["n_real"], line["n_fake"], _ = first.features

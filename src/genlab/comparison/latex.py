@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from genlab.comparison.cells import Cell, cell, heading, subtitle, title
+from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
 
 __all__ = ["to_latex"]
@@ -33,10 +34,21 @@ def _tables(comparison: Comparison) -> Iterator[str]:
         yield from _rows(group)
         yield r"    \bottomrule"
         yield r"  \end{tabular}}"
+        yield from _published(group)
         caption = _escape(f"{title(group)}: {subtitle(group)}.")
         yield rf"  \caption{{{caption} Bold: best among figures that compare; $\pm$: standard deviation over seeds.}}"
         yield rf"  \label{{tab:genlab-{number}}}"
         yield from (r"\end{table}", "")
+
+
+def _published(group: Group) -> Iterator[str]:
+    if lines := beside(group):
+        yield from ("", r"  \medskip", rf"  {{\footnotesize {_escape(PUBLISHED_LEGEND)}}}", "")
+        yield from (r"  \resizebox{\linewidth}{!}{%", rf"  \begin{{tabular}}{{{'l' * len(Beside.headings())}}}")
+        yield from (r"    \toprule", f"    {' & '.join(name.capitalize() for name in Beside.headings())} \\\\")
+        yield r"    \midrule"
+        yield from (f"    {' & '.join(map(_escape, line))} \\\\" for line in lines)
+        yield from (r"    \bottomrule", r"  \end{tabular}}")
 
 
 def _rows(group: Group) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from genlab.comparison.cells import LEGEND, Cell, cell, heading, ordered_by, skipped_line, subtitle, title
+from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
 
 __all__ = ["to_markdown"]
@@ -24,6 +25,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield from (f"## {_escape(title(group))}", "", _escape(f"{subtitle(group)}. {ordered_by(group)}"), "")
         yield from _table(group)
         yield ""
+        yield from _published(group)
     if comparison.groups:
         yield f"**Bold**: best. {_escape(LEGEND)}"
     if line := skipped_line(comparison):
@@ -37,6 +39,13 @@ def _table(group: Group) -> Iterator[str]:
     yield _line(["---", "---", "---:", *("---:" for _ in columns), "---"])
     for row in group.rows:
         yield _line([*_names(row), *(_cell(cell(row, column)) for column in columns), _escape(row.device)])
+
+
+def _published(group: Group) -> Iterator[str]:
+    if lines := beside(group):
+        yield from (PUBLISHED_LEGEND, "", _line(Beside.headings()), _line(["---"] * len(Beside.headings())))
+        yield from (_line([_escape(words) for words in line]) for line in lines)
+        yield ""
 
 
 def _names(row: Row) -> Sequence[str]:

@@ -8,9 +8,10 @@ from itertools import groupby
 
 from genlab.comparison.cells import cell, heading, title
 from genlab.comparison.columns import Column
+from genlab.comparison.published import PUBLISHED_LEGEND, beside
 from genlab.comparison.ranking import Group, Row
 
-__all__ = ["UNKNOWN", "figures_table", "row_name", "runs_table"]
+__all__ = ["UNKNOWN", "figures_table", "published_table", "row_name", "runs_table"]
 
 UNKNOWN = "\N{EN DASH}"
 """What stands for an unknown figure."""
@@ -65,6 +66,27 @@ def _cell(row: Row, column: Column) -> str:
     spread = f' <span class="spread">± {escape(words.spread)}</span>' if words.spread else ""
     remark = f'<span class="muted">{escape(words.remark)}</span>' if words.remark else ""
     return f'<td data-value="{row.figures[column.key].mean!r}">{value}{spread}{remark}</td>'
+
+
+def published_table(group: Group) -> Iterator[str]:
+    """Give the lines of the published figures of the group's data, which are not sorted among ours."""
+    lines = beside(group)
+    if not lines:
+        return
+    yield f'<h3>Published likelihoods</h3><p class="muted">{escape(PUBLISHED_LEGEND)}</p>'
+    yield '<div class="scroll" role="region" tabindex="0" aria-label="Published likelihoods"><table class="published">'
+    names = ("method", "published", "ours", "source")
+    yield (
+        "<thead><tr>" + "".join(f'<th scope="col" class="text">{name}</th>' for name in names) + "</tr></thead><tbody>"
+    )
+    for line in lines:
+        pairs = ((line.published, line.kind), (line.ours, line.kind_of_ours), (line.source, line.measured_on))
+        cells = "".join(
+            f'<td class="text">{escape(words) or UNKNOWN}<span class="muted">{escape(remark)}</span></td>'
+            for words, remark in pairs
+        )
+        yield f'<tr><th scope="row">{escape(line.method)}</th>{cells}</tr>'
+    yield "</tbody></table></div>"
 
 
 def runs_table(group: Group) -> Iterator[str]:

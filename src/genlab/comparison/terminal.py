@@ -18,6 +18,7 @@ from genlab.comparison.cells import (
     title,
 )
 from genlab.comparison.columns import Column
+from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
 
 __all__ = ["print_comparison"]
@@ -70,6 +71,9 @@ def _print_group(group: Group, console: Console) -> None:
     if left_out:
         remarks.append(f"No room for {', '.join(reversed(left_out))}: a wider terminal or out=<folder> has them.")
     console.print(f"[dim]{escape(' '.join(remarks))}[/dim]")
+    if lines := beside(group):
+        console.print(f"\n[dim]{escape(PUBLISHED_LEGEND)}[/dim]")
+        console.print(_published(lines))
 
 
 def _devices(group: Group) -> dict[str, str]:
@@ -93,6 +97,21 @@ def _table(group: Group, columns: list[Column], devices: dict[str, str]) -> Tabl
     for row in group.rows:
         letter = [devices[row.device]] if devices else []
         table.add_row(_model(row), *(_cell(row, column) for column in columns), *letter)
+    return table
+
+
+def _published(lines: list[Beside]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column("method", overflow="fold")
+    for name in ("published", "ours"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("source", overflow="fold")
+    for line in lines:
+        pairs = (
+            (line.method, ""), (line.published, line.kind), (line.ours, line.kind_of_ours),
+            (line.source, line.measured_on),
+        )  # fmt: skip
+        table.add_row(*(f"{escape(words)}\n[dim]{escape(remark)}[/dim]".rstrip() for words, remark in pairs))
     return table
 
 

@@ -6,8 +6,7 @@ import logging
 import os
 import secrets
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,18 +17,17 @@ from pytorch_lightning.utilities import rank_zero_only
 from genlab.atomic import write_atomic
 from genlab.errors import GenlabError
 from genlab.loggers.dashboards import Dashboard
-from genlab.loggers.protocols import RunStatus, flatten, redact_text, result_figures
-from genlab.loggers.wandb_access import Access, WandbMode, find_access
+from genlab.loggers.protocols import RunStatus, flatten, result_figures
+from genlab.loggers.wandb_access import WandbMode
+from genlab.loggers.wandb_session import first_line, quiet_settings, staged_in, start_run
 
-__all__ = ["WandbDashboard"]
+__all__ = ["WandbDashboard", "result_summary"]
 
 _log = logging.getLogger("genlab")
 
 _X_AXIS = "examples_seen"
 # W&B shows a run that ended with 255 as killed, and any other code but 0 as failed.
 _EXIT_CODES: dict[RunStatus, int] = {"finished": 0, "failed": 1, "interrupted": 255}
-# What is not uploaded by then stays on the disk for `wandb sync`; batch systems kill a job about so long after SIGTERM.
-_FINISH_SECONDS = 20.0
 
 
 class WandbDashboard(Dashboard):
@@ -117,7 +115,7 @@ class WandbDashboard(Dashboard):
         def show(run: Any) -> None:
             import wandb
 
-            run.summary.update({**result_figures(result), "protocol": protocol})
+            run.summary.update(result_summary(result))
             table = wandb.Table(columns=list(row), data=[list(row.values())])
             run.log({f"result/{protocol}": table, _X_AXIS: result["training"]["examples_seen"]})
 
@@ -134,37 +132,25 @@ class WandbDashboard(Dashboard):
             run.finish(exit_code=_EXIT_CODES[status])
         except Exception as error:  # A dashboard is no reason for a finished run to fail.
             if not self._failed:
-                self._say(f"W&B could not upload everything ({_first_line(error)})", online=True)
+                self._say(f"W&B could not upload everything ({first_line(error)})", online=True)
 
     def _start(self) -> Any:
         try:
-            access = find_access(self.mode, self.start_seconds)
+            run, reason = start_run(self.mode, self.start_seconds, self._init)
         except GenlabError:
             raise
-        except Exception as error:  # Broken settings of the user's W&B, no room for its files, ...
-            access = Access("offline", _first_line(error))
-        if access.mode == "disabled":
-            return None
-        reason = access.reason
-        if access.mode == "online":
-            try:
-                return self._init("online")
-            except Exception as error:
-                reason = _first_line(error)
-                _stop_service()
-        try:
-            run = self._init("offline")
         except Exception as error:
-            _log.warning("W&B does not start (%s); going on without it.", _first_line(error))
+            _log.warning("W&B does not start (%s); going on without it.", first_line(error))
             return None
-        self._say(f"W&B is offline ({reason})")
+        if run is not None and reason:
+            self._say(f"W&B is offline ({reason})")
         return run
 
     def _init(self, mode: str) -> Any:
         import wandb
 
         data, model = self.data_and_model
-        with self._own_folders():
+        with staged_in(self.run_dir / "wandb"):
             run = wandb.init(
                 dir=self.run_dir,
                 project=self.project,
@@ -181,28 +167,11 @@ class WandbDashboard(Dashboard):
                 resume="allow",
                 # A run that something else in this process has open is left alone.
                 reinit="create_new",
-                settings=self._settings(),
+                settings=quiet_settings(self.start_seconds, self.machine_info),
             )
         run.define_metric(_X_AXIS, hidden=True)
         run.define_metric("*", step_metric=_X_AXIS)
         return run
-
-    def _settings(self) -> Any:
-        import wandb
-
-        return wandb.Settings(
-            silent=True,
-            console="off",
-            save_code=False,
-            disable_code=True,
-            disable_git=True,
-            init_timeout=self.start_seconds,
-            finish_timeout=_FINISH_SECONDS,
-            finish_timeout_raises=True,
-            x_disable_meta=not self.machine_info,
-            x_disable_stats=not self.machine_info,
-            x_disable_machine_info=not self.machine_info,
-        )
 
     def _wandb_id(self) -> str:
         path = self.run_dir / "wandb" / "id.txt"
@@ -211,30 +180,17 @@ class WandbDashboard(Dashboard):
             write_atomic(path, f"{self.run_id}-{secrets.token_hex(3)}\n")
         return path.read_text(encoding="utf-8").strip()
 
-    @contextmanager
-    def _own_folders(self) -> Iterator[None]:
-        """Keep what W&B stages for upload beside the run, so that the folder can be uploaded from another machine."""
-        name = "WANDB_DATA_DIR"
-        if name in os.environ:
-            yield
-            return
-        os.environ[name] = str((self.run_dir / "wandb").absolute())
-        try:
-            yield
-        finally:
-            os.environ.pop(name, None)
-
     def _attempt(self, act: Callable[[Any], None]) -> None:
         """Do something with the W&B run, if there is one; nothing more but to end it once that has failed."""
         run = self.experiment
         if run is None or self._failed:
             return
         try:
-            with self._own_folders():
+            with staged_in(self.run_dir / "wandb"):
                 act(run)
         except Exception as error:
             self._failed = True
-            self._say(f"W&B has failed ({_first_line(error)}); going on without it", online=True)
+            self._say(f"W&B has failed ({first_line(error)}); going on without it", online=True)
 
     def _say(self, what: str, online: bool = False) -> None:
         folder = os.path.relpath(self.run_dir / "wandb")
@@ -246,13 +202,18 @@ class WandbDashboard(Dashboard):
         )
 
 
-def _stop_service() -> None:
-    # After a failed start the service still waits for the server, and would not answer an offline start either.
-    import wandb
+def result_summary(result: Mapping[str, Any]) -> dict[str, float | str]:
+    """Return what the summary of a W&B run says of a result: its figures, and what kind and protocol they are of.
 
-    wandb.teardown(exit_code=1)
-
-
-def _first_line(error: Exception) -> str:
-    lines = redact_text(str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    Args:
+        result: What stands in ``results/<protocol>.json``.
+    """
+    likelihood, quality = result.get("likelihood") or {}, result.get("quality") or {}
+    words = {
+        "protocol": result["protocol"]["name"],
+        "protocol_hash": result["protocol"]["hash"],
+        "likelihood_kind": likelihood.get("kind"),
+        "likelihood_of": likelihood.get("of"),
+        "extractor": quality.get("extractor"),
+    }
+    return {**result_figures(result), **{name: word for name, word in words.items() if word is not None}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from genlab.atomic import write_atomic
-from genlab.comparison.csv_table import to_csv
+from genlab.comparison.csv_table import table_rows, to_csv
 from genlab.comparison.latex import to_latex
 from genlab.comparison.markdown import to_markdown
 from genlab.comparison.ranking import Comparison, compare
@@ -17,6 +18,7 @@ from genlab.comparison.reading import RunResult, Skipped, read_results, reduce_r
 from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
 from genlab.errors import GenlabError, nearest
+from genlab.loggers.wandb_comparison import log_comparison
 from genlab.tasks.command import command_line
 from genlab.tasks.config import check_config
 from genlab.tasks.schemas import CompareConfig
@@ -33,7 +35,7 @@ FORMATS: dict[str, tuple[str, Callable[[Comparison, str], str]]] = {
 
 
 def run(config: DictConfig) -> Comparison:
-    """Compare what a config names, print it, and write it to ``config.out``.
+    """Compare what a config names, print it, write it to ``config.out`` and log it to ``config.wandb``.
 
     Args:
         config: The composed config.
@@ -51,8 +53,11 @@ def run(config: DictConfig) -> Comparison:
     results = _choose(results, "protocol", plain["protocol"], lambda result: result.protocol)
     comparison = compare(results, skipped)
     print_comparison(comparison)
+    command = command_line("scripts/compare.py")
     if plain["out"] is not None:
-        _write(comparison, Path(plain["out"]), plain["formats"], command_line("scripts/compare.py"))
+        _write(comparison, Path(plain["out"]), plain["formats"], command)
+    if plain["wandb"] is not None:
+        print(log_comparison(_tables(comparison), plain["wandb"], Path(plain["paths"]["logs"]), command))
     return comparison
 
 
@@ -98,3 +103,17 @@ def _write(comparison: Comparison, folder: Path, formats: Sequence[str], command
         file, write = FORMATS[name]
         write_atomic(folder / file, write(comparison, command))
         print(f"Wrote {folder / file}")
+
+
+def _tables(comparison: Comparison) -> dict[str, list[dict[str, object]]]:
+    """Return the rows of each group under a name that no other has: rows of two protocols never share a table."""
+    tables: dict[str, list[dict[str, object]]] = {}
+    for group in comparison.groups:
+        parts = (group.data.name, f"{group.protocol[0]}-{group.protocol[1]}")
+        name = unique = "/".join(re.sub(r"[^\w.-]", "_", part) for part in parts)
+        number = 1
+        while unique in tables:  # data sets of one name that differ in split or entropy
+            number += 1
+            unique = f"{name}-{number}"
+        tables[unique] = table_rows(group)
+    return tables

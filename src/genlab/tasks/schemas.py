@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Lt
 __all__ = [
     "BudgetConfig",
     "CompareConfig",
+    "DashboardConfig",
     "EvaluateConfig",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
@@ -131,4 +132,19 @@ class CompareConfig:
     folders: list[str] | None
     out: str | None
     formats: list[Literal["markdown", "csv", "latex", "html"]]
+    wandb: str | None
     paths: PathsConfig
+
+
+@dataclass
+class DashboardConfig:
+    """The keys of ``dashboard.yaml``; each is explained there."""
+
+    project: str
+    entity: str | None
+    name: str
+    data: str | None
+    protocol: str | None
+    sweep: list[str]
+    dry_run: bool
+    out: str | None

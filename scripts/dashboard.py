@@ -1,0 +1,8 @@
+"""Save a W&B workspace for a project of runs, or with --dry-run only show it: python scripts/dashboard.py --dry-run."""
+
+import sys
+
+from genlab.cli import dashboard
+
+if __name__ == "__main__":
+    sys.exit(dashboard())

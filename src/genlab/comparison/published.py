@@ -1,0 +1,151 @@
+"""Published likelihoods, beside ours and never among them: they are of other trainings, often of other draws of data.
+
+Not every paper's figure can stand here: only those of the same data set and split, with the table that has them. Each
+says in its note what it was measured on, where that is not what ours are measured on.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import NamedTuple
+
+from genlab.comparison.columns import likelihood_unit
+from genlab.comparison.ranking import Group, Row
+
+__all__ = ["PUBLISHED_LEGEND", "Beside", "Published", "beside", "published", "published_text"]
+
+PUBLISHED_LEGEND = (
+    "Published likelihoods are of other trainings, as their papers have them, and are not ranked with ours."
+)
+
+_PLACES = {"bits/dim": 4, "nats": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A likelihood from a paper.
+
+    Attributes:
+        data: The data set.
+        family: The family of ours that it is nearest to.
+        method: What the paper calls it.
+        value: The negative log-likelihood on the test split, with the paper's own digits.
+        unit: ``"bits/dim"``, or ``"nats"`` per example.
+        kind: ``"exact"``, ``"bound"`` (an upper one) or ``"estimate"`` (may err to either side).
+        source: Paper and table.
+        note: What it was measured on and how.
+    """
+
+    data: str
+    family: str
+    method: str
+    value: str
+    unit: str
+    kind: str
+    source: str
+    note: str
+
+
+@functools.cache
+def published() -> tuple[Published, ...]:
+    """Return all published figures of ``published.json``."""
+    text = resources.files("genlab.comparison").joinpath("published.json").read_text(encoding="utf-8")
+    return tuple(Published(**entry) for entry in json.loads(text))
+
+
+class Beside(NamedTuple):
+    """The words of a published figure beside ours.
+
+    Attributes:
+        method: What the paper calls it.
+        published: Value and unit.
+        kind: Of the published figure.
+        ours: Model and value, in the paper's unit, of the lowest of ours of the nearest family; may be empty.
+        kind_of_ours: As in the result.
+        source: Paper and table.
+        measured_on: What the published figure was measured on and how.
+    """
+
+    method: str
+    published: str
+    kind: str
+    ours: str
+    kind_of_ours: str
+    source: str
+    measured_on: str
+
+    @classmethod
+    def headings(cls) -> tuple[str, ...]:
+        """Return what stands above each."""
+        return tuple(field.replace("_", " ") for field in cls._fields)
+
+
+def beside(group: Group) -> list[Beside]:
+    """Return the published figures of the group's data and families, each beside the lowest of ours of its family.
+
+    Empty where none is known, and for other splits than the test split.
+    """
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for row in group.rows:
+        rows[row.first.family].append(row)
+    return [
+        Beside(
+            entry.method,
+            f"{entry.value} {entry.unit}",
+            entry.kind,
+            *_ours(group, rows[name], entry.unit),
+            entry.source,
+            entry.note,
+        )
+        for name, entries in _by_family(group).items()
+        if name in rows
+        for entry in entries
+    ]
+
+
+def published_text(group: Group, row: Row) -> str:
+    """Return the published figures of a row's data and family with their sources, in one line; may be empty."""
+    return "; ".join(
+        f"{entry.method} {entry.value} {entry.unit} ({entry.kind}; {entry.source}; {entry.note})"
+        for entry in _by_family(group).get(row.first.family, ())
+    )
+
+
+def _by_family(group: Group) -> Mapping[str, Sequence[Published]]:
+    is_test = group.data.split.split(" ")[0] == "test"  # what stands behind the name says how the split was made
+    return _of_data(group.data.name) if is_test else {}
+
+
+@functools.cache
+def _of_data(name: str) -> Mapping[str, Sequence[Published]]:
+    found: dict[str, list[Published]] = defaultdict(list)
+    for entry in published():
+        if entry.data == name:
+            found[entry.family].append(entry)
+    return dict(found)
+
+
+def _ours(group: Group, rows: Sequence[Row], unit: str) -> tuple[str, str]:
+    """Return model and value, and the kind; of p(x) alone, and an estimate only where there is nothing proven."""
+    rows = [row for row in rows if "likelihood" in row.figures and row.first.of == "p(x)"]
+    if not rows:
+        return "", ""
+    row = min(rows, key=lambda row: (row.first.kind == "ode", row.figures["likelihood"].mean))
+    figure, scale, places = row.figures["likelihood"], _scale(group, unit), _PLACES[unit]
+    spread = "" if figure.sd is None else f" ± {figure.sd * scale:.{places}f}"
+    return f"{row.model} {figure.mean * scale:.{places}f}{spread}", row.first.kind or ""
+
+
+def _scale(group: Group, unit: str) -> float:
+    """What a likelihood of the group is multiplied by to be in a unit."""
+    ours = likelihood_unit(group.data.levels or None)
+    if ours == unit:
+        return 1.0
+    nats_per_bit_per_dim = math.prod(group.data.shape) * math.log(2)
+    return nats_per_bit_per_dim if unit == "nats" else 1 / nats_per_bit_per_dim
