@@ -26,10 +26,11 @@ def test_real_digits_are_better_samples_than_noise_and_copies_are_noticed(digits
     train, test = digits.tensors("train"), digits.tensors("test")
     noise = torch.randint(17, (250, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     held_out = digits.tensors("validation").x
-    figures = {
-        name: evaluate_quality(samples, test, train, "test", digits.spec).figures
+    measured = {
+        name: evaluate_quality(samples, test, train, "test", digits.spec)
         for name, samples in {"real": held_out, "copies": train.x[:250], "noise": noise}.items()
     }
+    figures = {name: quality.figures for name, quality in measured.items()}
     assert figures["real"]["fid"] < 0.1 * figures["noise"]["fid"]
     assert figures["real"]["kid"] < 0.1 * figures["noise"]["kid"]
     assert figures["real"]["precision"] > 0.5 > figures["noise"]["precision"]
@@ -37,6 +38,8 @@ def test_real_digits_are_better_samples_than_noise_and_copies_are_noticed(digits
     assert figures["real"]["inception_score"] > 5
     assert figures["real"]["neighbour_ratio"] == pytest.approx(1, abs=0.3)
     assert figures["copies"]["neighbour_ratio"] == pytest.approx(0, abs=1e-3)
+    copies, originals = measured["copies"].pairs
+    assert torch.equal(train.x[copies], train.x[originals])
     assert len(figures["real"]["recall_by_class"]) == 10
     assert (figures["real"]["n_real"], figures["real"]["n_fake"]) == (250, 250)
     assert figures["real"]["extractor"] == "digits-64"
@@ -57,7 +60,7 @@ def test_vectors_are_compared_as_they_are() -> None:
 def test_what_cannot_be_measured_says_why() -> None:
     train = Batch(plane(300, 1), None)
     few = evaluate_quality(plane(MIN_SAMPLES - 1, 0), train, train, "test", PLANE)
-    assert few.figures is None
+    assert few.figures is few.pairs is None
     assert "needs 100 samples, and this protocol draws 99" in few.missing()["quality"]
     broken = plane(MIN_SAMPLES, 0)
     broken[3, 1] = torch.inf

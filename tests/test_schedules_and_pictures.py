@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genlab.pictures import image_grid, save_samples
+from genlab.pictures import image_grid, pairs_grid, save_pairs, save_samples
 from genlab.schedules import WarmupConstant, WarmupCosine
 from genlab.spec import DataSpec
 
@@ -39,6 +39,20 @@ def test_a_grid_shows_each_image_in_its_place_and_full_range() -> None:
     assert (small[4:6, 4:6] == 96).all(), "an empty place is ground"
 
 
+def test_each_sample_stands_above_its_training_example() -> None:
+    upper = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(-1, -1, 2, 2)
+    grid = pairs_grid(upper, upper + 100, levels=256)
+    scale = grid.shape[1] // 25
+    small = grid[scale // 2 :: scale, scale // 2 :: scale, 0]
+    middles = small[1::3, 1::3]
+    assert small.shape == (7 + 3 + 7, 25)
+    assert middles[0].tolist() == list(range(8))
+    assert middles[1].tolist() == list(range(100, 108))
+    assert small[11, 1::3].tolist() == [8, 9] + [96] * 6, "the second band, with empty places"
+    assert small[14, 1::3].tolist() == [108, 109] + [96] * 6
+    assert (small[6:11] == 96).all(), "bands lie farther apart than the two of a pair"
+
+
 @pytest.mark.parametrize(
     ("spec", "samples"),
     [
@@ -55,6 +69,17 @@ def test_pictures_open_and_say_which_run(spec: DataSpec, samples: torch.Tensor, 
     with Image.open(path) as picture:
         assert picture.text["Title"] == "flow, run 1"
         assert min(picture.size) > 100
+
+
+def test_a_picture_of_pairs_says_which_run_and_vectors_have_none(tmp_path: Path) -> None:
+    images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    colour = DataSpec("colour", "image", (3, 4, 4), levels=256)
+    assert save_pairs(images, images, colour, tmp_path / "samples" / "a.png", "gan, run 2")
+    with Image.open(tmp_path / "samples" / "a.png") as picture:
+        assert (picture.mode, picture.text["Title"]) == ("RGB", "gan, run 2")
+    points = torch.zeros(3, 2)
+    assert not save_pairs(points, points, DataSpec("plane", "vector", (2,)), tmp_path / "b.png", "gan")
+    assert not (tmp_path / "b.png").exists()
 
 
 def test_data_without_a_picture_gets_none(tmp_path: Path) -> None:

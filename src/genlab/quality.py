@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from genlab.data.batch import Batch
@@ -35,10 +36,13 @@ class Quality:
     Attributes:
         figures: The ``quality`` section of a result, or None.
         reasons: Reason for each figure that is None, by its key within the section; by ``""`` for the whole section.
+        pairs: ``[2, P]``, int64: places of the samples nearest to a training example, nearest first, and below them
+            those of their training examples; None without figures.
     """
 
     figures: dict[str, Any] | None
     reasons: dict[str, str]
+    pairs: Tensor | None = None
 
     def missing(self) -> dict[str, str]:
         """Return the reasons by the keys of a result."""
@@ -86,27 +90,27 @@ def _of_images(
 ) -> Quality:
     extractor, levels = load_extractor(info), spec.levels or 0
     real, trained = (_extracted(extractor, batch.x, levels, batch.y) for batch in (test, training))
-    figures = _shared(_extracted(extractor, samples, levels, None), real, trained, spec.num_classes)
-    return _finished(figures, extractor.name, extractor.sha256, len(test.x), len(samples), split)
+    figures, pairs = _shared(_extracted(extractor, samples, levels, None), real, trained, spec.num_classes)
+    return _finished(figures, pairs, extractor.name, extractor.sha256, len(test.x), len(samples), split)
 
 
 def _of_vectors(samples: Tensor, test: Batch, training: Batch, split: str) -> Quality:
     fake, real, trained = (_Features(x.flatten(1).float(), None, None) for x in (samples, test.x, training.x))
-    figures = _shared(fake, real, trained, None)
+    figures, pairs = _shared(fake, real, trained, None)
     dims = real.values.shape[1]
     for name, metric in (("sliced_wasserstein", SlicedWasserstein(dims)), ("mmd", MaximumMeanDiscrepancy(dims))):
         metric.update(real.values, real=True)
         metric.update(fake.values, real=False)
         figures[name] = float(metric.compute())
-    return _finished(figures, "identity", None, len(test.x), len(samples), split)
+    return _finished(figures, pairs, "identity", None, len(test.x), len(samples), split)
 
 
 def _extracted(extractor: Extractor, x: Tensor, levels: int, labels: Tensor | None) -> _Features:
     return _Features(*extractor(x, levels), labels)
 
 
-def _shared(fake: _Features, real: _Features, trained: _Features, classes: int | None) -> dict[str, Any]:
-    """Return the figures that need features alone, and with classes those that need a classifier."""
+def _shared(fake: _Features, real: _Features, trained: _Features, classes: int | None) -> tuple[dict[str, Any], Tensor]:
+    """Return the figures that need features alone, with classes those that need a classifier, and the nearest pairs."""
     dims = real.values.shape[1]
     # Subsets of nearly a whole set are all alike: their spread would say nothing.
     subset = min(KID_SUBSET, len(real.values) // 2, len(fake.values) // 2)
@@ -121,18 +125,18 @@ def _shared(fake: _Features, real: _Features, trained: _Features, classes: int |
     nearest.update(trained.values, real=True, training=True)
     for metric in (fid, kid, mifid, manifold, nearest):
         metric.update(fake.values, real=False)
-    on_manifold = manifold.compute()
+    on_manifold, neighbours = manifold.compute(), nearest.compute()
     by_class = on_manifold.pop("recall_per_class", None)
     figures: dict[str, Any] = {
         "fid": float(fid.compute()),
         **{name: float(value) for name, value in kid.compute().items()},
         **{name: float(value) for name, value in on_manifold.items()},
         "mifid": float(mifid.compute()),
-        "neighbour_ratio": float(nearest.compute()["nearest_ratio"]),
+        "neighbour_ratio": float(neighbours["nearest_ratio"]),
     }
-    if classes is None or fake.logits is None:
-        return figures
-    return figures | {"recall_by_class": by_class.tolist(), **_of_classes(fake, real, classes)}
+    if classes is not None and fake.logits is not None:
+        figures |= {"recall_by_class": by_class.tolist(), **_of_classes(fake, real, classes)}
+    return figures, torch.stack([neighbours["pair_samples"], neighbours["pair_training"]])
 
 
 def _of_classes(fake: _Features, real: _Features, classes: int) -> dict[str, Any]:
@@ -148,7 +152,13 @@ def _of_classes(fake: _Features, real: _Features, classes: int) -> dict[str, Any
 
 
 def _finished(
-    figures: dict[str, Any], extractor: str, sha256: str | None, n_real: int, n_fake: int, split: str
+    figures: dict[str, Any],
+    pairs: Tensor,
+    extractor: str,
+    sha256: str | None,
+    n_real: int,
+    n_fake: int,
+    split: str,
 ) -> Quality:
     figures |= {
         "extractor": extractor,
@@ -162,4 +172,4 @@ def _finished(
         if isinstance(value, float) and not math.isfinite(value):
             figures[name] = None
             reasons[name] = "the figure is not defined for these samples"
-    return Quality(figures, reasons)
+    return Quality(figures, reasons, pairs)

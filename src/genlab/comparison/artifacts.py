@@ -20,13 +20,17 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 def samples_picture(run: RunResult) -> Path | None:
     """Return the picture of a run's samples: that of the result's own name, or ``samples.png`` beside a kept result."""
-    name = Path(run.path).stem if run.path else run.protocol[0]
-    return _first_file(run, f"samples/{name}.png", "samples.png")
+    return _first_file(run, f"samples/{_name(run)}.png", "samples.png")
 
 
 def neighbours_picture(run: RunResult) -> Path | None:
     """Return the picture of a run's samples beside their nearest training examples, if it has one."""
-    return _first_file(run, f"samples/{run.protocol[0]}_neighbours.png", "neighbours.png")
+    return _first_file(run, f"samples/{_name(run)}_neighbours.png", "neighbours.png")
+
+
+def _name(run: RunResult) -> str:
+    """The result's own name, which says the checkpoint too."""
+    return Path(run.path).stem if run.path else run.protocol[0]
 
 
 def _first_file(run: RunResult, in_run: str, beside: str) -> Path | None:

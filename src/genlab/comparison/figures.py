@@ -32,9 +32,13 @@ def samples(group: Group) -> Iterator[str]:
 
 def neighbours(group: Group) -> Iterator[str]:
     """Give the lines of the pictures of samples beside their nearest training examples."""
-    yield from _pictures(
-        group, "Nearest training examples", "Samples beside their nearest training examples, of", neighbours_picture
-    )
+    lines = list(_pictures(group, "Nearest training examples", "Nearest training examples of", neighbours_picture))
+    if lines:
+        yield from lines
+        yield (
+            '<p class="notes">Of all samples those that lie nearest to a training example, in the features of the '
+            "extractor; the nearest first. In each pair the sample is above, its training example below.</p>"
+        )
 
 
 def _pictures(group: Group, name: str, what: str, find: Callable[[RunResult], Path | None]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from genlab.data.base import GenlabDataModule
 from genlab.errors import GenlabError
 from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood, evaluate_sampling
 from genlab.models.base import GenerativeModel
-from genlab.pictures import samples_in_a_picture, save_samples
+from genlab.pictures import samples_in_a_picture, save_pairs, save_samples
 from genlab.quality import evaluate_quality
 from genlab.results import new_result, result_path, write_result
 from genlab.runs import RunDir, config_hash, find_run, read_config
@@ -94,7 +94,11 @@ def evaluate_run(
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
         model.load_state_dict(last["state_dict"])
         likelihood_last = evaluate_likelihood(model, data, protocol)
-    quality = evaluate_quality(samples, data, datamodule.tensors("train"), protocol.split, model.spec)
+    training = datamodule.tensors("train")
+    quality = evaluate_quality(samples, data, training, protocol.split, model.spec)
+    if quality.pairs is not None:
+        near, nearest = samples[quality.pairs[0]], training.x[quality.pairs[1]]
+        save_pairs(near, nearest, model.spec, place.samples / f"{protocol.name}{suffix}_neighbours.png", title)
     result = new_result(
         run_id=place.id,
         config_hash=config_hash(config),

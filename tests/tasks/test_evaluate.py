@@ -1,0 +1,26 @@
+"""What an evaluation leaves beside its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from genlab.comparison.ranking import compare
+from genlab.comparison.reading import read_results
+from genlab.comparison.report import to_html
+from genlab.tasks.evaluate import run as evaluate
+from tests.training import composed, train
+
+SETTINGS = ["evaluation.num_samples=120", "evaluation.max_examples=20", "evaluation.name=small"]
+
+
+def test_the_nearest_pairs_are_drawn_for_each_checkpoint_and_the_report_shows_them(tmp_path: Path) -> None:
+    result = train(tmp_path, *SETTINGS)
+    evaluate(composed([f"run={result['run_id']}", f"paths.logs={tmp_path}", "checkpoint=last", *SETTINGS], "evaluate"))
+    pictures = sorted(path.name for path in tmp_path.rglob("samples/*_neighbours.png"))
+    assert pictures == ["small.last_neighbours.png", "small_neighbours.png"]
+    with Image.open(next(tmp_path.rglob("samples/small_neighbours.png"))) as picture:
+        assert result["run_id"] in picture.text["Title"]
+    page = to_html(compare(*read_results([tmp_path])))
+    assert page.count('alt="Nearest training examples of') == 2
