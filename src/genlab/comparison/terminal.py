@@ -11,6 +11,7 @@ from genlab.comparison.cells import (
     LEGEND,
     cell,
     heading,
+    notes,
     ordered_by,
     shared_device,
     skipped_line,
@@ -67,6 +68,7 @@ def _print_group(group: Group, console: Console) -> None:
     if (device := shared_device(group)) is not None:
         remarks.append(f"All on {device}.")
     remarks += [f"{letter}: {device}." for device, letter in devices.items()]
+    remarks += notes(group)
     if left_out:
         remarks.append(f"No room for {', '.join(reversed(left_out))}: a wider terminal or out=<folder> has them.")
     console.print(f"[dim]{escape(' '.join(remarks))}[/dim]")

@@ -265,9 +265,8 @@ def load_inception(path: Path | str, device: torch.device | None = None) -> Ince
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise GenlabError(
-            f"evaluation.inception_weights is {path}, which cannot be read as weights ({type(error).__name__}). {_WHERE}"
-        ) from error
+        reason = f"which cannot be read as weights ({type(error).__name__})"
+        raise GenlabError(f"evaluation.inception_weights is {path}, {reason}. {_WHERE}") from error
     with torch.device("meta"):
         network = InceptionV3()
     problem = _misfit(weights, network.state_dict())
