@@ -94,7 +94,8 @@ def test_the_floor_is_what_a_model_of_the_other_examples_would_have_had(digits: 
     for _ in range(2):  # without the kept features, and with them
         kept = QualityOptions(FeatureCache(tmp_path))
         floor = evaluate_floor(rows[:300], test, train, "test", digits.spec, kept).figures
-        assert floor == pytest.approx(direct, rel=1e-4, abs=1e-6)
+        for name in ("fid", "precision", "recall", "mifid", "neighbour_ratio", "class_total_variation", "n_fake"):
+            assert floor[name] == pytest.approx(direct[name], rel=1e-3), name
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -114,7 +115,8 @@ def test_samples_with_wrong_labels_teach_a_classifier_nothing(digits: Digits, mo
     assert right["classification_accuracy_real"] == wrong["classification_accuracy_real"] > 0.7
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    assert scored(digits, x[:600], y[:600]).figures == right, "the recipe has a seed of its own"
+    again = classification_accuracy.classification_accuracy(x[:600], y[:600], *digits.tensors("test"), 17, 10)
+    assert again == right["classification_accuracy"], "the recipe has a seed of its own"
     assert torch.equal(torch.get_rng_state(), state)
 
 

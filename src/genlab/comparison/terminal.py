@@ -68,10 +68,11 @@ def _print_group(group: Group, console: Console) -> None:
     if (device := shared_device(group)) is not None:
         remarks.append(f"All on {device}.")
     remarks += [f"{letter}: {device}." for device, letter in devices.items()]
-    remarks += notes(group)
     if left_out:
         remarks.append(f"No room for {', '.join(reversed(left_out))}: a wider terminal or out=<folder> has them.")
     console.print(f"[dim]{escape(' '.join(remarks))}[/dim]")
+    for note in notes(group):
+        console.print(escape(note))
 
 
 def _devices(group: Group) -> dict[str, str]:
