@@ -1,18 +1,24 @@
 """Seconds and peak memory of each quality metric on features, all of them one after the other in this process.
 
     python benchmarks/metrics.py [--real 10000] [--fake 10000] [--features 64] [--out results/metrics.json]
+    python benchmarks/metrics.py --mnist [--out results/quality.json]
 
 The features are drawn from two Gaussian mixtures and given in batches of 500; a metric's seconds are those of its
 updates and of its figure, by the clock and of processor time (of all threads, so that other work on the machine does
 not count). The peak is that of the whole process, and beside it what it was before the first metric.
+
+With ``--mnist``: all figures of the quality of 10,000 images against MNIST's test split, extractor included, as an
+evaluation computes them; first without kept features, then with them. The images are training images.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,6 +26,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from genlab.data.images import MNIST
+from genlab.feature_cache import FeatureCache
 from genlab.metrics.classes import ClassHistogramDistance
 from genlab.metrics.frechet import FrechetDistance, MemorizationInformedFrechetDistance
 from genlab.metrics.inception_score import InceptionScore
@@ -27,6 +35,7 @@ from genlab.metrics.kernel import KernelDistance
 from genlab.metrics.manifold import ManifoldMetrics
 from genlab.metrics.neighbours import NearestTrainingDistance
 from genlab.metrics.vectors import MaximumMeanDiscrepancy, SlicedWasserstein
+from genlab.quality import QualityOptions, evaluate_quality
 
 BATCH = 500
 CLASSES = 10
@@ -59,13 +68,47 @@ def seconds(metric: Metric, real: Tensor, fake: Tensor) -> tuple[float, float]:
     return time.perf_counter() - started, time.process_time() - started_cpu
 
 
+def on_mnist() -> dict[str, object]:
+    """Return the seconds and the peak of all figures of 10,000 images."""
+    data = MNIST(os.environ.get("GENLAB_DATA") or "data")
+    train, test = data.tensors("train"), data.tensors("test")
+    before, figures = peak_megabytes(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("nothing kept", "features kept"):
+            started, started_cpu = time.perf_counter(), time.process_time()
+            options = QualityOptions(FeatureCache(Path(folder)))
+            quality = evaluate_quality(train.x[:10_000], test, train, "test", data.spec, options)
+            figures[name] = (time.perf_counter() - started, time.process_time() - started_cpu)
+    assert quality.figures is not None
+    return {
+        "command": "python benchmarks/metrics.py --mnist",
+        "training_images": len(train.x),
+        "n_real": quality.figures["n_real"],
+        "n_fake": quality.figures["n_fake"],
+        "seconds": {name: round(clock, 2) for name, (clock, _) in figures.items()},
+        "cpu_seconds": {name: round(cpu, 2) for name, (_, cpu) in figures.items()},
+        "peak_mb": round(peak_megabytes()),
+        "peak_mb_before": round(before),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--real", type=int, default=10_000)
     parser.add_argument("--fake", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=64)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--mnist", action="store_true")
     arguments = parser.parse_args()
+    result = on_mnist() if arguments.mnist else on_features(arguments)
+    result |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    print(json.dumps(result, indent=2))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def on_features(arguments: argparse.Namespace) -> dict[str, object]:
+    """Return the seconds of each metric and the peak of all."""
     d = arguments.features
     real, real_labels = mixture(arguments.real, d, seed=1)
     fake, fake_labels = mixture(arguments.fake, d, seed=2)
@@ -75,7 +118,7 @@ def main() -> None:
                    MaximumMeanDiscrepancy(d)):  # fmt: skip
         figures[type(metric).__name__] = seconds(metric, real, fake)
     figures["ClassHistogramDistance"] = seconds(ClassHistogramDistance(CLASSES), real_labels, fake_labels)
-    result = {
+    return {
         "command": "python benchmarks/metrics.py",
         "real": arguments.real,
         "fake": arguments.fake,
@@ -86,12 +129,7 @@ def main() -> None:
         "cpu_seconds_in_all": round(sum(cpu for _, cpu in figures.values()), 3),
         "peak_mb": round(peak_megabytes()),
         "peak_mb_before": round(before),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
     }
-    print(json.dumps(result, indent=2))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from genlab.data.batch import Batch
-from genlab.evaluation import EvaluationProtocol, evaluate_likelihood
+from genlab.errors import GenlabError
+from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood
+from genlab.metrics.inception import InceptionV3
 from genlab.spec import DataSpec
 
 PROTOCOL = EvaluationProtocol("p", "test", num_draws=8, max_examples=None, num_samples=4, batch_size=3, seed=0)
@@ -71,3 +75,38 @@ def test_some_examples_are_drawn_from_the_whole_split() -> None:
 
 def test_no_likelihood_is_no_figure() -> None:
     assert evaluate_likelihood(Model("none"), DATA, PROTOCOL) is None
+
+
+def test_options_move_the_hash_only_where_they_are_on(tmp_path: Path) -> None:
+    # The hash of the committed results under this protocol.
+    quick = EvaluationProtocol("quick", "test", 1, None, 1000, 250, 0)
+    assert quick.hash == "d735347a0b6e"
+    assert replace(quick, classification_accuracy=True).hash != quick.hash
+    with torch.random.fork_rng(devices=[]):
+        torch.save(InceptionV3().state_dict(), tmp_path / "a.pth")
+    shutil.copy(tmp_path / "a.pth", tmp_path / "b.pth")
+    first, second = (replace(quick, inception_weights=str(tmp_path / name)) for name in ("a.pth", "b.pth"))
+    assert first.hash == second.hash != quick.hash, "what the file holds counts, not where it lies"
+    with pytest.raises(GenlabError, match="which is no file"):
+        replace(quick, inception_weights=str(tmp_path / "c.pth"))
+
+
+@dataclass
+class Labelled(Model):
+    """A sample is its label; without labels, all are 9."""
+
+    def sample(self, n: int, y: torch.Tensor | None = None, generator: Any = None) -> torch.Tensor:
+        return torch.full((n,), 9) if y is None else y
+
+
+def test_samples_are_drawn_with_labels_where_they_are_needed() -> None:
+    spec = DataSpec("d", "image", (1, 1, 1), levels=256, num_classes=3)
+    protocol = replace(PROTOCOL, num_samples=50, classification_accuracy=True)
+    samples, labels, _ = draw_samples(Labelled(conditional=True, spec=spec), protocol)
+    assert labels is not None
+    assert samples.tolist() == labels.tolist()
+    assert set(labels.tolist()) == {0, 1, 2}
+    assert draw_samples(Labelled(conditional=False, spec=spec), protocol).labels is None
+    plain = draw_samples(Labelled(conditional=True, spec=spec), replace(protocol, classification_accuracy=False))
+    assert plain.labels is None
+    assert plain.samples.tolist() == [9] * 50

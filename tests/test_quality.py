@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from genlab.data.batch import Batch
 from genlab.data.images import Digits
-from genlab.quality import MIN_SAMPLES, evaluate_quality
+from genlab.feature_cache import FeatureCache
+from genlab.metrics import classification_accuracy
+from genlab.metrics.inception import FEATURES, InceptionExtractor
+from genlab.quality import MIN_SAMPLES, Quality, QualityOptions, evaluate_floor, evaluate_quality
 from genlab.spec import DataSpec
 
 PLANE = DataSpec("plane", "vector", (2,))
@@ -71,3 +76,78 @@ def test_what_cannot_be_measured_says_why() -> None:
     images = torch.zeros(100, 3, 8, 8, dtype=torch.uint8)
     none = evaluate_quality(images, Batch(images, None), Batch(images, None), "test", colour)
     assert none.missing() == {"quality": "sample quality needs a feature extractor, and there is none for cifar10"}
+
+
+def test_a_collapsed_model_says_how_many_classes_are_missing(digits: Digits) -> None:
+    x, y = digits.tensors("train")
+    test = digits.tensors("test")
+    two = x[(y == 3) | (y == 7)][:200]
+    assert evaluate_quality(two, test, digits.tensors("train"), "test", digits.spec).figures["missing_classes"] == 8
+    assert evaluate_quality(x[:300], test, digits.tensors("train"), "test", digits.spec).figures["missing_classes"] == 0
+
+
+def test_the_floor_is_what_a_model_of_the_other_examples_would_have_had(digits: Digits, tmp_path: Path) -> None:
+    train, test = digits.tensors("train"), digits.tensors("test")
+    rows = torch.randperm(len(train.x), generator=torch.Generator().manual_seed(0))
+    others = Batch(train.x[rows[300:].sort().values], None)
+    direct = evaluate_quality(train.x[rows[:300]], test, others, "test", digits.spec).figures
+    for _ in range(2):  # without the kept features, and with them
+        kept = QualityOptions(FeatureCache(tmp_path))
+        floor = evaluate_floor(rows[:300], test, train, "test", digits.spec, kept).figures
+        for name in ("fid", "precision", "recall", "mifid", "neighbour_ratio", "class_total_variation", "n_fake"):
+            assert floor[name] == pytest.approx(direct[name], rel=1e-3), name
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def scored(digits: Digits, samples: torch.Tensor, labels: torch.Tensor | None) -> Quality:
+    test, train = digits.tensors("test"), digits.tensors("train")
+    return evaluate_quality(
+        samples, test, train, "test", digits.spec, QualityOptions(classification_accuracy=True), labels
+    )
+
+
+def test_samples_with_wrong_labels_teach_a_classifier_nothing(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classification_accuracy, "STEPS", 60)
+    x, y = digits.tensors("train")
+    right, wrong = (scored(digits, x[:600], labels).figures for labels in (y[:600], (y[:600] + 1) % 10))
+    assert right["classification_accuracy"] > 0.7
+    assert wrong["classification_accuracy"] < 0.2
+    assert right["classification_accuracy_real"] == wrong["classification_accuracy_real"] > 0.7
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    again = classification_accuracy.classification_accuracy(x[:600], y[:600], *digits.tensors("test"), 17, 10)
+    assert again == right["classification_accuracy"], "the recipe has a seed of its own"
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_samples_without_labels_have_no_accuracy_score(digits: Digits) -> None:
+    quality = scored(digits, digits.tensors("train").x[:200], None)
+    assert quality.figures["classification_accuracy"] is quality.figures["classification_accuracy_real"] is None
+    assert "not class-conditional" in quality.missing()["quality.classification_accuracy"]
+    assert quality.figures["fid"] > 0
+
+
+class Pixels(torch.nn.Module):
+    """In the place of Inception: the first pixel of each image as all of its features."""
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, 0, 0, :1].repeat(1, FEATURES) * torch.linspace(0, 1, FEATURES)
+
+
+def test_inceptions_figures_stand_beside_ours_also_for_images_without_an_extractor(tmp_path: Path) -> None:
+    options = QualityOptions(FeatureCache(tmp_path), InceptionExtractor(Pixels(), "ab" * 32))  # type: ignore[arg-type]
+    colour = DataSpec("cifar10", "image", (3, 8, 8), levels=256, num_classes=10)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (300, 3, 8, 8), generator=generator).to(torch.uint8)
+    real, same = Batch(images[:150], None), images[150:]
+    near, far = (evaluate_quality(x, real, real, "test", colour, options) for x in (same, same // 4))
+    assert near.figures["fid"] is None
+    assert "there is none for cifar10" in near.missing()["quality.fid"]
+    assert near.pairs is None
+    assert 0 <= near.figures["inception_fid"] < 0.1 * far.figures["inception_fid"]
+    assert near.figures["inception_kid"] < 0.1 * far.figures["inception_kid"]
+    assert near.figures["inception_sha256"] == "ab" * 32
+    assert [path.name[:13] for path in tmp_path.iterdir()] == ["cifar10-test-"]
+    points = evaluate_quality(plane(150, 0), Batch(plane(150, 1)), Batch(plane(150, 2)), "test", PLANE, options)
+    assert points.figures["inception_fid"] is None
+    assert "discrete images" in points.missing()["quality.inception_fid"]

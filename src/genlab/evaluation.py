@@ -9,8 +9,8 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import torch
 from annotated_types import Ge, Lt
@@ -18,11 +18,12 @@ from torch import Tensor
 
 from genlab.data.batch import Batch
 from genlab.likelihood import bits_per_dim
+from genlab.metrics.inception import load_inception
 from genlab.metrics.likelihood import NegativeLogLikelihood
 from genlab.randomness import Stream, generator
 from genlab.spec import DataSpec
 
-__all__ = ["EvaluationProtocol", "draw_samples", "evaluate_likelihood", "evaluate_sampling"]
+__all__ = ["Drawn", "EvaluationProtocol", "draw_samples", "evaluate_likelihood", "evaluate_sampling", "full_float32"]
 
 PROTOCOL_VERSION = 1
 """Raised when the meaning of a figure changes, which moves every protocol's hash."""
@@ -59,6 +60,15 @@ class EvaluationProtocol:
         batch_size: Examples per call, for likelihoods and samples. Noise belongs to a batch, so this is
             part of the protocol.
         seed: Seed of the evaluation's own noise.
+        classification_accuracy: Whether a classifier is trained on the samples of a class-conditional model.
+        inception_weights: File of the network of published FIDs, or None for the figures without them; see
+            :mod:`genlab.metrics.inception`.
+
+    Attributes:
+        inception_sha256: Checksum of that file; what it holds is part of the protocol, where it lies is not.
+
+    Raises:
+        GenlabError: If that file is missing or of another network.
     """
 
     name: str
@@ -68,6 +78,14 @@ class EvaluationProtocol:
     num_samples: Count
     batch_size: Count
     seed: Annotated[int, Ge(0), Lt(2**63)]
+    classification_accuracy: bool = False
+    inception_weights: str | None = None
+    inception_sha256: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.inception_weights is not None:
+            # Opened here, so that a wrong file is found before a training and not after it.
+            object.__setattr__(self, "inception_sha256", load_inception(self.inception_weights).sha256)
 
     @property
     def hash(self) -> str:
@@ -75,7 +93,11 @@ class EvaluationProtocol:
         fields: dict[str, Any] = {**dataclasses.asdict(self), "version": PROTOCOL_VERSION}
         if self.max_examples is not None:
             fields["examples"] = "drawn"
-        del fields["name"]
+        del fields["name"], fields["inception_weights"]
+        # Options move the hash only where they are on: those without them keep the hash that they had.
+        for option in ("classification_accuracy", "inception_sha256"):
+            if not fields[option]:
+                del fields[option]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
     def describe(self) -> dict[str, str]:
@@ -97,12 +119,12 @@ def evaluate_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProto
     """
     if not model.has_likelihood:
         return None
-    with _full_float32():
+    with full_float32():
         return _measure_likelihood(model, data, protocol)
 
 
 @contextmanager
-def _full_float32() -> Iterator[None]:
+def full_float32() -> Iterator[None]:
     """Keep a GPU from rounding float32 products to TensorFloat-32, so that every device gives the same figures."""
     matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -156,18 +178,38 @@ def _figures(model: Evaluable, metric: NegativeLogLikelihood, kind: str) -> dict
     }
 
 
+class Drawn(NamedTuple):
+    """The samples of a protocol.
+
+    Attributes:
+        samples: ``[N, *spec.shape]``, on the CPU.
+        labels: ``[N]``, int64, on the CPU: the classes that they were drawn for, or None where none were asked for.
+        ms_per_sample: Milliseconds that one cost.
+    """
+
+    samples: Tensor
+    labels: Tensor | None
+    ms_per_sample: float
+
+
 @torch.no_grad()
-def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> tuple[Tensor, float]:
-    """Draw the protocol's samples and return them on the CPU with the milliseconds that one cost."""
+def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> Drawn:
+    """Draw the protocol's samples, with their labels where the protocol needs them and the model takes them."""
     samples: list[Tensor] = []
+    labels: list[Tensor] = []
+    labelled = protocol.classification_accuracy and model.conditional
     model.sample(1, generator=generator(Stream.SAMPLES, protocol.seed, device=model.device))  # warms up, untimed
     started = time.perf_counter()
     for start in range(0, protocol.num_samples, protocol.batch_size):
         count = min(protocol.batch_size, protocol.num_samples - start)
         noise = generator(Stream.SAMPLES, protocol.seed, start, device=model.device)
-        samples.append(model.sample(count, generator=noise).cpu())
+        y = None
+        if labelled:
+            y = torch.randint(model.spec.num_classes or 1, (count,), generator=noise, device=model.device)
+            labels.append(y.cpu())
+        samples.append(model.sample(count, y, generator=noise).cpu())
     milliseconds = 1000 * (time.perf_counter() - started)
-    return torch.cat(samples), milliseconds / protocol.num_samples
+    return Drawn(torch.cat(samples), torch.cat(labels) if labels else None, milliseconds / protocol.num_samples)
 
 
 def evaluate_sampling(model: Evaluable, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:

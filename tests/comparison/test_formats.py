@@ -15,6 +15,7 @@ from genlab.comparison.latex import to_latex
 from genlab.comparison.markdown import to_markdown
 from genlab.comparison.ranking import Comparison, compare
 from genlab.comparison.reading import Skipped
+from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
 from tests.comparison.results import compared, many_runs, run
 
@@ -140,3 +141,17 @@ def test_best_is_bold_in_each_format() -> None:
     print_comparison(comparison, Console(file=file, width=120, highlight=False, force_terminal=True))
     assert re.search(r"\x1b\[1;32m2\.00", file.getvalue())
     assert not re.search(r"\x1b\[1;32m3\.00", file.getvalue())
+
+
+def test_a_missing_baseline_and_missing_classes_are_said_in_every_readable_format() -> None:
+    collapsed = run(1, quality__missing_classes=3, quality__recall_by_class=[0.5] * 10)
+    comparison = compared(run(0), collapsed)
+    words = (
+        f"{collapsed.run_id}: 3 of 10 classes hardly occur",
+        "python train.py model=gmm data=mnist evaluation=standard",
+    )
+    for text in (terminal(comparison, 200), to_markdown(comparison).replace("\\", ""), to_html(comparison)):
+        assert all(word in text for word in words)
+        assert text.count("hardly occur") == 1
+    with_baseline = compared(run(0), run(1, model__family="gmm", model__name="gmm"))
+    assert "No baseline" not in terminal(with_baseline, 200)

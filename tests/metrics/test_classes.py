@@ -42,3 +42,12 @@ def test_counts_are_kept_by_class() -> None:
 def test_labels_that_are_no_classes_are_refused(labels: Tensor) -> None:
     with pytest.raises(ValueError, match="Labels must be"):
         ClassHistogramDistance(3).update(labels, real=True)
+
+
+def test_a_class_under_a_tenth_of_its_share_is_missing() -> None:
+    metric = ClassHistogramDistance(4)
+    # Shares of the data: 0.2, 0.3, 0.5 and none.
+    metric.update(torch.tensor([0] * 2 + [1] * 3 + [2] * 5), real=True)
+    # A tenth of 0.3 is not under it; 0.019 is under a tenth of 0.2.
+    metric.update(torch.tensor([0] * 19 + [1] * 30 + [2] * 951), real=False)
+    assert metric.missing_classes() == 1

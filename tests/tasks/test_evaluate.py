@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from genlab.comparison.ranking import compare
 from genlab.comparison.reading import read_results
 from genlab.comparison.report import to_html
+from genlab.errors import GenlabError
 from genlab.tasks.evaluate import run as evaluate
 from tests.training import composed, train
 
@@ -24,3 +26,18 @@ def test_the_nearest_pairs_are_drawn_for_each_checkpoint_and_the_report_shows_th
         assert result["run_id"] in picture.text["Title"]
     page = to_html(compare(*read_results([tmp_path])))
     assert page.count('alt="Nearest training examples of') == 2
+
+
+def test_a_missing_inception_file_is_named_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(GenlabError, match=r"inception_weights is nothing\.pth, which is no file"):
+        train(tmp_path, "evaluation.inception_weights=nothing.pth")
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_an_option_that_the_model_cannot_serve_leaves_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = train(tmp_path, *SETTINGS, "evaluation.classification_accuracy=true", "evaluation.name=scored")
+    assert result["quality"]["classification_accuracy"] is None
+    assert "not class-conditional" in result["missing"]["quality.classification_accuracy"]
+    assert "accuracy score" in capsys.readouterr().out

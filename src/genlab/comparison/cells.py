@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from genlab.comparison.columns import Column, likelihood_unit
 from genlab.comparison.ranking import Comparison, Group, Row
 
-__all__ = ["LEGEND", "Cell", "cell", "heading", "ordered_by", "shared_device", "skipped_line", "subtitle", "title"]
+__all__ = [
+    "LEGEND",
+    "Cell",
+    "cell",
+    "heading",
+    "notes",
+    "ordered_by",
+    "shared_device",
+    "skipped_line",
+    "subtitle",
+    "title",
+]
 
 LEGEND = (
     "± is the standard deviation over seeds. Best is marked among figures that compare: likelihoods as the lowest "
@@ -86,6 +97,23 @@ def ordered_by(group: Group) -> str:
     keys = {column.key for column in group.columns}
     names = [name for key, name in (("fid", "FID"), ("likelihood", "NLL")) if key in keys]
     return f"Rows by rising {', then '.join(names)}; references first." if names else "References first."
+
+
+def notes(group: Group) -> list[str]:
+    """Say what a reader has to know beside the figures: a missing baseline, and runs whose samples lack classes."""
+    found = []
+    name, protocol = group.data.name, group.protocol[0]
+    if not any(row.reference == "baseline" for row in group.rows):
+        under = f" evaluation={protocol}" if protocol in ("quick", "standard", "paper") else ""
+        data = f"toy2d data.dataset={name.removeprefix('toy2d_')}" if name.startswith("toy2d_") else name
+        found.append(f"No baseline: python train.py model=gmm data={data}{under} adds it.")
+    for run in (run for row in group.rows for run in row.runs if run.missing_classes):
+        classes = f" of {len(run.recall_by_class)}" if run.recall_by_class else ""
+        found.append(
+            f"{run.model}, run {run.run_id}: {run.missing_classes}{classes} classes hardly occur among the samples, "
+            "a sign of mode collapse."
+        )
+    return found
 
 
 def shared_device(group: Group) -> str | None:

@@ -118,6 +118,18 @@ COLUMNS: tuple[Column, ...] = (
         "class_total_variation", "class TV", "class\nTV", _at("quality", "class_total_variation"), _fixed(3), "lower",
         "features", 5,
     ),
+    Column(
+        "inception_fid", "Inception FID", "Incep.\nFID", _at("quality", "inception_fid"), _fixed(2), "lower",
+        "features", 18,
+    ),
+    Column(
+        "inception_kid", "Inception KID", "Incep.\nKID", _at("quality", "inception_kid"), _fixed(4), "lower",
+        "features", 3,
+    ),
+    Column(
+        "classification_accuracy", "accuracy score", "accu-\nracy", _at("quality", "classification_accuracy"),
+        _fixed(3), "higher", "features", 5,
+    ),
     # Neither way is better: far below 1 says that training examples are repeated.
     Column(
         "neighbour_ratio", "neighbour ratio", "neigh-\nbours", _at("quality", "neighbour_ratio"), _fixed(3), None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from genlab.comparison.cells import LEGEND, Cell, cell, heading, ordered_by, skipped_line, subtitle, title
+from genlab.comparison.cells import LEGEND, Cell, cell, heading, notes, ordered_by, skipped_line, subtitle, title
 from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
 
@@ -25,6 +25,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield from (f"## {_escape(title(group))}", "", _escape(f"{subtitle(group)}. {ordered_by(group)}"), "")
         yield from _table(group)
         yield ""
+        yield from (line for note in notes(group) for line in (_escape(note), ""))
         yield from _published(group)
     if comparison.groups:
         yield f"**Bold**: best. {_escape(LEGEND)}"

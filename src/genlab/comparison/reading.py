@@ -52,6 +52,7 @@ class RunResult:
         features: Extractor, its hash, number of real and of drawn examples, reference split.
         sampling_batch: Samples per call.
         recall_by_class: Recall of each class; empty if not known.
+        missing_classes: Number of classes that hardly occur among the samples.
     """
 
     path: str | None
@@ -75,6 +76,7 @@ class RunResult:
     sampling_batch: int | None
     figures: dict[str, float]
     recall_by_class: tuple[float | None, ...] = ()
+    missing_classes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ def reduce_result(result: Mapping[str, Any], path: str | None = None) -> RunResu
         sampling_batch=sampling.get("batch_size"),
         figures={key: value for key, value in read if value is not None},
         recall_by_class=tuple(quality.get("recall_by_class") or ()),
+        missing_classes=quality.get("missing_classes") or 0,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html import escape
 from importlib import resources
 
-from genlab.comparison.cells import LEGEND, ordered_by, skipped_line, subtitle, title
+from genlab.comparison.cells import LEGEND, notes, ordered_by, skipped_line, subtitle, title
 from genlab.comparison.figures import curves, neighbours, recalls, samples, trade_offs
 from genlab.comparison.ranking import Comparison, Group
 from genlab.comparison.tables import figures_table, published_table, runs_table
@@ -78,6 +78,7 @@ def _section(group: Group, ident: str) -> Iterator[str]:
     yield f'<h2 id="{ident}-name">{escape(title(group))}</h2>'
     yield f'<p class="muted">{escape(subtitle(group))}. {escape(ordered_by(group))}</p>'
     yield from figures_table(group)
+    yield from (f'<p class="notes">{escape(note)}</p>' for note in notes(group))
     yield from published_table(group)
     yield from samples(group)
     yield from neighbours(group)

@@ -11,6 +11,7 @@ from genlab.comparison.cells import (
     LEGEND,
     cell,
     heading,
+    notes,
     ordered_by,
     shared_device,
     skipped_line,
@@ -71,6 +72,8 @@ def _print_group(group: Group, console: Console) -> None:
     if left_out:
         remarks.append(f"No room for {', '.join(reversed(left_out))}: a wider terminal or out=<folder> has them.")
     console.print(f"[dim]{escape(' '.join(remarks))}[/dim]")
+    for note in notes(group):
+        console.print(escape(note))
     if lines := beside(group):
         console.print(f"\n[dim]{escape(PUBLISHED_LEGEND)}[/dim]")
         console.print(_published(lines))

@@ -111,8 +111,11 @@ class MemorizationInformedFrechetDistance(FeatureMetric):
     to be the **training** examples. The threshold belongs to the features of Inception-v3; features of other extractors
     lie closer or farther, so figures compare within one extractor only. A sample without any feature has distance 1.
 
-    Written here because torchmetrics looks for the nearest sample of each real example instead, which is large for a
-    model that copies a few examples only, and holds all pairs at once.
+    The minimum is over the training examples and the mean over the samples: so the competition of the paper defines it
+    ("Generative Dog Images" on Kaggle, evaluation page: the minimum over all training examples, averaged over the
+    generated images), and so its published evaluation code computes it, with the absolute cosine. torchmetrics 1.9
+    exchanges the two: its minimum is over the samples and its mean over the real examples, which stays large for a
+    model that copies few of them. It also holds all pairs at once. So the metric is written here.
 
     Args:
         num_features: Length D of one example's features.

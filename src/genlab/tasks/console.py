@@ -71,16 +71,29 @@ def _rows(result: dict[str, Any], place: RunDir) -> Iterator[tuple[str, str]]:
     if (entropy := result["reference"]["true_entropy_nats"]) is not None:
         yield "true entropy", f"{entropy:.4f} nats"
     if (quality := result["quality"]) is not None:
-        yield "FID", f"{_number(quality['fid'])} ({quality['extractor']} features, {quality['n_fake']:,} samples)"
+        features = "" if quality["extractor"] is None else f"{quality['extractor']} features, "
+        yield "FID", f"{_number(quality['fid'])} ({features}{quality['n_fake']:,} samples)"
         yield "KID", f"{_number(quality['kid'])} ± {_number(quality['kid_sd'])}"
         for name in ("precision", "recall", "density", "coverage"):
             yield f"  {name}", _number(quality[name])
+        yield from _more_quality(quality, data["num_classes"])
     time = "" if training["wall_seconds"] is None else f" in {training['wall_seconds'] / 60:.1f} min"
     yield "training", f"{training['examples_seen']:,} examples{time} on {training['device']}"
     if (sampling := result["sampling"]) is not None:
         yield "sampling", f"{_number(sampling['ms_per_sample'])} ms per sample, {sampling['nfe']} network evaluations"
     yield "protocol", f"{result['protocol']['name']} ({result['protocol']['hash']})"
     yield "run", str(place.path)
+
+
+def _more_quality(quality: dict[str, Any], classes: int | None) -> Iterator[tuple[str, str]]:
+    if missing := quality.get("missing_classes"):
+        yield "missing classes", f"{missing} of {classes} hardly occur among the samples: a sign of mode collapse"
+    if "inception_fid" in quality:
+        kid = f"{_number(quality['inception_kid'])} ± {_number(quality['inception_kid_sd'])}"
+        yield "Inception FID", f"{_number(quality['inception_fid'])}, KID {kid}"
+    if "classification_accuracy" in quality:
+        ceiling = _number(quality["classification_accuracy_real"])
+        yield "accuracy score", f"{_number(quality['classification_accuracy'])}; trained on real data {ceiling}"
 
 
 def _number(value: float | None) -> str:

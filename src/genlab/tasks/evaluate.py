@@ -12,9 +12,11 @@ from genlab.checkpoints import CheckpointError, load_checkpoint
 from genlab.data.base import GenlabDataModule
 from genlab.errors import GenlabError
 from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood, evaluate_sampling
+from genlab.feature_cache import FeatureCache
+from genlab.metrics.inception import load_inception
 from genlab.models.base import GenerativeModel
 from genlab.pictures import samples_in_a_picture, save_pairs, save_samples
-from genlab.quality import evaluate_quality
+from genlab.quality import QualityOptions, evaluate_quality
 from genlab.results import new_result, result_path, write_result
 from genlab.runs import RunDir, config_hash, find_run, read_config
 from genlab.tasks.build import build_datamodule, build_model
@@ -84,7 +86,7 @@ def evaluate_run(
     model.load_state_dict(chosen["state_dict"])
     data = datamodule.tensors(protocol.split)
     likelihood = evaluate_likelihood(model, data, protocol)
-    samples, ms_per_sample = draw_samples(model, protocol)
+    samples, labels, ms_per_sample = draw_samples(model, protocol)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
     shown = samples[: samples_in_a_picture(model.spec, PICTURE_SAMPLES)]
     suffix = "" if checkpoint == "best" else ".last"  # as in the results' names
@@ -95,7 +97,8 @@ def evaluate_run(
         model.load_state_dict(last["state_dict"])
         likelihood_last = evaluate_likelihood(model, data, protocol)
     training = datamodule.tensors("train")
-    quality = evaluate_quality(samples, data, training, protocol.split, model.spec)
+    options = _quality_options(datamodule, protocol, model.device)
+    quality = evaluate_quality(samples, data, training, protocol.split, model.spec, options, labels)
     if quality.pairs is not None:
         near, nearest = samples[quality.pairs[0]], training.x[quality.pairs[1]]
         save_pairs(near, nearest, model.spec, place.samples / f"{protocol.name}{suffix}_neighbours.png", title)
@@ -117,8 +120,21 @@ def evaluate_run(
     result["missing"] = _reasons(result) | quality.missing()
     write_result(place, result)
     if quality.figures is not None:
-        write_floor(place, datamodule, result["data"], protocol, command)
+        write_floor(place, datamodule, result["data"], protocol, command, options)
     return result
+
+
+def _quality_options(
+    datamodule: GenlabDataModule, protocol: EvaluationProtocol, device: torch.device
+) -> QualityOptions:
+    # Data that does not come in files is small, and need not have a folder.
+    folder = datamodule.root / "genlab_cache" if datamodule.archives else None
+    weights = protocol.inception_weights
+    return QualityOptions(
+        FeatureCache(folder),
+        None if weights is None else load_inception(weights, device),
+        protocol.classification_accuracy,
+    )
 
 
 def choose_device(name: str) -> torch.device:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from genlab.data.base import GenlabDataModule
-from genlab.data.batch import Batch
 from genlab.evaluation import EvaluationProtocol
-from genlab.quality import MIN_SAMPLES, evaluate_quality
+from genlab.quality import MIN_SAMPLES, QualityOptions, evaluate_floor
 from genlab.randomness import Stream, generator
 from genlab.results import new_result, result_path, write_result
 from genlab.runs import RunDir
@@ -19,7 +18,12 @@ __all__ = ["write_floor"]
 
 
 def write_floor(
-    place: RunDir, datamodule: GenlabDataModule, data: dict[str, Any], protocol: EvaluationProtocol, command: str
+    place: RunDir,
+    datamodule: GenlabDataModule,
+    data: dict[str, Any],
+    protocol: EvaluationProtocol,
+    command: str,
+    options: QualityOptions,
 ) -> None:
     """Write the floor beside a run, once for each data set and protocol: ``runs/<data>/floor/floor-<hash>``.
 
@@ -32,6 +36,7 @@ def write_floor(
         data: The ``data`` section of the run's result.
         protocol: The protocol.
         command: The command that was given.
+        options: What is measured, as for the run itself.
     """
     if place.path.absolute().parts[-4:-3] != ("runs",):
         return
@@ -41,9 +46,8 @@ def write_floor(
     train = datamodule.tensors("train")
     order = torch.randperm(len(train.x), generator=generator(Stream.SAMPLES, protocol.seed))
     count = min(protocol.num_samples, len(train.x) - MIN_SAMPLES)
-    others = Batch(train.x[order[count:]], None)
     test = datamodule.tensors(protocol.split)
-    quality = evaluate_quality(train.x[order[:count]], test, others, protocol.split, datamodule.spec)
+    quality = evaluate_floor(order[:count], test, train, protocol.split, datamodule.spec, options)
     if quality.figures is None:
         return
     result = new_result(
