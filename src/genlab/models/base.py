@@ -94,6 +94,9 @@ class GenerativeModel(LightningModule):
     """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""
     nfe: int = 1
     """Network evaluations that one sample costs."""
+    adversarial: ClassVar[bool] = False
+    """Whether the loss is that of a game, the sum of what several networks lose to each other: as the model learns it
+    need not fall."""
     initial_examples: ClassVar[int] = 512
     """Training examples that :meth:`initialize` gets, or all where there are fewer."""
 
