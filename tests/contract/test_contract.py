@@ -125,32 +125,23 @@ def test_one_batch_can_be_learned(model: GenerativeModel) -> None:
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if ADVERSARIAL[c.id]], ids=lambda case: case.id, indirect=True)
-def test_samples_of_a_game_approach_its_data(model: GenerativeModel) -> None:
-    """What a game's loss does not say: its players, each stepped by its own optimizer, bring samples near the data."""
-    batch = make_batch(model.spec, 64)
-    optimizers = model.configure_optimizers()
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = 3e-3
-    before = distance(model, batch)
+@pytest.mark.parametrize(("index", "own"), [(0, "g_loss"), (1, "d_loss")])
+def test_each_player_of_a_game_learns_while_the_other_stands_still(
+    model: GenerativeModel, index: int, own: str
+) -> None:
+    batch = make_batch(model.spec, 16)
+    optimizer = model.configure_optimizers()[index]
+    for group in optimizer.param_groups:
+        group["lr"] = 3e-3
     torch.manual_seed(0)
-    for _ in range(150):
-        loss = model.loss(batch)["loss"]
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-    assert distance(model, batch) < 0.7 * before
-
-
-@torch.no_grad()
-def distance(model: GenerativeModel, batch: Batch) -> float:
-    """Energy distance of samples from data, per root of its dimensions: zero for equal distributions only."""
-    fake = model.sample(256, generator=torch.Generator().manual_seed(0)).flatten(1).float()
-    real = batch.x.flatten(1).float()
-    between, within = torch.cdist(real, fake).mean(), (torch.cdist(real, real).mean(), torch.cdist(fake, fake).mean())
-    return float(2 * between - sum(within)) / model.spec.num_dims**0.5
+    losses = []
+    for _ in range(40):
+        parts = model.loss(batch)
+        optimizer.zero_grad()
+        parts["loss"].backward()
+        optimizer.step()
+        losses.append(parts[own].item())
+    assert sum(losses[-5:]) < sum(losses[:5]) - 0.1
 
 
 @pytest.mark.parametrize("case", [c for c in WITH_LIKELIHOOD if c.spec == BINARY], ids=lambda case: case.id)
