@@ -43,7 +43,7 @@ SMALL = {
     "pixelrnn": ["model.hidden=8", "model.layers=1"],
     "transformer": ["model.hidden=16", "model.layers=1", "model.heads=2"],
     "hvae": ["model.channels=[8, 8]", "model.layers=[1, 1]"],
-    **dict.fromkeys(("gan", "wgan_gp", "sngan", "r3gan"), ["model.conv.channels=8", "model.conv.max_channels=16"]),
+    **{name: ["model.conv.channels=8", "model.conv.max_channels=16"] for name in ("gan", "wgan_gp", "sngan", "r3gan")},
 }
 """Overrides that make a model small, by its name; a model that is missing here is run in its own size."""
 

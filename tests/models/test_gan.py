@@ -101,7 +101,8 @@ def test_rare_penalties_weigh_as_much_in_all() -> None:
 def test_each_loss_reaches_its_own_player_alone(model: str) -> None:
     gan = make(GRAY, model=model)
     batch = make_batch(GRAY, 16)
-    for name, own, other in [("g_loss", gan.generator, gan.discriminator), ("d_loss", gan.discriminator, gan.generator)]:
+    generator, discriminator = gan.generator, gan.discriminator
+    for name, own, other in [("g_loss", generator, discriminator), ("d_loss", discriminator, generator)]:
         gan.zero_grad()
         gan.loss(batch)[name].backward()
         assert all(p.grad is None or not p.grad.any() for p in other.parameters())
@@ -223,9 +224,9 @@ def test_continuous_data_is_standardized_and_brought_back() -> None:
     inside = gan._embed(shifted.x)
     torch.testing.assert_close(inside.mean(0), torch.zeros(2), atol=1e-3, rtol=0)
     torch.testing.assert_close(inside.std(0), torch.ones(2), atol=1e-2, rtol=0)
-    monkey = torch.randn(5, 2)
-    gan._generate = lambda z, y: monkey
-    torch.testing.assert_close(gan._embed(gan.sample(5)), monkey, atol=1e-4, rtol=1e-4)
+    drawn = torch.randn(5, 2)
+    gan._generate = lambda z, y: drawn
+    torch.testing.assert_close(gan._embed(gan.sample(5)), drawn, atol=1e-4, rtol=1e-4)
 
 
 def test_every_level_can_be_drawn() -> None:

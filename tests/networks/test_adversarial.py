@@ -153,4 +153,5 @@ def test_color_keeps_what_is_where() -> None:
     x = torch.rand(5, 1, 8, 8)
     changed = augment(x, ["color"])
     for before, after in zip(x, changed, strict=True):
-        assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1].item() == pytest.approx(1, abs=1e-4)
+        correlation = torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1]
+        assert correlation.item() == pytest.approx(1, abs=1e-4)
