@@ -43,11 +43,17 @@ SMALL = {
     "pixelrnn": ["model.hidden=8", "model.layers=1"],
     "transformer": ["model.hidden=16", "model.layers=1", "model.heads=2"],
     "hvae": ["model.channels=[8, 8]", "model.layers=[1, 1]"],
+    **{name: ["model.conv.channels=8", "model.conv.max_channels=16"] for name in ("gan", "wgan_gp", "sngan", "r3gan")},
 }
 """Overrides that make a model small, by its name; a model that is missing here is run in its own size."""
 
 TINY = [*SHORT, *SMALL["flow"]]
 """Overrides that make a flow on digits train in well under a second."""
+
+
+def tiny(model: str) -> list[str]:
+    """Overrides that make a model on digits train in about a second."""
+    return [*SHORT, f"model={model}", *SMALL[model]]
 
 
 def composed(overrides: list[str], name: str = "config") -> DictConfig:
@@ -56,25 +62,28 @@ def composed(overrides: list[str], name: str = "config") -> DictConfig:
         return compose(name, overrides)
 
 
-def train(logs: Path, *overrides: str) -> dict[str, Any]:
+def train(logs: Path, *overrides: str, model: str = "flow") -> dict[str, Any]:
     """Train in this process and return the result."""
     from genlab.tasks.train import run
 
-    result = run(composed([*TINY, f"paths.logs={logs}", *overrides]))
+    result = run(composed([*tiny(model), f"paths.logs={logs}", *overrides]))
     assert result is not None
     return result
 
 
-def train_in_a_process(logs: Path, *overrides: str, prelude: str = "") -> subprocess.CompletedProcess[str]:
+def train_in_a_process(
+    logs: Path, *overrides: str, prelude: str = "", model: str = "flow"
+) -> subprocess.CompletedProcess[str]:
     """Train as the command does, in a process of its own.
 
     Args:
         logs: Where the run goes.
         overrides: As on the command line.
         prelude: Python code to execute first, e.g. to make a step fail.
+        model: A file in ``conf/model``.
     """
     code = f"import sys; sys.argv[0] = 'train.py'\n{prelude}\nfrom genlab.cli import train; sys.exit(train())"
-    command = [sys.executable, "-c", code, *TINY, f"paths.logs={logs}", *overrides]
+    command = [sys.executable, "-c", code, *tiny(model), f"paths.logs={logs}", *overrides]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
 
 

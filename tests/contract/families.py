@@ -52,6 +52,7 @@ TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
+SMALL_GAN = ["latent_dims=4", "conv.channels=8", "mlp.hidden=[16,16]"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        changes = [o for o in self.overrides if o not in [*SMALL_FLOW, *SMALL_VAE, *SMALL_HVAE]]
+        changes = [o for o in self.overrides if o not in [*SMALL_FLOW, *SMALL_VAE, *SMALL_HVAE, *SMALL_GAN]]
         return "-".join([self.model, self.spec.name, *changes])
 
 
@@ -128,6 +129,20 @@ CASES = [
     Case("transformer", COUNTS, SMALL_TRANSFORMER),
     Case("transformer", BINARY, SMALL_TRANSFORMER),
     Case("transformer", TEXT, [*SMALL_TRANSFORMER, "conditional=true"]),
+    Case("gan", GRAY, SMALL_GAN),
+    Case("gan", GRAY, [*SMALL_GAN, "conditional=true"]),
+    Case("gan", GRAY, [*SMALL_GAN, "network=mlp", "objective.augment=[color,translation,cutout]"]),
+    Case("gan", COLOUR, SMALL_GAN),
+    Case("gan", PLANE, [*SMALL_GAN, "conditional=true"]),
+    Case("gan", SPACE, SMALL_GAN),
+    Case("gan", COUNTS, SMALL_GAN),
+    Case("gan", BINARY, SMALL_GAN),
+    Case("wgan_gp", COLOUR, SMALL_GAN),
+    Case("wgan_gp", SPACE, SMALL_GAN),
+    Case("sngan", GRAY, [*SMALL_GAN, "conditional=true"]),
+    Case("sngan", SPACE, SMALL_GAN),
+    Case("r3gan", COLOUR, SMALL_GAN),
+    Case("r3gan", SPACE, SMALL_GAN),
 ]
 
 

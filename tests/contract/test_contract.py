@@ -15,7 +15,9 @@ from genlab.models.base import GenerativeModel
 from genlab.randomness import Stream, generator
 from tests.contract.families import BINARY, CASES, Case, make_batch, make_model, perturb
 
-KINDS = {case.id: make_model(case).likelihood_kind() for case in CASES}
+MODELS = {case.id: make_model(case) for case in CASES}
+KINDS = {name: made.likelihood_kind() for name, made in MODELS.items()}
+ADVERSARIAL = {name: made.adversarial for name, made in MODELS.items()}
 WITH_LIKELIHOOD = [case for case in CASES if KINDS[case.id] != "none"]
 BOUNDED = [case for case in WITH_LIKELIHOOD if KINDS[case.id] != "exact"]
 
@@ -107,6 +109,7 @@ def test_state_survives_save_and_load(case: Case, model: GenerativeModel, tmp_pa
     assert torch.equal(*drawn)
 
 
+@pytest.mark.parametrize("case", [c for c in CASES if not ADVERSARIAL[c.id]], ids=lambda case: case.id, indirect=True)
 def test_one_batch_can_be_learned(model: GenerativeModel) -> None:
     batch = make_batch(model.spec, 16)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -121,7 +124,27 @@ def test_one_batch_can_be_learned(model: GenerativeModel) -> None:
     assert sum(losses[-5:]) < sum(losses[:5]) - 0.1
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.spec == BINARY], ids=lambda case: case.id)
+@pytest.mark.parametrize("case", [c for c in CASES if ADVERSARIAL[c.id]], ids=lambda case: case.id, indirect=True)
+@pytest.mark.parametrize(("index", "own"), [(0, "g_loss"), (1, "d_loss")])
+def test_each_player_of_a_game_learns_while_the_other_stands_still(
+    model: GenerativeModel, index: int, own: str
+) -> None:
+    batch = make_batch(model.spec, 16)
+    optimizer = model.configure_optimizers()[index]
+    for group in optimizer.param_groups:
+        group["lr"] = 3e-3
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(40):
+        parts = model.loss(batch)
+        optimizer.zero_grad()
+        parts["loss"].backward()
+        optimizer.step()
+        losses.append(parts[own].item())
+    assert sum(losses[-5:]) < sum(losses[:5]) - 0.1
+
+
+@pytest.mark.parametrize("case", [c for c in WITH_LIKELIHOOD if c.spec == BINARY], ids=lambda case: case.id)
 def test_the_probabilities_of_all_binary_images_sum_to_one(case: Case) -> None:
     """16 images; a bound over noise approaches the exact value with the number of draws."""
     model = make_model(case)
@@ -135,7 +158,7 @@ def test_the_probabilities_of_all_binary_images_sum_to_one(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [c for c in CASES if c.spec.shape == (2,) and c.spec.levels is None], ids=lambda case: case.id
+    "case", [c for c in WITH_LIKELIHOOD if c.spec.shape == (2,) and c.spec.levels is None], ids=lambda case: case.id
 )
 def test_the_density_on_the_plane_integrates_to_one(case: Case) -> None:
     model = make_model(case)

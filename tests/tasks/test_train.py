@@ -67,9 +67,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return logs
 
 
-def go_on(logs: Path) -> None:
+def go_on(logs: Path, *overrides: str, model: str = "flow") -> None:
     """Give the command, in a process of its own: as many threads as a user's, whatever the other tests set here."""
-    done = train_in_a_process(logs)
+    done = train_in_a_process(logs, *overrides, model=model)
     assert done.returncode == 0, done.stderr
 
 
@@ -179,6 +179,24 @@ def test_killed_at_a_random_step_and_resumed_equals_never_killed(finished: Path,
     assert positions == sorted(positions, key=int)
 
 
+GAME = ["model.spectral_norm=true", "model.objective.critic_steps=3", "model.objective.penalty_interval=2"]
+"""All that a game carries from step to step: two optimizers, power iterations, and two rhythms."""
+
+
+def test_a_game_killed_between_its_players_and_resumed_equals_one_never_killed(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    go_on(whole, *GAME, model="gan")
+    batch = random.randrange(1, 20)
+    print(f"killed after {batch} batches, within a step")  # shown when the test fails
+    within_a_step = die_at(batch, "SIGKILL", "GenerativeModel", "on_before_optimizer_step")
+    killed = train_in_a_process(cut, "checkpoint_minutes=1e-6", *GAME, prelude=within_a_step, model="gan")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    go_on(cut, *GAME, model="gan")
+    assert len(weights(whole)["optimizer_states"]) == 2
+    assert same(weights(cut), weights(whole))
+    assert same(weights(cut, "best.ckpt"), weights(whole, "best.ckpt"))
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_saves_and_the_same_command_goes_on(finished: Path, tmp_path: Path, name: str, code: int) -> None:
     stopped = train_in_a_process(tmp_path, prelude=die_at(7, name))
@@ -276,6 +294,20 @@ def test_no_ema_trains_and_resumes_too(tmp_path: Path) -> None:
     result = train(tmp_path, "ema_decay=null")
     assert result["likelihood"] is not None
     assert "current_model_state" not in load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")
+
+
+def test_a_game_leaves_a_result_without_a_likelihood(tmp_path: Path) -> None:
+    result = train(tmp_path, "model.objective.critic_steps=2", "evaluation.num_samples=100", model="gan")
+    assert result["likelihood"] is None
+    assert "no likelihood" in result["missing"]["likelihood"]
+    assert result["training"]["examples_seen"] == 640, "real images, whatever they train"
+    assert result["training"]["optimizer_steps"] == 20, "training steps, however many optimizers"
+    assert result["quality"]["recall"] is not None
+    rows = list(csv.DictReader((run_folder(tmp_path) / "metrics.csv").open()))
+    assert [row["examples_seen"] for row in rows if row["val/fid"]] == ["320", "640"]
+    assert all(row["val/class_total_variation"] and row["val/recall"] for row in rows if row["val/fid"])
+    best = load_checkpoint(run_folder(tmp_path) / "checkpoints" / "best.ckpt")["genlab"]["progress"]["examples"]
+    assert best == min((float(row["val/fid"]), int(row["examples_seen"])) for row in rows if row["val/fid"])[1]
 
 
 def test_minutes_end_a_run(tmp_path: Path) -> None:

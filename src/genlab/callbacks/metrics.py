@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 from pytorch_lightning import Trainer
@@ -18,7 +19,8 @@ __all__ = ["LogMetrics"]
 class LogMetrics(Callback):
     """Log the mean of each part of the loss every so many batches, and the validation metrics.
 
-    The x-axis of every logger is the number of training examples seen.
+    A part that only some batches have, such as the loss of a network that is not trained by each, is averaged over
+    those. The x-axis of every logger is the number of training examples seen.
 
     Args:
         every: Batches between two rows.
@@ -28,7 +30,7 @@ class LogMetrics(Callback):
         self.every = every
         self.latest: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._counts: Counter[str] = Counter()
         self._since = (0.0, 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
@@ -40,17 +42,17 @@ class LogMetrics(Callback):
         for name, value in outputs.items():
             value = value.detach()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._count += 1
+        self._counts.update(outputs.keys())
         if pl_module.progress.batches % self.every and not trainer.should_stop:
             return
-        means = {f"train/{name}": float(total) / self._count for name, total in self._sums.items()}
+        means = {f"train/{name}": float(total) / self._counts[name] for name, total in self._sums.items()}
         seconds, examples = time.monotonic() - self._since[0], pl_module.progress.examples - self._since[1]
         means["train/examples_per_second"] = examples / max(seconds, 1e-9)
         means["train/lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         if pl_module.grad_norm is not None:
             means["train/grad_norm"] = float(pl_module.grad_norm)
         self._log(trainer, pl_module, means)
-        self._sums, self._count = {}, 0
+        self._sums, self._counts = {}, Counter()
         self._restart_clock(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:

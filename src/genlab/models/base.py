@@ -94,6 +94,9 @@ class GenerativeModel(LightningModule):
     """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""
     nfe: int = 1
     """Network evaluations that one sample costs."""
+    adversarial: ClassVar[bool] = False
+    """Whether the loss is that of a game, which need not fall as the model learns: the sum of ``g_loss`` and
+    ``d_loss``, each of which one of two optimizers, in this order, lowers by its own parameters alone."""
     initial_examples: ClassVar[int] = 512
     """Training examples that :meth:`initialize` gets, or all where there are fewer."""
 

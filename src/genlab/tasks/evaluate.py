@@ -190,7 +190,8 @@ def _describe_training(last: dict[str, Any], checkpoint: str) -> dict[str, Any]:
     progress, hardware = last["genlab"]["progress"], last["genlab"]["hardware"]
     return {
         "examples_seen": progress["examples"],
-        "optimizer_steps": last["global_step"],
+        # Not Lightning's global_step, which counts the steps of several optimizers together.
+        "optimizer_steps": progress["batches"],
         "wall_seconds": progress["seconds"],
         "device": hardware["device"],
         "precision": hardware["precision"],

@@ -1,0 +1,332 @@
+"""Generative adversarial networks: a generator against a discriminator, under interchangeable losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, MinLen
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from genlab.data.batch import Batch
+from genlab.errors import GenlabError
+from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.networks.adversarial import (
+    ConvDiscriminator,
+    ConvGenerator,
+    MLPDiscriminator,
+    MLPGenerator,
+    ResidualDiscriminator,
+    ResidualGenerator,
+    Score,
+    scale_widths,
+)
+from genlab.networks.augmentation import AugmentationName, augment
+from genlab.networks.gan_losses import (
+    LOSSES,
+    Critic,
+    input_gradient,
+    one_centered_penalty,
+    zero_centered_penalty,
+)
+from genlab.networks.spectral_norm import normalize_spectrally
+from genlab.spec import DataSpec
+
+__all__ = ["ConvConfig", "Gan", "MLPConfig", "ObjectiveConfig"]
+
+Count = Annotated[int, Ge(1)]
+NonNegative = Annotated[int, Ge(0)]
+Weight = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What the two networks play for.
+
+    Args:
+        loss: See :data:`genlab.networks.gan_losses.LOSSES`.
+        r1: Weight of the zero-centred gradient penalty on real examples.
+        r2: Weight of the same on generated examples.
+        gradient_penalty: Weight of the one-centred gradient penalty between real and generated examples.
+        penalty_interval: Batches from one with penalties to the next; their weights are multiplied by it. Karras et al.
+            (2020), "StyleGAN2", section 3.1.
+        critic_steps: Discriminator steps, of a batch each, for each generator step.
+        augment: Random changes of all images that the discriminator sees.
+    """
+
+    loss: Literal["non_saturating", "wasserstein", "hinge", "relativistic"]
+    r1: Weight
+    r2: Weight
+    gradient_penalty: Weight
+    penalty_interval: Count
+    critic_steps: Count
+    augment: list[AugmentationName]
+
+    def penalties(self, critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Return the penalties whose weight is not zero, as yet without it."""
+        points: dict[str, Tensor] = {"r1": real, "r2": fake}
+        found = {name: zero_centered_penalty(_slope(critic, x)) for name, x in points.items() if getattr(self, name)}
+        if self.gradient_penalty:
+            mix = torch.rand([len(real)] + [1] * (real.ndim - 1), device=real.device)
+            found["gradient_penalty"] = one_centered_penalty(_slope(critic, real + mix * (fake - real)))
+        return found
+
+    def describe(self) -> str:
+        """Return what distinguishes the objective, in a few words."""
+        names = {"r1": "R1", "r2": "R2", "gradient_penalty": "gradient penalty"}
+        return " + ".join([self.loss, *(text for name, text in names.items() if getattr(self, name)), *self.augment])
+
+
+def _slope(critic: Critic, x: Tensor) -> Tensor:
+    x = x.detach().requires_grad_()
+    return input_gradient(critic(x), x)
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """Sizes of the perceptrons.
+
+    Args:
+        hidden: Widths of the hidden layers of the generator; the discriminator has them in reverse.
+    """
+
+    hidden: Annotated[list[Count], MinLen(1)]
+
+    def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
+        """Return a generator and the features of a discriminator."""
+        return MLPGenerator(inputs, self.hidden, spec.shape), MLPDiscriminator(spec.num_dims, self.hidden[::-1])
+
+
+@dataclass(frozen=True)
+class ConvConfig:
+    """Sizes of the convolutional networks.
+
+    Args:
+        kind: ``dcgan`` (strided convolutions) or ``residual`` (residual blocks without normalization).
+        channels: Channels at the finest scale, doubled from scale to scale; the coarsest is 4 to 7 pixels small.
+        max_channels: Most channels at any scale.
+        blocks: Residual blocks at each scale of ``residual``.
+    """
+
+    kind: Literal["dcgan", "residual"]
+    channels: Count
+    max_channels: Count
+    blocks: Count
+
+    def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
+        """Return a generator and the features of a discriminator."""
+        if spec.modality != "image":
+            raise GenlabError(f"network=conv needs images, but {spec.name} is {spec.modality}. Use model.network=mlp.")
+        widths = scale_widths(spec.shape, self.channels, self.max_channels)
+        if self.kind == "dcgan":
+            return ConvGenerator(inputs, spec.shape, widths), ConvDiscriminator(spec.shape, widths)
+        generator = ResidualGenerator(inputs, spec.shape, widths, self.blocks)
+        return generator, ResidualDiscriminator(spec.shape, widths, self.blocks)
+
+
+class _Discriminator(nn.Module):
+    def __init__(self, features: nn.Module, num_classes: int) -> None:
+        super().__init__()
+        self.features = features
+        self.score = Score(features.width, num_classes)
+
+    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
+        return self.score(self.features(x), y)
+
+
+class Gan(GenerativeModel):
+    """Generative adversarial network; Goodfellow et al. (2014).
+
+    Each batch trains the discriminator, and each ``critic_steps``-th one then the generator, on the same noise. Images
+    and other discrete data are scaled to [-1, 1] and rounded on the way out; continuous data is standardized.
+
+    Args:
+        spec: Images or vectors, discrete or continuous.
+        network: ``conv``, ``mlp``, or ``auto`` for what suits the data.
+        conditional: Model the data given its label.
+        latent_dims: Length of the noise vector.
+        spectral_norm: Bound the gain of each layer of the discriminator; see
+            :class:`genlab.networks.spectral_norm.SpectralNorm`.
+        conv: Sizes of ``network=conv``.
+        mlp: Sizes of ``network=mlp``.
+        objective: What the networks play for.
+        lr: Peak learning rate of the generator.
+        discriminator_lr_ratio: Learning rate of the discriminator, as a multiple of ``lr``; Heusel et al. (2017).
+
+    The other arguments are those of :class:`GenerativeModel`; each network has an optimizer of its own.
+
+    Raises:
+        GenlabError: If labels or images are asked for that the data does not have.
+    """
+
+    family = "gan"
+    modalities = ("image", "vector")
+    adversarial = True
+
+    location: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        network: Literal["auto", "conv", "mlp"],
+        conditional: bool,
+        latent_dims: Count,
+        spectral_norm: bool,
+        conv: ConvConfig,
+        mlp: MLPConfig,
+        objective: ObjectiveConfig,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        discriminator_lr_ratio: Annotated[float, Gt(0)],
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
+        self.automatic_optimization = False
+        if conditional and spec.num_classes is None:
+            raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
+        if objective.augment and spec.modality != "image":
+            raise GenlabError(f"model.objective.augment needs images, but {spec.name} is {spec.modality}. Leave it [].")
+        self.conditional = conditional
+        self.latent_dims = latent_dims
+        self.objective = objective
+        self._lr_ratio = discriminator_lr_ratio
+        kind = {"image": "conv", "vector": "mlp"}[spec.modality] if network == "auto" else network
+        sizes: ConvConfig | MLPConfig = {"conv": conv, "mlp": mlp}[kind]
+        classes = spec.num_classes or 0 if conditional else 0
+        self.generator, features = sizes.build(spec, latent_dims + classes)
+        self.discriminator = _Discriminator(features, classes)
+        if spectral_norm:
+            normalize_spectrally(self.discriminator)
+        self.register_buffer("location", torch.zeros(spec.shape))
+        self.register_buffer("scale", torch.ones(spec.shape))
+        traits = [objective.describe(), conv.kind if kind == "conv" else "mlp"]
+        self._variant = ", ".join(
+            traits + ["spectral norm"] * spectral_norm + ["class-conditional"] * conditional,
+        )
+
+    @property
+    def variant(self) -> str:
+        return self._variant
+
+    def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        if self.conditional and y is None:
+            y = torch.randint(self.spec.num_classes, (n,), generator=generator, device=self.device)
+        values = self._generate(self._noise(n, generator), y)
+        if self.spec.levels is None:
+            return self.location + self.scale * values
+        levels = (values.float() + 1) / 2 * (self.spec.levels - 1)
+        return levels.round().to(self.data_dtype)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return both players' losses and, as ``"loss"``, their sum; the gradient of each reaches its player alone."""
+        real, y = self._embed(batch.x), batch.y
+        fake = self._generate(self._noise(len(real)), y)
+        parts = self._discriminator_parts(real, fake.detach(), y) | self._generator_parts(real, fake, y)
+        return {"loss": parts["d_loss"] + parts["g_loss"], **parts}
+
+    def validation_loss(self, batch: Batch) -> Tensor | None:
+        """None: what the players lose to each other says nothing of the samples."""
+        return None
+
+    @torch.no_grad()
+    def initialize(self, batch: Batch) -> None:
+        if not self.spec.is_discrete:
+            self.location.copy_(batch.x.mean(0))
+            self.scale.copy_(batch.x.std(0, correction=0).clamp(min=1e-6))
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        return [
+            self._optimizer(self.generator.parameters(), lr=self._lr),
+            self._optimizer(self.discriminator.parameters(), lr=self._lr * self._lr_ratio),
+        ]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        generator_optimizer, discriminator_optimizer = self.optimizers()
+        # By the count of the run's batches, so that a resumed run keeps the rhythm.
+        generator_is_due = (self.progress.batches + 1) % self.objective.critic_steps == 0
+        real, y = self._embed(batch.x), batch.y
+        with torch.set_grad_enabled(generator_is_due):
+            fake = self._generate(self._noise(len(real)), y)
+        parts = self._discriminator_parts(real, fake.detach(), y)
+        self._step(discriminator_optimizer, parts, "d")
+        if generator_is_due:
+            of_generator = self._generator_parts(real, fake, y)
+            self._step(generator_optimizer, of_generator, "g")
+            parts |= {"loss": parts["d_loss"] + of_generator["g_loss"], **of_generator}
+        return {name: value.detach() for name, value in parts.items()}
+
+    def _step(self, optimizer: Optimizer, parts: dict[str, Tensor], player: str) -> None:
+        """Step one player down its loss, and add the norm of its gradient to the parts."""
+        loss = parts[f"{player}_loss"]
+        self.check_finite({"loss": loss, **parts})
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        # One for each player in place of the one of all families, which would be that of whoever moved last.
+        if self.grad_norm is not None:
+            parts[f"{player}_grad_norm"], self.grad_norm = self.grad_norm, None
+
+    def _discriminator_parts(self, real: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        """Judge real and generated examples, the latter without a way back to the generator."""
+        objective = self.objective
+        real, fake = augment(real, objective.augment), augment(fake, objective.augment)
+        of_real, of_fake = self._scores(torch.cat([real, fake]), y).chunk(2)
+        adversarial = LOSSES[objective.loss].discriminator(of_real, of_fake)
+        parts = {"d_loss": adversarial, "d_real": of_real.mean(), "d_fake": of_fake.mean()}
+        if self.progress.batches % objective.penalty_interval:
+            return parts
+        for name, penalty in objective.penalties(partial(self._scores, y=y), real, fake).items():
+            parts["d_loss"] = parts["d_loss"] + getattr(objective, name) * objective.penalty_interval * penalty
+            parts[name] = penalty
+        return parts
+
+    def _generator_parts(self, real: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        """Judge generated examples by a discriminator that this does not change."""
+        names = self.objective.augment
+        with _frozen(self.discriminator):
+            of_fake = self._scores(augment(fake, names), y)
+            with torch.no_grad():
+                of_real = self._scores(augment(real, names), y)
+        return {"g_loss": LOSSES[self.objective.loss].generator(of_real, of_fake)}
+
+    def _scores(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Score embedded examples ``[N, *shape]``, or several times as many as there are labels: float32, ``[N]``."""
+        labels = y.repeat(len(x) // len(y)) if self.conditional and y is not None else None
+        return self.discriminator(x, labels)
+
+    def _generate(self, z: Tensor, y: Tensor | None) -> Tensor:
+        """Map noise ``[N, latent_dims]`` and labels to embedded examples ``[N, *shape]``."""
+        if self.conditional:
+            z = torch.cat([z, F.one_hot(y, self.spec.num_classes).to(z.dtype)], dim=1)
+        values = self.generator(z)
+        return values.tanh() if self.spec.is_discrete else values
+
+    def _noise(self, n: int, generator: Generator | None = None) -> Tensor:
+        return torch.randn((n, self.latent_dims), generator=generator, device=self.device).to(self.dtype)
+
+    def _embed(self, x: Tensor) -> Tensor:
+        if self.spec.levels is None:
+            return (x - self.location) / self.scale
+        return 2 * x.to(self.dtype) / (self.spec.levels - 1) - 1
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """Keep what is computed meanwhile from giving the network's parameters a gradient; its inputs still get one."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_()
