@@ -94,6 +94,8 @@ class GenerativeModel(LightningModule):
     """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""
     nfe: int = 1
     """Network evaluations that one sample costs."""
+    likelihood_examples: int | None = None
+    """Most examples whose likelihood is measured; None: as many as the protocol says."""
     initial_examples: ClassVar[int] = 512
     """Training examples that :meth:`initialize` gets, or all where there are fewer."""
 
@@ -186,6 +188,11 @@ class GenerativeModel(LightningModule):
     def has_likelihood(self) -> bool:
         """Whether :meth:`log_prob` exists."""
         return self.likelihood_kind() != "none"
+
+    @property
+    def likelihood_settings(self) -> dict[str, Any]:
+        """How :meth:`log_prob` computes an estimate, by the optional keys of a result's likelihood."""
+        return {}
 
     @property
     def validation_draws(self) -> int:
