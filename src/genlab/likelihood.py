@@ -150,7 +150,7 @@ class Affine(nn.Module):
     """Scale and shift each dimension by fixed values, kept in buffers: ``y = scale * x + shift``.
 
     Args:
-        shape: Shape of one example.
+        shape: Shape of one example, or () for one factor that all dimensions share.
         scale: Factor of every dimension, until :meth:`fit`; not 0.
         shift: What is added after it.
     """
@@ -172,8 +172,11 @@ class Affine(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the transformed values and the log-determinant ``[N]``, nats."""
-        return self.scale * x + self.shift, self.scale.abs().log().sum().expand(len(x))
+        return self.scale * x + self.shift, self._log_det(x)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values whose image is ``y`` and the log-determinant of this inverse ``[N]``, nats."""
-        return (y - self.shift) / self.scale, -self.scale.abs().log().sum().expand(len(y))
+        return (y - self.shift) / self.scale, -self._log_det(y)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        return self.scale.abs().log().expand(x.shape[1:]).sum().expand(len(x))

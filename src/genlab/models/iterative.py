@@ -193,7 +193,7 @@ class IterativeModel(GenerativeModel):
         self.num_classes = spec.num_classes or 0 if conditional else 0
         self.network = sizes.build(spec, self.num_classes)
         # Of z in [0, 1] to [-1, 1] for levels; for continuous data the identity until `initialize`.
-        self.scaling = Affine(spec.shape, 2.0, -1.0) if spec.is_discrete else Affine(spec.shape)
+        self.scaling = Affine((), 2.0, -1.0) if spec.is_discrete else Affine(spec.shape)
 
     # What a subclass implements.
 
