@@ -199,7 +199,7 @@ class IterativeModel(GenerativeModel):
 
     @property
     @abstractmethod
-    def passes(self) -> int:
+    def passes(self) -> float:
         """Predictions that one sample costs, one after the other."""
 
     @abstractmethod
@@ -219,7 +219,7 @@ class IterativeModel(GenerativeModel):
     # What they share.
 
     @property
-    def nfe(self) -> int:
+    def nfe(self) -> float:
         """Network evaluations that one sample costs; guidance needs two for each prediction."""
         return self.passes * (2 if self.guidance != 1 else 1)
 
