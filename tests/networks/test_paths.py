@@ -89,3 +89,10 @@ def test_the_logits_of_times_are_normal() -> None:
     assert logits.std().item() == pytest.approx(1.5, rel=0.01)
     ends = logit_normal(torch.tensor([0.0, 1.0]), 0.0, 1.0)
     assert ends.tolist() == [0.0, 1.0]
+
+
+def test_the_coupling_does_not_depend_on_the_precision_of_training() -> None:
+    noise, data = (values.float() for values in pairs(200))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = optimal_transport(noise, data)
+    assert torch.equal(mixed, optimal_transport(noise, data))

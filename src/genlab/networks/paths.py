@@ -51,7 +51,7 @@ class LinearPath:
 
 
 def stratified_uniform(n: int, device: torch.device | str = "cpu") -> Tensor:
-    """Draw numbers ``[n]`` in ``[0, 1)``, one from each of n equal intervals, in random order.
+    """Draw numbers ``[n]`` in ``[0, 1]``, one from each of n equal intervals, in random order.
 
     Each is uniform, and together they cover the interval evenly, which lowers the variance of a mean over them.
     """
@@ -89,8 +89,8 @@ def optimal_transport(noise: Tensor, data: Tensor, y: Tensor | None = None) -> T
     """
     from scipy.optimize import linear_sum_assignment  # takes most of a second
 
-    # The squares of the distances without those of the points, which every permutation has in common.
-    cost = -(data.flatten(1) @ noise.flatten(1).T).double().cpu()
+    # The squared distances but for a constant, which every permutation has in common; in float64 autocast leaves it be.
+    cost = -(data.flatten(1).double() @ noise.flatten(1).double().T).cpu()
     groups = torch.zeros(len(data), dtype=torch.int64) if y is None else y.cpu()
     permutation = torch.empty(len(data), dtype=torch.int64)
     for label in groups.unique():
