@@ -20,6 +20,7 @@ from genlab.models.iterative import (
     MLPConfig,
     NetworkName,
     PrecisionName,
+    Probability,
     UNetConfig,
 )
 from genlab.networks.ode import LikelihoodConfig, OdeConfig, integrate, ode_log_prob
@@ -87,7 +88,7 @@ class FlowMatching(IterativeModel):
         name: str,
         network: NetworkName,
         conditional: bool,
-        label_dropout: Annotated[float, Ge(0), Lt(1)],
+        label_dropout: Probability,
         guidance: Annotated[float, Ge(0)],
         path: PathConfig,
         sampler: OdeConfig,
@@ -103,26 +104,12 @@ class FlowMatching(IterativeModel):
         schedule: Schedule,
         grad_clip: GradClip | None,
     ) -> None:
+        if sampler.solver == "dopri5":  # which would take rounding for a stiff equation
+            sampling_precision = "32-true"
         super().__init__(
-            spec,
-            name,
-            network,
-            conditional,
-            label_dropout,
-            guidance,
-            unet,
-            dit,
-            mlp,
-            likelihood,
-            likelihood_ode,
-            likelihood_images,
-            # An adaptive solver would take the rounding for a stiff equation.
-            "32-true" if sampler.solver == "dopri5" else sampling_precision,
-            optimizer,
-            lr,
-            schedule,
-            grad_clip,
-        )
+            spec, name, network, conditional, label_dropout, guidance, unet, dit, mlp, likelihood, likelihood_ode,
+            likelihood_images, sampling_precision, optimizer, lr, schedule, grad_clip,
+        )  # fmt: skip
         self.pairs = path
         self.path = LinearPath(path.sigma_min, path.width)
         self.sampler = sampler
