@@ -127,7 +127,7 @@ CASES = [
     Case("flow_matching", PLANE, SMALL_FLOW_MATCHING),
     Case("flow_matching", PLANE, [*SMALL_FLOW_MATCHING, "conditional=true", "path.coupling=optimal_transport"]),
     Case("flow_matching", SPACE, [*SMALL_FLOW_MATCHING, "path.sigma_min=0.01", "path.width=0.2"]),
-    Case("flow_matching", COUNTS, [*SMALL_FLOW_MATCHING, "sampler.solver=midpoint"]),
+    Case("flow_matching", COUNTS, [*SMALL_FLOW_MATCHING, "sampler.solver=heun"]),
     Case("flow_matching", BINARY, [*SMALL_FLOW_MATCHING, "network=mlp", "path.coupling=optimal_transport"]),
     Case("made", GRAY, ["hidden=64"]),
     Case("made", GRAY, ["hidden=64", "blocks=2", "direct=false", "conditional=true"]),
