@@ -46,6 +46,16 @@ SMALL_VAE = [
     "prior.transforms=2",
     "prior.hidden=[16]",
 ]
+SMALL_FLOW_MATCHING = [
+    "unet.channels=[8,8]",
+    "unet.attention=[4]",
+    "dit.hidden=16",
+    "dit.layers=2",
+    "mlp.hidden=[16,16]",
+    "sampler.steps=4",
+    "likelihood_ode.solver=heun",
+    "likelihood_ode.steps=4",
+]
 SMALL_HVAE = ["channels=[8,8]", "layers=[1,2]", "latents=2"]
 
 TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
@@ -82,7 +92,8 @@ class Case:
 
     @property
     def id(self) -> str:
-        changes = [o for o in self.overrides if o not in [*SMALL_FLOW, *SMALL_VAE, *SMALL_HVAE, *SMALL_DIFFUSION]]
+        small = [*SMALL_FLOW, *SMALL_VAE, *SMALL_HVAE, *SMALL_FLOW_MATCHING, *SMALL_DIFFUSION]
+        changes = [o for o in self.overrides if o not in small]
         return "-".join([self.model, self.spec.name, *changes])
 
 
@@ -121,6 +132,15 @@ CASES = [
     Case("hvae", SPACE, SMALL_HVAE),
     Case("hvae", COUNTS, SMALL_HVAE),
     Case("hvae", BINARY, SMALL_HVAE),
+    Case("flow_matching", GRAY, SMALL_FLOW_MATCHING),
+    Case("flow_matching", GRAY, [*SMALL_FLOW_MATCHING, "network=dit", "conditional=true", "sampler.solver=dopri5"]),
+    Case("flow_matching", GRAY, [*SMALL_FLOW_MATCHING, "conditional=true", "label_dropout=0.2", "guidance=2"]),
+    Case("flow_matching", COLOUR, [*SMALL_FLOW_MATCHING, "path.times=logit_normal", "sampler.solver=euler"]),
+    Case("flow_matching", PLANE, SMALL_FLOW_MATCHING),
+    Case("flow_matching", PLANE, [*SMALL_FLOW_MATCHING, "conditional=true", "path.coupling=optimal_transport"]),
+    Case("flow_matching", SPACE, [*SMALL_FLOW_MATCHING, "path.sigma_min=0.01", "path.width=0.2"]),
+    Case("flow_matching", COUNTS, [*SMALL_FLOW_MATCHING, "sampler.solver=midpoint"]),
+    Case("flow_matching", BINARY, [*SMALL_FLOW_MATCHING, "network=mlp", "path.coupling=optimal_transport"]),
     Case("made", GRAY, ["hidden=64"]),
     Case("made", GRAY, ["hidden=64", "blocks=2", "direct=false", "conditional=true"]),
     Case("made", PLANE, ["hidden=64", "conditional=true"]),

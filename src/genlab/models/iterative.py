@@ -199,7 +199,7 @@ class IterativeModel(GenerativeModel):
 
     @property
     @abstractmethod
-    def passes(self) -> int:
+    def passes(self) -> float:
         """Predictions that one sample costs, one after the other."""
 
     @abstractmethod
@@ -219,7 +219,7 @@ class IterativeModel(GenerativeModel):
     # What they share.
 
     @property
-    def nfe(self) -> int:
+    def nfe(self) -> float:
         """Network evaluations that one sample costs; guidance needs two for each prediction."""
         return self.passes * (2 if self.guidance != 1 else 1)
 
@@ -243,7 +243,7 @@ class IterativeModel(GenerativeModel):
         """
         # Vectors are small and their densities exact: they gain nothing from fewer digits.
         with torch.autocast(x.device.type, enabled=False) if self.spec.modality == "vector" else _ambient():
-            return self.network(x, t.expand(len(x)), y).to(x.dtype)
+            return self.network(x, t.view(-1), y).to(x.dtype)  # one time for all is embedded once
 
     def guided(
         self, prediction: Callable[[Tensor, Tensor, Tensor | None], Tensor], y: Tensor | None

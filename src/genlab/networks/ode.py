@@ -43,6 +43,11 @@ class OdeConfig:
     rtol: Annotated[float, Gt(0)]
     atol: Annotated[float, Gt(0)]
 
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the velocity from start to end in equal steps."""
+        return self.steps * _FIXED_STEPS[self.solver][1]
+
     def __str__(self) -> str:
         if self.solver == "dopri5":
             return f"dopri5, rtol {self.rtol:g}, atol {self.atol:g}"
@@ -65,11 +70,6 @@ class LikelihoodConfig(OdeConfig):
     def is_exact(self, num_dims: int) -> bool:
         """Whether the trace is exact for examples of so many dimensions."""
         return self.trace == "exact" or (self.trace == "auto" and num_dims <= EXACT_DIMS)
-
-    def describe(self, num_dims: int) -> str:
-        """Say how the log-density of examples of so many dimensions is computed, in a few words."""
-        trace = "exact trace" if self.is_exact(num_dims) else f"Hutchinson trace, probes {self.probes}"
-        return f"{self}, {trace}"
 
 
 def integrate(velocity: Velocity, x: Tensor, t0: float, t1: float, config: OdeConfig) -> tuple[Tensor, int]:
@@ -148,11 +148,11 @@ def ode_log_prob(
 def _solve(velocity: Velocity, x: Tensor, t0: float, t1: float, config: OdeConfig, norm: _Norm) -> tuple[Tensor, int]:
     if config.solver == "dopri5":
         return _dopri5(velocity, x, t0, t1, config, norm)
-    step, evaluations = _FIXED_STEPS[config.solver]
+    step, _ = _FIXED_STEPS[config.solver]
     times = torch.linspace(t0, t1, config.steps + 1, dtype=torch.float64).to(x)
     for t in times[:-1]:
         x = step(velocity, t, (t1 - t0) / config.steps, x)
-    return x, config.steps * evaluations
+    return x, config.evaluations
 
 
 def _euler(velocity: Velocity, t: Tensor, h: float, x: Tensor) -> Tensor:
