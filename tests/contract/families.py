@@ -62,6 +62,18 @@ TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
+SMALL_DIFFUSION = [
+    "unet.channels=[8,16]",
+    "unet.attention=[2]",
+    "dit.hidden=16",
+    "dit.layers=1",
+    "dit.heads=2",
+    "mlp.hidden=[16]",
+    "steps=5",
+    "likelihood_ode.solver=heun",
+    "likelihood_ode.steps=20",
+    "vlb_steps=20",
+]
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        small = [*SMALL_FLOW, *SMALL_VAE, *SMALL_HVAE, *SMALL_FLOW_MATCHING]
+        small = [*SMALL_FLOW, *SMALL_VAE, *SMALL_HVAE, *SMALL_FLOW_MATCHING, *SMALL_DIFFUSION]
         changes = [o for o in self.overrides if o not in small]
         return "-".join([self.model, self.spec.name, *changes])
 
@@ -148,6 +160,17 @@ CASES = [
     Case("transformer", COUNTS, SMALL_TRANSFORMER),
     Case("transformer", BINARY, SMALL_TRANSFORMER),
     Case("transformer", TEXT, [*SMALL_TRANSFORMER, "conditional=true"]),
+    Case("diffusion", GRAY, SMALL_DIFFUSION),
+    Case("diffusion", GRAY, [*SMALL_DIFFUSION, "conditional=true", "guidance=2", "sampler=dpm_solver_2m"]),
+    Case("diffusion", GRAY, [*SMALL_DIFFUSION, "network=dit", "parameterization=v", "noise.schedule=cosine"]),
+    Case("diffusion", GRAY, [*SMALL_DIFFUSION, "likelihood=vlb", "weighting=likelihood"]),
+    Case("diffusion", COLOUR, [*SMALL_DIFFUSION, "parameterization=epsilon", "noise.schedule=linear", "sampler=ddim"]),
+    Case("diffusion", COUNTS, [*SMALL_DIFFUSION, "likelihood=none", "weighting=min_snr"]),
+    Case("diffusion", BINARY, [*SMALL_DIFFUSION, "network=mlp"]),
+    Case("diffusion", BINARY, [*SMALL_DIFFUSION, "network=mlp", "likelihood=vlb", "sampler=ddpm"]),
+    Case("diffusion", PLANE, SMALL_DIFFUSION),
+    Case("diffusion", PLANE, [*SMALL_DIFFUSION, "conditional=true", "noise.schedule=cosine"]),
+    Case("diffusion", SPACE, [*SMALL_DIFFUSION, "parameterization=x0"]),
 ]
 
 

@@ -10,16 +10,15 @@ import torch
 
 from genlab.checkpoints import assert_plain
 from genlab.data.batch import Batch
-from genlab.likelihood import bits_per_dim, importance_weighted
+from genlab.likelihood import bits_per_dim
 from genlab.models.base import GenerativeModel
 from genlab.randomness import Stream, generator
 from tests.contract.families import BINARY, CASES, Case, make_batch, make_model, perturb
 
-FIXED = ("exact", "ode", "vlb")
-"""Kinds of likelihood that more draws do not change."""
 KINDS = {case.id: make_model(case).likelihood_kind() for case in CASES}
 WITH_LIKELIHOOD = [case for case in CASES if KINDS[case.id] != "none"]
-BOUNDED = [case for case in WITH_LIKELIHOOD if KINDS[case.id] not in FIXED]
+TIGHTENED = [case for case in WITH_LIKELIHOOD if make_model(case).likelihood_kind(20) != KINDS[case.id]]
+ESTIMATED = [case for case in WITH_LIKELIHOOD if case not in TIGHTENED and KINDS[case.id] != "exact"]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.id)
@@ -112,36 +111,51 @@ def test_state_survives_save_and_load(case: Case, model: GenerativeModel, tmp_pa
 def test_one_batch_can_be_learned(model: GenerativeModel) -> None:
     batch = make_batch(model.spec, 16)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    before = mean_loss(model, batch)
     torch.manual_seed(0)
-    losses = []
     for _ in range(60):
         loss = model.loss(batch)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-    assert sum(losses[-5:]) < sum(losses[:5]) - 0.1
+    assert mean_loss(model, batch) < before - 0.1 * min(1.0, abs(before))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.spec == BINARY], ids=lambda case: case.id)
+@torch.no_grad()
+def mean_loss(model: GenerativeModel, batch: Batch) -> float:
+    """The loss of a batch on average over noise, always the same."""
+    torch.manual_seed(1)
+    return sum(model.loss(batch)["loss"].item() for _ in range(20)) / 20
+
+
+BINARY_IMAGES = torch.tensor(list(itertools.product([0, 1], repeat=4)), dtype=torch.uint8).view(16, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.spec == BINARY and c not in ESTIMATED], ids=lambda case: case.id
+)
 def test_the_probabilities_of_all_binary_images_sum_to_one(case: Case) -> None:
     """16 images; a bound over noise approaches the exact value with the number of draws."""
     model = make_model(case)
     perturb(model, 0.1)
-    images = torch.tensor(list(itertools.product([0, 1], repeat=4)), dtype=torch.uint8).view(16, 1, 2, 2)
-    exact, fixed = model.likelihood_kind() == "exact", model.likelihood_kind() in FIXED
-    draws = 1 if exact else 4000
+    draws = 1 if model.likelihood_kind() == "exact" else 4000
     torch.manual_seed(0)
     with torch.no_grad():
-        if fixed and not exact:  # draws that the model does not make
-            log_prob = importance_weighted(model.log_prob(images.repeat(draws, 1, 1, 1)).view(draws, 16))
-        else:
-            log_prob = model.log_prob(images, num_draws=draws)
-    total = log_prob.double().exp().sum().item()
-    if fixed and not exact:  # some of the density may lie outside the levels' cells
-        assert 0 < total < 1.03
-    else:
-        assert total == pytest.approx(1.0, abs=1e-5 if exact else 0.03)
+        log_prob = model.log_prob(BINARY_IMAGES, num_draws=draws)
+    assert log_prob.double().exp().sum().item() == pytest.approx(1.0, abs=1e-5 if draws == 1 else 0.03)
+
+
+@pytest.mark.parametrize("case", [c for c in ESTIMATED if c.spec == BINARY], ids=lambda case: case.id)
+def test_estimates_for_all_binary_images_leave_them_no_more_than_one(case: Case) -> None:
+    """Each takes one draw, so the images come many times; some of the density may lie outside of all cells."""
+    model = make_model(case)
+    perturb(model, 0.1)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        values = model.log_prob(BINARY_IMAGES.repeat(500, 1, 1, 1)).double().view(500, 16)
+    # The expectation is the bound itself; of a density at a random place in a cell, it is the cell's mass.
+    probabilities = values.mean(0).exp() if KINDS[case.id] == "vlb" else values.exp().mean(0)
+    assert 0 < probabilities.sum().item() < 1.05
 
 
 @pytest.mark.parametrize(
@@ -150,15 +164,17 @@ def test_the_probabilities_of_all_binary_images_sum_to_one(case: Case) -> None:
 def test_the_density_on_the_plane_integrates_to_one(case: Case) -> None:
     model = make_model(case)
     perturb(model)
-    axis = torch.linspace(-12, 12, 601)
+    # An equation to solve for each point costs more, and its densities are smoother than a spline's.
+    points = 121 if KINDS[case.id] == "ode" else 601
+    axis = torch.linspace(-12, 12, points)
     grid = torch.cartesian_prod(axis, axis)
     y = torch.zeros(len(grid), dtype=torch.int64) if getattr(model, "conditional", False) else None
     with torch.no_grad():
-        mass = model.log_prob(grid, y).double().exp().sum() * (24 / 600) ** 2
+        mass = model.log_prob(grid, y).double().exp().sum() * (24 / (points - 1)) ** 2
     assert mass.item() == pytest.approx(1.0, abs=0.01)
 
 
-@pytest.mark.parametrize("case", BOUNDED, ids=lambda case: case.id, indirect=True)
+@pytest.mark.parametrize("case", TIGHTENED, ids=lambda case: case.id, indirect=True)
 def test_more_draws_tighten_the_bound(model: GenerativeModel) -> None:
     batch = make_batch(model.spec, 200)
     torch.manual_seed(0)
