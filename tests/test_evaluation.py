@@ -29,6 +29,8 @@ class Model:
     conditional: bool = False
     spec: DataSpec = field(default_factory=lambda: DataSpec("d", "image", (1, 1, 1), levels=256))
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    likelihood_examples: int | None = None
+    likelihood_settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def has_likelihood(self) -> bool:
@@ -61,6 +63,12 @@ def test_an_exact_figure_has_no_draws() -> None:
     assert "one_draw" not in figures
 
 
+def test_a_figure_that_says_nothing_of_draws_takes_one_and_says_how_it_was_computed() -> None:
+    figures = measure(Model("ode", likelihood_settings={"ode": {"solver": "heun"}}))
+    assert (figures["kind"], figures["draws"], figures["nats"]) == ("ode", 1, 3.0)
+    assert figures["ode"] == {"solver": "heun"}
+
+
 def test_a_figure_says_whether_the_labels_were_given() -> None:
     assert measure(Model())["of"] == "p(x)"
     assert measure(Model(conditional=True))["of"] == "p(x|y)"
@@ -71,6 +79,13 @@ def test_some_examples_are_drawn_from_the_whole_split() -> None:
     nats = [evaluate_likelihood(Model("exact"), DATA, replace(some, seed=seed))["nats"] for seed in range(8)]
     assert len(set(nats)) > 1, "the first three have 1 nat on average"
     assert evaluate_likelihood(Model("exact"), DATA, some)["examples"] == 3
+
+
+def test_a_model_whose_likelihood_is_dear_gets_fewer_examples_of_the_same_draw() -> None:
+    some = replace(PROTOCOL, max_examples=4)
+    assert evaluate_likelihood(Model("ode", likelihood_examples=2), DATA, some)["examples"] == 2
+    assert evaluate_likelihood(Model("ode", likelihood_examples=6), DATA, some)["examples"] == 4
+    assert evaluate_likelihood(Model("ode", likelihood_examples=9), DATA, PROTOCOL)["examples"] == 7
 
 
 def test_no_likelihood_is_no_figure() -> None:

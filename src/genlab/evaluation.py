@@ -39,6 +39,8 @@ class Evaluable(Protocol):
     device: torch.device
     has_likelihood: bool
     conditional: bool
+    likelihood_examples: int | None
+    likelihood_settings: dict[str, Any]
 
     def likelihood_kind(self, num_draws: int = 1) -> str: ...
 
@@ -136,10 +138,11 @@ def full_float32() -> Iterator[None]:
 
 def _measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
     kind = model.likelihood_kind(protocol.num_draws)
-    # Bounds of several draws stand beside that of one, e.g. the ELBO, which costs little more.
-    draws = [protocol.num_draws] if kind == model.likelihood_kind(1) else [protocol.num_draws, 1]
+    # Bounds of several draws stand beside that of one, e.g. the ELBO, which costs little more. A figure that says
+    # nothing of draws does not use them.
+    draws = [1] if kind == model.likelihood_kind(1) else [protocol.num_draws, 1]
     metrics = {count: NegativeLogLikelihood().to(model.device) for count in draws}
-    data = _drawn(data, protocol)
+    data = _drawn(data, protocol, model.likelihood_examples)
     examples = len(data.x)
     for start in range(0, examples, protocol.batch_size):
         rows = slice(start, min(start + protocol.batch_size, examples))
@@ -149,20 +152,22 @@ def _measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProto
         for count, metric in metrics.items():
             metric.update(model.log_prob(x, y, num_draws=count, generator=noise))
     measured = {
-        **_figures(model, metrics[protocol.num_draws], kind),
+        **_figures(model, metrics[draws[0]], kind),
         "of": "p(x|y)" if model.conditional else "p(x)",
         "examples": examples,
-        "draws": protocol.num_draws if kind != "exact" else 1,
+        "draws": draws[0],
+        **model.likelihood_settings,
     }
     return measured | ({"one_draw": _figures(model, metrics[1], model.likelihood_kind(1))} if len(draws) > 1 else {})
 
 
-def _drawn(data: Batch, protocol: EvaluationProtocol) -> Batch:
+def _drawn(data: Batch, protocol: EvaluationProtocol, affordable: int | None) -> Batch:
     """The examples to measure: all, or some by chance, because the order of a set may be by difficulty."""
-    if protocol.max_examples is None or protocol.max_examples >= len(data.x):
+    count = min(limit for limit in (len(data.x), protocol.max_examples, affordable) if limit is not None)
+    if count == len(data.x):
         return data
     order = torch.randperm(len(data.x), generator=generator(Stream.LIKELIHOOD, protocol.seed))
-    rows = order[: protocol.max_examples].sort().values
+    rows = order[:count].sort().values
     return Batch(data.x[rows], None if data.y is None else data.y[rows])
 
 

@@ -7,14 +7,15 @@ Everything here runs in float32 or better, also under autocast.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 __all__ = [
+    "Affine",
     "Dequantized",
     "Dequantizer",
     "Logit",
@@ -143,3 +144,39 @@ class Logit:
         squeezed = torch.sigmoid(y)
         log_det = sum_dims(F.logsigmoid(y) + F.logsigmoid(-y) - math.log(1 - 2 * self.alpha))
         return ((squeezed - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1), log_det
+
+
+class Affine(nn.Module):
+    """Scale and shift each dimension by fixed values, kept in buffers: ``y = scale * x + shift``.
+
+    Args:
+        shape: Shape of one example, or () for one factor that all dimensions share.
+        scale: Factor of every dimension, until :meth:`fit`; not 0.
+        shift: What is added after it.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, shape: Sequence[int], scale: float = 1.0, shift: float = 0.0) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.full(tuple(shape), scale))
+        self.register_buffer("shift", torch.full(tuple(shape), shift))
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, deviation: float = 1.0) -> None:
+        """Give each dimension of ``x [N, *shape]`` mean 0 and this standard deviation; a constant one stays finite."""
+        scale = deviation / x.std(0).clamp_min(1e-3)
+        self.scale.copy_(scale)
+        self.shift.copy_(-x.mean(0) * scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the transformed values and the log-determinant ``[N]``, nats."""
+        return self.scale * x + self.shift, self._log_det(x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values whose image is ``y`` and the log-determinant of this inverse ``[N]``, nats."""
+        return (y - self.shift) / self.scale, -self._log_det(y)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        return self.scale.abs().log().expand(x.shape[1:]).sum().expand(len(x))

@@ -46,6 +46,16 @@ SMALL_VAE = [
     "prior.transforms=2",
     "prior.hidden=[16]",
 ]
+SMALL_FLOW_MATCHING = [
+    "unet.channels=[8,8]",
+    "unet.attention=[4]",
+    "dit.hidden=16",
+    "dit.layers=2",
+    "mlp.hidden=[16,16]",
+    "sampler.steps=4",
+    "likelihood_ode.solver=heun",
+    "likelihood_ode.steps=4",
+]
 SMALL_HVAE = ["channels=[8,8]", "layers=[1,2]", "latents=2"]
 
 TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
@@ -53,6 +63,18 @@ SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
 SMALL_GAN = ["latent_dims=4", "conv.channels=8", "mlp.hidden=[16,16]"]
+SMALL_DIFFUSION = [
+    "unet.channels=[8,16]",
+    "unet.attention=[2]",
+    "dit.hidden=16",
+    "dit.layers=1",
+    "dit.heads=2",
+    "mlp.hidden=[16]",
+    "steps=5",
+    "likelihood_ode.solver=heun",
+    "likelihood_ode.steps=20",
+    "vlb_steps=20",
+]
 
 
 @dataclass(frozen=True)
@@ -71,7 +93,8 @@ class Case:
 
     @property
     def id(self) -> str:
-        changes = [o for o in self.overrides if o not in [*SMALL_FLOW, *SMALL_VAE, *SMALL_HVAE, *SMALL_GAN]]
+        small = [*SMALL_FLOW, *SMALL_VAE, *SMALL_HVAE, *SMALL_FLOW_MATCHING, *SMALL_DIFFUSION, *SMALL_GAN]
+        changes = [o for o in self.overrides if o not in small]
         return "-".join([self.model, self.spec.name, *changes])
 
 
@@ -110,6 +133,15 @@ CASES = [
     Case("hvae", SPACE, SMALL_HVAE),
     Case("hvae", COUNTS, SMALL_HVAE),
     Case("hvae", BINARY, SMALL_HVAE),
+    Case("flow_matching", GRAY, SMALL_FLOW_MATCHING),
+    Case("flow_matching", GRAY, [*SMALL_FLOW_MATCHING, "network=dit", "conditional=true", "sampler.solver=dopri5"]),
+    Case("flow_matching", GRAY, [*SMALL_FLOW_MATCHING, "conditional=true", "label_dropout=0.2", "guidance=2"]),
+    Case("flow_matching", COLOUR, [*SMALL_FLOW_MATCHING, "path.times=logit_normal", "sampler.solver=euler"]),
+    Case("flow_matching", PLANE, SMALL_FLOW_MATCHING),
+    Case("flow_matching", PLANE, [*SMALL_FLOW_MATCHING, "conditional=true", "path.coupling=optimal_transport"]),
+    Case("flow_matching", SPACE, [*SMALL_FLOW_MATCHING, "path.sigma_min=0.01", "path.width=0.2"]),
+    Case("flow_matching", COUNTS, [*SMALL_FLOW_MATCHING, "sampler.solver=heun"]),
+    Case("flow_matching", BINARY, [*SMALL_FLOW_MATCHING, "network=mlp", "path.coupling=optimal_transport"]),
     Case("made", GRAY, ["hidden=64"]),
     Case("made", GRAY, ["hidden=64", "blocks=2", "direct=false", "conditional=true"]),
     Case("made", PLANE, ["hidden=64", "conditional=true"]),
@@ -143,6 +175,17 @@ CASES = [
     Case("sngan", SPACE, SMALL_GAN),
     Case("r3gan", COLOUR, SMALL_GAN),
     Case("r3gan", SPACE, SMALL_GAN),
+    Case("diffusion", GRAY, SMALL_DIFFUSION),
+    Case("diffusion", GRAY, [*SMALL_DIFFUSION, "conditional=true", "guidance=2", "sampler=dpm_solver_2m"]),
+    Case("diffusion", GRAY, [*SMALL_DIFFUSION, "network=dit", "parameterization=v", "noise.schedule=cosine"]),
+    Case("diffusion", GRAY, [*SMALL_DIFFUSION, "likelihood=vlb", "weighting=likelihood"]),
+    Case("diffusion", COLOUR, [*SMALL_DIFFUSION, "parameterization=epsilon", "noise.schedule=linear", "sampler=ddim"]),
+    Case("diffusion", COUNTS, [*SMALL_DIFFUSION, "likelihood=none", "weighting=min_snr"]),
+    Case("diffusion", BINARY, [*SMALL_DIFFUSION, "network=mlp"]),
+    Case("diffusion", BINARY, [*SMALL_DIFFUSION, "network=mlp", "likelihood=vlb", "sampler=ddpm"]),
+    Case("diffusion", PLANE, SMALL_DIFFUSION),
+    Case("diffusion", PLANE, [*SMALL_DIFFUSION, "conditional=true", "noise.schedule=cosine"]),
+    Case("diffusion", SPACE, [*SMALL_DIFFUSION, "parameterization=x0"]),
 ]
 
 

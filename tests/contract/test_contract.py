@@ -19,7 +19,8 @@ MODELS = {case.id: make_model(case) for case in CASES}
 KINDS = {name: made.likelihood_kind() for name, made in MODELS.items()}
 ADVERSARIAL = {name: made.adversarial for name, made in MODELS.items()}
 WITH_LIKELIHOOD = [case for case in CASES if KINDS[case.id] != "none"]
-BOUNDED = [case for case in WITH_LIKELIHOOD if KINDS[case.id] != "exact"]
+TIGHTENED = [case for case in WITH_LIKELIHOOD if make_model(case).likelihood_kind(20) != KINDS[case.id]]
+ESTIMATED = [case for case in WITH_LIKELIHOOD if case not in TIGHTENED and KINDS[case.id] != "exact"]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.id)
@@ -113,15 +114,21 @@ def test_state_survives_save_and_load(case: Case, model: GenerativeModel, tmp_pa
 def test_one_batch_can_be_learned(model: GenerativeModel) -> None:
     batch = make_batch(model.spec, 16)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    before = mean_loss(model, batch)
     torch.manual_seed(0)
-    losses = []
     for _ in range(60):
         loss = model.loss(batch)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-    assert sum(losses[-5:]) < sum(losses[:5]) - 0.1
+    assert mean_loss(model, batch) < before - 0.1 * min(1.0, abs(before))
+
+
+@torch.no_grad()
+def mean_loss(model: GenerativeModel, batch: Batch) -> float:
+    """The loss of a batch on average over noise, always the same."""
+    torch.manual_seed(1)
+    return sum(model.loss(batch)["loss"].item() for _ in range(20)) / 20
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if ADVERSARIAL[c.id]], ids=lambda case: case.id, indirect=True)
@@ -144,17 +151,34 @@ def test_each_player_of_a_game_learns_while_the_other_stands_still(
     assert sum(losses[-5:]) < sum(losses[:5]) - 0.1
 
 
-@pytest.mark.parametrize("case", [c for c in WITH_LIKELIHOOD if c.spec == BINARY], ids=lambda case: case.id)
+BINARY_IMAGES = torch.tensor(list(itertools.product([0, 1], repeat=4)), dtype=torch.uint8).view(16, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in WITH_LIKELIHOOD if c.spec == BINARY and c not in ESTIMATED], ids=lambda case: case.id
+)
 def test_the_probabilities_of_all_binary_images_sum_to_one(case: Case) -> None:
     """16 images; a bound over noise approaches the exact value with the number of draws."""
     model = make_model(case)
     perturb(model, 0.1)
-    images = torch.tensor(list(itertools.product([0, 1], repeat=4)), dtype=torch.uint8).view(16, 1, 2, 2)
     draws = 1 if model.likelihood_kind() == "exact" else 4000
     torch.manual_seed(0)
     with torch.no_grad():
-        log_prob = model.log_prob(images, num_draws=draws)
+        log_prob = model.log_prob(BINARY_IMAGES, num_draws=draws)
     assert log_prob.double().exp().sum().item() == pytest.approx(1.0, abs=1e-5 if draws == 1 else 0.03)
+
+
+@pytest.mark.parametrize("case", [c for c in ESTIMATED if c.spec == BINARY], ids=lambda case: case.id)
+def test_estimates_for_all_binary_images_leave_them_no_more_than_one(case: Case) -> None:
+    """Each takes one draw, so the images come many times; some of the density may lie outside of all cells."""
+    model = make_model(case)
+    perturb(model, 0.1)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        values = model.log_prob(BINARY_IMAGES.repeat(500, 1, 1, 1)).double().view(500, 16)
+    # The expectation is the bound itself; of a density at a random place in a cell, it is the cell's mass.
+    probabilities = values.mean(0).exp() if KINDS[case.id] == "vlb" else values.exp().mean(0)
+    assert 0 < probabilities.sum().item() < 1.05
 
 
 @pytest.mark.parametrize(
@@ -163,15 +187,17 @@ def test_the_probabilities_of_all_binary_images_sum_to_one(case: Case) -> None:
 def test_the_density_on_the_plane_integrates_to_one(case: Case) -> None:
     model = make_model(case)
     perturb(model)
-    axis = torch.linspace(-12, 12, 601)
+    # An equation to solve for each point costs more, and its densities are smoother than a spline's.
+    points = 121 if KINDS[case.id] == "ode" else 601
+    axis = torch.linspace(-12, 12, points)
     grid = torch.cartesian_prod(axis, axis)
     y = torch.zeros(len(grid), dtype=torch.int64) if getattr(model, "conditional", False) else None
     with torch.no_grad():
-        mass = model.log_prob(grid, y).double().exp().sum() * (24 / 600) ** 2
+        mass = model.log_prob(grid, y).double().exp().sum() * (24 / (points - 1)) ** 2
     assert mass.item() == pytest.approx(1.0, abs=0.01)
 
 
-@pytest.mark.parametrize("case", BOUNDED, ids=lambda case: case.id, indirect=True)
+@pytest.mark.parametrize("case", TIGHTENED, ids=lambda case: case.id, indirect=True)
 def test_more_draws_tighten_the_bound(model: GenerativeModel) -> None:
     batch = make_batch(model.spec, 200)
     torch.manual_seed(0)

@@ -97,6 +97,8 @@ class GenerativeModel(LightningModule):
     adversarial: ClassVar[bool] = False
     """Whether the loss is that of a game, which need not fall as the model learns: the sum of ``g_loss`` and
     ``d_loss``, each of which one of two optimizers, in this order, lowers by its own parameters alone."""
+    likelihood_examples: int | None = None
+    """Most examples whose likelihood is measured; None: as many as the protocol says."""
     initial_examples: ClassVar[int] = 512
     """Training examples that :meth:`initialize` gets, or all where there are fewer."""
 
@@ -189,6 +191,11 @@ class GenerativeModel(LightningModule):
     def has_likelihood(self) -> bool:
         """Whether :meth:`log_prob` exists."""
         return self.likelihood_kind() != "none"
+
+    @property
+    def likelihood_settings(self) -> dict[str, Any]:
+        """How :meth:`log_prob` computes an estimate, by the optional keys of a result's likelihood."""
+        return {}
 
     @property
     def validation_draws(self) -> int:

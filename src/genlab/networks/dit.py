@@ -128,7 +128,7 @@ class DiT(nn.Module):
 
         Args:
             x: Images ``[N, C, H, W]``.
-            t: Noise levels or times ``[N]``, within about ``[-3, 3]``.
+            t: Noise levels or times ``[N]``, or ``[1]`` for all, within about ``[-3, 3]``.
             y: Labels ``[N]``; None: none is given. Passed over by a network without classes.
 
         Returns:

@@ -71,7 +71,7 @@ class TimeMLP(nn.Module):
 
         Args:
             x: Vectors ``[N, dims]``.
-            t: Noise levels or times ``[N]``, within about ``[-3, 3]``.
+            t: Noise levels or times ``[N]``, or ``[1]`` for all, within about ``[-3, 3]``.
             y: Labels ``[N]``; None: none is given. Passed over by a network without classes.
 
         Returns:

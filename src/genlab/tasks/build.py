@@ -23,6 +23,7 @@ from genlab.checkpoints import AtomicCheckpointIO
 from genlab.data.base import GenlabDataModule
 from genlab.errors import GenlabError
 from genlab.models.base import GenerativeModel
+from genlab.precision import fast_bfloat16
 from genlab.randomness import Stream, stream_seed
 from genlab.runs import RunDir
 from genlab.tasks.config import instantiate
@@ -108,17 +109,11 @@ def _make_trainer(settings: dict[str, Any], run: RunDir, callbacks: list[Callbac
 def resolve_precision(trainer: Mapping[str, Any]) -> str:
     """Return the precision for ``auto``: ``bf16-mixed`` where the hardware multiplies it fast, else ``32-true``.
 
-    That is a GPU with bfloat16 units, or a CPU with AMX (convolutions run about three times faster) or AVX512-BF16
-    (twice).
-    Likelihoods stay in float32 either way.
+    See :func:`genlab.precision.fast_bfloat16`. Likelihoods stay in float32 either way.
     """
     if trainer["precision"] != "auto":
         if trainer["precision"] not in PRECISIONS:
             raise GenlabError(f"trainer.precision is {trainer['precision']}, expected auto, {' or '.join(PRECISIONS)}.")
         return str(trainer["precision"])
     on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    if on_gpu:
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "bf16-mixed" if fast else "32-true"
+    return "bf16-mixed" if fast_bfloat16("cuda" if on_gpu else "cpu") else "32-true"

@@ -1,0 +1,362 @@
+"""What models share that turn noise into data in many steps of one network: networks, labels, data in and out."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Lt, MinLen
+from torch import Generator, Tensor, nn
+
+from genlab.data.batch import Batch
+from genlab.errors import GenlabError
+from genlab.likelihood import Affine, dequantized_log_weights, quantize, uniform_dequantize
+from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.networks.dit import DiT
+from genlab.networks.ode import LikelihoodConfig
+from genlab.networks.time_mlp import TimeMLP
+from genlab.networks.unet import UNet
+from genlab.precision import fast_bfloat16
+from genlab.spec import DataSpec
+
+__all__ = [
+    "DiTConfig",
+    "IterativeModel",
+    "LikelihoodName",
+    "MLPConfig",
+    "NetworkName",
+    "PrecisionName",
+    "UNetConfig",
+]
+
+DEFAULT_NETWORK = {"image": "unet", "vector": "mlp"}
+Count = Annotated[int, Ge(1)]
+Probability = Annotated[float, Ge(0), Lt(1)]
+NetworkName = Literal["auto", "unet", "dit", "mlp"]
+LikelihoodName = Literal["auto", "ode", "vlb", "none"]
+PrecisionName = Literal["auto", "bf16-mixed", "32-true"]
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Sizes of the U-Net; see :class:`genlab.networks.unet.UNet`.
+
+    Args:
+        channels: Channels at each scale, finest first; the image is halved between them.
+        blocks: Residual blocks at each scale.
+        attention: Heights of the feature maps with self-attention.
+        dropout: Probability that a feature is dropped while training.
+    """
+
+    channels: Annotated[list[Count], MinLen(1)]
+    blocks: Count
+    attention: list[Count]
+    dropout: Probability
+
+    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
+        """Return the network for images of ``spec``."""
+        _require_images("unet", spec)
+        return UNet(spec.shape, self.channels, self.blocks, self.attention, num_classes, self.dropout)
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """Sizes of the diffusion transformer; see :class:`genlab.networks.dit.DiT`.
+
+    Args:
+        patch: Side of a patch in pixels; it divides the image's sides.
+        hidden: Width of a token, a multiple of ``heads`` and of 4.
+        layers: Number of blocks.
+        heads: Attention heads of a block.
+    """
+
+    patch: Count
+    hidden: Count
+    layers: Count
+    heads: Count
+
+    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
+        """Return the network for images of ``spec``."""
+        _require_images("dit", spec)
+        return DiT(spec.shape, self.patch, self.hidden, self.layers, self.heads, num_classes)
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """Sizes of the perceptron; see :class:`genlab.networks.time_mlp.TimeMLP`.
+
+    Args:
+        hidden: Width of each residual block, first to last.
+    """
+
+    hidden: Annotated[list[Count], MinLen(1)]
+
+    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
+        """Return the network for vectors, or flattened images, of ``spec``."""
+        return _Flattened(TimeMLP(spec.num_dims, self.hidden, num_classes))
+
+
+class _Flattened(nn.Module):
+    """A network on vectors, as one on examples of any shape."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.network(x.flatten(1), t, y).view_as(x)
+
+
+def _require_images(network: str, spec: DataSpec) -> None:
+    if spec.modality != "image":
+        raise GenlabError(f"network={network} needs images, but {spec.name} is {spec.modality}. Use model.network=mlp.")
+
+
+class IterativeModel(GenerativeModel):
+    """A model that samples by many evaluations of one network, each at a noisy example and a noise level or time.
+
+    A subclass implements :meth:`loss`, :attr:`passes`, :meth:`generate` and :meth:`log_density`, all of *scaled* data:
+    levels at the centres of their cells within [-1, 1], and continuous data with mean 0 and standard deviation
+    :attr:`deviation` in each dimension. Samples choose its checkpoints: likelihoods cost hundreds of evaluations.
+
+    Where the likelihood is that of the ODE, discrete data is trained with uniform noise in its cells, without which a
+    continuous model would pile up its density on the levels.
+
+    Args:
+        spec: Images or vectors, discrete or continuous.
+        network: ``unet``, ``dit``, ``mlp``, or ``auto`` for what suits the data.
+        conditional: Model the data given its label.
+        label_dropout: Probability that a training example comes without its label, which guidance needs.
+        guidance: Weight w of classifier-free guidance, prediction = unconditional + w (conditional - unconditional);
+            1 samples the plain conditional model. Ho and Salimans (2022), equation 6, with w - 1 for their w. The
+            likelihood is that of the plain model.
+        unet: Sizes of ``network=unet``.
+        dit: Sizes of ``network=dit``.
+        mlp: Sizes of ``network=mlp``.
+        likelihood: ``ode``, ``vlb`` where the family has it, ``none``, or ``auto``, which is ``ode``.
+        likelihood_ode: Solver and trace of the ``ode`` likelihood.
+        likelihood_images: Most images whose likelihood is measured, or None for as many as the protocol says.
+        sampling_precision: Of the network on images while sampling: ``bf16-mixed``, ``32-true``, or ``auto`` for
+            ``bf16-mixed`` where the hardware multiplies it fast. Likelihoods stay in float32.
+
+    The other arguments are those of :class:`GenerativeModel`.
+    """
+
+    modalities = ("image", "vector")
+    initial_examples = 10_000
+    chosen_by_samples = True
+    deviation: ClassVar[float] = 1.0
+    """Standard deviation to which continuous data is scaled."""
+    likelihoods: ClassVar[tuple[str, ...]] = ("ode", "none")
+    """The likelihoods that the family has."""
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        name: str,
+        network: NetworkName,
+        conditional: bool,
+        label_dropout: Probability,
+        guidance: Annotated[float, Ge(0)],
+        unet: UNetConfig,
+        dit: DiTConfig,
+        mlp: MLPConfig,
+        likelihood: LikelihoodName,
+        likelihood_ode: LikelihoodConfig,
+        likelihood_images: Annotated[int, Ge(2)] | None,
+        sampling_precision: PrecisionName,
+        optimizer: OptimizerFactory,
+        lr: LearningRate,
+        schedule: Schedule,
+        grad_clip: GradClip | None,
+    ) -> None:
+        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
+        _check_labels(spec, conditional, label_dropout, guidance)
+        self.conditional = conditional
+        self.label_dropout = label_dropout
+        self.guidance = guidance
+        self.likelihood = "ode" if likelihood == "auto" else likelihood
+        if self.likelihood not in self.likelihoods:
+            expected = " or ".join(("auto", *self.likelihoods))
+            raise GenlabError(f"model.likelihood is {likelihood}, expected {expected} for the {self.family} family.")
+        self.likelihood_ode = likelihood_ode
+        self.likelihood_examples = likelihood_images if spec.modality == "image" else None
+        self.sampling_precision = sampling_precision
+        kind = DEFAULT_NETWORK[spec.modality] if network == "auto" else network
+        self.network_kind = kind
+        sizes: UNetConfig | DiTConfig | MLPConfig = {"unet": unet, "dit": dit, "mlp": mlp}[kind]
+        self.num_classes = spec.num_classes or 0 if conditional else 0
+        self.network = sizes.build(spec, self.num_classes)
+        # Of z in [0, 1] to [-1, 1] for levels; for continuous data the identity until `initialize`.
+        self.scaling = Affine((), 2.0, -1.0) if spec.is_discrete else Affine(spec.shape)
+
+    # What a subclass implements.
+
+    @property
+    @abstractmethod
+    def passes(self) -> float:
+        """Predictions that one sample costs, one after the other."""
+
+    @abstractmethod
+    def generate(self, noise: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+        """Turn standard normal ``noise [N, *shape]`` into scaled data ``[N, *shape]``, guided where that is asked for.
+
+        Args:
+            noise: Where the trajectories start, but for a factor.
+            y: Labels ``[N]``, or None for an unconditional model.
+            generator: Source of further noise.
+        """
+
+    @abstractmethod
+    def log_density(self, scaled: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+        """Log-density ``[N]``, nats, of scaled data ``[N, *shape]`` under the probability-flow ODE."""
+
+    # What they share.
+
+    @property
+    def nfe(self) -> float:
+        """Network evaluations that one sample costs; guidance needs two for each prediction."""
+        return self.passes * (2 if self.guidance != 1 else 1)
+
+    def describe(self, *words: str) -> str:
+        """Return these words, the network and what is particular about labels, for :attr:`variant`."""
+        parts = [self.network_kind, *words]
+        parts += ["class-conditional"] if self.conditional else []
+        parts += [f"guidance {self.guidance:g}"] if self.guidance != 1 else []
+        return ", ".join(parts)
+
+    def predict(self, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+        """Evaluate the network once.
+
+        Args:
+            x: ``[N, *shape]``.
+            t: ``[N]`` or a scalar for all: what the network is told of the noise, within about [-3, 3].
+            y: Labels ``[N]``; the label ``num_classes``, and None, stand for no label.
+
+        Returns:
+            ``[N, *shape]`` in the dtype of ``x``.
+        """
+        # Vectors are small and their densities exact: they gain nothing from fewer digits.
+        with torch.autocast(x.device.type, enabled=False) if self.spec.modality == "vector" else _ambient():
+            return self.network(x, t.view(-1), y).to(x.dtype)  # one time for all is embedded once
+
+    def guided(
+        self, prediction: Callable[[Tensor, Tensor, Tensor | None], Tensor], y: Tensor | None
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """Bind labels to a prediction, with guidance: of ``(x, t, y)`` remains ``(x, t)``, t a scalar."""
+        if self.guidance == 1 or y is None:
+            return lambda x, t: prediction(x, t, y)
+        both = torch.cat([torch.full_like(y, self.num_classes), y])
+
+        def blended(x: Tensor, t: Tensor) -> Tensor:
+            unconditional, conditional = prediction(torch.cat([x, x]), t, both).chunk(2)
+            return unconditional + self.guidance * (conditional - unconditional)
+
+        return blended
+
+    def training_values(self, x: Tensor) -> Tensor:
+        """Scale data for training, ``[N, *shape]``; see the class for when levels get noise."""
+        if self.spec.levels is None:
+            return self.scaling(x)[0]
+        if self.likelihood == "ode":
+            return self.scaling(uniform_dequantize(x, self.spec.levels).z)[0]
+        return self.level_centres(x)
+
+    def level_centres(self, x: Tensor) -> Tensor:
+        """Scale levels to the centres of their cells, ``[N, *shape]`` within [-1, 1]."""
+        return self.scaling((x.to(self.dtype) + 0.5) / (self.spec.levels or 1))[0]
+
+    def training_labels(self, y: Tensor | None) -> Tensor | None:
+        """Drop the labels of some examples, at random; None for an unconditional model."""
+        labels = self._labels(y)
+        if labels is None or self.label_dropout == 0:
+            return labels
+        dropped = torch.rand(labels.shape, device=labels.device) < self.label_dropout
+        return labels.masked_fill(dropped, self.num_classes)
+
+    def likelihood_kind(self, num_draws: int = 1) -> str:
+        return self.likelihood
+
+    @property
+    def likelihood_settings(self) -> dict[str, Any]:
+        if self.likelihood != "ode":
+            return {}
+        ode = self.likelihood_ode
+        adaptive, exact = ode.solver == "dopri5", ode.is_exact(self.spec.num_dims)
+        return {
+            "ode": {
+                "solver": ode.solver,
+                **({"rtol": ode.rtol, "atol": ode.atol} if adaptive else {"steps": ode.steps}),
+                **({"trace": "exact"} if exact else {"trace": "hutchinson", "probes": ode.probes}),
+            }
+        }
+
+    def log_prob(
+        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    ) -> Tensor:
+        if not self.has_likelihood:
+            return super().log_prob(x, y, num_draws=num_draws, generator=generator)
+        labels = self._labels(y)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._log_prob(x, labels, generator)
+
+    def _log_prob(self, x: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+        def log_density(values: Tensor) -> Tensor:
+            scaled, log_det = self.scaling(values)
+            return self.log_density(scaled, y, generator) + log_det
+
+        if self.spec.levels is None:
+            return log_density(x)
+        return dequantized_log_weights(x, self.spec.levels, log_density, generator=generator)
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        if self.conditional and y is None:
+            y = torch.randint(self.num_classes, (n,), generator=generator, device=self.device)
+        noise = torch.randn((n, *self.spec.shape), generator=generator, device=self.device)
+        with self._precision():
+            scaled = self.generate(noise, self._labels(y), generator)
+        values = self.scaling.inverse(scaled)[0]
+        if self.spec.levels is None:
+            return values.float()
+        return quantize(values, self.spec.levels).to(self.data_dtype)
+
+    @torch.no_grad()
+    def initialize(self, batch: Batch) -> None:
+        if not self.spec.is_discrete:
+            self.scaling.fit(batch.x, self.deviation)
+
+    def _labels(self, y: Tensor | None) -> Tensor | None:
+        if not self.conditional:
+            return None
+        if y is None:
+            raise GenlabError("This model is class-conditional: give the labels y.")
+        return y
+
+    def _precision(self) -> AbstractContextManager[None]:
+        """The precision of sampling; :meth:`predict` keeps vectors in float32."""
+        kind = self.device.type
+        fast = self.sampling_precision == "bf16-mixed" or (self.sampling_precision == "auto" and fast_bfloat16(kind))
+        return torch.autocast(kind, torch.bfloat16, enabled=fast)
+
+
+def _ambient() -> AbstractContextManager[None]:
+    """The precision that is set around the call: the trainer's, or that of sampling."""
+    return contextlib.nullcontext()
+
+
+def _check_labels(spec: DataSpec, conditional: bool, label_dropout: float, guidance: float) -> None:
+    if conditional and spec.num_classes is None:
+        raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
+    if guidance != 1 and not conditional:
+        raise GenlabError(f"model.guidance is {guidance:g}, which needs labels: add model.conditional=true.")
+    if guidance != 1 and label_dropout == 0:
+        raise GenlabError(
+            f"model.guidance is {guidance:g} and model.label_dropout 0, but guidance needs a network that was also "
+            "trained without labels: use model.label_dropout=0.1."
+        )
