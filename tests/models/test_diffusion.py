@@ -249,11 +249,6 @@ def test_what_does_not_fit_is_refused_with_what_to_do(spec: DataSpec, overrides:
         instantiate(OmegaConf.to_container(config), spec=spec)
 
 
-def test_few_images_are_measured_and_all_vectors() -> None:
-    assert make_model(Case("diffusion", GRAY, SMALL_DIFFUSION)).likelihood_examples == 128
-    assert make_model(Case("diffusion", PLANE, SMALL_DIFFUSION)).likelihood_examples is None
-
-
 def test_a_result_says_how_the_equation_was_solved() -> None:
     fixed = make_model(Case("diffusion", PLANE, SMALL_DIFFUSION)).likelihood_settings
     assert fixed == {"ode": {"solver": "heun", "steps": 20, "trace": "exact"}}
