@@ -97,7 +97,7 @@ def test_best_is_lowest_or_highest_as_the_column_has_it() -> None:
     for key, better in sides.items():
         assert best(group, key) == ["low" if better == "lower" else "high"], key
     assert {key for key, better in sides.items() if better == "higher"} == {
-        "inception_score", "precision", "recall", "density", "coverage",
+        "inception_score", "precision", "recall", "density", "coverage", "classification_accuracy",
     }  # fmt: skip
 
 
