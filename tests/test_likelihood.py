@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab.likelihood import (
+    Affine,
     Dequantized,
     Logit,
     bits_per_dim,
@@ -97,6 +98,29 @@ def test_logit_round_trips_with_the_jacobian_of_autograd() -> None:
 def test_logit_is_finite_at_the_borders() -> None:
     y, log_det = Logit(alpha=1e-6).forward(torch.tensor([[0.0, 1.0]]))
     assert torch.isfinite(y).all()
+    assert torch.isfinite(log_det).all()
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3)])
+def test_scaling_is_undone_and_its_log_determinant_is_autograds(shape: tuple[int, ...]) -> None:
+    affine = Affine(shape, -2.5, 0.7).double()
+    affine.scale += torch.rand(shape, dtype=torch.float64)
+    x = torch.randn(4, 2, 3, dtype=torch.float64)
+    y, log_det = affine(x)
+    back, inverse_log_det = affine.inverse(y)
+    torch.testing.assert_close(back, x)
+    jacobian = torch.autograd.functional.jacobian(lambda flat: affine(flat.view(1, 2, 3))[0].flatten(), x[0].flatten())
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian).logabsdet.expand(4))
+    torch.testing.assert_close(inverse_log_det, -log_det)
+
+
+def test_fitted_scaling_standardizes_each_dimension_and_survives_a_constant_one() -> None:
+    x = torch.randn(2000, 3) * torch.tensor([5.0, 0.1, 0.0]) + 7
+    affine = Affine((3,))
+    affine.fit(x, deviation=0.5)
+    y, log_det = affine(x)
+    torch.testing.assert_close(y.mean(0), torch.zeros(3), rtol=0, atol=0.01)
+    torch.testing.assert_close(y.std(0), torch.tensor([0.5, 0.5, 0.0]), rtol=0, atol=0.01)
     assert torch.isfinite(log_det).all()
 
 

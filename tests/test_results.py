@@ -90,6 +90,20 @@ def test_valid_result_fits_the_shipped_schema(result: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("ode", {"solver": "dopri5", "rtol": 1e-3, "atol": 1e-3, "trace": "hutchinson", "probes": 1}),
+        ("ode", {"solver": "heun", "steps": 50, "trace": "exact"}),
+        ("vlb", {"steps": 250}),
+    ],
+)
+def test_how_an_estimate_was_computed_may_stand_beside_it(result: dict[str, Any], key: str, value: object) -> None:
+    result["likelihood"] |= {"kind": key, key: value}
+    jsonschema.validate(result, SCHEMA)
+    assert result_problems(result) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
         ("schema", 2),
         ("run_id", ""),
         ("config_hash", "xyz"),
@@ -108,6 +122,9 @@ def test_valid_result_fits_the_shipped_schema(result: dict[str, Any]) -> None:
         ("training.stopped_by", None),
         ("likelihood.kind", "exactly"),
         ("likelihood.draws", 0),
+        ("likelihood.ode", {"solver": "heun", "steps": 0, "trace": "exact"}),
+        ("likelihood.ode", {"solver": "heun"}),
+        ("likelihood.vlb", {}),
         ("likelihood_last.examples", DELETE),
         ("quality.precision", 1.5),
         ("quality.fid", "12"),

@@ -37,6 +37,15 @@ SMALL = {
         "model.multiscale.bins=4",
         "model.vector.hidden=[8]",
     ],
+    "diffusion": [
+        "model.unet.channels=[8]",
+        "model.dit.hidden=16",
+        "model.mlp.hidden=[16]",
+        "model.steps=2",
+        "model.likelihood_images=2",
+        "model.likelihood_ode.solver=heun",
+        "model.likelihood_ode.steps=2",
+    ],
     "flow_matching": [
         "model.unet.channels=[8]",
         "model.dit.hidden=16",

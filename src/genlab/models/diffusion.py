@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge
@@ -180,7 +180,7 @@ class Diffusion(IterativeModel):
         return variational_bound(partial(self.denoise, y=y), x, centres, sigmas, self.noise.prior_scale, generator)
 
     @property
-    def likelihood_settings(self) -> dict[str, object]:
+    def likelihood_settings(self) -> dict[str, Any]:
         return {"vlb": {"steps": self.vlb_steps}} if self.likelihood == "vlb" else super().likelihood_settings
 
     def _training_noise(self, like: Tensor) -> tuple[Tensor, Tensor]:

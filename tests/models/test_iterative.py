@@ -1,0 +1,99 @@
+"""What diffusion and flow matching share, on whichever of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from genlab.errors import GenlabError
+from genlab.models.iterative import IterativeModel
+from genlab.spec import DataSpec
+from tests.contract.families import GRAY, PLANE, SMALL_DIFFUSION, Case, make_batch, make_model, perturb
+
+
+def made(spec: DataSpec, *overrides: str) -> IterativeModel:
+    model = make_model(Case("diffusion", spec, [*SMALL_DIFFUSION, *overrides]))
+    assert isinstance(model, IterativeModel)
+    perturb(model)
+    return model
+
+
+def precisions(model: IterativeModel) -> set[bool]:
+    """Whether the network runs in bfloat16, filled in as it is called."""
+    seen: set[bool] = set()
+    model.network.register_forward_pre_hook(lambda *_: seen.add(torch.is_autocast_enabled("cpu")))
+    return seen
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("bf16-mixed", True), ("32-true", False)])
+def test_images_are_sampled_in_the_precision_that_was_asked_for(precision: str, expected: bool) -> None:
+    model = made(GRAY, f"sampling_precision={precision}")
+    seen = precisions(model)
+    model.sample(2)
+    assert seen == {expected}
+
+
+def test_likelihoods_and_vectors_stay_in_float32() -> None:
+    image, vector = made(GRAY), made(PLANE, "sampling_precision=bf16-mixed")
+    seen = precisions(image), precisions(vector)
+    with torch.autocast("cpu", torch.bfloat16):
+        image.log_prob(make_batch(GRAY, 2).x)
+        vector.loss(make_batch(PLANE, 2))
+        vector.sample(2)
+    assert seen == ({False}, {False})
+
+
+def test_images_train_in_the_trainers_precision_with_a_loss_in_float32() -> None:
+    model = made(GRAY)
+    seen = precisions(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model.loss(make_batch(GRAY, 2))["loss"]
+    assert seen == {True}
+    assert loss.dtype == torch.float32
+
+
+def test_samples_choose_the_checkpoint_although_there_is_a_likelihood() -> None:
+    model = made(GRAY)
+    assert model.has_likelihood
+    assert model.monitor == "val/fid"
+    assert model.likelihood_examples == 128
+    assert made(GRAY, "likelihood_images=null").likelihood_examples is None
+    assert made(PLANE).likelihood_examples is None
+
+
+def test_a_model_without_a_likelihood_says_so() -> None:
+    model = made(PLANE, "likelihood=none")
+    assert not model.has_likelihood
+    with pytest.raises(NotImplementedError, match="no likelihood"):
+        model.log_prob(torch.zeros(1, 2))
+
+
+def test_labels_are_asked_for_and_drawn() -> None:
+    model = made(PLANE, "conditional=true")
+    with pytest.raises(GenlabError, match="labels"):
+        model.log_prob(torch.zeros(2, 2))
+    given: list[Any] = []
+    model.network.register_forward_pre_hook(lambda _, inputs: given.append(inputs[2]))
+    model.sample(500, generator=torch.Generator().manual_seed(0))
+    assert set(given[0].tolist()) == {0, 1}
+    model.sample(2, torch.tensor([1, 1]))
+    assert given[-1].tolist() == [1, 1]
+
+
+def test_continuous_data_is_standardized_and_samples_return_to_its_units() -> None:
+    model = made(PLANE)
+    x = torch.randn(5000, 2) * torch.tensor([3.0, 0.2]) + torch.tensor([100.0, -1.0])
+    model.initialize(make_batch(PLANE, 1)._replace(x=x))
+    scaled = model.training_values(x)
+    torch.testing.assert_close(scaled.std(0), torch.full((2,), model.deviation), rtol=0, atol=0.01)
+    drawn = model.sample(500, generator=torch.Generator().manual_seed(0))
+    assert ((drawn - x.mean(0)).abs() / x.std(0) < 20).all()
+
+
+def test_the_variant_names_network_labels_and_guidance() -> None:
+    assert made(GRAY).variant.startswith("unet, edm")
+    words = made(GRAY, "network=dit", "conditional=true", "guidance=1.5").variant
+    assert words.startswith("dit")
+    assert words.endswith("class-conditional, guidance 1.5")
