@@ -24,6 +24,8 @@ __all__ = ["SampleQuality"]
 
 FEWEST_SAMPLES = 500
 """Samples that choose a checkpoint where none were asked for."""
+VECTORS_PER_IMAGE = 10
+"""Vectors are cheap to draw, and distances of few of them mostly chance."""
 BATCH_SIZE = 250
 
 
@@ -35,7 +37,8 @@ class SampleQuality(Callback):
     checkpoints of a run compare. With so few samples ``val/fid`` is above that of the protocol.
 
     Args:
-        count: Number of samples, or None for none where the likelihood chooses the checkpoint.
+        count: Number of images, of vectors ten times as many, or None for none where the likelihood chooses the
+            checkpoint.
         seed: The run's seed.
     """
 
@@ -54,7 +57,7 @@ class SampleQuality(Callback):
     @torch.no_grad()
     def _measure(self, trainer: Trainer, model: GenerativeModel) -> dict[str, float]:
         noise = generator(Stream.GRIDS, self.seed, 1, device=model.device)
-        count = self.count or FEWEST_SAMPLES
+        count = (self.count or FEWEST_SAMPLES) * (VECTORS_PER_IMAGE if model.spec.modality == "vector" else 1)
         sizes = [min(BATCH_SIZE, count - start) for start in range(0, count, BATCH_SIZE)]
         samples = torch.cat([model.sample(size, generator=noise).cpu() for size in sizes])
         if self._real is None:
