@@ -90,7 +90,6 @@ def test_a_checkpoint_is_best_by_the_metric_that_the_model_names(tmp_path: Path)
     model: Any = SimpleNamespace(monitor="val/fid", chosen_by_samples=True, progress=Progress(examples=640))
     checkpoints = SaveCheckpoints(tmp_path, 1.0, budget=None)
     for figures, expected in [
-        ({}, ["last.ckpt"]),
         ({"val/fid": 3.0}, ["best.ckpt", "last.ckpt"]),
         ({"val/fid": 4.0}, ["last.ckpt"]),
         ({"val/fid": 2.0}, ["best.ckpt", "last.ckpt"]),
@@ -99,6 +98,12 @@ def test_a_checkpoint_is_best_by_the_metric_that_the_model_names(tmp_path: Path)
         trainer.callback_metrics = figures
         checkpoints.on_validation_end(trainer, model)
         assert saved == expected
+    checkpoints.best_score = math.inf
+    for _ in range(2):
+        saved.clear()
+        trainer.callback_metrics = {}
+        checkpoints.on_validation_end(trainer, model)
+        assert saved == ["best.ckpt", "last.ckpt"], "without a figure the newest is the best"
     trainer.callback_metrics = {"val/fid": math.nan}
     with pytest.raises(NonFiniteError, match="a sample is not finite"):
         checkpoints.on_validation_end(trainer, model)

@@ -51,9 +51,9 @@ class Quality:
     reasons: dict[str, str]
     pairs: Tensor | None = None
 
-    def missing(self) -> dict[str, str]:
-        """Return the reasons by the keys of a result."""
-        return {f"quality.{name}".rstrip("."): reason for name, reason in self.reasons.items()}
+    def missing(self, section: str = "quality") -> dict[str, str]:
+        """Return the reasons by the keys of a result that has the figures in a section of this name."""
+        return {f"{section}.{name}".rstrip("."): reason for name, reason in self.reasons.items()}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from genlab.comparison.reading import read_results
 from genlab.comparison.report import to_html
 from genlab.errors import GenlabError
 from genlab.tasks.evaluate import run as evaluate
-from tests.training import composed, train
+from genlab.tasks.train import run as run_train
+from tests.training import SHORT, SMALL, composed, train
 
 SETTINGS = ["evaluation.num_samples=120", "evaluation.max_examples=20", "evaluation.name=small"]
 
@@ -26,6 +27,16 @@ def test_the_nearest_pairs_are_drawn_for_each_checkpoint_and_the_report_shows_th
         assert result["run_id"] in picture.text["Title"]
     page = to_html(compare(*read_results([tmp_path])))
     assert page.count('alt="Nearest training examples of') == 2
+
+
+def test_a_model_that_samples_choose_has_the_quality_of_its_last_checkpoint_too(tmp_path: Path) -> None:
+    tiny = [*SETTINGS, "model=gan", *SMALL["gan"], "validation_samples=100"]
+    result = run_train(composed([*SHORT, *tiny, f"paths.logs={tmp_path}"]))
+    assert result is not None
+    again = [f"run={result['run_id']}", f"paths.logs={tmp_path}", "checkpoint=last", *SETTINGS]
+    last = evaluate(composed(again, "evaluate"))
+    assert result["quality_last"]["fid"] == last["quality"]["fid"]
+    assert "quality_last" not in train(tmp_path, *SETTINGS), "of others the likelihood is given"
 
 
 def test_a_missing_inception_file_is_named_before_anything_is_trained(tmp_path: Path) -> None:

@@ -45,15 +45,15 @@ class SaveCheckpoints(Callback):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
-        # Samples without a feature extractor choose nothing: then there is the last checkpoint alone.
-        score = float(trainer.callback_metrics.get(pl_module.monitor, math.inf))
+        # Samples without a feature extractor choose nothing: then the last validated checkpoint is the best.
+        score = float(trainer.callback_metrics.get(pl_module.monitor, -math.inf))
         if not math.isfinite(score) and pl_module.monitor in trainer.callback_metrics:
             culprit = "a sample is" if pl_module.chosen_by_samples else "the likelihood of a validation example is"
             raise NonFiniteError(
                 f"{pl_module.monitor} is {score} after {pl_module.progress.examples:,} examples: {culprit} not finite."
                 "\nThe last good checkpoint is kept. Lower model.lr, or look at the data."
             )
-        if score < self.best_score:
+        if score < self.best_score or score == -math.inf:
             self.best_score = score
             self._save(trainer, "best.ckpt")
         # Last after best: a run killed in between validates again and finds the same best.

@@ -152,6 +152,7 @@ def result_figures(result: Mapping[str, Any]) -> dict[str, float]:
         "likelihood": split,
         "likelihood_last": f"{split}/last",
         "quality": split,
+        "quality_last": f"{split}/last",
         "sampling": "sampling",
         "training": "training",
         "model": "model",

@@ -73,6 +73,8 @@ def _rows(result: dict[str, Any], place: RunDir) -> Iterator[tuple[str, str]]:
     if (quality := result["quality"]) is not None:
         features = "" if quality["extractor"] is None else f"{quality['extractor']} features, "
         yield "FID", f"{_number(quality['fid'])} ({features}{quality['n_fake']:,} samples)"
+        if (last := result.get("quality_last")) is not None:
+            yield "  last checkpoint", _number(last["fid"])
         yield "KID", f"{_number(quality['kid'])} ± {_number(quality['kid_sd'])}"
         for name in ("precision", "recall", "density", "coverage"):
             yield f"  {name}", _number(quality[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,13 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from genlab.checkpoints import CheckpointError, load_checkpoint
 from genlab.data.base import GenlabDataModule
+from genlab.data.batch import Batch
 from genlab.errors import GenlabError
-from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood, evaluate_sampling
+from genlab.evaluation import Drawn, EvaluationProtocol, draw_samples, evaluate_likelihood, evaluate_sampling
 from genlab.feature_cache import FeatureCache
 from genlab.metrics.inception import load_inception
 from genlab.models.base import GenerativeModel
 from genlab.pictures import samples_in_a_picture, save_pairs, save_samples
-from genlab.quality import QualityOptions, evaluate_quality
+from genlab.quality import Quality, QualityOptions, evaluate_quality
 from genlab.results import new_result, result_path, write_result
 from genlab.runs import RunDir, config_hash, find_run, read_config
 from genlab.tasks.build import build_datamodule, build_model
@@ -66,7 +68,7 @@ def evaluate_run(
     checkpoint: str = "best",
     device: torch.device | None = None,
 ) -> dict[str, Any]:
-    """Measure a run's best checkpoint, and the likelihood of its last one, and write the result.
+    """Measure a run's best checkpoint and beside it the last one, by what chose the best, and write the result.
 
     Args:
         place: The run.
@@ -86,22 +88,24 @@ def evaluate_run(
     model.load_state_dict(chosen["state_dict"])
     data = datamodule.tensors(protocol.split)
     likelihood = evaluate_likelihood(model, data, protocol)
-    samples, labels, ms_per_sample = draw_samples(model, protocol)
-    title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
-    shown = samples[: samples_in_a_picture(model.spec, PICTURE_SAMPLES)]
-    suffix = "" if checkpoint == "best" else ".last"  # as in the results' names
-    save_samples(shown, model.spec, place.samples / f"{protocol.name}{suffix}.png", title, data.x[: len(shown)])
+    drawn = draw_samples(model, protocol)
+    options = _quality_options(datamodule, protocol, model.device)
 
+    def compare(drawn: Drawn) -> Quality:
+        training = datamodule.tensors("train")
+        return evaluate_quality(drawn.samples, data, training, protocol.split, model.spec, options, drawn.labels)
+
+    quality = quality_last = compare(drawn)
+    stem = protocol.name if checkpoint == "best" else f"{protocol.name}.last"  # as in the results' names
+    _draw_pictures(
+        place, stem, f"{model.name} on {model.spec.name}, run {place.id}: {command}", drawn, quality, datamodule
+    )
     likelihood_last = likelihood
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
         model.load_state_dict(last["state_dict"])
         likelihood_last = evaluate_likelihood(model, data, protocol)
-    training = datamodule.tensors("train")
-    options = _quality_options(datamodule, protocol, model.device)
-    quality = evaluate_quality(samples, data, training, protocol.split, model.spec, options, labels)
-    if quality.pairs is not None:
-        near, nearest = samples[quality.pairs[0]], training.x[quality.pairs[1]]
-        save_pairs(near, nearest, model.spec, place.samples / f"{protocol.name}{suffix}_neighbours.png", title)
+        if model.chosen_by_samples:  # of others the likelihood says what the choice was worth, at no cost of samples
+            quality_last = compare(draw_samples(model, protocol))
     result = new_result(
         run_id=place.id,
         config_hash=config_hash(config),
@@ -113,15 +117,29 @@ def evaluate_run(
         likelihood=likelihood,
         likelihood_last=likelihood_last,
         quality=quality.figures,
-        sampling=evaluate_sampling(model, protocol, ms_per_sample),
+        sampling=evaluate_sampling(model, protocol, drawn.ms_per_sample),
         protocol=protocol.describe(),
         reference={"true_entropy_nats": datamodule.true_entropy()},
     )
     result["missing"] = _reasons(result) | quality.missing()
+    if model.chosen_by_samples:
+        result["quality_last"] = quality_last.figures
+        result["missing"] |= quality_last.missing("quality_last")
     write_result(place, result)
     if quality.figures is not None:
         write_floor(place, datamodule, result["data"], protocol, command, options)
     return result
+
+
+def _draw_pictures(
+    stem: Path, title: str, drawn: Drawn, quality: Quality, test: Batch, datamodule: GenlabDataModule
+) -> None:
+    spec, samples = datamodule.spec, drawn.samples
+    shown = samples[: samples_in_a_picture(spec, PICTURE_SAMPLES)]
+    save_samples(shown, spec, stem.with_name(f"{stem.name}.png"), title, test.x[: len(shown)])
+    if quality.pairs is not None:
+        near, nearest = samples[quality.pairs[0]], datamodule.tensors("train").x[quality.pairs[1]]
+        save_pairs(near, nearest, spec, stem.with_name(f"{stem.name}_neighbours.png"), title)
 
 
 def _quality_options(
