@@ -97,9 +97,8 @@ def evaluate_run(
 
     quality = quality_last = compare(drawn)
     stem = protocol.name if checkpoint == "best" else f"{protocol.name}.last"  # as in the results' names
-    _draw_pictures(
-        place, stem, f"{model.name} on {model.spec.name}, run {place.id}: {command}", drawn, quality, datamodule
-    )
+    title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
+    _draw_pictures(place.samples / stem, title, drawn, quality, data, datamodule)
     likelihood_last = likelihood
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
         model.load_state_dict(last["state_dict"])
