@@ -10,6 +10,7 @@ import torch
 
 from genlab.callbacks.budget import NEVER, Budget
 from genlab.callbacks.ema import EMA
+from genlab.callbacks.metrics import LogMetrics
 from genlab.callbacks.randomness import CounterNoise
 from genlab.models.base import Progress
 
@@ -131,3 +132,18 @@ def test_noise_depends_on_seed_rank_and_step_alone() -> None:
 
     assert drawn(0, 0, 5) == drawn(0, 0, 5)
     assert len({drawn(0, 0, 5), drawn(1, 0, 5), drawn(0, 1, 5), drawn(0, 0, 6)}) == 4
+
+
+def test_a_part_that_only_some_batches_have_is_averaged_over_those() -> None:
+    rows: list[dict[str, float]] = []
+    logger = SimpleNamespace(log_metrics=lambda figures, step: rows.append(figures))
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+    trainer: Any = SimpleNamespace(should_stop=False, loggers=[logger], optimizers=[optimizer])
+    model: Any = SimpleNamespace(progress=Progress(), grad_norm=None)
+    metrics = LogMetrics(every=4)
+    for number in range(8):
+        parts = {"d_loss": torch.tensor(float(number))} | ({"g_loss": torch.tensor(6.0)} if number % 2 else {})
+        model.progress.batches = number + 1
+        metrics.on_train_batch_end(trainer, model, parts, None, number)
+    assert [row["train/d_loss"] for row in rows] == [1.5, 5.5]
+    assert [row["train/g_loss"] for row in rows] == [6.0, 6.0]
