@@ -76,6 +76,15 @@ def test_the_kind_stands_in_the_cell_and_the_spread_beside_the_mean() -> None:
     assert cell(partial, COLUMNS[2]).remark == "1 of 2 seeds"
 
 
+def test_each_format_says_of_how_many_examples_a_likelihood_is_that_is_not_of_all() -> None:
+    comparison = compared(run(1), run(2, likelihood__kind="ode", likelihood__examples=1280))
+    for text in (terminal(comparison), to_markdown(comparison), to_html(comparison), to_latex(comparison)):
+        assert "1,280 examples" in text
+        assert "10,000 examples" not in text
+    lines = csv.DictReader(io.StringIO(to_csv(comparison)))
+    assert [line["likelihood_examples"] for line in lines] == ["10000", "1280"]
+
+
 def test_units_follow_the_data() -> None:
     nats = compared(run(data__levels=None, likelihood__bits_per_dim=None, likelihood__nats=1.5))
     assert "NLL (nats)" in to_markdown(nats)
@@ -141,6 +150,22 @@ def test_best_is_bold_in_each_format() -> None:
     print_comparison(comparison, Console(file=file, width=120, highlight=False, force_terminal=True))
     assert re.search(r"\x1b\[1;32m2\.00", file.getvalue())
     assert not re.search(r"\x1b\[1;32m3\.00", file.getvalue())
+
+
+def test_best_is_starred_where_no_bold_is_shown() -> None:
+    comparison = compared(run(1, model__name="a", quality__fid=2.0), run(2, model__name="b", quality__fid=3.0))
+    text = terminal(comparison)
+    assert "*2.00" in text
+    assert "*3.00" not in text
+    assert "*: best." in text
+
+
+def test_the_floor_adds_no_device() -> None:
+    floor = run(3, model__name="floor", model__family="floor", training__device="none", likelihood=None)
+    assert "All on cpu x86_64, 2 threads." in terminal(compared(run(1), run(2), floor))
+    two = terminal(compared(run(1), run(2, training__device="GPU"), floor))
+    assert "B: GPU." in two
+    assert "none" not in two
 
 
 def test_a_missing_baseline_and_missing_classes_are_said_in_every_readable_format() -> None:

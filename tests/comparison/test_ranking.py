@@ -64,6 +64,7 @@ def test_what_a_figure_is_keeps_runs_apart() -> None:
     """Means over figures of different kinds, checkpoints or features would say nothing."""
     changes = [
         {}, {"likelihood__kind": "exact"}, {"likelihood__of": "p(x|y)"}, {"training__checkpoint": "last"},
+        {"likelihood__examples": 128},
         {"quality__extractor_sha256": "cd" * 32}, {"quality__n_fake": 999},
     ]  # fmt: skip
     assert len(only(*(run(1, seed, **change) for seed, change in enumerate(changes))).rows) == len(changes)
@@ -130,6 +131,21 @@ def test_likelihoods_compete_only_where_they_compare() -> None:
     assert best(group, "likelihood") == ["dequantized-16 p(x) 1.05", "exact p(x|y) 0.8", "ode p(x) 0.9"]
 
 
+def test_likelihoods_of_fewer_examples_are_no_rivals_of_those_of_all() -> None:
+    few = {"likelihood__examples": 128}
+    group = only(
+        run(1, model__name="all", likelihood__bits_per_dim=1.10),
+        run(2, model__name="all, worse", likelihood__bits_per_dim=1.20),
+        run(3, model__name="few", likelihood__kind="vlb", likelihood__bits_per_dim=1.05, **few),
+        run(4, model__name="few, worse", likelihood__kind="vlb", likelihood__bits_per_dim=1.07, **few),
+    )
+    assert best(group, "likelihood") == ["all", "few"]
+    assert {row.model: row.few_examples for row in group.rows} == {
+        "all": None, "all, worse": None, "few": 128, "few, worse": 128,
+    }  # fmt: skip
+    assert only(run(1, **few)).rows[0].few_examples == 128, "its quality is of the whole split"
+
+
 def test_quality_competes_only_on_the_same_features_and_numbers() -> None:
     group = only(
         run(1, model__name="a", quality__fid=5.0),
@@ -145,6 +161,7 @@ def test_milliseconds_compete_only_on_one_device() -> None:
         run(1, model__name="a", sampling__ms_per_sample=5.0),
         run(2, model__name="b", sampling__ms_per_sample=4.0),
         run(3, model__name="gpu", sampling__ms_per_sample=0.1, training__device="NVIDIA H100"),
+        run(4, model__name="sampled on a gpu", sampling__ms_per_sample=0.2, sampling__device="NVIDIA H200"),
     )
     assert best(group, "ms_per_sample") == ["b"]
 

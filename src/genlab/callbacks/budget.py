@@ -15,7 +15,7 @@ from genlab.callbacks.base import Callback
 from genlab.data.batch import Batch
 from genlab.models.base import GenerativeModel, Progress
 
-__all__ = ["NEVER", "Budget"]
+__all__ = ["NEVER", "Budget", "device_name"]
 
 NEVER = sys.maxsize
 """A validation interval that no run reaches: the budget alone says when to validate."""
@@ -61,7 +61,7 @@ class Budget(Callback):
         self._resumed_at = time.monotonic() - self.progress.seconds
         device = trainer.strategy.root_device
         self.hardware = {
-            "device": self._also("device", _device_name(device, trainer.world_size)),
+            "device": self._also("device", device_name(device, trainer.world_size)),
             "precision": self._also("precision", str(trainer.precision)),
             "peak_memory_bytes": max(_peak_memory_bytes(device), self.hardware.get("peak_memory_bytes", 0)),
         }
@@ -122,9 +122,10 @@ class Budget(Callback):
         self.hardware = checkpoint["genlab"]["hardware"]
 
 
-def _device_name(device: torch.device, count: int) -> str:
+def device_name(device: torch.device, count: int = 1) -> str:
+    """Return what a device, or so many of its kind, are called in results."""
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
+        name = torch.cuda.getdevice_name(device)
     else:
         name = f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
     return f"{count} x {name}" if count > 1 else name

@@ -22,9 +22,9 @@ __all__ = [
 
 LEGEND = (
     "± is the standard deviation over seeds. Best is marked among figures that compare: likelihoods as the lowest "
-    "proven (exact values and bounds; estimates by ode, and p(x|y), compete only among their like), quality on the "
-    "same features and numbers of examples, milliseconds on the same device. The floor, training against test data, "
-    "is not ranked."
+    "proven (exact values and bounds; estimates by ode, p(x|y), and likelihoods of fewer examples compete only among "
+    "their like), quality on the same features and numbers of examples, milliseconds on the same device. The floor, "
+    "training against test data, is not ranked."
 )
 
 
@@ -35,7 +35,8 @@ class Cell:
     Attributes:
         value: The mean; empty where the figure is not known.
         spread: The standard deviation over seeds; empty for one seed.
-        remark: The kind of a likelihood, and how many seeds have the figure if not all; may be empty.
+        remark: The kind of a likelihood, how many examples of the split it is of if not of all, and how many seeds have
+            the figure if not all; may be empty.
         best: Whether it is best of those that it competes with.
     """
 
@@ -65,6 +66,8 @@ def cell(row: Row, column: Column) -> Cell:
     remarks = [row.kind(column) or ""]
     if remarks[0] and row.first.of == "p(x|y)":
         remarks.append("p(x|y)")
+    if remarks[0] and row.few_examples is not None:
+        remarks.append(f"{row.few_examples:,} examples")
     if figure.count < len(row.runs):
         remarks.append(f"{figure.count} of {len(row.runs)} seeds")
     return Cell(value, spread, ", ".join(filter(None, remarks)), column.key in row.best)
@@ -118,7 +121,7 @@ def notes(group: Group) -> list[str]:
 
 def shared_device(group: Group) -> str | None:
     """Return the device of all rows, which then needs no column, or None if they differ."""
-    devices = {row.device for row in group.rows}
+    devices = {row.device for row in group.rows if row.reference != "floor"}  # nothing is trained for the floor
     return devices.pop() if len(devices) == 1 else None
 
 

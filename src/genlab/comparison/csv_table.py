@@ -33,9 +33,10 @@ def table_rows(group: Group) -> list[dict[str, object]]:
 
 _HEADER = [
     "data", "split", "protocol", "protocol_hash", "model", "family", "variant", "note", "reference", "checkpoint",
-    "seeds", "likelihood_unit", "likelihood_kind", "likelihood_of", "one_draw_kind",
+    "seeds", "likelihood_unit", "likelihood_kind", "likelihood_of", "likelihood_examples", "one_draw_kind",
     *(f"{column.key}{part}" for column in COLUMNS for part in ("", "_sd", "_count")),
-    "extractor", "n_real", "n_fake", "device", "config_hash", "run_ids", "code_version", "published", "command",
+    "extractor", "n_real", "n_fake", "device", "sampling_device", "config_hash", "run_ids", "code_version",
+    "published", "command",
 ]  # fmt: skip
 
 
@@ -47,7 +48,9 @@ def _line(group: Group, row: Row) -> dict[str, object]:
         "note": row.note, "reference": row.reference, "checkpoint": first.checkpoint,
         "seeds": " ".join(map(str, row.seeds)), "likelihood_unit": likelihood_unit(group.data.levels or None),
         "likelihood_kind": first.kind, "likelihood_of": first.of, "one_draw_kind": first.one_draw_kind,
-        "device": row.device, "config_hash": first.config_hash, "run_ids": " ".join(run.run_id for run in row.runs),
+        "likelihood_examples": first.likelihood_examples,
+        "device": row.device, "sampling_device": row.sampling_device,
+        "config_hash": first.config_hash, "run_ids": " ".join(run.run_id for run in row.runs),
         "code_version": "; ".join(dict.fromkeys(run.code_version for run in row.runs)), "command": first.command,
         "published": published_text(group, row),
     }  # fmt: skip

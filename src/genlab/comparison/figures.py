@@ -172,7 +172,7 @@ def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: s
             row.figures[cost.key].mean,
             row.figures[quality.key].mean,
             # Costs compare on one device, and qualities as they do in the table.
-            repr((comparable_set(row, quality), row.device)),
+            repr((comparable_set(row, quality), row.sampling_device if cost.basis == "hardware" else row.device)),
         )
         for number, row in numbered
     ]

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import NamedTuple
 
-from genlab.comparison.columns import likelihood_unit
+from genlab.comparison.cells import cell
+from genlab.comparison.columns import COLUMNS, likelihood_unit
 from genlab.comparison.ranking import Group, Row
 
 __all__ = ["PUBLISHED_LEGEND", "Beside", "Published", "beside", "published", "published_text"]
@@ -24,6 +25,7 @@ PUBLISHED_LEGEND = (
     "Published likelihoods are of other trainings, as their papers have them, and are not ranked with ours."
 )
 
+_LIKELIHOOD = next(column for column in COLUMNS if column.key == "likelihood")
 _PLACES = {"bits/dim": 4, "nats": 2}
 
 
@@ -67,7 +69,7 @@ class Beside(NamedTuple):
         published: Value and unit.
         kind: Of the published figure.
         ours: Model and value, in the paper's unit, of the lowest of ours of the nearest family; may be empty.
-        kind_of_ours: As in the result.
+        kind_of_ours: As in the result, with what the table remarks beside it.
         source: Paper and table.
         measured_on: What the published figure was measured on and how.
     """
@@ -132,14 +134,18 @@ def _of_data(name: str) -> Mapping[str, Sequence[Published]]:
 
 
 def _ours(group: Group, rows: Sequence[Row], unit: str) -> tuple[str, str]:
-    """Return model and value, and the kind; of p(x) alone, and an estimate only where there is nothing proven."""
+    """Return model and value, and the kind; of p(x) alone, nothing proven before an estimate, most examples first."""
     rows = [row for row in rows if "likelihood" in row.figures and row.first.of == "p(x)"]
     if not rows:
         return "", ""
-    row = min(rows, key=lambda row: (row.first.kind == "ode", row.figures["likelihood"].mean))
+    row = min(rows, key=_preference)
     figure, scale, places = row.figures["likelihood"], _scale(group, unit), _PLACES[unit]
     spread = "" if figure.sd is None else f" ± {figure.sd * scale:.{places}f}"
-    return f"{row.model} {figure.mean * scale:.{places}f}{spread}", row.first.kind or ""
+    return f"{row.model} {figure.mean * scale:.{places}f}{spread}", cell(row, _LIKELIHOOD).remark
+
+
+def _preference(row: Row) -> tuple[bool, int, float]:
+    return row.first.kind == "ode", -(row.first.likelihood_examples or 0), row.figures["likelihood"].mean
 
 
 def _scale(group: Group, unit: str) -> float:

@@ -4,7 +4,8 @@ Which figures compete is decided here. FID and its relatives compare only on the
 milliseconds only on the same device. Likelihoods compare in sets: exact values and bounds (``elbo``, ``iwae-K``,
 ``dequantized-K``, ``vlb``) form one, since each is an upper bound on the model's negative log-likelihood, exact values
 a tight one; the mark then says: the lowest that is proven. An ``ode`` estimate may err to either side and competes with
-its like alone. And p(x|y), which was told the label, never competes with p(x).
+its like alone. And p(x|y), which was told the label, never competes with p(x). Nor do likelihoods of different numbers
+of examples: that of the few which a costly one can afford differs from that of all by chance, more than models do.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Row:
         runs: One for each seed, by rising seed.
         figures: Known figures by column key.
         note: What tells the row from others of the same model and variant; may be empty.
+        few_examples: How many examples of the split its likelihood is of, if not of all; else None.
         reference: ``"floor"``, ``"baseline"`` or empty.
         best: Keys of the columns in which the row is best of those it competes with.
     """
@@ -55,6 +57,7 @@ class Row:
     runs: tuple[RunResult, ...]
     figures: dict[str, Figure]
     note: str = ""
+    few_examples: int | None = None
     reference: str = ""
     best: set[str] = field(default_factory=set)
 
@@ -77,6 +80,11 @@ class Row:
     def device(self) -> str:
         """Where the runs were trained."""
         return "; ".join(dict.fromkeys(run.device for run in self.runs))
+
+    @property
+    def sampling_device(self) -> str:
+        """Where the samples were drawn, which need not be where the runs were trained."""
+        return "; ".join(dict.fromkeys(run.sampling_device for run in self.runs))
 
     def kind(self, column: Column) -> str | None:
         """Return which kind of likelihood a column's figure is; None where the column is none of likelihoods."""
@@ -140,6 +148,7 @@ def compare(runs: Iterable[RunResult], skipped: Sequence[Skipped] = ()) -> Compa
     for (data, protocol), rows in groups.items():
         ordered = sorted((_row(tuple(seeds[seed] for seed in sorted(seeds))) for seeds in rows.values()), key=_order)
         _add_notes(ordered)
+        _tell_few_examples(ordered)
         _mark_best(ordered)
         made.append(Group(data, protocol, tuple(ordered)))
     made.sort(key=lambda group: (group.data, group.protocol))
@@ -148,7 +157,7 @@ def compare(runs: Iterable[RunResult], skipped: Sequence[Skipped] = ()) -> Compa
 
 def _row_key(run: RunResult) -> Hashable:
     # What a figure is belongs to the row: means over figures of different kinds would say nothing.
-    return run.config_hash, run.checkpoint, run.kind, run.of, run.one_draw_kind, run.features
+    return run.config_hash, run.checkpoint, run.kind, run.of, run.likelihood_examples, run.one_draw_kind, run.features
 
 
 def _row(runs: tuple[RunResult, ...]) -> Row:
@@ -174,7 +183,7 @@ def _order(row: Row) -> tuple[object, ...]:
     return (
         references.index(row.reference),
         (math.inf, "") if fid is None else (fid.mean, ""),
-        _likelihood_set(row.first.kind, row.first.of),
+        _likelihood_set(row.first, row.first.kind),
         math.inf if likelihood is None else likelihood.mean,
         row.first.model,
         row.first.variant,
@@ -183,19 +192,19 @@ def _order(row: Row) -> tuple[object, ...]:
     )
 
 
-def _likelihood_set(kind: str | None, of: str | None) -> tuple[bool, bool, bool]:
+def _likelihood_set(run: RunResult, kind: str | None) -> tuple[bool, bool, bool, int]:
     """Say which likelihoods compete, in the order in which tables show them."""
-    return kind is None, of == "p(x|y)", kind == "ode"
+    return kind is None, run.of == "p(x|y)", kind == "ode", -(run.likelihood_examples or 0)
 
 
 def comparable_set(row: Row, column: Column) -> Hashable:
     """Return what a row must share with another for their figures of a column to compete."""
     if column.basis == "likelihood":
-        return _likelihood_set(row.kind(column), row.first.of)
+        return _likelihood_set(row.first, row.kind(column))
     if column.basis == "features":
         return row.first.features
     if column.basis == "hardware":
-        return row.device, row.first.sampling_batch
+        return row.sampling_device, row.first.sampling_batch
     return None
 
 
@@ -217,6 +226,14 @@ def _mark_best(rows: Sequence[Row]) -> None:
                 for shown, _, row in rivals:
                     if shown == text:
                         row.best.add(column.key)
+
+
+def _tell_few_examples(rows: Sequence[Row]) -> None:
+    counts = [row.first.likelihood_examples or 0 for row in rows]
+    # Quality is measured on the whole split, whatever the likelihood can afford.
+    most = max([*counts, *(row.first.features[2] or 0 for row in rows if row.first.features is not None)])
+    for row, count in zip(rows, counts, strict=True):
+        row.few_examples = count if 0 < count < most else None
 
 
 def _add_notes(rows: Sequence[Row]) -> None:

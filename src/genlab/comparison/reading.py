@@ -48,9 +48,11 @@ class RunResult:
         figures: Known figures by column key; an unknown one is not there.
         kind: What the likelihood is, e.g. ``"exact"``; None without one.
         of: ``"p(x)"`` or ``"p(x|y)"``; None without a likelihood.
+        likelihood_examples: How many examples the likelihood is of; None without one.
         one_draw_kind: What the bound of a single draw is; None without one.
         features: Extractor, its hash, number of real and of drawn examples, reference split.
         sampling_batch: Samples per call.
+        sampling_device: Where they were drawn; where the run was trained if the result does not say.
         recall_by_class: Recall of each class; empty if not known.
         missing_classes: Number of classes that hardly occur among the samples.
     """
@@ -71,9 +73,11 @@ class RunResult:
     device: str
     kind: str | None
     of: str | None
+    likelihood_examples: int | None
     one_draw_kind: str | None
     features: tuple[Any, ...] | None
     sampling_batch: int | None
+    sampling_device: str
     figures: dict[str, float]
     recall_by_class: tuple[float | None, ...] = ()
     missing_classes: int = 0
@@ -220,9 +224,11 @@ def reduce_result(result: Mapping[str, Any], path: str | None = None) -> RunResu
         device=training["device"],
         kind=likelihood.get("kind"),
         of=likelihood.get("of"),
+        likelihood_examples=likelihood.get("examples"),
         one_draw_kind=likelihood.get("one_draw", {}).get("kind"),
         features=_features(quality),
         sampling_batch=sampling.get("batch_size"),
+        sampling_device=sampling.get("device") or training["device"],
         figures={key: value for key, value in read if value is not None},
         recall_by_class=tuple(quality.get("recall_by_class") or ()),
         missing_classes=quality.get("missing_classes") or 0,

@@ -45,7 +45,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for group in comparison.groups:
         _print_group(group, console)
     if comparison.groups:
-        console.print(f"\n[dim]Bold: best. {escape(LEGEND)}[/dim]")
+        console.print(f"\n[dim]{_mark(console) or 'Bold'}: best. {escape(LEGEND)}[/dim]")
     if line := skipped_line(comparison):
         console.print(f"\n{escape(line)}")
     for skipped in comparison.skipped[:SKIPPED_SHOWN]:
@@ -57,12 +57,12 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 def _print_group(group: Group, console: Console) -> None:
     columns, left_out = list(group.columns), []
     devices = _devices(group)
-    table = _table(group, columns, devices)
+    table = _table(group, columns, devices, _mark(console))
     while columns and Measurement.get(console, console.options.update(max_width=10_000), table).maximum > console.width:
         least = min(columns, key=lambda column: column.priority)
         columns.remove(least)
         left_out.append(least.heading)
-        table = _table(group, columns, devices)
+        table = _table(group, columns, devices, _mark(console))
     console.print(f"\n[bold]{escape(title(group))}[/bold]  [dim]{escape(subtitle(group))}[/dim]")
     console.print(table)
     remarks = [ordered_by(group)]
@@ -81,7 +81,7 @@ def _print_group(group: Group, console: Console) -> None:
 
 def _devices(group: Group) -> dict[str, str]:
     """Give each device a letter, where there is more than one: their names are long."""
-    names = list(dict.fromkeys(row.device for row in group.rows))
+    names = list(dict.fromkeys(row.device for row in group.rows if row.reference != "floor"))
     return {} if len(names) < 2 else {name: _letters(index) for index, name in enumerate(names)}
 
 
@@ -89,7 +89,12 @@ def _letters(index: int) -> str:
     return chr(ord("A") + index) if index < 26 else f"#{index + 1}"
 
 
-def _table(group: Group, columns: list[Column], devices: dict[str, str]) -> Table:
+def _mark(console: Console) -> str:
+    """What marks the best beside bold: nothing, or a star where the output shows no styles, as a pipe."""
+    return "*" if console.color_system is None else ""
+
+
+def _table(group: Group, columns: list[Column], devices: dict[str, str], mark: str) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("model", max_width=MODEL_WIDTH, vertical="top")
     for column in columns:
@@ -98,8 +103,8 @@ def _table(group: Group, columns: list[Column], devices: dict[str, str]) -> Tabl
     if devices:
         table.add_column("de-\nvice", no_wrap=True)
     for row in group.rows:
-        letter = [devices[row.device]] if devices else []
-        table.add_row(_model(row), *(_cell(row, column) for column in columns), *letter)
+        letter = [devices.get(row.device, "")] if devices else []
+        table.add_row(_model(row), *(_cell(row, column, mark) for column in columns), *letter)
     return table
 
 
@@ -128,9 +133,13 @@ def _model(row: Row) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _cell(row: Row, column: Column) -> str:
+def _cell(row: Row, column: Column, mark: str) -> str:
     words = cell(row, column)
-    value = f"[bold green]{words.value}[/bold green]" if words.best else words.value
+    value = words.value
+    if words.best:
+        value = f"[bold green]{value}[/bold green]"
+        # On the side where it moves no digit out of its column.
+        value = f"{value}{mark}" if column.basis == "likelihood" else f"{mark}{value}"
     if words.remark:
         spread = f" [dim]±{words.spread}[/dim]" if words.spread else ""
         # A kind, and whether labels were given, each in a line: together they would be wider than any number.

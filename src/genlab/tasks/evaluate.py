@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from genlab.callbacks.budget import device_name
 from genlab.checkpoints import CheckpointError, load_checkpoint
 from genlab.data.base import GenlabDataModule
 from genlab.data.batch import Batch
@@ -116,7 +117,7 @@ def evaluate_run(
         likelihood=likelihood,
         likelihood_last=likelihood_last,
         quality=quality.figures,
-        sampling=evaluate_sampling(model, protocol, drawn.ms_per_sample),
+        sampling=evaluate_sampling(model, protocol, drawn.ms_per_sample) | {"device": device_name(model.device)},
         protocol=protocol.describe(),
         reference={"true_entropy_nats": datamodule.true_entropy()},
     )
@@ -126,7 +127,8 @@ def evaluate_run(
         result["missing"] |= quality_last.missing("quality_last")
     write_result(place, result)
     if quality.figures is not None:
-        write_floor(place, datamodule, result["data"], protocol, command, options)
+        extractor = quality.figures["extractor_sha256"]
+        write_floor(place, datamodule, result["data"], protocol, command, options, extractor)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import torch
@@ -24,8 +25,9 @@ def write_floor(
     protocol: EvaluationProtocol,
     command: str,
     options: QualityOptions,
+    extractor_sha256: str | None,
 ) -> None:
-    """Write the floor beside a run, once for each data set and protocol: ``runs/<data>/floor/floor-<hash>``.
+    """Write the floor beside a run, once for all that it depends on: ``runs/<data>/floor/floor-<hash>``.
 
     As many training examples as the protocol draws samples are compared with the test split, as if a model that was
     trained on the others had drawn them. No model can be expected to do better with so many samples.
@@ -37,13 +39,15 @@ def write_floor(
         protocol: The protocol.
         command: The command that was given.
         options: What is measured, as for the run itself.
+        extractor_sha256: Checksum of the extractor that the run's figures rest on; None without one.
     """
     if place.path.absolute().parts[-4:-3] != ("runs",):
         return
-    floor = RunDir(place.path.parent.parent / "floor" / f"floor-{protocol.hash}")
+    train = datamodule.tensors("train")
+    identity = _identity(data["name"], protocol, len(train.x), extractor_sha256)
+    floor = RunDir(place.path.parent.parent / "floor" / f"floor-{identity[:12]}")
     if result_path(floor, protocol.describe()).exists():
         return
-    train = datamodule.tensors("train")
     order = torch.randperm(len(train.x), generator=generator(Stream.SAMPLES, protocol.seed))
     count = min(protocol.num_samples, len(train.x) - MIN_SAMPLES)
     test = datamodule.tensors(protocol.split)
@@ -52,7 +56,7 @@ def write_floor(
         return
     result = new_result(
         run_id=floor.id,
-        config_hash=hashlib.sha256(f"floor of {data['name']}, {protocol.hash}".encode()).hexdigest(),
+        config_hash=identity,
         command=command,
         model={"name": "floor", "family": "floor", "variant": f"{count:,} training examples", "parameters": 0},
         data=data,
@@ -68,6 +72,12 @@ def write_floor(
     result["missing"] = dict.fromkeys(_UNKNOWN, "real data, not a model") | quality.missing()
     floor.create()
     write_result(floor, result)
+
+
+def _identity(data: str, protocol: EvaluationProtocol, training_examples: int, extractor_sha256: str | None) -> str:
+    # Without the last two a floor would outlive a change of data.train_size or of the shipped extractor.
+    parts = [f"floor of {data}", protocol.hash, training_examples, extractor_sha256]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 _NOTHING = {
