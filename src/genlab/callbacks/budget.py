@@ -125,7 +125,7 @@ class Budget(Callback):
 def device_name(device: torch.device, count: int = 1) -> str:
     """Return what a device, or so many of its kind, are called in results."""
     if device.type == "cuda":
-        name = torch.cuda.getdevice_name(device)
+        name = torch.cuda.get_device_name(device)
     else:
         name = f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
     return f"{count} x {name}" if count > 1 else name
