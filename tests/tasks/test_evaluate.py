@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from genlab.checkpoints import load_checkpoint
 from genlab.comparison.ranking import compare
 from genlab.comparison.reading import read_results
 from genlab.comparison.report import to_html
@@ -37,6 +39,22 @@ def test_a_model_that_samples_choose_has_the_quality_of_its_last_checkpoint_too(
     last = evaluate(composed(again, "evaluate"))
     assert result["quality_last"]["fid"] == last["quality"]["fid"]
     assert "quality_last" not in train(tmp_path, *SETTINGS), "of others the likelihood is given"
+
+
+def test_the_cost_of_an_adaptive_sampler_is_that_of_the_checkpoint_that_the_figures_are_of(tmp_path: Path) -> None:
+    adaptive = ["model=flow_matching", "data=toy2d", *SMALL["flow_matching"], "model.sampler.solver=dopri5"]
+    few = ["evaluation.num_samples=8", "evaluation.max_examples=2"]
+    short = [*SHORT, *few, "budget.examples=64", "budget.validations=1", "validation_samples=100"]
+    result = run_train(composed([*short, *adaptive, f"paths.logs={tmp_path}"]))
+    assert result is not None
+    (path,) = tmp_path.rglob("last.ckpt")
+    last = load_checkpoint(path)
+    last["genlab"]["progress"]["batches"] += 1
+    last["state_dict"]["network.network.leave.bias"] += 50  # a field that takes more steps
+    torch.save(last, path)
+    again = evaluate(composed([f"run={result['run_id']}", f"paths.logs={tmp_path}", *few], "evaluate"))
+    assert again["training"]["optimizer_steps"] == result["training"]["optimizer_steps"] + 1
+    assert again["sampling"]["nfe"] == result["sampling"]["nfe"]
 
 
 def test_a_missing_inception_file_is_named_before_anything_is_trained(tmp_path: Path) -> None:

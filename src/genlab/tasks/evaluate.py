@@ -90,6 +90,8 @@ def evaluate_run(
     data = datamodule.tensors(protocol.split)
     likelihood = evaluate_likelihood(model, data, protocol)
     drawn = draw_samples(model, protocol)
+    # Before other samples are drawn: an adaptive sampler counts what all of them cost.
+    sampling = evaluate_sampling(model, protocol, drawn.ms_per_sample) | {"device": device_name(model.device)}
     options = _quality_options(datamodule, protocol, model.device)
 
     def compare(drawn: Drawn) -> Quality:
@@ -117,7 +119,7 @@ def evaluate_run(
         likelihood=likelihood,
         likelihood_last=likelihood_last,
         quality=quality.figures,
-        sampling=evaluate_sampling(model, protocol, drawn.ms_per_sample) | {"device": device_name(model.device)},
+        sampling=sampling,
         protocol=protocol.describe(),
         reference={"true_entropy_nats": datamodule.true_entropy()},
     )
