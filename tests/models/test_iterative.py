@@ -58,7 +58,7 @@ def test_samples_choose_the_checkpoint_although_there_is_a_likelihood() -> None:
     model = made(GRAY)
     assert model.has_likelihood
     assert model.monitor == "val/fid"
-    assert model.likelihood_examples == 128
+    assert model.likelihood_examples == 250
     assert made(GRAY, "likelihood_images=null").likelihood_examples is None
     assert made(PLANE).likelihood_examples is None
 
