@@ -13,7 +13,7 @@ import torch
 
 from genlab.data.batch import Batch
 from genlab.errors import GenlabError
-from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood
+from genlab.evaluation import EvaluationProtocol, draw_samples, evaluate_likelihood, evaluate_sampling
 from genlab.metrics.inception import InceptionV3
 from genlab.spec import DataSpec
 
@@ -31,6 +31,8 @@ class Model:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     likelihood_examples: int | None = None
     likelihood_settings: dict[str, Any] = field(default_factory=dict)
+    sampling_settings: dict[str, Any] = field(default_factory=dict)
+    nfe: int = 1
 
     @property
     def has_likelihood(self) -> bool:
@@ -112,6 +114,11 @@ class Labelled(Model):
 
     def sample(self, n: int, y: torch.Tensor | None = None, generator: Any = None) -> torch.Tensor:
         return torch.full((n,), 9) if y is None else y
+
+
+def test_the_cost_of_sampling_says_how_it_was_computed() -> None:
+    figures = evaluate_sampling(Model(sampling_settings={"precision": "bf16-mixed"}), PROTOCOL, 0.5)
+    assert (figures["ms_per_sample"], figures["precision"]) == (0.5, "bf16-mixed")
 
 
 def test_samples_are_drawn_with_labels_where_they_are_needed() -> None:

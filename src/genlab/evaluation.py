@@ -41,6 +41,7 @@ class Evaluable(Protocol):
     conditional: bool
     likelihood_examples: int | None
     likelihood_settings: dict[str, Any]
+    sampling_settings: dict[str, Any]
 
     def likelihood_kind(self, num_draws: int = 1) -> str: ...
 
@@ -220,4 +221,4 @@ def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> Drawn:
 def evaluate_sampling(model: Evaluable, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:
     """Return the ``sampling`` section of a result."""
     batch_size = min(protocol.batch_size, protocol.num_samples)
-    return {"nfe": model.nfe, "ms_per_sample": ms_per_sample, "batch_size": batch_size}
+    return {"nfe": model.nfe, "ms_per_sample": ms_per_sample, "batch_size": batch_size} | model.sampling_settings

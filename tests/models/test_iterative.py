@@ -33,6 +33,7 @@ def test_images_are_sampled_in_the_precision_that_was_asked_for(precision: str, 
     seen = precisions(model)
     model.sample(2)
     assert seen == {expected}
+    assert model.sampling_settings == {"precision": precision}
 
 
 def test_likelihoods_and_vectors_stay_in_float32() -> None:
@@ -43,6 +44,7 @@ def test_likelihoods_and_vectors_stay_in_float32() -> None:
         vector.loss(make_batch(PLANE, 2))
         vector.sample(2)
     assert seen == ({False}, {False})
+    assert vector.sampling_settings == {"precision": "32-true"}
 
 
 def test_images_train_in_the_trainers_precision_with_a_loss_in_float32() -> None:

@@ -198,6 +198,11 @@ class GenerativeModel(LightningModule):
         return {}
 
     @property
+    def sampling_settings(self) -> dict[str, Any]:
+        """How :meth:`sample` computes, by the optional keys of a result's sampling; nothing where it is in float32."""
+        return {}
+
+    @property
     def validation_draws(self) -> int:
         """Draws of the bound by which the best checkpoint is chosen."""
         return 1

@@ -283,6 +283,10 @@ class IterativeModel(GenerativeModel):
         return self.likelihood
 
     @property
+    def sampling_settings(self) -> dict[str, Any]:
+        return {"precision": "bf16-mixed" if self._samples_in_bfloat16() else "32-true"}
+
+    @property
     def likelihood_settings(self) -> dict[str, Any]:
         if self.likelihood != "ode":
             return {}
@@ -339,10 +343,14 @@ class IterativeModel(GenerativeModel):
         return y
 
     def _precision(self) -> AbstractContextManager[None]:
-        """The precision of sampling; :meth:`predict` keeps vectors in float32."""
-        kind = self.device.type
-        fast = self.sampling_precision == "bf16-mixed" or (self.sampling_precision == "auto" and fast_bfloat16(kind))
-        return torch.autocast(kind, torch.bfloat16, enabled=fast)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._samples_in_bfloat16())
+
+    def _samples_in_bfloat16(self) -> bool:
+        if self.spec.modality != "image":
+            return False
+        if self.sampling_precision == "auto":
+            return fast_bfloat16(self.device.type)
+        return self.sampling_precision == "bf16-mixed"
 
 
 def _ambient() -> AbstractContextManager[None]:
