@@ -35,6 +35,7 @@ class Outcome:
         seconds: From the start of its process to the end.
         log: What it printed.
         pruned: Whether it was stopped because it was hopeless.
+        stopped: Whether it was stopped with its sweep.
     """
 
     job: Job
@@ -44,6 +45,12 @@ class Outcome:
     seconds: float
     log: Path
     pruned: bool = False
+    stopped: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it went wrong by itself: neither finished nor was asked to stop."""
+        return self.code != 0 and not self.pruned and not self.stopped
 
     @property
     def signal_name(self) -> str | None:
