@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from genlab.ranks import is_first_process, launch
+from genlab.ranks import is_first_process, launch, without_launch
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4"}
 SRUN = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train.sh", "SLURM_STEP_NUM_TASKS": "4"}
@@ -52,3 +52,6 @@ def test_the_first_process_is_the_one_of_global_rank_zero(
     assert is_first_process() == first
     started = launch()
     assert (0 if started is None else started.processes) == processes
+    for name in found.keys() - without_launch(os.environ).keys():
+        monkeypatch.delenv(name)
+    assert launch() is None, "a job that this process starts"

@@ -7,12 +7,19 @@ of a process that a user started, or finds that they were started by hand.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["Launch", "is_first_process", "launch"]
+__all__ = ["Launch", "is_first_process", "launch", "without_launch"]
 
 INTERACTIVE = ("bash", "interactive")
 """Names of SLURM jobs whose processes are no ranks: the user's shell, from which anything may be started."""
+
+OWN_VARIABLES = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID",
+    "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS",
+)  # fmt: skip
+"""What makes a process one of several to Lightning and to us; no program that it starts is one of them too."""
 
 
 class Launch(NamedTuple):
@@ -52,3 +59,8 @@ def is_first_process() -> bool:
     """Whether this process writes, locks, logs and reports, and not one that only helps it to train."""
     found = launch()
     return found is None or found.is_first
+
+
+def without_launch(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a process that stands by itself, and may start helpers of its own."""
+    return {name: value for name, value in environment.items() if name not in OWN_VARIABLES}

@@ -52,7 +52,7 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         config: The composed config.
 
     Returns:
-        The result, or None in a process that only helped to train.
+        The result and, as ``run_dir``, the run's folder, or None in a process that only helped to train.
 
     Raises:
         GenlabError: For everything that the user can mend.
@@ -126,7 +126,7 @@ def _lead(job: _Job) -> dict[str, Any]:
             result = evaluate_run(job.place, job.config, job.protocol, command_line("train.py"))
             _show_on_dashboards(loggers, result, job.place)
     show_result(result, job.place, remark)
-    return result
+    return {**result, "run_dir": str(job.place.path)}
 
 
 def _help(config: DictConfig) -> None:
