@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any, Protocol
 
 from genlab.errors import Interrupted
-from genlab.ranks import without_launch
 from genlab.loggers.protocols import redact_text
+from genlab.ranks import without_launch
 from genlab.sweeps.guard import Guard, signal_group
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import Place, pinned_to

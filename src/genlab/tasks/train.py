@@ -114,8 +114,7 @@ def _lead(job: _Job) -> dict[str, Any]:
             loggers = _make_loggers(job)
             if start.train or waited_for:
                 trainer = job.trainer(model, loggers)
-                if start.train:
-                    check_devices(trainer, job.config["data"]["batch_size"])
+                check_devices(trainer, job.config["data"]["batch_size"])
                 meet(trainer, start)
             if error is not None:
                 raise error
