@@ -34,6 +34,7 @@ from genlab.tasks.command import command_line
 from genlab.tasks.config import check_config, instantiate
 from genlab.tasks.console import log_to, show_result
 from genlab.tasks.evaluate import evaluate_run
+from genlab.tasks.finished import FINISHED
 
 __all__ = ["run"]
 
@@ -65,7 +66,7 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise GenlabError(f"{key} is '{name}', expected letters, digits, '.', '_' and '-': it names files.")
     if result := _finished(place, protocol):
-        show_result(result, place, "This run is finished; rerun=true trains afresh beside it.")
+        show_result(result, place, FINISHED)
         return {**result, "run_dir": str(place.path)}
     # Before anything is written: the pair may not fit.
     resolve_precision(plain["trainer"])
