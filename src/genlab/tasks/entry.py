@@ -109,7 +109,7 @@ def _run(
         with _replaced([sys.argv[0], *arguments], full_error="1"):
             decorate(job)()
         if job.swept and after_sweep is not None:
-            after_sweep(job.results)
+            after_sweep(job.sweep.results() or job.results)
         return job.conclude()
     except KeyboardInterrupt:
         job.conclude(stopped=True)
@@ -218,8 +218,6 @@ class _Job:
     def record(self, outcome: Outcome) -> None:
         """Take in how a job ended that ran as a process of its own."""
         self.sweep.add(outcome, str(HydraConfig.get().runtime.choices["hydra/sweeper"]))
-        if outcome.result is not None:
-            self.results.append(outcome.result)
 
     def _check_required(self, config: DictConfig) -> None:
         for key, what in self.required.items():
