@@ -62,7 +62,8 @@ def run_entry(
 ) -> int:
     """Compose the config of a command line and run its job, or with ``-m`` its jobs.
 
-    In a sweep a job that fails is reported when it fails, and the others still run.
+    In a sweep a job that fails is reported when it fails, and the others still run; what failed stands at the end.
+    A job that a sweep started reports to it how it ended; see :mod:`genlab.sweeps.reports`.
 
     Args:
         run: The job, called with the composed config.
@@ -71,7 +72,7 @@ def run_entry(
         command: The command itself, e.g. ``["train.py"]`` or ``["bin/genlab", "train"]``.
         conf: Folder of the configs; `config_folder` by default.
         required: What to give for keys that have no default, by key.
-        after_sweep: Called after a sweep with what its jobs returned, those that ran in this process.
+        after_sweep: Called after a sweep with what its jobs returned, as far as it came back to this process.
 
     Returns:
         The exit code: 0, 1 for a bug, which shows its traceback, 2 for what the user can mend, 130 after Ctrl-C, and
