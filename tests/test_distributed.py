@@ -277,6 +277,19 @@ def test_devices_that_do_not_fit_are_refused(
         check_devices(SimpleNamespace(world_size=world_size), batch_size)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([*tiny("flow"), "trainer.strategy=fsdp"], "or trainer=fsdp"),
+        ([*tiny("flow"), "trainer.strategy=ddp_spawn"], "expected auto, ddp"),
+        ([*tiny("gan"), "trainer=fsdp", "trainer.accelerator=cpu"], "gan has several. Use trainer=ddp"),
+    ],
+)
+def test_what_several_devices_cannot_do_is_refused(tmp_path: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(GenlabError, match=said):
+        run(composed([*overrides, f"paths.logs={tmp_path}"]))
+
+
 def test_all_devices_stop_by_the_slowest_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     budget = Budget(examples=None, minutes=1.0, validations=1, batch_size=10)
 
