@@ -185,14 +185,15 @@ def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) 
 
 
 FULL_DISK = """
-import errno, genlab.checkpoints as checkpoints
-saves, save = [], checkpoints.torch.save
+from genlab.checkpoints import AtomicCheckpointIO
+from genlab.errors import GenlabError
+saves, save = [], AtomicCheckpointIO.save_checkpoint
 def full_at_the_third(*arguments, **options):
     saves.append(1)
     if len(saves) > 2:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise GenlabError("No space left on device")
     save(*arguments, **options)
-checkpoints.torch.save = full_at_the_third
+AtomicCheckpointIO.save_checkpoint = full_at_the_third
 """
 
 
