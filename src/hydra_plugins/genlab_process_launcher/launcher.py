@@ -37,7 +37,8 @@ class ProcessLauncher(Launcher):
         Raises:
             GenlabError: If the task is none of genlab's, or ``only`` is no list of numbers.
         """
-        if self.only is not None and not (OmegaConf.is_list(self.only) and all(isinstance(n, int) for n in self.only)):
+        listed = isinstance(self.only, Sequence) and not isinstance(self.only, str)
+        if self.only is not None and not (listed and all(isinstance(number, int) for number in self.only)):
             raise GenlabError(f"hydra.launcher.only is {self.only}, expected numbers of jobs, such as [3,7].")
         if not hasattr(task_function, "command_for"):
             raise GenlabError("hydra/launcher=process starts genlab's own commands; use another launcher here.")
