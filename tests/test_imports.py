@@ -35,6 +35,12 @@ FORBIDDEN = {
         "genlab.models", "genlab.data", "genlab.networks", "genlab.metrics", "genlab.evaluation", "genlab.callbacks",
         "genlab.loggers", "genlab.tasks", "torch", "numpy", "pytorch_lightning", "hydra", "omegaconf",
     ],
+    "sweeps": [
+        "genlab.models", "genlab.data", "genlab.networks", "genlab.metrics", "genlab.evaluation", "genlab.callbacks",
+        "genlab.tasks", "torch", "numpy", "pytorch_lightning", "hydra", "omegaconf",
+    ],
+    "ranks.py": ["genlab", "torch", "pytorch_lightning", "hydra", "omegaconf"],
+    "protocol.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
     "runs.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
     "results.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
 }  # fmt: skip
@@ -85,7 +91,16 @@ def test_no_code_asks_for_a_family_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["genlab", "genlab.runs", "genlab.results", "genlab.comparison.report", "genlab.cli"]
+    "module",
+    [
+        "genlab",
+        "genlab.runs",
+        "genlab.results",
+        "genlab.comparison.report",
+        "genlab.cli",
+        "hydra_plugins.genlab_process_launcher.launcher",
+        "genlab.sweeps.processes",
+    ],
 )
 def test_what_starts_at_once_imports_no_torch(module: str) -> None:
     code = f"import {module}, sys; print(*{{'torch', 'pytorch_lightning', 'wandb'}} & set(sys.modules))"

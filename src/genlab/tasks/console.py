@@ -14,33 +14,54 @@ from rich.table import Table
 
 from genlab.runs import RunDir
 
-__all__ = ["log_to", "show_result"]
+__all__ = ["log_to", "quiet", "show_result"]
 
 
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
     """Send the package's messages to the terminal and, with Lightning's and warnings, to a file."""
-    genlab, lightning = logging.getLogger("genlab"), logging.getLogger("pytorch_lightning")
+    genlab = logging.getLogger("genlab")
+    lightning = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(message)s"))
     # Lightning's remarks on hardware and tips would bury what the user asked for.
-    kept = (lightning.handlers, lightning.propagate, genlab.level)
-    lightning.handlers, lightning.propagate = [file], False
+    kept = [(logger.handlers, logger.propagate) for logger in lightning], genlab.level
+    for logger in lightning:
+        logger.handlers, logger.propagate = [file], False
     genlab.setLevel(logging.INFO)
     genlab.addHandler(file)
     genlab.addHandler(terminal)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
+            # Of several devices, and some shapes of convolutions; nothing that a user could change.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             yield
     finally:
-        lightning.handlers, lightning.propagate = kept[:2]
-        genlab.setLevel(kept[2])
+        for logger, (handlers, propagate) in zip(lightning, kept[0], strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+        genlab.setLevel(kept[1])
         genlab.removeHandler(file)
         genlab.removeHandler(terminal)
         file.close()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing but errors: for a process beside one that says it all."""
+    loggers = [logging.getLogger(name) for name in ("genlab", "pytorch_lightning", "lightning_fabric")]
+    kept = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, kept, strict=True):
+            logger.setLevel(level)
 
 
 def show_result(result: dict[str, Any], place: RunDir, remark: str = "") -> None:
