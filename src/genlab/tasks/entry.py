@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import genlab
 from genlab.errors import GenlabError, Interrupted, nearest
+from genlab.interrupts import first_of_its_job, stoppable
 from genlab.tasks.config import CLASSES, FUNCTIONS
 from genlab.tasks.explain import CommandLine, explain, explain_job
 
@@ -81,7 +82,7 @@ def run_entry(
     job = _Job(run, command, line, required or {})
     decorate = hydra.main(str(line.conf), config_name, execution_whitelist=(*CLASSES, *FUNCTIONS))
     try:
-        with _replaced([sys.argv[0], *arguments], full_error="1"):
+        with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
             decorate(job)()
         if line.multirun and after_sweep is not None:
             after_sweep(job.results)
@@ -156,9 +157,16 @@ class _Job:
         with _replaced([*self.command, *self.line.flags, *overrides], self.full_error):
             try:
                 self._check_required(config)
-                result = self.run(config)
+                with stoppable():  # in a process that a launcher started nothing else stands around the job
+                    result = self.run(config)
                 self.results.append(result)
                 return result
+            except Interrupted:
+                if first_of_its_job():
+                    raise
+                # Whoever watches over the processes would kill all of them for one that fails, while the first still
+                # closes what is open.
+                return None
             except Exception as error:
                 return self._fail(error, overrides)
 
