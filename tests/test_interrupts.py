@@ -12,6 +12,7 @@ import pytest
 
 from genlab.errors import Interrupted
 from genlab.interrupts import STOP_SIGNALS, stoppable
+from genlab.sweeps.reports import REPORT_VARIABLE, take_report
 
 SCONTROL = """#!/bin/sh
 echo "$*" >> {calls}
@@ -99,7 +100,6 @@ def test_sigterm_requeues_a_preempted_job_and_not_a_cancelled_one(cluster: Path)
         ("RANK", "3"),  # of torchrun's
         ("LOCAL_RANK", "1"),  # of Lightning's
         ("SLURM_JOB_NAME", "interactive"),  # a user types in it
-        ("GENLAB_JOB_REPORT", "job.jsonl"),  # one job of a sweep, whose own process has the allocation
     ],
 )
 def test_who_does_not_speak_for_the_job_queues_nothing(
@@ -108,6 +108,17 @@ def test_who_does_not_speak_for_the_job_queues_nothing(
     monkeypatch.setenv(name, value)
     with pytest.raises(Interrupted), stoppable():
         send(signal.SIGUSR1)
+    assert asked(cluster) == []
+
+
+def test_a_job_of_a_sweep_leaves_the_requeue_to_the_sweep(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(REPORT_VARIABLE, "job.jsonl")
+    take_report()
+    try:
+        with pytest.raises(Interrupted), stoppable():
+            send(signal.SIGUSR1)
+    finally:
+        take_report()
     assert asked(cluster) == []
 
 

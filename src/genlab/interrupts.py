@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from genlab.errors import Interrupted
+from genlab.sweeps.reports import current_report
 
 __all__ = ["REQUEUE_SIGNALS", "STOP_SIGNALS", "OneStop", "first_of_its_job", "stoppable"]
 
@@ -110,7 +111,7 @@ def _hand_on(signum: int, previous: Mapping[int, Any]) -> None:
 def _slurm_job() -> str | None:
     """The job that this process belongs to, unless a sweep's own process speaks for it."""
     environment = os.environ
-    if environment.get("SLURM_JOB_NAME") in _SHELLS or "GENLAB_JOB_REPORT" in environment:
+    if environment.get("SLURM_JOB_NAME") in _SHELLS or current_report() is not None:
         return None
     if array := environment.get("SLURM_ARRAY_JOB_ID"):
         return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}"

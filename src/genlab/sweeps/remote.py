@@ -1,0 +1,68 @@
+"""A job that a cluster's scheduler starts, on this machine or another."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from genlab.errors import Interrupted
+from genlab.interrupts import OneStop, stoppable
+from genlab.sweeps.jobs import Job, Outcome
+from genlab.sweeps.places import Place
+from genlab.sweeps.processes import ProcessPool
+
+__all__ = ["RemoteJob"]
+
+
+@dataclass(frozen=True)
+class RemoteJob:
+    """What a scheduler pickles, and calls where the job shall run: plain data, and all else is the command's.
+
+    There the command runs as a process of its own, as in :class:`~genlab.sweeps.processes.ProcessPool`: it may crash
+    without the scheduler's worker, and it may be a distributed training. Signals reach it, and it is waited for.
+
+    Attributes:
+        job: The job.
+        command: Its whole command line.
+        folder: Where its log goes; seen from all machines.
+        working_directory: Where the command was given.
+        environment: Variables to set beside those of the worker; None removes one.
+    """
+
+    job: Job
+    command: tuple[str, ...]
+    folder: Path
+    working_directory: Path
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+
+    def __call__(self) -> Outcome:
+        """Run the job, and return how it ended; after a requeue the scheduler ends this process before that."""
+        os.chdir(self.working_directory)
+        changed = {**os.environ, **self.environment}
+        settings = {name: value for name, value in changed.items() if value is not None}
+        pool = ProcessPool(lambda overrides: list(self.command), self._folder(), [Place()], settings)
+        ended: list[Outcome] = []
+        within_the_sweep = isinstance(signal.getsignal(signal.SIGTERM), OneStop)  # a "worker" may be the sweep itself
+        try:
+            with stoppable():
+                ended.extend(pool.run([self.job]))  # what it yields before it raises is kept
+        except Interrupted as stopped:
+            if within_the_sweep:
+                raise
+            if not ended:
+                return Outcome(self.job, 128 + stopped.signum, None, str(stopped), 0.0, self.folder)
+        return replace(ended[0], stopped=False)  # the job was, and not its sweep: there it counts as failed
+
+    def checkpoint(self) -> Any:
+        """Return what submitit shall run after a requeue: the same; the run itself goes on where it was."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    def _folder(self) -> Path:
+        rank = os.environ.get("SLURM_PROCID", "0")
+        return self.folder if rank == "0" else self.folder / f"rank{rank}"
