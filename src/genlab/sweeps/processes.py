@@ -174,7 +174,7 @@ class ProcessPool:
         try:
             for process in running:
                 process.ask_to_stop(signal.SIGTERM, self.patience_seconds)
-            while not all([process.has_ended() for process in running]):
+            while [process for process in running if not process.has_ended()]:
                 time.sleep(_POLL_SECONDS)
         finally:
             for process in running:
@@ -245,9 +245,7 @@ class _Process:
         said = self._said.get("error")
         error = None if code == 0 else self.failure or said or explain_exit(code, self.log)
         seconds = time.monotonic() - self._began
-        return Outcome(
-            self.job, code, self._said.get("result"), error, seconds, self.log, self.pruned, self.stopped
-        )
+        return Outcome(self.job, code, self._said.get("result"), error, seconds, self.log, self.pruned, self.stopped)
 
 
 class _Signals:

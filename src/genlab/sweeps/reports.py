@@ -74,7 +74,7 @@ class ReportReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "rb")
+        self._file = open(path, "rb")  # noqa: SIM115  closed with the job, not with a block
         self._rest = b""
 
     def read(self) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from genlab.callbacks.interrupts import SaveOnSignal
 from genlab.callbacks.metrics import LogMetrics
 from genlab.callbacks.quality import SampleQuality
 from genlab.callbacks.randomness import CounterNoise
+from genlab.callbacks.report import ReportProgress
 from genlab.callbacks.samples import SampleGrids
 from genlab.checkpoints import AtomicCheckpointIO
 from genlab.data.base import GenlabDataModule
@@ -26,6 +27,7 @@ from genlab.models.base import GenerativeModel
 from genlab.precision import fast_bfloat16
 from genlab.randomness import Stream, stream_seed
 from genlab.runs import RunDir
+from genlab.sweeps.reports import current_report
 from genlab.tasks.config import instantiate
 
 __all__ = ["build_callbacks", "build_datamodule", "build_model", "build_trainer", "resolve_precision"]
@@ -64,10 +66,12 @@ def build_callbacks(config: Mapping[str, Any], run: RunDir) -> list[Callback]:
     ]
     if config["ema_decay"]:
         callbacks.append(EMA(config["ema_decay"]))
+    report = current_report()
     return [
         *callbacks,
         budget,
         metrics,
+        *([] if report is None else [ReportProgress(report)]),
         checkpoints,
         SaveOnSignal(checkpoints, budget),
         ProgressDisplay(budget, metrics),

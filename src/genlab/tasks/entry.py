@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,8 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 import genlab
 from genlab.errors import GenlabError, Interrupted, nearest
 from genlab.interrupts import first_of_its_job, stoppable
+from genlab.sweeps.jobs import Outcome
+from genlab.sweeps.reports import take_report
 from genlab.tasks.config import CLASSES, FUNCTIONS
 from genlab.tasks.explain import CommandLine, explain, explain_job
+from genlab.tasks.sweep import SweepRecord, check_launcher, hydra_arguments
 
 __all__ = ["config_folder", "run_entry"]
 
@@ -75,21 +78,45 @@ def run_entry(
         The exit code: 0, 1 for a bug, which shows its traceback, 2 for what the user can mend, 130 after Ctrl-C, and
         128 plus the number of any other signal. With ``HYDRA_FULL_ERROR=1`` in the environment errors are raised.
     """
+    report = take_report()
+    job = _Job(run, command, required or {})
+    ending = _Ending(BUG)
     try:
-        line = _read(arguments, config_name, conf or config_folder(config_name))
+        ending = _run(job, config_name, arguments, conf, after_sweep)
+    finally:
+        if report is not None:
+            report.outcome(ending.code, ending.message, job.result)
+    return ending.code
+
+
+class _Ending(NamedTuple):
+    code: int
+    message: str | None = None
+
+
+def _run(
+    job: _Job,
+    config_name: str,
+    arguments: Sequence[str],
+    conf: Path | None,
+    after_sweep: Callable[[Sequence[object]], object] | None,
+) -> _Ending:
+    try:
+        job.line = line = _read(arguments, config_name, conf or config_folder(config_name))
     except GenlabError as error:
         return _say(str(error), USER_ERROR)
-    job = _Job(run, command, line, required or {})
     decorate = hydra.main(str(line.conf), config_name, execution_whitelist=(*CLASSES, *FUNCTIONS))
     try:
         with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
             decorate(job)()
-        if line.multirun and after_sweep is not None:
+        if job.swept and after_sweep is not None:
             after_sweep(job.results)
         return job.conclude()
     except KeyboardInterrupt:
+        job.conclude(stopped=True)
         return _say("Stopped by Ctrl-C.", CTRL_C)
     except Interrupted as stopped:
+        job.conclude(stopped=True)
         return _say(str(stopped), 128 + stopped.signum)
     except _Failed as failed:
         error, message = failed.error, explain_job(failed.error)
@@ -119,7 +146,7 @@ def _read(arguments: Sequence[str], config_name: str, conf: Path) -> CommandLine
     given = {"--config-name": parsed.config_name, "--config-dir": extra}
     flags = tuple(f"{flag}={value}" for flag, value in given.items() if value)
     name = parsed.config_name or config_name
-    return CommandLine(conf, name, tuple(parsed.overrides), parsed.multirun, extra, flags)
+    return CommandLine(conf, name, tuple(parsed.overrides), parsed.multirun, extra, flags, tuple(arguments))
 
 
 class _Failed(BaseException):
@@ -131,34 +158,35 @@ class _Failed(BaseException):
 
 
 class _Job:
-    """What Hydra calls with a composed config, in this process or, by some launchers, in another."""
+    """What Hydra calls with a composed config, in this process or, by some launchers, in another.
+
+    Launchers that start processes ask it for their command lines and tell it how they ended.
+    """
+
+    line: CommandLine
 
     def __init__(
-        self,
-        run: Callable[[DictConfig], object],
-        command: Sequence[str],
-        line: CommandLine,
-        required: Mapping[str, str],
+        self, run: Callable[[DictConfig], object], command: Sequence[str], required: Mapping[str, str]
     ) -> None:
         self.run = run
         self.command = list(command)
-        self.line = line
         self.required = dict(required)
         self.full_error = os.environ.get(_FULL_ERROR)
         self.jobs = 0
         self.codes: list[int] = []
         self.results: list[object] = []
+        self.sweep = SweepRecord()
 
     def __call__(self, config: DictConfig) -> object:
         self.jobs += 1
         overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
         # Lightning starts its helpers with our arguments and environment: they must be those of this job alone, and
         # not of a whole sweep.
-        with _replaced([*self.command, *self.line.flags, *overrides], self.full_error):
+        with _replaced([*self.command, *self.arguments(overrides)], self.full_error):
             try:
                 self._check_required(config)
-                with stoppable():  # in a process that a launcher started nothing else stands around the job
-                    result = self.run(config)
+                check_launcher(config)
+                result = self.run(config)
                 self.results.append(result)
                 return result
             except Interrupted:
@@ -170,12 +198,44 @@ class _Job:
             except Exception as error:
                 return self._fail(error, overrides)
 
+    @property
+    def swept(self) -> bool:
+        """Whether this is a sweep, as the command line or the config asked for."""
+        return self.line.multirun or bool(self.sweep.outcomes)
+
+    @property
+    def result(self) -> Mapping[str, Any] | None:
+        """What a single run returned, if it is a result."""
+        return next((result for result in self.results if isinstance(result, Mapping)), None)
+
+    def arguments(self, overrides: Sequence[str]) -> list[str]:
+        """Return the arguments of a single run with these settings and what else the command line decides of it."""
+        return [*self.line.flags, *hydra_arguments(self.line), *overrides]
+
+    def command_for(self, overrides: Sequence[str]) -> list[str]:
+        """Return the whole command line of a single run with these settings."""
+        return [sys.executable, *self.command, *self.arguments(overrides)]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a single run: the user's own, without what was set for Hydra in this process."""
+        environment = dict(os.environ)
+        environment.pop(_FULL_ERROR, None)
+        return environment if self.full_error is None else {**environment, _FULL_ERROR: self.full_error}
+
+    def record(self, outcome: Outcome) -> None:
+        """Take in how a job ended that ran as a process of its own."""
+        self.sweep.add(outcome, str(HydraConfig.get().runtime.choices["hydra/sweeper"]))
+        if outcome.result is not None:
+            self.results.append(outcome.result)
+
     def _check_required(self, config: DictConfig) -> None:
         for key, what in self.required.items():
             if OmegaConf.is_missing(config, key):
-                script = self.command[0].endswith(".py")
-                typed = ["python", *self.command] if script else [Path(self.command[0]).name, *self.command[1:]]
-                raise GenlabError(f"{key} is required: {' '.join(typed)} {key}={what}")
+                raise GenlabError(f"{key} is required: {' '.join(self._typed())} {key}={what}")
+
+    def _typed(self) -> list[str]:
+        script = self.command[0].endswith(".py")
+        return ["python", *self.command] if script else [Path(self.command[0]).name, *self.command[1:]]
 
     def _fail(self, error: Exception, overrides: list[str]) -> None:
         if HydraConfig.get().mode is not RunMode.MULTIRUN:
@@ -186,19 +246,24 @@ class _Job:
             raise error
         # Hydra's own sweeper drops the batches that follow a failed one, and asks for no result: keep the failure here.
         print(f"Job {HydraConfig.get().job.num} failed: {' '.join(overrides)}", file=sys.stderr)
-        self.codes.append(_report(error, explain_job(error)))
+        self.codes.append(_report(error, explain_job(error)).code)
 
     def raised(self, error: Exception) -> bool:
         """Whether an error comes from a job, and not from Hydra."""
         return getattr(error, "_genlab_job", False)
 
-    def conclude(self) -> int:
-        """Say how many jobs of a sweep failed, and return the exit code."""
-        if not self.codes:
-            return 0
-        return _say(
-            f"{len(self.codes)} of {self.jobs} jobs failed; the same command starts them again.", min(self.codes)
-        )
+    def conclude(self, stopped: bool = False) -> _Ending:
+        """Say which jobs of a sweep failed, and return the exit code.
+
+        Args:
+            stopped: Whether the sweep was stopped before its end.
+        """
+        if text := self.sweep.describe([*self._typed(), *self.line.arguments], stopped):
+            print(text, file=sys.stderr)
+        if self.codes:
+            _say(f"{len(self.codes)} of {self.jobs} jobs failed; the same command starts them again.", 0)
+        codes = [*self.codes, *(outcome.code for outcome in self.sweep.failed)]
+        return _Ending(min(codes, default=0), f"{len(codes)} jobs failed." if codes else None)
 
 
 @contextmanager
@@ -220,11 +285,11 @@ def _set(argv: list[str], full_error: str | None) -> None:
         os.environ[_FULL_ERROR] = full_error
 
 
-def _report(error: Exception, message: str | None) -> int:
+def _report(error: Exception, message: str | None) -> _Ending:
     if message is not None:
         return _say(message, USER_ERROR)
     traceback.print_exception(type(error), error, _within_job(error))
-    return BUG
+    return _Ending(BUG, traceback.format_exception_only(error)[0].strip())
 
 
 def _within_job(error: Exception) -> object:
@@ -235,6 +300,6 @@ def _within_job(error: Exception) -> object:
     return start.tb_next if start is not None else error.__traceback__
 
 
-def _say(message: str, code: int) -> int:
+def _say(message: str, code: int) -> _Ending:
     print(message, file=sys.stderr)
-    return code
+    return _Ending(code, message)

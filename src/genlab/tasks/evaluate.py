@@ -41,6 +41,9 @@ def run(config: DictConfig) -> dict[str, Any]:
 
     Args:
         config: The composed config.
+
+    Returns:
+        The result and, as ``run_dir``, the run's folder.
     """
     check_config(config, EvaluateConfig)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -58,7 +61,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         choose_device(plain["device"]),
     )
     show_result(result, place)
-    return result
+    return {**result, "run_dir": str(place.path)}
 
 
 def evaluate_run(

@@ -35,6 +35,7 @@ class CommandLine:
         multirun: Whether ``-m`` was given.
         extra: The folder of ``--config-dir``, or None.
         flags: The flags that decide what is composed, as given.
+        arguments: All that stands after the command, as typed.
     """
 
     conf: Path
@@ -43,6 +44,7 @@ class CommandLine:
     multirun: bool = False
     extra: str | None = None
     flags: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 _MACHINES_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}

@@ -47,7 +47,7 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         config: The composed config.
 
     Returns:
-        The result, or None in a process that only helped to train.
+        The result and, as ``run_dir``, the run's folder, or None in a process that only helped to train.
 
     Raises:
         GenlabError: For everything that the user can mend.
@@ -66,7 +66,7 @@ def run(config: DictConfig) -> dict[str, Any] | None:
             raise GenlabError(f"{key} is '{name}', expected letters, digits, '.', '_' and '-': it names files.")
     if result := _finished(place, protocol):
         show_result(result, place, "This run is finished; rerun=true trains afresh beside it.")
-        return result
+        return {**result, "run_dir": str(place.path)}
     # Before anything is written: the pair may not fit.
     resolve_precision(plain["trainer"])
     model = build_model(plain)
@@ -84,7 +84,7 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         result = evaluate_run(place, plain, protocol, command_line("train.py"))
         _show_on_dashboards(loggers, result, place)
     show_result(result, place)
-    return result
+    return {**result, "run_dir": str(place.path)}
 
 
 def _is_first_process() -> bool:

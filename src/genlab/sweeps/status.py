@@ -1,0 +1,277 @@
+"""What the user sees while a sweep runs: a table that keeps itself up to date on a terminal, else single lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from genlab.sweeps.jobs import Job, Outcome
+from genlab.sweeps.places import Place
+from genlab.sweeps.summary import varying
+
+__all__ = ["LiveStatus", "PlainStatus", "Status", "make_status"]
+
+SECONDS_BETWEEN_FRAMES = 0.5
+
+FIGURES = {"val/bits_per_dim": "bits/dim", "val/nats": "nats", "val/fid": "FID"}
+"""Validation figures that are shown, the first that a job reports."""
+
+
+@dataclass
+class _Running:
+    job: Job
+    place: Place
+    log: Path
+    began: float
+    fraction: float | None = None
+    first: tuple[float, float] | None = None  # fraction and time of the first report: a resumed run does not begin at 0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def seconds_left(self, now: float) -> float | None:
+        if self.first is None or self.fraction is None or self.fraction <= self.first[0]:
+            return None
+        return (now - self.first[1]) * (1 - self.fraction) / (self.fraction - self.first[0])
+
+
+class Status(AbstractContextManager["Status"]):
+    """What is known of a sweep; listens to a :class:`~genlab.sweeps.processes.ProcessPool`.
+
+    Args:
+        jobs: All jobs, as far as they are known.
+        total: How many jobs there will be, or None.
+        places: How many run at a time.
+        stream: Where it is shown.
+    """
+
+    def __init__(self, jobs: Sequence[Job], total: int | None, places: int, stream: TextIO) -> None:
+        self.total = total
+        self.places = places
+        self.stream = stream
+        self.running: dict[int, _Running] = {}
+        self.counts = {"done": 0, "failed": 0, "pruned": 0, "stopped": 0}
+        self._jobs = list(jobs)
+        self._names = varying(jobs) if jobs else {}
+        self._times: list[float] = []
+        self._is_stopping = False
+
+    def started(self, job: Job, place: Place, log: Path) -> None:
+        """A job's process has begun."""
+        if job.number not in self._names:  # of a search, whose jobs come one by one
+            self._jobs.append(job)
+            self._names = varying(self._jobs)
+        self.running[job.number] = _Running(job, place, log, time.monotonic())
+
+    def reported(self, job: Job, report: Mapping[str, Any]) -> None:
+        """A job says how far it is."""
+        running, now = self.running[job.number], time.monotonic()
+        running.fraction = report["fraction"]
+        running.first = running.first or (report["fraction"], now)
+        running.metrics |= report.get("metrics") or {}
+
+    def ended(self, outcome: Outcome) -> None:
+        """Nothing of a job runs any more."""
+        self.running.pop(outcome.job.number, None)
+        self.counts[state_of(outcome)] += 1
+        if outcome.code == 0:
+            self._times.append(outcome.seconds)
+
+    def stopping(self, running: int) -> None:
+        """The sweep was asked to stop."""
+        self._is_stopping = True
+
+    def tick(self) -> None:
+        """Time goes by."""
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is left on the screen that would change."""
+
+    @property
+    def left(self) -> int | None:
+        """How many jobs have not begun, or None if nobody knows."""
+        return None if self.total is None else self.total - sum(self.counts.values()) - len(self.running)
+
+    def name(self, job: Job) -> str:
+        """Return what tells a job from the others."""
+        return self._names.get(job.number, "")
+
+    def seconds_left(self) -> float | None:
+        """Estimate how long the sweep will take yet, or None as long as nothing is known."""
+        now, left = time.monotonic(), self.left
+        typical = sum(self._times) / len(self._times) if self._times else None
+        rest = 0.0
+        for running in self.running.values():
+            own = running.seconds_left(now)
+            if own is None and typical is not None:
+                own = max(0.0, typical - (now - running.began))
+            if own is None:
+                return None
+            rest += own
+            typical = typical if self._times else max(typical or 0.0, now - running.began + own)
+        if left is None or (left and typical is None):
+            return None
+        return (rest + left * (typical or 0.0)) / max(1, min(self.places, left + len(self.running)))
+
+    def summary(self) -> str:
+        """Return the counts and the time left, e.g. ``"3 done, 1 failed, 2 running, 6 left, about 0:14 more"``."""
+        parts = [f"{count} {state}" for state, count in self.counts.items() if count]
+        parts.append(f"{len(self.running)} running")
+        if self.left:
+            parts.append(f"{self.left} left")
+        seconds = self.seconds_left() if not self._is_stopping else None
+        if seconds is not None and (self.running or self.left):
+            parts.append(f"about {duration(seconds)} more")
+        return ", ".join(parts)
+
+
+class PlainStatus(Status):
+    """A line when a job begins and when it ends."""
+
+    def started(self, job: Job, place: Place, log: Path) -> None:
+        super().started(job, place, log)
+        where = f" on {place.name}" if place.name else ""
+        self._say(f"Job {job.number} begins{where}: {self.name(job)} ({log})")
+
+    def ended(self, outcome: Outcome) -> None:
+        super().ended(outcome)
+        self._say(f"{describe_end(outcome, self.name(outcome.job))}. {self.summary()}.")
+
+    def stopping(self, running: int) -> None:
+        super().stopping(running)
+        self._say(describe_stop(running))
+
+    def _say(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
+
+
+class LiveStatus(Status):
+    """A table of the jobs that run, kept up to date below a line for each that has ended."""
+
+    def __init__(self, jobs: Sequence[Job], total: int | None, places: int, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        super().__init__(jobs, total, places, stream)
+        self.console = Console(file=stream, highlight=False)
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        self._shown_at = 0.0
+
+    def __enter__(self) -> LiveStatus:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def ended(self, outcome: Outcome) -> None:
+        from rich.text import Text
+
+        super().ended(outcome)
+        style = _STYLES[state_of(outcome)]
+        self.console.print(Text(describe_end(outcome, self.name(outcome.job)), style), soft_wrap=True)
+        self._shown_at = 0.0
+
+    def stopping(self, running: int) -> None:
+        super().stopping(running)
+        self.console.print(describe_stop(running))
+
+    def tick(self) -> None:
+        if time.monotonic() - self._shown_at >= SECONDS_BETWEEN_FRAMES:
+            self._shown_at = time.monotonic()
+            self._live.update(self.render(), refresh=True)
+
+    def render(self) -> Any:
+        """Return the table and the counts below it, as rich draws them."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        now = time.monotonic()
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("job", justify="right")
+        table.add_column("settings", overflow="ellipsis", no_wrap=True, ratio=1)
+        shows_places = any(running.place.name for running in self.running.values())
+        if shows_places:
+            table.add_column("on", no_wrap=True)
+        for title in ("", "", "validation", "time", "left"):
+            table.add_column(title, justify="right", no_wrap=True)
+        # Above and below the table something else must find room too.
+        shown = list(self.running.values())[: max(1, self.console.height - 6)]
+        for running in shown:
+            fraction = running.fraction
+            left = running.seconds_left(now)
+            table.add_row(
+                str(running.job.number),
+                self.name(running.job),
+                *([running.place.name] if shows_places else []),
+                ProgressBar(total=1.0, completed=fraction or 0.0, width=14),
+                "starts" if fraction is None else "evaluates" if fraction >= 1 else f"{100 * fraction:.0f}%",
+                _figure(running.metrics),
+                duration(now - running.began),
+                "" if left is None or self._is_stopping else duration(left),
+            )
+        more = len(self.running) - len(shown)
+        rows: list[Any] = [table, *([Text(f"and {more} more", "dim")] if more else []), Text(self.summary(), "bold")]
+        return Group(*rows)
+
+
+_STYLES = {"done": "green", "failed": "red", "pruned": "yellow", "stopped": "yellow"}
+
+
+def make_status(jobs: Sequence[Job], total: int | None, places: int) -> Status:
+    """Make what fits standard error: a live table on a terminal, else lines."""
+    if sys.stderr.isatty():
+        return LiveStatus(jobs, total, places, sys.stderr)
+    return PlainStatus(jobs, total, places, sys.stderr)
+
+
+def state_of(outcome: Outcome) -> str:
+    """Return in one word how a job ended."""
+    if outcome.pruned:
+        return "pruned"
+    if outcome.code == 0:
+        return "done"
+    return "stopped" if outcome.stopped else "failed"
+
+
+def describe_end(outcome: Outcome, name: str) -> str:
+    """Say in one line how a job ended, with the main figures of its result."""
+    state = state_of(outcome)
+    line = f"Job {outcome.job.number}{f' ({name})' if name else ''} {state} {'in' if state == 'done' else 'after'}"
+    line += f" {duration(outcome.seconds)}"
+    said = _result(outcome.result) if state == "done" else (outcome.error or "").partition("\n")[0].rstrip(".")
+    return f"{line}: {said}" if said and state in ("done", "failed") else line
+
+
+def describe_stop(running: int) -> str:
+    """Say what happens to the jobs of a sweep that is asked to stop."""
+    jobs = "1 job saves and leaves" if running == 1 else f"{running} jobs save and leave"
+    return f"Stopping: {jobs}. Ctrl-C again kills at once."
+
+
+def duration(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds: ``"0:07"``, ``"1:02:03"``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _figure(metrics: Mapping[str, float]) -> str:
+    return next((f"{metrics[name]:.4g} {unit}" for name, unit in FIGURES.items() if name in metrics), "")
+
+
+def _result(result: Mapping[str, Any] | None) -> str:
+    likelihood, quality = ((result or {}).get(section) or {} for section in ("likelihood", "quality"))
+    parts = []
+    if likelihood.get("bits_per_dim") is not None:
+        parts.append(f"{likelihood['bits_per_dim']:.4g} bits/dim")
+    elif likelihood.get("nats") is not None:
+        parts.append(f"{likelihood['nats']:.4g} nats")
+    if quality.get("fid") is not None:
+        parts.append(f"FID {quality['fid']:.4g}")
+    return ", ".join(parts)

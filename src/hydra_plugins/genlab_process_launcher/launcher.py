@@ -1,0 +1,106 @@
+"""Hydra's side of the process launcher. Hydra imports this at every start: whatever is heavy waits until it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from genlab.errors import GenlabError
+
+if TYPE_CHECKING:
+    from genlab.sweeps.jobs import Job, Outcome
+    from genlab.sweeps.places import Place
+
+__all__ = ["ProcessLauncher"]
+
+
+class ProcessLauncher(Launcher):
+    """Runs each job as a fresh process with the arguments of a single run; see `genlab.sweeps.processes.ProcessPool`.
+
+    The arguments stand with their meaning in ``conf/hydra/launcher/process.yaml``.
+    """
+
+    def __init__(self, jobs: int | None = None, gpus_per_job: int = 1, only: Sequence[int] | None = None) -> None:
+        self.jobs = jobs
+        self.gpus_per_job = gpus_per_job
+        self.only = None if only is None else set(only)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra knows of the sweep.
+
+        Raises:
+            GenlabError: If the task is none of genlab's.
+        """
+        if not hasattr(task_function, "command_for"):
+            raise GenlabError("hydra/launcher=process starts genlab's own commands; use another launcher here.")
+        self.task: Any = task_function
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run a batch of jobs, and return how they ended, in their order."""
+        from genlab.sweeps.jobs import Job
+
+        jobs = [Job(initial_job_idx + index, tuple(overrides)) for index, overrides in enumerate(job_overrides)]
+        if self.only is not None:
+            jobs = [job for job in jobs if job.number in self.only]
+        ended = {outcome.job.number: self._job_return(outcome) for outcome in self.stream(jobs, total=len(jobs))}
+        return [ended[job.number] for job in jobs]
+
+    def stream(
+        self,
+        jobs: Iterable[Job],
+        watch: Callable[[Job, Mapping[str, Any]], bool] | None = None,
+        total: int | None = None,
+    ) -> Iterator[Outcome]:
+        """Run jobs that may be decided late, and yield how they ended as they end.
+
+        Args:
+            jobs: Taken one by one, each when a place is free for it.
+            watch: Called with each report of progress; True stops the job.
+            total: How many jobs there will be, if it is known.
+
+        Raises:
+            GenlabError: If the machine does not have what a job asks for.
+        """
+        from genlab.sweeps.processes import ProcessPool
+        from genlab.sweeps.status import make_status
+
+        places = self._places()
+        folder = Path(self.config.hydra.sweep.dir)
+        with make_status(jobs if isinstance(jobs, list) else [], total, len(places)) as status:
+            pool = ProcessPool(self.task.command_for, folder, places, self.task.environment(), status)
+            for outcome in pool.run(jobs, watch):
+                self.task.record(outcome)
+                yield outcome
+
+    def _places(self) -> list[Place]:
+        from genlab.sweeps.places import allowed_cores, make_places, visible_gpus
+
+        # A trainer says where it computes, an evaluation names its device.
+        device = OmegaConf.select(self.config, "trainer.accelerator") or OmegaConf.select(self.config, "device")
+        gpus = [] if device == "cpu" else visible_gpus()
+        places = make_places(self.jobs, self.gpus_per_job, gpus, allowed_cores())
+        wanted = OmegaConf.select(self.config, "trainer.devices")
+        if gpus and isinstance(wanted, int) and wanted > self.gpus_per_job:
+            raise GenlabError(
+                f"trainer.devices is {wanted}, but each job gets {self.gpus_per_job} of the GPUs.\n"
+                f"Add hydra.launcher.gpus_per_job={wanted}."
+            )
+        return places
+
+    def _job_return(self, outcome: Outcome) -> JobReturn:
+        """Translate for Hydra's sweepers: its own needs no figure and would drop what follows a failed job."""
+        sweeper = self.config.hydra.runtime.choices["hydra/sweeper"]
+        returned = JobReturn(overrides=list(outcome.job.overrides), status=JobStatus.COMPLETED)
+        if outcome.failed and sweeper != "basic":
+            returned.status = JobStatus.FAILED
+            returned.return_value = GenlabError(f"Job {outcome.job.number}: {outcome.error}")
+        elif sweeper != "basic":
+            returned.return_value = outcome.result
+        return returned
