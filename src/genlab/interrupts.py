@@ -98,7 +98,7 @@ def _hand_on(signum: int, previous: Mapping[int, Any]) -> None:
     if any(isinstance(handler, OneStop) for handler in previous.values()):
         return  # Another of these stands around this one: the job is not over yet.
     job = _slurm_job()
-    if signum not in REQUEUE_SIGNALS and not (job and _is_preempted(job)):
+    if signum not in REQUEUE_SIGNALS and not (signum == signal.SIGTERM and job and _is_preempted(job)):
         return
     for wanted in (signum, *REQUEUE_SIGNALS):
         if wanted in REQUEUE_SIGNALS and callable(previous[wanted]):
