@@ -150,7 +150,7 @@ def test_without_wandb_nothing_is_logged_and_a_disabled_one_says_so(
 
 def test_a_sweep_ends_with_the_table_of_its_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*TINY, f"paths.logs={tmp_path}", "budget.examples=64", "budget.validations=1", "seed=0,1", "-m"]
-    assert train(arguments) == 0
+    assert train([*arguments, "hydra/launcher=basic"]) == 0
     text = capsys.readouterr().out
     assert "digits, quick" in text
     assert "2 seeds" in text

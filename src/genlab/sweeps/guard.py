@@ -6,6 +6,7 @@ It needs the standard library alone, and is run by its path to start at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,10 +45,8 @@ class Guard:
         self._tell(f"-{group}\n")
 
     def _tell(self, line: str) -> None:
-        try:
+        with contextlib.suppress(BrokenPipeError):  # somebody killed the guard: the sweep works without one
             os.write(self._process.stdin.fileno(), line.encode())  # type: ignore[union-attr]
-        except BrokenPipeError:  # somebody killed the guard: the sweep does its work without one
-            pass
 
 
 def signal_group(group: int, signum: int) -> bool:

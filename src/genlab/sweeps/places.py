@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -82,7 +83,7 @@ def make_places(
 
 
 def visible_gpus() -> list[str]:
-    """Return what CUDA may use, as ``CUDA_VISIBLE_DEVICES`` names it: its entries, or the numbers of all NVIDIA GPUs."""
+    """Return what CUDA may use: the entries of ``CUDA_VISIBLE_DEVICES``, or without it the numbers of all GPUs."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return [str(index) for index in range(_count_gpus())]
@@ -134,7 +135,7 @@ def _shares(cores: Sequence[int], count: int) -> list[tuple[int, ...]]:
     if len(cores) < count:
         return [tuple(cores[index % len(cores) :][:1]) if cores else () for index in range(count)]
     bounds = [index * len(cores) // count for index in range(count + 1)]
-    return [tuple(cores[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [tuple(cores[start:end]) for start, end in itertools.pairwise(bounds)]
 
 
 def _threads(share: int, environment: Mapping[str, str]) -> dict[str, str]:

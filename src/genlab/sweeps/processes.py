@@ -113,7 +113,8 @@ class ProcessPool:
                         self.listener.tick()
                     time.sleep(_POLL_SECONDS)
             finally:
-                self._end(running)
+                # What ends a sweep before its jobs, be it an error, may let them save; a second Ctrl-C does not.
+                self._end(running, 0.0 if signals.again else self.patience_seconds)
         signals.raise_received()
 
     def _start(self, job: Job, place: Place, guard: Guard) -> _Process:
@@ -169,11 +170,10 @@ class ProcessPool:
             self.listener.ended(outcome)
         return outcome
 
-    def _end(self, running: list[_Process]) -> None:
-        """Leave no process behind, whatever ended the sweep; what still runs may save first."""
+    def _end(self, running: list[_Process], patience_seconds: float) -> None:
         try:
             for process in running:
-                process.ask_to_stop(signal.SIGTERM, self.patience_seconds)
+                process.ask_to_stop(signal.SIGTERM, patience_seconds)
             while [process for process in running if not process.has_ended()]:
                 time.sleep(_POLL_SECONDS)
         finally:
@@ -196,46 +196,43 @@ class _Process:
         self._said: dict[str, Any] = {}
         self._began = time.monotonic()
         self._deadline = float("inf")
-        self._left = False
+        self._left = self._gone = False  # the job's own process has, everything has
 
     @property
     def group(self) -> int:
         return self.popen.pid if self.popen else 0
 
     def ask_to_stop(self, signum: int, patience_seconds: float) -> None:
-        if self.popen is None or self.asked:
-            return
-        self.asked = True
         self._deadline = min(self._deadline, time.monotonic() + patience_seconds)
-        signal_group(self.group, signum)
+        if self.popen is not None and not self.asked:
+            self.asked = True
+            signal_group(self.group, signum)
 
     def has_ended(self) -> bool:
-        """Whether nothing of the job runs any more; what outlives the job itself is ended."""
-        if self.popen is None:
+        """Whether nothing of the job runs any more; what outlives the job's own process is ended."""
+        if self.popen is None or self._gone:
             return True
         if not self._left and self.popen.poll() is not None:
             # E.g. the other ranks of a distributed training whose first process was killed: they would wait for ever.
             self._left = True
-            self._deadline = time.monotonic() + _STRAGGLER_SECONDS
+            self._deadline = min(self._deadline, time.monotonic() + _STRAGGLER_SECONDS)
             signal_group(self.group, signal.SIGTERM)
-        if self._left and not signal_group(self.group, 0):
-            return True
-        if time.monotonic() > self._deadline:
+        late = time.monotonic() > self._deadline
+        if late:
             self.kill()
-            return self._left
-        return False
+        # The dead of a machine whose first process does not collect them stay in their group.
+        self._gone = self._left and (late or not signal_group(self.group, 0))
+        return self._gone
 
     def kill(self) -> None:
-        if self.popen is not None:
-            if not (self._left and not signal_group(self.group, 0)):
-                signal_group(self.group, signal.SIGKILL)
-            self.popen.wait()
+        if self.popen is not None and not self._gone:
+            signal_group(self.group, signal.SIGKILL)
 
     def reports(self) -> Iterator[dict[str, Any]]:
         for report in self._reader.read():
             if report.get("kind") == "outcome":
                 self._said = report
-            elif report.get("kind") == "progress":
+            elif isinstance(report.get("fraction"), int | float):
                 yield report
 
     def outcome(self) -> Outcome:
@@ -256,6 +253,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self.received = 0
+        self.again = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _Signals:
@@ -270,6 +268,7 @@ class _Signals:
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if self.received and signum == signal.SIGINT:
+            self.again = True
             raise KeyboardInterrupt
         if not self.received or (signum in REQUEUE_SIGNALS and self.received not in REQUEUE_SIGNALS):
             self.received = signum  # submitit's SIGUSR2 comes just after SIGTERM, and has a job queued again
