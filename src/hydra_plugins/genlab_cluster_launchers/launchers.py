@@ -97,12 +97,9 @@ class SubmititLauncher(ClusterLauncher):
     The arguments stand with their meaning in ``conf/hydra/launcher/submitit_slurm.yaml``.
     """
 
-    def __init__(
-        self, cluster: str, submitit_folder: str, only: Sequence[int] | None = None, **parameters: Any
-    ) -> None:
+    def __init__(self, cluster: str, only: Sequence[int] | None = None, **parameters: Any) -> None:
         super().__init__(only)
         self.cluster = cluster
-        self.submitit_folder = submitit_folder
         self.parameters = {
             name: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             for name, value in parameters.items()
@@ -137,7 +134,7 @@ class SubmititLauncher(ClusterLauncher):
         }
         try:
             executor = submitit.AutoExecutor(
-                self.submitit_folder, self.cluster, **{name: v for name, v in at_start.items() if v is not None}
+                self._folder() / "submitit", self.cluster, **{k: v for k, v in at_start.items() if v is not None}
             )
             executor.update_parameters(**parameters, stderr_to_stdout=True)
         except (RuntimeError, NameError, ValueError, AssertionError, TypeError) as error:
