@@ -138,7 +138,7 @@ def test_a_part_that_only_some_batches_have_is_averaged_over_those() -> None:
     rows: list[dict[str, float]] = []
     logger = SimpleNamespace(log_metrics=lambda figures, step: rows.append(figures))
     optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
-    trainer: Any = SimpleNamespace(should_stop=False, loggers=[logger], optimizers=[optimizer])
+    trainer: Any = SimpleNamespace(should_stop=False, loggers=[logger], optimizers=[optimizer], world_size=1)
     model: Any = SimpleNamespace(progress=Progress(), grad_norm=None)
     metrics = LogMetrics(every=4)
     for number in range(8):

@@ -40,6 +40,7 @@ FORBIDDEN = {
         "genlab.models", "genlab.data", "genlab.networks", "genlab.metrics", "genlab.evaluation", "genlab.callbacks",
         "genlab.tasks", "torch", "numpy", "pytorch_lightning", "hydra", "omegaconf",
     ],
+    "ranks.py": ["genlab", "torch", "pytorch_lightning", "hydra", "omegaconf"],
     "runs.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
     "results.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
 }  # fmt: skip

@@ -14,9 +14,10 @@ from types import FrameType
 from typing import Any
 
 from genlab.errors import Interrupted
+from genlab.ranks import INTERACTIVE, is_first_process
 from genlab.sweeps.reports import current_report
 
-__all__ = ["REQUEUE_SIGNALS", "STOP_SIGNALS", "OneStop", "first_of_its_job", "stoppable"]
+__all__ = ["REQUEUE_SIGNALS", "STOP_SIGNALS", "OneStop", "stoppable"]
 
 REQUEUE_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 """What a cluster sends a while before it takes the machine away; Lightning's and submitit's defaults."""
@@ -25,16 +26,6 @@ STOP_SIGNALS = (signal.SIGTERM, *REQUEUE_SIGNALS)
 """All signals that a run leaves on; Ctrl-C is Python's own ``KeyboardInterrupt``."""
 
 _SCONTROL_SECONDS = 60
-# Nonzero in a process that only helps: of torchrun, of Lightning, of srun.
-_RANKS = ("RANK", "GROUP_RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
-# Lightning too takes a job of such a name for a shell in which a user types commands.
-_SHELLS = ("bash", "interactive")
-
-
-def first_of_its_job() -> bool:
-    """Whether this is the process that speaks for a distributed run: it alone requeues and tells how the run ended."""
-    ranks = _RANKS[:-1] if os.environ.get("SLURM_JOB_NAME") in _SHELLS else _RANKS
-    return all(os.environ.get(name) in (None, "", "0") for name in ranks)
 
 
 class OneStop:
@@ -82,7 +73,7 @@ def stoppable() -> Iterator[None]:
         yield
     except Interrupted as stopped:
         _put_back(previous)
-        if first_of_its_job():
+        if is_first_process():
             _hand_on(handler.received or stopped.signum, previous)
         raise
     finally:
@@ -111,7 +102,7 @@ def _hand_on(signum: int, previous: Mapping[int, Any]) -> None:
 def _slurm_job() -> str | None:
     """The job that this process belongs to, unless a sweep's own process speaks for it."""
     environment = os.environ
-    if environment.get("SLURM_JOB_NAME") in _SHELLS or current_report() is not None:
+    if environment.get("SLURM_JOB_NAME") in INTERACTIVE or current_report() is not None:
         return None
     if array := environment.get("SLURM_ARRAY_JOB_ID"):
         return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}"

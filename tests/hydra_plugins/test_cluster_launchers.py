@@ -66,6 +66,7 @@ done
 echo "Submitted batch job 42"
 """,
     "srun": """
+export SLURM_STEP_NUM_TASKS=$SLURM_NTASKS
 while [ "${1#-}" != "$1" ]; do case $1 in --output|--error) shift 2 ;; *) shift ;; esac; done
 for rank in $(seq 0 $((SLURM_NTASKS - 1))); do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" & done
 wait

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genlab.tasks.config import check_config, instantiate
-from tests.training import ROOT, SHORT, SMALL, composed, run_folder, train, train_in_a_process
+from tests.training import ROOT, SHORT, SMALL, composed, run_folder, train
 
 GROUPS = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))
@@ -79,22 +79,6 @@ def test_debug_runs_a_few_steps(tmp_path: Path) -> None:
     config = composed(["trainer=debug"])
     assert config.trainer.detect_anomaly
     assert config.budget.examples // config.data.batch_size <= 10
-
-
-def test_two_processes_train_one_run(tmp_path: Path) -> None:
-    """The batch is global: two processes see the examples that one sees, and leave one result."""
-    two = train_in_a_process(
-        tmp_path / "two", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "budget.examples=320"
-    )
-    assert two.returncode == 0, two.stderr
-    one = train(tmp_path / "one", "budget.examples=320")
-    from genlab.results import read_result
-
-    result = read_result(run_folder(tmp_path / "two") / "results" / "quick.json")
-    assert result["run_id"] == one["run_id"], "how many devices do the work is no part of a run's identity"
-    assert result["training"]["examples_seen"] == 320
-    assert result["training"]["optimizer_steps"] == 10
-    assert result["likelihood"]["nats"] == pytest.approx(one["likelihood"]["nats"], rel=0.05)
 
 
 @pytest.mark.parametrize("protocol", GROUPS["evaluation"])

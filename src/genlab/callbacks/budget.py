@@ -94,7 +94,8 @@ class Budget(Callback):
         if not self.minutes:
             return 0.0
         if trainer.world_size > 1:  # all ranks must stop at the same batch
-            self.progress.seconds = trainer.strategy.broadcast(self.progress.seconds)
+            seconds = torch.tensor(self.progress.seconds, dtype=torch.float64, device=trainer.strategy.root_device)
+            self.progress.seconds = float(trainer.strategy.reduce(seconds, reduce_op="max"))
         return self.progress.seconds / (60 * self.minutes)
 
     def on_validation_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from genlab.callbacks.base import Callback
 from genlab.data.batch import Batch
 from genlab.models.base import GenerativeModel
+from genlab.sharding import shard_like, whole
 
 __all__ = ["EMA"]
 
@@ -36,7 +37,7 @@ class EMA(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         trained = {name: p.data for name, p in pl_module.named_parameters()}
         start = self._average or trained
-        self._average = {name: start[name].to(p.device, copy=True) for name, p in trained.items()}
+        self._average = {name: shard_like(start[name], p) for name, p in trained.items()}
         self._lists = (list(self._average.values()), list(trained.values()))
 
     def on_train_batch_end(
@@ -66,7 +67,8 @@ class EMA(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: GenerativeModel, checkpoint: dict[str, Any]) -> None:
         checkpoint["current_model_state"] = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._average}
+        average = {name: whole(value) for name, value in self._average.items()}
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **average}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: GenerativeModel, checkpoint: dict[str, Any]) -> None:
         names = {name for name, _ in pl_module.named_parameters()}

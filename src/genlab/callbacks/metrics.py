@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
@@ -20,7 +21,7 @@ class LogMetrics(Callback):
     """Log the mean of each part of the loss every so many batches, and the validation metrics.
 
     A part that only some batches have, such as the loss of a network that is not trained by each, is averaged over
-    those. The x-axis of every logger is the number of training examples seen.
+    those, and over all devices. The x-axis of every logger is the number of training examples seen.
 
     Args:
         every: Batches between two rows.
@@ -45,7 +46,7 @@ class LogMetrics(Callback):
         self._counts.update(outputs.keys())
         if pl_module.progress.batches % self.every and not trainer.should_stop:
             return
-        means = {f"train/{name}": float(total) / self._counts[name] for name, total in self._sums.items()}
+        means = self._means(trainer)
         seconds, examples = time.monotonic() - self._since[0], pl_module.progress.examples - self._since[1]
         means["train/examples_per_second"] = examples / max(seconds, 1e-9)
         means["train/lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
@@ -54,6 +55,14 @@ class LogMetrics(Callback):
         self._log(trainer, pl_module, means)
         self._sums, self._counts = {}, Counter()
         self._restart_clock(pl_module)
+
+    def _means(self, trainer: Trainer) -> dict[str, float]:
+        """Means over the batches since the last row, each of all devices."""
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
+        if trainer.world_size > 1:
+            together = trainer.strategy.reduce(torch.stack([mean.float() for mean in means.values()]))
+            means = dict(zip(means, together, strict=True))
+        return {f"train/{name}": float(mean) for name, mean in means.items()}
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}

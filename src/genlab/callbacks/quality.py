@@ -18,6 +18,7 @@ from genlab.metrics.manifold import ManifoldMetrics
 from genlab.metrics.vectors import SlicedWasserstein
 from genlab.models.base import GenerativeModel
 from genlab.randomness import Stream, generator
+from genlab.sharding import gathered
 from genlab.spec import DataSpec
 
 __all__ = ["SampleQuality"]
@@ -51,7 +52,8 @@ class SampleQuality(Callback):
         spec = pl_module.spec
         if (self.count is None and not pl_module.chosen_by_samples) or not _measurable(spec):
             return
-        figures = self._measure(trainer, pl_module) if trainer.is_global_zero else None
+        with gathered(pl_module):
+            figures = self._measure(trainer, pl_module) if trainer.is_global_zero else None
         pl_module.log_dict(trainer.strategy.broadcast(figures), logger=False)
 
     @torch.no_grad()
@@ -98,6 +100,7 @@ def _figure(metric: Any, real: Tensor, fake: Tensor) -> float:
 
 
 def _updated(metric: Any, real: Tensor, fake: Tensor) -> Any:
+    metric.distributed_available_fn = lambda: False  # it would wait for the other processes, which measure nothing
     metric.update(real, real=True)
     metric.update(fake, real=False)
     return metric

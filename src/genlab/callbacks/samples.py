@@ -11,6 +11,7 @@ from genlab.loggers.protocols import LogsPicture
 from genlab.models.base import GenerativeModel
 from genlab.pictures import samples_in_a_picture, save_samples
 from genlab.randomness import Stream, generator
+from genlab.sharding import gathered
 
 __all__ = ["SampleGrids"]
 
@@ -32,8 +33,11 @@ class SampleGrids(Callback):
         self.title = title
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
-        if not trainer.is_global_zero:
-            return
+        with gathered(pl_module):
+            if trainer.is_global_zero:
+                self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         noise = generator(Stream.GRIDS, self.seed, device=pl_module.device)
         samples = pl_module.sample(samples_in_a_picture(pl_module.spec, self.count), generator=noise)
         examples = pl_module.progress.examples

@@ -18,6 +18,7 @@ from genlab.errors import GenlabError
 from genlab.likelihood import bits_per_dim
 from genlab.metrics.likelihood import NegativeLogLikelihood
 from genlab.randomness import Stream, generator, stream_seed
+from genlab.sharding import whole
 from genlab.spec import DataSpec, Modality
 
 __all__ = [
@@ -97,6 +98,9 @@ class GenerativeModel(LightningModule):
     adversarial: ClassVar[bool] = False
     """Whether the loss is that of a game, which need not fall as the model learns: the sum of ``g_loss`` and
     ``d_loss``, each of which one of two optimizers, in this order, lowers by its own parameters alone."""
+    partial_gradients: ClassVar[bool] = False
+    """Whether a backward pass may leave parameters without a gradient, as where each player of a game has one of its
+    own; several devices that average their gradients must know."""
     likelihood_examples: int | None = None
     """Most examples whose likelihood is measured; None: as many as the protocol says."""
     initial_examples: ClassVar[int] = 512
@@ -237,16 +241,25 @@ class GenerativeModel(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self._grad_clip or float("inf"))
+        norm = whole(torch.nn.utils.clip_grad_norm_(parameters, self._grad_clip or float("inf")))
         if self._is_bad(norm):
             raise NonFiniteError(f"{self._where()}: the gradient of {self._first_bad_gradient()} is not finite.")
         self.grad_norm = norm
 
     def check_finite(self, parts: dict[str, Tensor]) -> None:
-        """Raise :class:`NonFiniteError` if a part of the loss is not finite, naming it and the step."""
-        if self._is_bad(parts["loss"]):
-            bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
-            raise NonFiniteError(f"{self._where()}: the loss is not finite (part: {', '.join(bad)}).")
+        """Raise :class:`NonFiniteError` if a part of the loss is not finite, naming it and the step; on all devices."""
+        if not self._any_device(self._is_bad(parts["loss"])):
+            return
+        bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
+        which = f"part: {', '.join(bad)}" if bad else "on another device"
+        raise NonFiniteError(f"{self._where()}: the loss is not finite ({which}).")
+
+    def _any_device(self, here: bool) -> bool:
+        """Whether something holds on any device; a device that stopped alone would leave the others waiting for it."""
+        trainer = self._trainer
+        if trainer is None or trainer.world_size == 1:
+            return here
+        return trainer.strategy.reduce_boolean_decision(here, all=False)
 
     def _is_bad(self, value: Tensor) -> bool:
         return not math.isfinite(value.item())
@@ -257,7 +270,7 @@ class GenerativeModel(LightningModule):
 
     def _first_bad_gradient(self) -> str:
         named: Iterable[tuple[str, Tensor]] = self.named_parameters()
-        bad = (name for name, p in named if p.grad is not None and not torch.isfinite(p.grad).all())
+        bad = (name for name, p in named if p.grad is not None and not torch.isfinite(whole(p.grad)).all())
         return next(bad, "the model as a whole")
 
     def on_validation_epoch_start(self) -> None:

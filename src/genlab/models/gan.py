@@ -168,6 +168,7 @@ class Gan(GenerativeModel):
     family = "gan"
     modalities = ("image", "vector")
     adversarial = True
+    partial_gradients = True
 
     location: Tensor
     scale: Tensor

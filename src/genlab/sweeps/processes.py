@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from genlab.errors import Interrupted
 from genlab.interrupts import REQUEUE_SIGNALS, STOP_SIGNALS
 from genlab.loggers.protocols import redact_text
+from genlab.ranks import without_launch
 from genlab.sweeps.guard import Guard, signal_group
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import Place, pinned_to
@@ -53,9 +54,9 @@ class ProcessPool:
     Each job has a session of its own: Ctrl-C does not reach it past the sweep, and whatever it starts ends with it.
     Its output goes to ``<folder>/<number>.log``.
 
-    A signal to this process, Ctrl-C, SIGTERM, SIGUSR1 or SIGUSR2, is passed to every job once; jobs that have not ended after
-    ``patience_seconds`` are killed, and a second Ctrl-C kills them at once. When this process is killed and cannot do
-    so, a :class:`~genlab.sweeps.guard.Guard` does.
+    A signal to this process, Ctrl-C or one of `STOP_SIGNALS`, is passed to every job once; jobs that have not ended
+    after ``patience_seconds`` are killed, and a second Ctrl-C kills them at once. When this process is killed and
+    cannot do so, a :class:`~genlab.sweeps.guard.Guard` does.
 
     Args:
         command_for: Returns the full command line of a job from its overrides.
@@ -120,7 +121,7 @@ class ProcessPool:
     def _start(self, job: Job, place: Place, guard: Guard) -> _Process:
         log = _new_file(self.folder, str(job.number), ".log")
         report = _new_file(self.folder, log.stem, ".jsonl")
-        base = os.environ if self.environment is None else self.environment
+        base = without_launch(os.environ if self.environment is None else self.environment)
         # What a job prints before it is killed must be in its log, and where it crashed.
         settings = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
         environment = {**settings, **base, **place.environment, REPORT_VARIABLE: str(report.absolute())}

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import Interrupted
+from genlab.errors import GenlabError, Interrupted
 from genlab.interrupts import OneStop, stoppable
+from genlab.ranks import OWN_VARIABLES, launch
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import Place
 from genlab.sweeps.processes import ProcessPool
@@ -40,29 +41,40 @@ class RemoteJob:
     environment: Mapping[str, str | None] = field(default_factory=dict)
 
     def __call__(self) -> Outcome:
-        """Run the job, and return how it ended; after a requeue the scheduler ends this process before that."""
+        """Run the job, and return how it ended; after a requeue the scheduler ends this process before that.
+
+        Raises:
+            GenlabError: If the job failed and is one of several processes: the exit code tells srun to end the others,
+                which would wait for it.
+        """
         os.chdir(self.working_directory)
-        changed = {**os.environ, **self.environment}
-        settings = {name: value for name, value in changed.items() if value is not None}
-        pool = ProcessPool(lambda overrides: list(self.command), self._folder(), [Place()], settings)
+        within_the_sweep = isinstance(signal.getsignal(signal.SIGTERM), OneStop)  # joblib has such a "worker"
         ended: list[Outcome] = []
-        within_the_sweep = isinstance(signal.getsignal(signal.SIGTERM), OneStop)  # a "worker" may be the sweep itself
         try:
             with stoppable():
-                ended.extend(pool.run([self.job]))  # what it yields before it raises is kept
+                ended.extend(self._pool().run([self.job]))  # what it yields before it raises is kept
         except Interrupted as stopped:
             if within_the_sweep:
                 raise
-            if not ended:
-                return Outcome(self.job, 128 + stopped.signum, None, str(stopped), 0.0, self.folder)
+            ended = ended or [Outcome(self.job, 128 + stopped.signum, None, str(stopped), 0.0, self.folder)]
+        else:
+            started = launch()
+            if ended[0].code != 0 and started is not None and started.processes != 1:
+                raise GenlabError(" ".join(str(ended[0].error).split()))
         return replace(ended[0], stopped=False)  # the job was, and not its sweep: there it counts as failed
+
+    def _pool(self) -> ProcessPool:
+        changed = {**os.environ, **self.environment}
+        environment = {name: value for name, value in changed.items() if value is not None}
+        # srun started this process, but means the job: what tells the processes of a run apart goes on to it.
+        by_srun = environment.get("SUBMITIT_EXECUTOR") == "slurm"
+        ranks = {name: environment[name] for name in OWN_VARIABLES if by_srun and name in environment}
+        rank = ranks.get("SLURM_PROCID", "0")
+        folder = self.folder if rank == "0" else self.folder / f"rank{rank}"
+        return ProcessPool(lambda overrides: list(self.command), folder, [Place(environment=ranks)], environment)
 
     def checkpoint(self) -> Any:
         """Return what submitit shall run after a requeue: the same; the run itself goes on where it was."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
-
-    def _folder(self) -> Path:
-        rank = os.environ.get("SLURM_PROCID", "0")
-        return self.folder if rank == "0" else self.folder / f"rank{rank}"

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from genlab.ranks import is_first_process
+
 __all__ = ["REPORT_VARIABLE", "JobReport", "ReportReader", "current_report", "take_report"]
 
 REPORT_VARIABLE = "GENLAB_JOB_REPORT"
-
-_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 
 _current: JobReport | None = None
 
@@ -95,8 +95,7 @@ def take_report() -> JobReport | None:
     """
     global _current
     path = os.environ.pop(REPORT_VARIABLE, None)
-    first = all(os.environ.get(name, "0") == "0" for name in _RANK_VARIABLES)
-    _current = JobReport(path) if path and first else None
+    _current = JobReport(path) if path and is_first_process() else None
     return _current
 
 

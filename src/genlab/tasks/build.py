@@ -27,11 +27,14 @@ from genlab.models.base import GenerativeModel
 from genlab.precision import fast_bfloat16
 from genlab.randomness import Stream, stream_seed
 from genlab.runs import RunDir
+from genlab.sharding import ShardedStrategy
 from genlab.sweeps.reports import current_report
 from genlab.tasks.config import instantiate
 
 __all__ = ["build_callbacks", "build_datamodule", "build_model", "build_trainer", "resolve_precision"]
 
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
+"""Those of Lightning by which the processes are started as a run expects it."""
 PRECISIONS = ("32-true", "bf16-mixed")
 """The weights, and all that enters a likelihood directly, stay in float32."""
 
@@ -78,16 +81,30 @@ def build_callbacks(config: Mapping[str, Any], run: RunDir) -> list[Callback]:
     ]
 
 
-def build_trainer(config: Mapping[str, Any], run: RunDir, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
+def build_trainer(
+    config: Mapping[str, Any], run: RunDir, model: GenerativeModel, callbacks: list[Callback], loggers: list[Logger]
+) -> Trainer:
     """Make the trainer. When to validate, save and stop is for the callbacks alone."""
     settings = {**config["trainer"], "precision": resolve_precision(config["trainer"])}
+    if isinstance(settings["strategy"], str) and settings["strategy"] not in STRATEGIES:
+        raise GenlabError(
+            f"trainer.strategy is {settings['strategy']}, expected {', '.join(STRATEGIES)}, or trainer=fsdp to divide "
+            "the training's state among the devices."
+        )
     try:
-        return _make_trainer(settings, run, callbacks, loggers)
+        trainer = _make_trainer(settings, run, callbacks, loggers)
+        if model.partial_gradients and settings["strategy"] in ("auto", "ddp") and trainer.world_size > 1:
+            # auto is known for what it is only now.
+            settings["strategy"] = "ddp_find_unused_parameters_true"
+            trainer = _make_trainer(settings, run, callbacks, loggers)
     except MisconfigurationException as error:
         reason = " ".join(str(error).split())
         raise GenlabError(
             f"The trainer does not fit this machine: {reason}\nUse trainer=auto or trainer=cpu."
         ) from error
+    if isinstance(trainer.strategy, ShardedStrategy) and not model.automatic_optimization:
+        raise GenlabError(f"trainer=fsdp trains by one optimizer, but {model.name} has several. Use trainer=ddp.")
+    return trainer
 
 
 def _make_trainer(settings: dict[str, Any], run: RunDir, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:

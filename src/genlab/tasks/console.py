@@ -14,7 +14,7 @@ from rich.table import Table
 
 from genlab.runs import RunDir
 
-__all__ = ["log_to", "show_result"]
+__all__ = ["log_to", "quiet", "show_result"]
 
 
 @contextmanager
@@ -34,6 +34,8 @@ def log_to(path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
+            # Of several devices, and some shapes of convolutions; nothing that a user could change.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             yield
     finally:
         lightning.handlers, lightning.propagate = kept[:2]
@@ -41,6 +43,22 @@ def log_to(path: Path) -> Iterator[None]:
         genlab.removeHandler(file)
         genlab.removeHandler(terminal)
         file.close()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing but errors: for a process beside one that says it all."""
+    loggers = [logging.getLogger(name) for name in ("genlab", "pytorch_lightning", "lightning_fabric")]
+    kept = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, kept, strict=True):
+            logger.setLevel(level)
 
 
 def show_result(result: dict[str, Any], place: RunDir, remark: str = "") -> None:

@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import genlab
 from genlab.errors import GenlabError, Interrupted, nearest
-from genlab.interrupts import first_of_its_job, stoppable
+from genlab.interrupts import stoppable
+from genlab.ranks import is_first_process
 from genlab.sweeps.jobs import Outcome
 from genlab.sweeps.reports import take_report
 from genlab.tasks.config import CLASSES, FUNCTIONS
@@ -190,7 +191,7 @@ class _Job:
                 self.results.append(result)
                 return result
             except Interrupted:
-                if first_of_its_job():
+                if is_first_process():
                     raise
                 # Whoever watches over the processes would kill all of them for one that fails, while the first still
                 # closes what is open.

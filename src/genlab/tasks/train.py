@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.distributed
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 
 from genlab.atomic import write_atomic
@@ -25,15 +26,17 @@ from genlab.evaluation import EvaluationProtocol
 from genlab.locks import RunLock
 from genlab.loggers.csv_logger import CsvLogger
 from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact
-from genlab.models.base import GenerativeModel
+from genlab.models.base import GenerativeModel, NonFiniteError
 from genlab.randomness import Stream, generator, stream_seed
-from genlab.results import read_result, result_path
+from genlab.ranks import is_first_process
+from genlab.results import MetricsCsv, read_result, result_path
 from genlab.runs import RunDir, code_version, run_id
 from genlab.tasks.build import build_callbacks, build_datamodule, build_model, build_trainer, resolve_precision
 from genlab.tasks.command import command_line
 from genlab.tasks.config import check_config, instantiate
-from genlab.tasks.console import log_to, show_result
+from genlab.tasks.console import log_to, quiet, show_result
 from genlab.tasks.evaluate import evaluate_run
+from genlab.tasks.together import Start, check_devices, meet, on_this_process_alone, others_wait, part, stop_helpers
 
 __all__ = ["run"]
 
@@ -42,6 +45,8 @@ _log = logging.getLogger("genlab")
 
 def run(config: DictConfig) -> dict[str, Any] | None:
     """Train and evaluate what a config describes; go on where an earlier start of the same run ended.
+
+    Where several processes train the run, the first decides, writes and reports, and the others only help.
 
     Args:
         config: The composed config.
@@ -53,43 +58,118 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         GenlabError: For everything that the user can mend.
         Interrupted: After a signal; the checkpoint is saved.
     """
-    check_config(config)
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    datamodule = build_datamodule(plain)
-    identity = run_id(plain, plain["seed"])
-    place = RunDir.locate(
-        plain["paths"]["logs"], datamodule.spec.name, plain["model"]["name"], identity, plain["rerun"]
-    )
-    protocol: EvaluationProtocol = instantiate(plain["evaluation"])
-    for key, name in (("model.name", plain["model"]["name"]), ("evaluation.name", protocol.name)):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise GenlabError(f"{key} is '{name}', expected letters, digits, '.', '_' and '-': it names files.")
-    if result := _finished(place, protocol):
-        show_result(result, place, "This run is finished; rerun=true trains afresh beside it.")
-        return {**result, "run_dir": str(place.path)}
-    # Before anything is written: the pair may not fit.
-    resolve_precision(plain["trainer"])
-    model = build_model(plain)
+    if is_first_process():
+        return _lead(_Job.of(config))
+    with quiet():
+        _help(config)
+    return None
+
+
+class _Job(NamedTuple):
+    """A config as plain containers, and what it names."""
+
+    config: dict[str, Any]
+    place: RunDir
+    datamodule: GenlabDataModule
+    protocol: EvaluationProtocol
+
+    @classmethod
+    def of(cls, config: DictConfig) -> _Job:
+        check_config(config)
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        datamodule = build_datamodule(plain)
+        identity = run_id(plain, plain["seed"])
+        place = RunDir.locate(
+            plain["paths"]["logs"], datamodule.spec.name, plain["model"]["name"], identity, plain["rerun"]
+        )
+        protocol: EvaluationProtocol = instantiate(plain["evaluation"])
+        for key, name in (("model.name", plain["model"]["name"]), ("evaluation.name", protocol.name)):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+                raise GenlabError(f"{key} is '{name}', expected letters, digits, '.', '_' and '-': it names files.")
+        return cls(plain, place, datamodule, protocol)
+
+    def model(self) -> GenerativeModel:
+        resolve_precision(self.config["trainer"])
+        return build_model(self.config)
+
+    def trainer(self, model: GenerativeModel, loggers: list[Logger]) -> Trainer:
+        return build_trainer(self.config, self.place, model, build_callbacks(self.config, self.place), loggers)
+
+
+def _lead(job: _Job) -> dict[str, Any]:
+    """Be the first process: decide what there is to do, train, and evaluate alone."""
+    waited_for = others_wait(job.config["trainer"]["num_nodes"])
+    result = _finished(job.place, job.protocol)
+    remark = "" if result is None else "This run is finished; rerun=true trains afresh beside it."
     with ExitStack() as stack:
-        if _is_first_process():
-            place.create()
-            stack.enter_context(RunLock(place.lock))
-            stack.enter_context(log_to(place.log))
-            write_atomic(place.config, yaml.safe_dump(redact(plain), sort_keys=False))
-        loggers = stack.enter_context(_open_loggers(plain, place))
-        datamodule.prepare_data()
-        _fit(plain, place, model, datamodule, loggers)
-        if not _is_first_process():
-            return None
-        result = evaluate_run(place, plain, protocol, command_line("train.py"))
-        _show_on_dashboards(loggers, result, place)
-    show_result(result, place)
-    return {**result, "run_dir": str(place.path)}
+        if result is None or waited_for:
+            # Before anything is written: the pair may not fit.
+            model, error = job.model(), None
+            try:
+                start = Start(train=False) if result is not None else _begin(job, model, stack)
+            except Exception as raised:
+                if not waited_for:
+                    raise
+                start, error = Start(train=False), raised
+            loggers = _make_loggers(job)
+            if start.train or waited_for:
+                trainer = job.trainer(model, loggers)
+                if start.train:
+                    check_devices(trainer, job.config["data"]["batch_size"])
+                meet(trainer, start)
+            if error is not None:
+                raise error
+        if result is None:
+            stack.enter_context(_closed(loggers))
+            if start.train:
+                _fit(trainer, model, job.datamodule, start)
+            result = evaluate_run(job.place, job.config, job.protocol, command_line("train.py"))
+            _show_on_dashboards(loggers, result, job.place)
+    show_result(result, job.place, remark)
+    return {**result, "run_dir": str(job.place.path)}
 
 
-def _is_first_process() -> bool:
-    """Whether this is the process that the user started, and not one that Lightning started to help it."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+def _help(config: DictConfig) -> None:
+    """Be another process: train along, and leave to the first the rest, and all errors but those of this one alone."""
+    try:
+        job = _Job.of(config)
+        model = job.model()
+    except GenlabError:
+        return
+    with on_this_process_alone():
+        trainer = job.trainer(model, _make_loggers(job))
+        try:
+            check_devices(trainer, job.config["data"]["batch_size"])
+        except GenlabError:
+            return
+        start = meet(trainer, None)
+        if not start.train:
+            return
+        if start.weights is not None:
+            model.load_state_dict(start.weights)
+        with contextlib.suppress(Interrupted, KeyboardInterrupt, NonFiniteError):
+            _fit(trainer, model, job.datamodule, start)
+
+
+def _begin(job: _Job, model: GenerativeModel, stack: ExitStack) -> Start:
+    """Take hold of the run for as long as the stack, and find out where its training begins."""
+    place = job.place.create()
+    stack.enter_context(RunLock(place.lock))
+    stack.enter_context(log_to(place.log))
+    write_atomic(place.config, yaml.safe_dump(redact(job.config), sort_keys=False))
+    job.datamodule.prepare_data()
+    metrics = MetricsCsv(place.metrics)
+    if (usable := resume_checkpoint(place)) is None:
+        metrics.truncate(-1)  # rows of a start that was killed before its first checkpoint
+        _initialize(model, job.datamodule, job.config["seed"])
+        return Start(train=True, weights=dict(model.state_dict()))
+    os.replace(usable, place.last_checkpoint)
+    progress = load_checkpoint(place.last_checkpoint, mmap=True)["genlab"]["progress"]
+    if progress["fraction"] >= 1:
+        return Start(train=False)
+    _log.info("Going on after %s examples (%s).", f"{progress['examples']:,}", place.last_checkpoint)
+    metrics.truncate(progress["examples"])
+    return Start(train=True, checkpoint=place.last_checkpoint)
 
 
 def _finished(place: RunDir, protocol: EvaluationProtocol) -> dict[str, Any] | None:
@@ -97,16 +177,21 @@ def _finished(place: RunDir, protocol: EvaluationProtocol) -> dict[str, Any] | N
     return read_result(path) if path.exists() else None
 
 
-@contextmanager
-def _open_loggers(config: dict[str, Any], place: RunDir) -> Iterator[list[Logger]]:
-    """Make ``metrics.csv`` and the chosen dashboard, and close them whatever happens."""
+def _make_loggers(job: _Job) -> list[Logger]:
+    """Make ``metrics.csv`` and the chosen dashboard; only the first process's write."""
+    config, place = job.config, job.place
     dashboard = instantiate(
         config["logger"], run_dir=place.path, run_id=place.id, config=redact(config), code_version=code_version()
     )
-    loggers: list[Logger] = [CsvLogger(place), *(dashboard if isinstance(dashboard, list) else [dashboard])]
+    return [CsvLogger(place), *(dashboard if isinstance(dashboard, list) else [dashboard])]
+
+
+@contextmanager
+def _closed(loggers: list[Logger]) -> Iterator[None]:
+    """Close the loggers whatever happens."""
     status = "failed"
     try:
-        yield loggers
+        yield
         status = "finished"
     except (Interrupted, KeyboardInterrupt):
         status = "interrupted"
@@ -126,34 +211,19 @@ def _show_on_dashboards(loggers: list[Logger], result: dict[str, Any], place: Ru
             logger.log_result(result)
 
 
-def _fit(
-    config: dict[str, Any], place: RunDir, model: GenerativeModel, datamodule: GenlabDataModule, loggers: list[Logger]
-) -> None:
+def _fit(trainer: Trainer, model: GenerativeModel, datamodule: GenlabDataModule, start: Start) -> None:
     """Train until the budget is spent, from the last checkpoint if there is one."""
-    # The first process has checked the file, and named it last, before it starts any other.
-    if _is_first_process() and (usable := resume_checkpoint(place)) is not None:
-        os.replace(usable, place.last_checkpoint)
-    checkpoint = place.last_checkpoint if place.last_checkpoint.exists() else None
-    if checkpoint is None:
-        if _is_first_process():
-            loggers[0].metrics.truncate(-1)  # rows of a start that was killed before its first checkpoint
-        _initialize(model, datamodule, config["seed"])
-    else:
-        progress = load_checkpoint(checkpoint, mmap=True)["genlab"]["progress"]
-        if progress["fraction"] >= 1:
-            return
-        _log.info("Going on after %s examples (%s).", f"{progress['examples']:,}", checkpoint)
-        if _is_first_process():
-            loggers[0].metrics.truncate(progress["examples"])
-    trainer = build_trainer(config, place, build_callbacks(config, place), loggers)
     try:
-        trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(model, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
+    except (Interrupted, NonFiniteError):  # in all processes at once
+        part()
+        raise
     except SystemExit as error:  # what Lightning makes of a second Ctrl-C
         raise KeyboardInterrupt from error
-    if torch.distributed.is_initialized():
-        # What follows runs in the first process alone, and must not wait for the others.
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    except BaseException:
+        stop_helpers(trainer)
+        raise
+    part()
 
 
 def _initialize(model: GenerativeModel, datamodule: GenlabDataModule, seed: int) -> None:

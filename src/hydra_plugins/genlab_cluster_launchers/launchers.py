@@ -63,7 +63,7 @@ class ClusterLauncher(ProcessLauncher):
     def _remote(self, job: Job) -> RemoteJob:
         from genlab.sweeps.remote import RemoteJob
 
-        # Hydra errors are raised in this process alone; all else a worker has of its own or from its scheduler.
+        # Hydra raises errors in this process alone; all other variables are the worker's own.
         name = "HYDRA_FULL_ERROR"
         environment = {name: self.task.environment().get(name)}
         command = tuple(self.task.command_for(job.overrides))
@@ -78,7 +78,8 @@ class ClusterLauncher(ProcessLauncher):
 
         said = [line.strip() for line in str(error).splitlines() if line.strip()]
         # A traceback ends in what matters, another message begins with it.
-        message = (said[-1 if "Traceback" in str(error) else 0] if said else type(error).__name__)[:300]
+        message = said[-1 if "Traceback" in str(error) else 0] if said else type(error).__name__
+        message = message.removeprefix("genlab.errors.GenlabError: ")[:300]
         return Outcome(job, 1, None, message, 0.0, self._folder())
 
     def _engine(self, module: str, extra: str) -> Any:

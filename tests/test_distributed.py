@@ -1,0 +1,241 @@
+"""Two processes train one run: the same weights, the gradient of one process, one result; on the CPU with gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from genlab.callbacks.budget import Budget
+from genlab.checkpoints import load_checkpoint
+from genlab.errors import GenlabError
+from genlab.locks import RunLock
+from genlab.randomness import Stream, stream_seed
+from genlab.results import read_result
+from genlab.tasks.together import check_devices, stop_helpers
+from tests.training import ROOT, TINY, composed, run_folder, tiny, train, train_in_a_process
+from tests.two_processes import Recorder
+
+DDP = ["trainer=ddp"]
+TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
+THREE_STEPS = ["budget.examples=96", "budget.validations=1", "validation_samples=null"]
+RUNS: dict[str, list[str]] = {
+    "flow": [*tiny("flow"), "data=toy2d", "data.batch_size=32", "data.train_size=500"],
+    "gan": [*tiny("gan"), "model.objective.augment=[]"],
+    "vae": [override for override in TINY if not override.startswith("model")] + ["model=vae"],
+    "diffusion": tiny("diffusion"),
+    "locked": tiny("flow"),
+}
+RUNS["sharded"] = RUNS["resumed"] = [*RUNS["flow"], "trainer=fsdp", "checkpoint_minutes=1e-6"]
+"""Overrides of each run. ``locked`` is refused in the first process alone; ``sharded`` stops, ``resumed`` goes on."""
+ALIKE = ["flow", "gan", "sharded"]
+"""Runs whose gradient depends on the data alone: continuous vectors, and a game on given noise."""
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def by_hand(port: int) -> list[dict[str, str]]:
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    return [{**shared, "LOCAL_RANK": str(rank)} for rank in (0, 1)]
+
+
+def by_srun(port: int) -> list[dict[str, str]]:
+    """What srun sets for two tasks on one node."""
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "SLURM_JOB_NAME": "train.sh", "SLURM_JOB_ID": "7"}
+    shared |= dict.fromkeys(("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_STEP_NUM_TASKS"), "2")
+    shared |= {"SLURM_NNODES": "1", "SLURM_NODEID": "0"}
+    return [{**shared, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records of two processes that trained all runs, started at once, and logs."""
+    folder = tmp_path_factory.mktemp("together")
+    jobs = []
+    for (name, overrides), port in zip(RUNS.items(), free_ports(len(RUNS)), strict=True):
+        environment = by_srun(port) if name == "vae" else by_hand(port)
+        place = folder / "logs" / ("sharded" if name == "resumed" else name)
+        all_of_them = [*DDP, *overrides, *THREE_STEPS, *TWO, f"paths.logs={place}"]
+        stop_at = 2 if name == "sharded" else None
+        jobs.append({"name": name, "overrides": all_of_them, "environment": environment, "stop_at": stop_at})
+    (folder / "runs.json").write_text(json.dumps(jobs))
+    command = [sys.executable, "-m", "tests.two_processes", str(folder)]
+    with RunLock(located(next(job for job in jobs if job["name"] == "locked")["overrides"]) / "run.lock"):
+        started = [
+            subprocess.Popen([*command, str(rank)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for rank in (0, 1)
+        ]
+        try:
+            said = [process.communicate(timeout=280) for process in started]
+        finally:
+            for process in started:
+                process.kill()
+    assert [process.returncode for process in started] == [0, 0], said[0][1] + said[1][1]
+    (folder / "said.json").write_text(json.dumps(said))
+    return folder
+
+
+def located(overrides: list[str]) -> Path:
+    from genlab.tasks.train import _Job
+
+    return _Job.of(composed(overrides)).place.path
+
+
+def records(together: Path, name: str) -> list[dict[str, Any]]:
+    return [torch.load(together / f"{name}.{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name not in ("locked", "sharded")])
+def test_both_processes_end_with_the_same_weights_and_one_reports(together: Path, name: str) -> None:
+    first, second = records(together, name)
+    assert first["weights"].keys() == second["weights"].keys()
+    assert all(torch.equal(value, second["weights"][key]) for key, value in first["weights"].items())
+    assert (first["has_result"], second["has_result"]) == (True, False)
+    run = run_folder(together / "logs" / ("sharded" if name == "resumed" else name))
+    result = read_result(run / "results" / "quick.json")
+    assert result["training"]["optimizer_steps"] == 3
+    assert result["training"]["device"].startswith("2 x cpu")
+    log = (run / "train.log").read_text()
+    assert log.count("Batch 32 = 2 devices x 16; the learning rate") == (2 if name == "resumed" else 1)
+
+
+def test_a_sharded_run_that_was_stopped_ends_like_one_that_is_neither(together: Path) -> None:
+    stopped, resumed, plain = (records(together, name)[0] for name in ("sharded", "resumed", "flow"))
+    assert stopped["error"] == "stopped"
+    assert resumed["gradients"] == {}, "it began after the first batch"
+    for name, value in plain["weights"].items():
+        torch.testing.assert_close(resumed["weights"][name], value, rtol=1e-4, atol=1e-6)
+    ends = [
+        load_checkpoint(run_folder(together / "logs" / name) / "checkpoints/last.ckpt") for name in ("sharded", "flow")
+    ]
+    for part in ("state_dict", "current_model_state", "optimizer_states"):
+        torch.testing.assert_close(*(end[part] for end in ends), rtol=1e-4, atol=1e-6)
+
+
+def test_each_process_draws_noise_of_its_own(together: Path) -> None:
+    seeds = [record["seeds"] for record in records(together, "diffusion")]
+    assert seeds == [[stream_seed(Stream.NOISE, 0, rank, step) for step in range(3)] for rank in (0, 1)]
+    assert len({*seeds[0], *seeds[1]}) == 6
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_the_gradient_of_two_processes_is_that_of_one(
+    together: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Recorder(0, 1)
+    one.install(monkeypatch.setattr)
+    train(tmp_path, *RUNS[name], *THREE_STEPS)
+    for two in records(together, name):
+        assert two["gradients"].keys() == one.gradients.keys()
+        apart = sum((two["gradients"][key] - value).square().sum() for key, value in one.gradients.items()).sqrt()
+        whole = sum(value.square().sum() for value in one.gradients.values()).sqrt()
+        assert apart / whole < 1e-6
+
+
+def test_the_first_process_does_not_keep_the_others_waiting_when_it_cannot_begin(together: Path) -> None:
+    first, second = records(together, "locked")
+    assert f"in use by process {os.getpid()}" in first["error"]
+    assert (second["error"], second["has_result"], second["weights"]) == (None, False, {})
+
+
+def test_the_other_process_says_nothing(together: Path) -> None:
+    assert json.loads((together / "said.json").read_text())[1] == ["", ""]
+
+
+def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py"]
+    overrides = [*TINY, *DDP, *TWO, "budget.examples=320", f"paths.logs={tmp_path}"]
+    done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("optimizer") + done.stdout.count("protocol") == 1, "one table"
+    run = run_folder(tmp_path)
+    assert [path.name for path in (run / "results").iterdir()] == ["quick.json"]
+    assert (run / "train.log").read_text().count("Batch 32") == 1
+    rows = (run / "metrics.csv").read_text().splitlines()[1:]
+    assert len(rows) == len(set(rows))
+    from genlab.tasks.evaluate import run as evaluate
+
+    trained = read_result(run / "results" / "quick.json")
+    settings = [override for override in TINY if override.startswith("evaluation.")]
+    alone = evaluate(composed([f"run={run}", "evaluation=quick", *settings], "evaluate"))
+    assert alone["likelihood"] == trained["likelihood"]
+    assert alone["quality"] == trained["quality"]
+
+
+FULL_DISK = """
+import errno, genlab.checkpoints as checkpoints
+saves, save = [], checkpoints.torch.save
+def full_at_the_third(*arguments, **options):
+    saves.append(1)
+    if len(saves) > 2:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    save(*arguments, **options)
+checkpoints.torch.save = full_at_the_third
+"""
+
+
+def test_an_error_of_the_first_process_alone_ends_both_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    two = tmp_path / "two"
+    failed = train_in_a_process(two, *DDP, *TWO, prelude=FULL_DISK)
+    assert failed.returncode == 2, failed.stderr
+    assert "No space left" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    done = train_in_a_process(two, *DDP, *TWO)
+    assert done.returncode == 0, done.stderr
+    assert "Going on after 320 examples" in done.stderr
+    result, one = read_result(run_folder(two) / "results" / "quick.json"), train(tmp_path / "one")
+    assert result["run_id"] == one["run_id"], "how many devices do the work is no part of a run's identity"
+    assert result["training"]["examples_seen"] == 640
+    assert result["training"]["optimizer_steps"] == 20
+    assert result["likelihood"]["nats"] == pytest.approx(one["likelihood"]["nats"], rel=0.05)
+
+
+def test_a_helper_that_waits_is_killed_and_forgotten() -> None:
+    deaf = "import signal, sys; signal.signal(15, signal.SIG_IGN); print(flush=True); sys.stdin.read()"
+    helper = subprocess.Popen([sys.executable, "-c", deaf], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    helper.stdout.readline()
+    watched = [helper]
+    stop_helpers(SimpleNamespace(strategy=SimpleNamespace(launcher=SimpleNamespace(procs=watched))))
+    assert helper.returncode == -9
+    assert watched == [], "Lightning's watch of these would kill this process too"
+
+
+@pytest.mark.parametrize(
+    ("world_size", "batch_size", "said"), [(3, 32, "number of devices, 3"), (2, 32, "srun started")]
+)
+def test_devices_that_do_not_fit_are_refused(
+    monkeypatch: pytest.MonkeyPatch, world_size: int, batch_size: int, said: str
+) -> None:
+    if "srun" in said:
+        for name, value in by_srun(1)[0].items():
+            monkeypatch.setenv(name, "4" if "TASKS" in name else value)
+    with pytest.raises(GenlabError, match=said):
+        check_devices(SimpleNamespace(world_size=world_size), batch_size)
+
+
+def test_all_devices_stop_by_the_slowest_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = Budget(examples=None, minutes=1.0, validations=1, batch_size=10)
+
+    def reduce(seconds: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        return seconds.clamp(min=60.0)  # another process has spent a minute
+
+    strategy = SimpleNamespace(root_device=torch.device("cpu"), reduce=reduce)
+    trainer = SimpleNamespace(should_stop=False, val_check_batch=None, world_size=2, strategy=strategy)
+    budget.on_train_start(SimpleNamespace(strategy=strategy, world_size=2, precision="32-true"), None)
+    budget.on_train_batch_end(trainer, None, None, None, 0)
+    assert trainer.should_stop
