@@ -25,6 +25,7 @@ from genlab.tasks.together import check_devices, stop_helpers
 from tests.training import ROOT, TINY, composed, run_folder, tiny, train, train_in_a_process
 from tests.two_processes import Recorder
 
+pytestmark = pytest.mark.timeout(600)
 DDP = ["trainer=ddp"]
 TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
 THREE_STEPS = ["budget.examples=96", "budget.validations=1", "validation_samples=null"]
@@ -81,7 +82,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for rank in (0, 1)
         ]
         try:
-            said = [process.communicate(timeout=280) for process in started]
+            said = [process.communicate(timeout=560) for process in started]
         finally:
             for process in started:
                 process.kill()
@@ -160,7 +161,7 @@ def test_the_other_process_says_nothing(together: Path) -> None:
 def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py"]
     overrides = [*TINY, *DDP, *TWO, "budget.examples=320", f"paths.logs={tmp_path}"]
-    done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=560)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("optimizer") + done.stdout.count("protocol") == 1, "one table"
     run = run_folder(tmp_path)
@@ -203,6 +204,55 @@ def test_an_error_of_the_first_process_alone_ends_both_and_the_same_command_goes
     assert result["training"]["examples_seen"] == 640
     assert result["training"]["optimizer_steps"] == 20
     assert result["likelihood"]["nats"] == pytest.approx(one["likelihood"]["nats"], rel=0.05)
+
+
+KEEP_WEIGHTS = """
+import importlib.util, os, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name != "genlab.models.base":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (load(module), listen(module.GenerativeModel))
+        return spec
+
+def listen(model):
+    def keep(self):
+        import torch
+        name = os.path.basename(self.trainer.default_root_dir)
+        torch.save(self.state_dict(), f"{os.environ['KEEP_WEIGHTS']}/{name}.{self.trainer.global_rank}.pt")
+    model.on_train_end = keep
+
+sys.meta_path.insert(0, Finder())
+"""
+"""What every Python process of a sweep executes first: it keeps the weights in which it ends a training."""
+
+
+def test_a_sweep_makes_two_runs_of_two_processes_each(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(KEEP_WEIGHTS)
+    paths = os.pathsep.join([str(tmp_path), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    overrides = [*TINY, *DDP, *TWO, *THREE_STEPS, f"paths.logs={tmp_path / 'logs'}", "seed=0,1"]
+    done = subprocess.run(
+        [sys.executable, "train.py", "-m", *overrides],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths, "KEEP_WEIGHTS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=580,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = sorted(path.parents[1].name for path in tmp_path.glob("logs/runs/*/*/*/results/quick.json"))
+    kept = sorted(path.name for path in tmp_path.glob("*.pt"))
+    assert [run[-3:] for run in runs] == ["-s0", "-s1"]
+    assert kept == [f"{run}.{rank}.pt" for run in runs for rank in (0, 1)]
+    weights = {name: torch.load(tmp_path / name, weights_only=True) for name in kept}
+    flat = {name: torch.cat([value.flatten().double() for value in state.values()]) for name, state in weights.items()}
+    for run in runs:
+        assert torch.equal(flat[f"{run}.0.pt"], flat[f"{run}.1.pt"])
+    assert not torch.equal(flat[kept[0]], flat[kept[2]])
 
 
 def test_a_helper_that_waits_is_killed_and_forgotten() -> None:

@@ -41,6 +41,7 @@ FORBIDDEN = {
         "genlab.tasks", "torch", "numpy", "pytorch_lightning", "hydra", "omegaconf",
     ],
     "ranks.py": ["genlab", "torch", "pytorch_lightning", "hydra", "omegaconf"],
+    "protocol.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
     "runs.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
     "results.py": ["genlab.models", "genlab.tasks", "torch", "pytorch_lightning", "hydra", "omegaconf"],
 }  # fmt: skip

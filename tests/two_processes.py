@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from genlab.errors import GenlabError, Interrupted
@@ -33,7 +34,7 @@ class Recorder:
         self.weights: dict[str, torch.Tensor] = {}
         self.seeds: list[int] = []
 
-    def install(self, replace: Callable[[Any, str, Any], Any] = setattr) -> None:
+    def install(self, replace: Callable[[Any, str, Any], None]) -> None:
         """Listen to all models, and give a GAN's players noise that does not depend on the number of processes."""
         from genlab.models.base import GenerativeModel
         from genlab.models.gan import Gan
@@ -75,11 +76,12 @@ def main(folder: Path, rank: int) -> None:
     for job in json.loads((folder / "runs.json").read_text()):
         os.environ.update(job["environment"][rank])
         recorder, error, result = Recorder(rank, 2, job["stop_at"]), None, None
-        recorder.install()
-        try:
-            result = run(composed(job["overrides"]))
-        except (GenlabError, Interrupted) as raised:
-            error = str(raised)
+        with pytest.MonkeyPatch.context() as patch:
+            recorder.install(patch.setattr)
+            try:
+                result = run(composed(job["overrides"]))
+            except (GenlabError, Interrupted) as raised:
+                error = str(raised)
         for name in job["environment"][rank]:
             os.environ.pop(name, None)
         kept = {"gradients": recorder.gradients, "weights": recorder.weights, "seeds": recorder.seeds}

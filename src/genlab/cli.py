@@ -58,6 +58,10 @@ def dashboard(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(config: DictConfig) -> object:
+    from genlab.tasks.finished import show_if_finished
+
+    if (result := show_if_finished(config)) is not None:
+        return result
     from genlab.tasks.train import run
 
     return run(config)

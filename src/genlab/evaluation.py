@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from annotated_types import Ge, Lt
 from torch import Tensor
 
 from genlab.data.batch import Batch
 from genlab.likelihood import bits_per_dim
-from genlab.metrics.inception import load_inception
 from genlab.metrics.likelihood import NegativeLogLikelihood
+from genlab.protocol import EvaluationProtocol
 from genlab.randomness import Stream, generator
 from genlab.spec import DataSpec
 
 __all__ = ["Drawn", "EvaluationProtocol", "draw_samples", "evaluate_likelihood", "evaluate_sampling", "full_float32"]
-
-PROTOCOL_VERSION = 1
-"""Raised when the meaning of a figure changes, which moves every protocol's hash."""
-
-Count = Annotated[int, Ge(1)]
 
 
 class Evaluable(Protocol):
@@ -47,64 +37,6 @@ class Evaluable(Protocol):
     def log_prob(self, x: Tensor, y: Tensor | None = None, *, num_draws: int, generator: torch.Generator) -> Tensor: ...
 
     def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class EvaluationProtocol:
-    """How figures are measured; two results compare only if their protocols' hashes are equal.
-
-    Args:
-        name: Name of the protocol and of its result file.
-        split: The split whose likelihood is measured: ``"test"`` or ``"validation"``.
-        num_draws: Importance samples per example where the likelihood is a bound that uses them.
-        max_examples: Number of examples of the split whose likelihood is measured, drawn by the seed, or None for all.
-        num_samples: Number of samples drawn.
-        batch_size: Examples per call, for likelihoods and samples. Noise belongs to a batch, so this is
-            part of the protocol.
-        seed: Seed of the evaluation's own noise.
-        classification_accuracy: Whether a classifier is trained on the samples of a class-conditional model.
-        inception_weights: File of the network of published FIDs, or None for the figures without them; see
-            :mod:`genlab.metrics.inception`.
-
-    Attributes:
-        inception_sha256: Checksum of that file; what it holds is part of the protocol, where it lies is not.
-
-    Raises:
-        GenlabError: If that file is missing or of another network.
-    """
-
-    name: str
-    split: Literal["validation", "test"]
-    num_draws: Count
-    max_examples: Annotated[int, Ge(2)] | None
-    num_samples: Count
-    batch_size: Count
-    seed: Annotated[int, Ge(0), Lt(2**63)]
-    classification_accuracy: bool = False
-    inception_weights: str | None = None
-    inception_sha256: str | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        if self.inception_weights is not None:
-            # Opened here, so that a wrong file is found before a training and not after it.
-            object.__setattr__(self, "inception_sha256", load_inception(self.inception_weights).sha256)
-
-    @property
-    def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of everything but the name."""
-        fields: dict[str, Any] = {**dataclasses.asdict(self), "version": PROTOCOL_VERSION}
-        if self.max_examples is not None:
-            fields["examples"] = "drawn"
-        del fields["name"], fields["inception_weights"]
-        # Options move the hash only where they are on: those without them keep the hash that they had.
-        for option in ("classification_accuracy", "inception_sha256"):
-            if not fields[option]:
-                del fields[option]
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
-
-    def describe(self) -> dict[str, str]:
-        """Return name and hash, as they stand in a result."""
-        return {"name": self.name, "hash": self.hash}
 
 
 @torch.no_grad()

@@ -10,14 +10,14 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["Launch", "is_first_process", "launch", "without_launch"]
+__all__ = ["Launch", "is_first_process", "launch", "others_wait", "without_launch"]
 
 INTERACTIVE = ("bash", "interactive")
 """Names of SLURM jobs whose processes are no ranks: the user's shell, from which anything may be started."""
 
 OWN_VARIABLES = (
     "RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID",
-    "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS",
+    "TORCHELASTIC_USE_AGENT_STORE", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS",
 )  # fmt: skip
 """What makes a process one of several to Lightning and to us; no program that it starts is one of them too."""
 
@@ -59,6 +59,16 @@ def is_first_process() -> bool:
     """Whether this process writes, locks, logs and reports, and not one that only helps it to train."""
     found = launch()
     return found is None or found.is_first
+
+
+def others_wait(num_nodes: int) -> bool:
+    """Whether other processes wait for what this one finds, and are not only started by it later.
+
+    Args:
+        num_nodes: Number of machines of the run.
+    """
+    started = launch()
+    return num_nodes > 1 or (started is not None and started.processes != 1)
 
 
 def without_launch(environment: Mapping[str, str]) -> dict[str, str]:

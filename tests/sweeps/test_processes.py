@@ -48,7 +48,7 @@ if kind == "progress":
         time.sleep(0.05)
 if kind in ("save", "stubborn"):
     def leave(signum, frame):
-        if kind == "stubborn": return
+        if kind == "stubborn": return print("asked", flush=True)
         print("saved", signum, flush=True); time.sleep(0.2); sys.exit(128 + signum)
     signal.signal(signal.SIGINT, leave); signal.signal(signal.SIGTERM, leave)
     family()
@@ -233,11 +233,11 @@ def test_a_signal_stops_the_jobs_which_save_first(tmp_path: Path, signum: int) -
 def test_a_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
     sweep, pids = start_sweep(tmp_path, "stubborn")
     sweep.send_signal(signal.SIGINT)
-    time.sleep(0)
+    wait_for(lambda: (tmp_path / "1.log").read_text().endswith("asked\n"))
     assert sweep.poll() is None
-    wait_for(lambda: sweep.send_signal(signal.SIGINT) or sweep.poll() is not None)
-    assert sweep.wait() == 130
-    wait_for(lambda: not any(map(alive, pids)))
+    sweep.send_signal(signal.SIGINT)
+    assert sweep.wait(DEADLINE_SECONDS) == 130
+    assert not any(map(alive, pids))
 
 
 def test_a_job_that_does_not_listen_is_killed_when_patience_ends(tmp_path: Path) -> None:

@@ -102,19 +102,14 @@ class Status(AbstractContextManager["Status"]):
     def seconds_left(self) -> float | None:
         """Estimate how long the sweep will take yet, or None as long as nothing is known."""
         now, left = time.monotonic(), self.left
-        typical = sum(self._times) / len(self._times) if self._times else None
-        rest = 0.0
-        for running in self.running.values():
-            own = running.seconds_left(now)
-            if own is None and typical is not None:
-                own = max(0.0, typical - (now - running.began))
-            if own is None:
-                return None
-            rest += own
-            typical = typical if self._times else max(typical or 0.0, now - running.began + own)
-        if left is None or (left and typical is None):
+        own = {number: running.seconds_left(now) for number, running in self.running.items()}
+        spent = {number: now - running.began for number, running in self.running.items()}
+        whole = self._times or [spent[number] + seconds for number, seconds in own.items() if seconds is not None]
+        if left is None or not whole:
             return None
-        return (rest + left * (typical or 0.0)) / max(1, min(self.places, left + len(self.running)))
+        typical = sum(whole) / len(whole)
+        rest = sum(max(0.0, typical - spent[n]) if seconds is None else seconds for n, seconds in own.items())
+        return (rest + left * typical) / max(1, min(self.places, left + len(self.running)))
 
     def summary(self) -> str:
         """Return the counts and the time left, e.g. ``"3 done, 1 failed, 2 running, 6 left, about 0:14 more"``."""

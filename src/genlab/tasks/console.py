@@ -20,14 +20,16 @@ __all__ = ["log_to", "quiet", "show_result"]
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
     """Send the package's messages to the terminal and, with Lightning's and warnings, to a file."""
-    genlab, lightning = logging.getLogger("genlab"), logging.getLogger("pytorch_lightning")
+    genlab = logging.getLogger("genlab")
+    lightning = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(message)s"))
     # Lightning's remarks on hardware and tips would bury what the user asked for.
-    kept = (lightning.handlers, lightning.propagate, genlab.level)
-    lightning.handlers, lightning.propagate = [file], False
+    kept = [(logger.handlers, logger.propagate) for logger in lightning], genlab.level
+    for logger in lightning:
+        logger.handlers, logger.propagate = [file], False
     genlab.setLevel(logging.INFO)
     genlab.addHandler(file)
     genlab.addHandler(terminal)
@@ -38,8 +40,9 @@ def log_to(path: Path) -> Iterator[None]:
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             yield
     finally:
-        lightning.handlers, lightning.propagate = kept[:2]
-        genlab.setLevel(kept[2])
+        for logger, (handlers, propagate) in zip(lightning, kept[0], strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+        genlab.setLevel(kept[1])
         genlab.removeHandler(file)
         genlab.removeHandler(terminal)
         file.close()

@@ -16,7 +16,7 @@ from torch import Tensor
 from genlab.errors import GenlabError
 from genlab.ranks import is_first_process, launch
 
-__all__ = ["Start", "check_devices", "meet", "on_this_process_alone", "others_wait", "part", "stop_helpers"]
+__all__ = ["Start", "check_devices", "meet", "on_this_process_alone", "part", "stop_helpers"]
 
 _log = logging.getLogger("genlab")
 
@@ -34,16 +34,6 @@ class Start:
     train: bool
     checkpoint: Path | None = None
     weights: dict[str, Tensor] | None = None
-
-
-def others_wait(num_nodes: int) -> bool:
-    """Whether other processes wait for what this one finds, and are not only started by it later.
-
-    Args:
-        num_nodes: Number of machines of the run.
-    """
-    started = launch()
-    return num_nodes > 1 or (started is not None and started.processes != 1)
 
 
 def check_devices(trainer: Trainer, batch_size: int) -> None:

@@ -28,7 +28,7 @@ from genlab.loggers.csv_logger import CsvLogger
 from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact
 from genlab.models.base import GenerativeModel, NonFiniteError
 from genlab.randomness import Stream, generator, stream_seed
-from genlab.ranks import is_first_process
+from genlab.ranks import is_first_process, others_wait
 from genlab.results import MetricsCsv, read_result, result_path
 from genlab.runs import RunDir, code_version, run_id
 from genlab.tasks.build import build_callbacks, build_datamodule, build_model, build_trainer, resolve_precision
@@ -36,7 +36,8 @@ from genlab.tasks.command import command_line
 from genlab.tasks.config import check_config, instantiate
 from genlab.tasks.console import log_to, quiet, show_result
 from genlab.tasks.evaluate import evaluate_run
-from genlab.tasks.together import Start, check_devices, meet, on_this_process_alone, others_wait, part, stop_helpers
+from genlab.tasks.finished import FINISHED
+from genlab.tasks.together import Start, check_devices, meet, on_this_process_alone, part, stop_helpers
 
 __all__ = ["run"]
 
@@ -100,7 +101,7 @@ def _lead(job: _Job) -> dict[str, Any]:
     """Be the first process: decide what there is to do, train, and evaluate alone."""
     waited_for = others_wait(job.config["trainer"]["num_nodes"])
     result = _finished(job.place, job.protocol)
-    remark = "" if result is None else "This run is finished; rerun=true trains afresh beside it."
+    remark = "" if result is None else FINISHED
     with ExitStack() as stack:
         if result is None or waited_for:
             # Before anything is written: the pair may not fit.
@@ -114,8 +115,7 @@ def _lead(job: _Job) -> dict[str, Any]:
             loggers = _make_loggers(job)
             if start.train or waited_for:
                 trainer = job.trainer(model, loggers)
-                if start.train:
-                    check_devices(trainer, job.config["data"]["batch_size"])
+                check_devices(trainer, job.config["data"]["batch_size"])
                 meet(trainer, start)
             if error is not None:
                 raise error

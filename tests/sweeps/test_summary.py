@@ -1,0 +1,157 @@
+"""What is said of jobs: those that failed, and those that run."""
+
+from __future__ import annotations
+
+import io
+import signal
+from pathlib import Path
+
+import pytest
+
+from genlab.sweeps import status
+from genlab.sweeps.jobs import Job, Outcome
+from genlab.sweeps.places import Place
+from genlab.sweeps.status import LiveStatus, PlainStatus
+from genlab.sweeps.summary import describe_failures, explain_exit, varying
+
+JOBS = [Job(n, ("model=flow", f"seed={n}", *(["lr=1"] if n == 2 else []))) for n in range(4)]
+
+
+def ended(number: int, code: int = 0, error: str | None = None, **more: object) -> Outcome:
+    return Outcome(JOBS[number], code, None, error, 90.0, Path(f"logs/{number}.log"), **more)
+
+
+def test_what_tells_jobs_apart_is_all_that_is_shown_of_them() -> None:
+    assert varying(JOBS) == {0: "seed=0", 1: "seed=1", 2: "seed=2 lr=1", 3: "seed=3"}
+    assert varying(JOBS[:1]) == {0: "model=flow seed=0"}
+    assert varying([]) == {}
+
+
+def test_the_failed_jobs_of_one_reason_stand_together() -> None:
+    outcomes = [ended(3, 1, "Bad."), ended(0), ended(1, 1, "Bad."), ended(2, 137, "Killed.\nMemory?")]
+    assert describe_failures(outcomes, varying(JOBS)).splitlines() == [
+        "  job 1: seed=1  (logs/1.log)",
+        "  job 3: seed=3  (logs/3.log)",
+        "      Bad.",
+        "  job 2: seed=2 lr=1  (logs/2.log)",
+        "      Killed.",
+        "      Memory?",
+    ]
+
+
+def test_a_thousand_failures_make_no_thousand_lines() -> None:
+    same = [Outcome(Job(n, (f"seed={n}",)), 1, None, "Bad.", 1.0, Path("x")) for n in range(1000)]
+    text = describe_failures(same, varying(outcome.job for outcome in same))
+    assert len(text.splitlines()) == 12
+    assert "and 990 more" in text
+    different = [Outcome(Job(n, ()), 1, None, f"Bad {n}.", 1.0, Path("x")) for n in range(1000)]
+    assert describe_failures(different, {}).splitlines()[-1] == "  and 980 other reasons"
+
+
+def test_pruned_and_stopped_jobs_have_not_failed() -> None:
+    outcomes = [ended(0, 143, pruned=True), ended(1, 130, stopped=True)]
+    assert not any(outcome.failed for outcome in outcomes)
+    assert describe_failures(outcomes, {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (137, "Killed by SIGKILL: out of memory?"),
+        (128 + signal.SIGSEGV, "Killed by SIGSEGV. It said last: the last thing"),
+        (3, "Exit code 3. It said last: the last thing"),
+        (255, "Exit code 255. It said last: the last thing"),
+    ],
+)
+def test_a_process_that_said_nothing_is_explained_by_its_end_and_its_log(tmp_path: Path, code: int, said: str) -> None:
+    (tmp_path / "0.log").write_text("$ python train.py\nfirst\nthe last thing\n\n")
+    assert explain_exit(code, tmp_path / "0.log") == said
+
+
+def test_a_log_that_is_not_there_or_empty_says_nothing(tmp_path: Path) -> None:
+    assert explain_exit(3, tmp_path / "nothing") == "Exit code 3."
+    (tmp_path / "0.log").write_text("$ python train.py\n")
+    assert explain_exit(3, tmp_path / "0.log") == "Exit code 3."
+
+
+class Clock:
+    """The time of the status, in a test's hands."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(status.time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def report(fraction: float, **metrics: float) -> dict:
+    return {"kind": "progress", "fraction": fraction, "examples": 0, "metrics": metrics}
+
+
+def test_a_line_says_when_a_job_begins_and_how_it_ended(clock: Clock) -> None:
+    stream = io.StringIO()
+    lines = PlainStatus(JOBS, len(JOBS), 2, stream)
+    lines.started(JOBS[0], Place("GPU 3"), Path("logs/0.log"))
+    lines.started(JOBS[1], Place(), Path("logs/1.log"))
+    result = {"likelihood": {"bits_per_dim": 3.14159, "nats": 1.0}, "quality": {"fid": 12.3456}}
+    lines.ended(Outcome(JOBS[0], 0, result, None, 90.0, Path("logs/0.log")))
+    lines.ended(ended(1, 1, "ValueError: odd\nand more"))
+    assert stream.getvalue().splitlines() == [
+        "Job 0 begins on GPU 3: seed=0 (logs/0.log)",
+        "Job 1 begins: seed=1 (logs/1.log)",
+        "Job 0 (seed=0) done in 1:30: 3.142 bits/dim, FID 12.35. 1 done, 1 running, 2 left, about 2:15 more.",
+        "Job 1 (seed=1) failed after 1:30: ValueError: odd. 1 done, 1 failed, 0 running, 2 left, about 1:30 more.",
+    ]
+
+
+def test_the_time_left_follows_what_the_jobs_report(clock: Clock) -> None:
+    known = PlainStatus(JOBS, len(JOBS), 2, io.StringIO())
+    for job in JOBS[:2]:
+        known.started(job, Place(), Path("x"))
+    assert known.seconds_left() is None
+    # Both go on from 20 %, which is no time of theirs.
+    for job in JOBS[:2]:
+        known.reported(job, report(0.2))
+    clock.now += 30
+    for job in JOBS[:2]:
+        known.reported(job, report(0.5))
+    # Each 50 s more; then two whole jobs of 80 s, in two places.
+    assert known.seconds_left() == pytest.approx(50 + 80)
+    search = PlainStatus([], None, 2, io.StringIO())
+    search.started(JOBS[0], Place(), Path("x"))
+    assert search.seconds_left() is None, "nobody knows how many will come"
+
+
+def test_the_table_shows_each_job_that_runs(clock: Clock) -> None:
+    stream = io.StringIO()
+    table = LiveStatus(JOBS, len(JOBS), 2, stream)
+    table.console.width, table.console.height = 110, 40
+    table.started(JOBS[0], Place("GPU 0"), Path("x"))
+    table.started(JOBS[2], Place("GPU 1"), Path("x"))
+    table.reported(JOBS[0], report(0.0))
+    clock.now += 60
+    table.reported(JOBS[0], report(0.25, **{"val/bits_per_dim": 3.25, "val/fid": 80.0}))
+    table.reported(JOBS[0], report(0.5))
+    table.console.print(table.render())
+    header, first, second, counts = (line.split() for line in stream.getvalue().splitlines())
+    assert header == ["job", "settings", "on", "validation", "time", "left"]
+    assert first[:4] == ["0", "seed=0", "GPU", "0"]
+    assert first[-5:] == ["50%", "3.25", "bits/dim", "1:00", "1:00"], "the latest figure stays"
+    assert second[:3] == ["2", "seed=2", "lr=1"]
+    assert second[-2:] == ["starts", "1:00"]
+    assert " ".join(counts) == "2 running, 2 left, about 3:00 more"
+
+
+def test_the_table_is_never_higher_than_the_terminal(clock: Clock) -> None:
+    stream = io.StringIO()
+    jobs = [Job(n, (f"seed={n}",)) for n in range(50)]
+    table = LiveStatus(jobs, 50, 50, stream)
+    table.console.width, table.console.height = 80, 20
+    for job in jobs:
+        table.started(job, Place(), Path("x"))
+    table.console.print(table.render())
+    assert len(stream.getvalue().splitlines()) < 20
+    assert "and 36 more" in stream.getvalue()
