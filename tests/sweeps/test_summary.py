@@ -102,8 +102,8 @@ def test_a_line_says_when_a_job_begins_and_how_it_ended(clock: Clock) -> None:
     assert stream.getvalue().splitlines() == [
         "Job 0 begins on GPU 3: seed=0 (logs/0.log)",
         "Job 1 begins: seed=1 (logs/1.log)",
-        "Job 0 (seed=0) done in 1:30: 3.142 bits/dim, FID 12.35. 1 done, 1 running, 2 left, about 2:15 more.",
-        "Job 1 (seed=1) failed after 1:30: ValueError: odd. 1 done, 1 failed, 0 running, 2 left, about 1:30 more.",
+        "Job 0 (seed=0) done in 1:30: 3.142 bits/dim, FID 12.35. 1 done, 1 running, 2 waiting, about 2:15 more.",
+        "Job 1 (seed=1) failed after 1:30: ValueError: odd. 1 done, 1 failed, 0 running, 2 waiting, about 1:30 more.",
     ]
 
 
@@ -120,6 +120,11 @@ def test_the_time_left_follows_what_the_jobs_report(clock: Clock) -> None:
         known.reported(job, report(0.5))
     # Each 50 s more; then two whole jobs of 80 s, in two places.
     assert known.seconds_left() == pytest.approx(50 + 80)
+    # A run that was finished before is no measure for the others.
+    known.ended(Outcome(JOBS[0], 0, None, None, 80.0, Path("x")))
+    known.started(JOBS[2], Place(), Path("x"))
+    known.ended(Outcome(JOBS[2], 0, None, None, 1.0, Path("x")))
+    assert known.seconds_left() == pytest.approx((50 + 80) / 2)
     search = PlainStatus([], None, 2, io.StringIO())
     search.started(JOBS[0], Place(), Path("x"))
     assert search.seconds_left() is None, "nobody knows how many will come"
@@ -136,13 +141,14 @@ def test_the_table_shows_each_job_that_runs(clock: Clock) -> None:
     table.reported(JOBS[0], report(0.25, **{"val/bits_per_dim": 3.25, "val/fid": 80.0}))
     table.reported(JOBS[0], report(0.5))
     table.console.print(table.render())
-    header, first, second, counts = (line.split() for line in stream.getvalue().splitlines())
+    begin, _, header, first, second, counts = (line.split() for line in stream.getvalue().splitlines())
+    assert " ".join(begin) == "4 jobs, 2 at a time; what they print is in ."
     assert header == ["job", "settings", "on", "validation", "time", "left"]
     assert first[:4] == ["0", "seed=0", "GPU", "0"]
     assert first[-5:] == ["50%", "3.25", "bits/dim", "1:00", "1:00"], "the latest figure stays"
     assert second[:3] == ["2", "seed=2", "lr=1"]
-    assert second[-2:] == ["starts", "1:00"]
-    assert " ".join(counts) == "2 running, 2 left, about 3:00 more"
+    assert second[-2:] == ["starting", "1:00"]
+    assert " ".join(counts) == "2 running, 2 waiting, about 3:00 more"
 
 
 def test_the_table_is_never_higher_than_the_terminal(clock: Clock) -> None:

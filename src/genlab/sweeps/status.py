@@ -18,7 +18,7 @@ __all__ = ["LiveStatus", "PlainStatus", "Status", "make_status"]
 
 SECONDS_BETWEEN_FRAMES = 0.5
 
-FIGURES = {"val/bits_per_dim": "bits/dim", "val/nats": "nats", "val/fid": "FID"}
+FIGURES = {"val/bits_per_dim": "{:.4g} bits/dim", "val/nats": "{:.4g} nats", "val/fid": "FID {:.4g}"}
 """Validation figures that are shown, the first that a job reports."""
 
 
@@ -57,6 +57,7 @@ class Status(AbstractContextManager["Status"]):
         self._jobs = list(jobs)
         self._names = varying(jobs) if jobs else {}
         self._times: list[float] = []
+        self._short_times: list[float] = []
         self._is_stopping = False
 
     def started(self, job: Job, place: Place, log: Path) -> None:
@@ -75,10 +76,11 @@ class Status(AbstractContextManager["Status"]):
 
     def ended(self, outcome: Outcome) -> None:
         """Nothing of a job runs any more."""
-        self.running.pop(outcome.job.number, None)
+        running = self.running.pop(outcome.job.number)
         self.counts[state_of(outcome)] += 1
         if outcome.code == 0:
-            self._times.append(outcome.seconds)
+            # A run that was finished before only says so: it tells nothing of the others' times.
+            (self._times if running.first else self._short_times).append(outcome.seconds)
 
     def stopping(self, running: int) -> None:
         """The sweep was asked to stop."""
@@ -105,6 +107,7 @@ class Status(AbstractContextManager["Status"]):
         own = {number: running.seconds_left(now) for number, running in self.running.items()}
         spent = {number: now - running.began for number, running in self.running.items()}
         whole = self._times or [spent[number] + seconds for number, seconds in own.items() if seconds is not None]
+        whole = whole or self._short_times
         if left is None or not whole:
             return None
         typical = sum(whole) / len(whole)
@@ -112,11 +115,11 @@ class Status(AbstractContextManager["Status"]):
         return (rest + left * typical) / max(1, min(self.places, left + len(self.running)))
 
     def summary(self) -> str:
-        """Return the counts and the time left, e.g. ``"3 done, 1 failed, 2 running, 6 left, about 0:14 more"``."""
+        """Return the counts and the time left, e.g. ``"3 done, 1 failed, 2 running, 6 waiting, about 0:14 more"``."""
         parts = [f"{count} {state}" for state, count in self.counts.items() if count]
         parts.append(f"{len(self.running)} running")
         if self.left:
-            parts.append(f"{self.left} left")
+            parts.append(f"{self.left} waiting")
         seconds = self.seconds_left() if not self._is_stopping else None
         if seconds is not None and (self.running or self.left):
             parts.append(f"about {duration(seconds)} more")
@@ -158,6 +161,12 @@ class LiveStatus(Status):
     def __enter__(self) -> LiveStatus:
         self._live.start()
         return self
+
+    def started(self, job: Job, place: Place, log: Path) -> None:
+        if not self.running and not any(self.counts.values()):
+            jobs = "Jobs" if self.total is None else f"{self.total} jobs"
+            self.console.print(f"{jobs}, {self.places} at a time; what they print is in {log.parent}", soft_wrap=True)
+        super().started(job, place, log)
 
     def __exit__(self, *error: object) -> None:
         self._live.stop()
@@ -204,14 +213,19 @@ class LiveStatus(Status):
                 str(running.job.number),
                 self.name(running.job),
                 *([running.place.name] if shows_places else []),
-                ProgressBar(total=1.0, completed=fraction or 0.0, width=14),
-                "starts" if fraction is None else "evaluates" if fraction >= 1 else f"{100 * fraction:.0f}%",
+                ProgressBar(total=1.0, completed=fraction or 0.0, width=14, complete_style="cyan"),
+                "starting" if fraction is None else "evaluating" if fraction >= 1 else f"{100 * fraction:.0f}%",
                 _figure(running.metrics),
                 duration(now - running.began),
-                "" if left is None or self._is_stopping else duration(left),
+                duration(left) if left and not self._is_stopping else "",
             )
         more = len(self.running) - len(shown)
-        rows: list[Any] = [table, *([Text(f"and {more} more", "dim")] if more else []), Text(self.summary(), "bold")]
+        rows: list[Any] = [
+            "",
+            table,
+            *([Text(f"and {more} more", "dim")] if more else []),
+            Text(self.summary(), "bold"),
+        ]
         return Group(*rows)
 
 
@@ -257,7 +271,7 @@ def duration(seconds: float) -> str:
 
 
 def _figure(metrics: Mapping[str, float]) -> str:
-    return next((f"{metrics[name]:.4g} {unit}" for name, unit in FIGURES.items() if name in metrics), "")
+    return next((form.format(metrics[name]) for name, form in FIGURES.items() if name in metrics), "")
 
 
 def _result(result: Mapping[str, Any] | None) -> str:
