@@ -168,6 +168,15 @@ def test_what_cannot_be_submitted_is_said_before(place: Path, slurm: Path, argum
     assert not (slurm / "options").exists()
 
 
+def test_what_slurm_refuses_is_told(place: Path, slurm: Path) -> None:
+    refusal = "sbatch: error: invalid partition specified: none"
+    (place / "bin" / "sbatch").write_text(f"#!/bin/sh\necho '{refusal}' >&2; exit 1\n")
+    done = sweep("hydra/launcher=submitit_slurm", "seed=0,1", "hydra.launcher.partition=none")
+    assert done.returncode == 2
+    assert "invalid partition specified: none" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_without_slurm_or_submitit_a_line_says_so(place: Path) -> None:
     done = sweep("hydra/launcher=submitit_slurm", "seed=0")
     assert done.returncode == 2

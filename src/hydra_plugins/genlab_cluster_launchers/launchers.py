@@ -163,8 +163,13 @@ class SubmititLauncher(ClusterLauncher):
     def _submit(self, executor: Any, jobs: Sequence[RemoteJob]) -> list[Any]:
         if not jobs:
             return []
-        with executor.batch():
-            submitted = [executor.submit(job) for job in jobs]
+        errors = self._engine("submitit.core.utils", "slurm")
+        try:
+            with executor.batch():
+                submitted = [executor.submit(job) for job in jobs]
+        except (errors.FailedJobError, errors.FailedSubmissionError) as error:
+            said = [line.strip() for line in str(error).splitlines() if line.strip()]
+            raise GenlabError(f"SLURM does not take the jobs: {said[-1] if said else 'sbatch failed'}") from error
         if self.cluster == "slurm":
             print(f"Submitted SLURM job {submitted[0].job_id.partition('_')[0]}: {len(jobs)} jobs.", file=sys.stderr)
         return submitted
