@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,6 +147,20 @@ def test_what_is_open_is_closed_first_and_no_second_signal_cuts_it_short(cluster
         send(signal.SIGUSR1)
     assert log == ["closed"]
     assert asked(cluster) == ["requeue 77"]
+
+
+def test_a_signal_that_python_dropped_is_raised_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            send(signal.SIGTERM)
+
+    with stoppable():
+        monkeypatch.setattr(sys, "unraisablehook", lambda dropped: None)
+        Finalized()
+        send(signal.SIGTERM)  # at once: taken for a second signal to a run that leaves
+        monkeypatch.setattr("genlab.interrupts.LEAVING_SECONDS", 0.0)
+        with pytest.raises(Interrupted):
+            send(signal.SIGTERM)
 
 
 def test_only_the_outermost_requeues(cluster: Path) -> None:

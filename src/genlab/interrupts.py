@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -17,7 +19,7 @@ from genlab.errors import Interrupted
 from genlab.ranks import INTERACTIVE, is_first_process
 from genlab.sweeps.reports import current_report
 
-__all__ = ["REQUEUE_SIGNALS", "STOP_SIGNALS", "OneStop", "stoppable"]
+__all__ = ["LEAVING_SECONDS", "REQUEUE_SIGNALS", "STOP_SIGNALS", "OneStop", "stoppable"]
 
 REQUEUE_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 """What a cluster sends a while before it takes the machine away; Lightning's and submitit's defaults."""
@@ -25,11 +27,16 @@ REQUEUE_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 STOP_SIGNALS = (signal.SIGTERM, *REQUEUE_SIGNALS)
 """All signals that a run leaves on; Ctrl-C is Python's own ``KeyboardInterrupt``."""
 
+LEAVING_SECONDS = 60.0
+"""What a run has to leave, longer than anything that it closes takes."""
+
 _SCONTROL_SECONDS = 60
 
 
 class OneStop:
-    """A signal handler that raises :class:`Interrupted` once; what comes while the run leaves is only noted.
+    """A signal handler that raises :class:`Interrupted`; what comes while the run leaves is only noted.
+
+    Python drops what is raised within a finalizer: a signal after `LEAVING_SECONDS` is raised again.
 
     Attributes:
         received: The signal to act on, or None.
@@ -37,9 +44,10 @@ class OneStop:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._noted_at = -math.inf
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        leaving = self.received is not None
+        leaving = self._is_leaving()
         self.note(signum)
         if not leaving:
             name = signal.Signals(signum).name
@@ -50,6 +58,11 @@ class OneStop:
         # A cluster that asked for the machine sends SIGTERM next: the run has still to be queued again.
         if self.received not in REQUEUE_SIGNALS:
             self.received = signum
+        if not self._is_leaving():
+            self._noted_at = time.monotonic()
+
+    def _is_leaving(self) -> bool:
+        return time.monotonic() < self._noted_at + LEAVING_SECONDS
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ class RemoteJob:
 
     Attributes:
         job: The job.
-        command: Its whole command line.
+        command: Its whole command line; the first word, the Python of the sweep, gives way to the worker's own.
         folder: Where its log goes; seen from all machines.
         working_directory: Where the command was given.
         environment: Variables to set beside those of the worker; None removes one.
@@ -71,7 +72,8 @@ class RemoteJob:
         ranks = {name: environment[name] for name in OWN_VARIABLES if by_srun and name in environment}
         rank = ranks.get("SLURM_PROCID", "0")
         folder = self.folder if rank == "0" else self.folder / f"rank{rank}"
-        return ProcessPool(lambda overrides: list(self.command), folder, [Place(environment=ranks)], environment)
+        command = [sys.executable, *self.command[1:]]  # a worker may live in a container
+        return ProcessPool(lambda overrides: command, folder, [Place(environment=ranks)], environment)
 
     def checkpoint(self) -> Any:
         """Return what submitit shall run after a requeue: the same; the run itself goes on where it was."""
