@@ -92,7 +92,16 @@ def test_no_code_asks_for_a_family_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["genlab", "genlab.runs", "genlab.results", "genlab.comparison.report", "genlab.cli"]
+    "module",
+    [
+        "genlab",
+        "genlab.runs",
+        "genlab.results",
+        "genlab.comparison.report",
+        "genlab.cli",
+        "hydra_plugins.genlab_process_launcher.launcher",
+        "genlab.sweeps.processes",
+    ],
 )
 def test_what_starts_at_once_imports_no_torch(module: str) -> None:
     code = f"import {module}, sys; print(*{{'torch', 'pytorch_lightning', 'wandb'}} & set(sys.modules))"

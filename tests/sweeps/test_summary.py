@@ -14,7 +14,7 @@ from genlab.sweeps.places import Place
 from genlab.sweeps.status import LiveStatus, PlainStatus
 from genlab.sweeps.summary import describe_failures, explain_exit, varying
 
-JOBS = [Job(n, ("model=flow", f"seed={n}", *(["lr=1"] if n == 2 else []))) for n in range(4)]
+JOBS = [Job(n, ("model=flow", f"seed={n}", *(["width=[a,b]"] if n == 2 else []))) for n in range(4)]
 
 
 def ended(number: int, code: int = 0, error: str | None = None, **more: object) -> Outcome:
@@ -22,7 +22,7 @@ def ended(number: int, code: int = 0, error: str | None = None, **more: object) 
 
 
 def test_what_tells_jobs_apart_is_all_that_is_shown_of_them() -> None:
-    assert varying(JOBS) == {0: "seed=0", 1: "seed=1", 2: "seed=2 lr=1", 3: "seed=3"}
+    assert varying(JOBS) == {0: "seed=0", 1: "seed=1", 2: "seed=2 width=[a,b]", 3: "seed=3"}
     assert varying(JOBS[:1]) == {0: "model=flow seed=0"}
     assert varying([]) == {}
 
@@ -33,7 +33,7 @@ def test_the_failed_jobs_of_one_reason_stand_together() -> None:
         "  job 1: seed=1  (logs/1.log)",
         "  job 3: seed=3  (logs/3.log)",
         "      Bad.",
-        "  job 2: seed=2 lr=1  (logs/2.log)",
+        "  job 2: seed=2 width=[a,b]  (logs/2.log)",
         "      Killed.",
         "      Memory?",
     ]
@@ -146,7 +146,7 @@ def test_the_table_shows_each_job_that_runs(clock: Clock) -> None:
     assert header == ["job", "settings", "on", "validation", "time", "left"]
     assert first[:4] == ["0", "seed=0", "GPU", "0"]
     assert first[-5:] == ["50%", "3.25", "bits/dim", "1:00", "1:00"], "the latest figure stays"
-    assert second[:3] == ["2", "seed=2", "lr=1"]
+    assert second[:3] == ["2", "seed=2", "width=[a,b]"]
     assert second[-2:] == ["starting", "1:00"]
     assert " ".join(counts) == "2 running, 2 waiting, about 3:00 more"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 import signal
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from genlab.sweeps.places import allowed_cores, make_places
 from genlab.tasks.entry import config_folder, run_entry
+from hydra_plugins.genlab_process_launcher.launcher import ProcessLauncher
 from tests.training import ROOT, SHORT, SMALL
 
 CONFIG = """
@@ -186,6 +189,13 @@ def test_ctrl_c_ends_the_sweep_with_its_jobs(place: Path) -> None:
     assert err.splitlines()[-2:] == ["1 job was done. The same command goes on from there.", "Stopped by Ctrl-C."]
 
 
+def test_the_launchers_config_names_all_that_it_takes() -> None:
+    settings = yaml.safe_load((config_folder() / "hydra/launcher/process.yaml").read_text())
+    assert settings.pop("_target_") == f"{ProcessLauncher.__module__}.{ProcessLauncher.__name__}"
+    defaults = {name: p.default for name, p in inspect.signature(ProcessLauncher).parameters.items()}
+    assert settings == defaults
+
+
 def refused(place: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.chdir(place)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
@@ -225,6 +235,20 @@ def test_a_training_gets_no_fewer_gpus_than_it_asks_for(
     assert capfd.readouterr().err.splitlines()[-1] == "Add hydra.launcher.gpus_per_job=2."
     assert refused(place, monkeypatch, "seed=0", "hydra.launcher.gpus_per_job=3") == 2
     assert "gpus_per_job is 3, but 2 GPUs can be seen here (0, 1)." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("3", "hydra.launcher.only is 3, expected numbers of jobs, such as [3,7]."),
+        ("[5]", "hydra.launcher.only is [5], but the sweep's jobs are 0 to 1."),
+    ],
+)
+def test_jobs_that_are_not_there_are_not_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, only: str, said: str
+) -> None:
+    assert refused(place, monkeypatch, "seed=0,1", f"hydra.launcher.only={only}") == 2
+    assert capfd.readouterr().err.splitlines()[-1] == said
 
 
 def test_a_sweep_of_trainings_trains_each_once_and_ends_with_their_table(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ import genlab
 from genlab import cli
 from genlab.checkpoints import load_checkpoint
 from genlab.errors import GenlabError
-from tests.training import ROOT, run_folder, tiny, train, train_in_a_process
+from genlab.tasks.finished import find_finished
+from tests.training import ROOT, TINY, composed, run_folder, tiny, train, train_in_a_process
 
 DIE_AT = """
 import os, signal
@@ -98,6 +99,25 @@ def test_the_same_command_shows_the_result_and_trains_no_more(
     train(finished)
     assert "finished" in capsys.readouterr().out
     assert same(before, weights(finished))
+
+
+def test_the_answer_of_a_finished_run_needs_no_torch(finished: Path) -> None:
+    # A sweep that is started again asks this for every run.
+    done = train_in_a_process(finished, prelude="sys.modules['torch'] = None")
+    assert done.returncode == 0, done.stderr
+    assert "This run is finished" in done.stdout
+    command = [*TINY, f"paths.logs={finished}"]
+    result, place = find_finished(composed(command))
+    assert place.path == run_folder(finished)
+    assert result == json.loads((place.results / "quick.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["seed=1", "model.lr=0.5", "rerun=true", "evaluation=paper", "evaluation.split=validation", "paths.logs=x"],
+)
+def test_what_is_no_finished_run_finds_no_answer(finished: Path, change: str) -> None:
+    assert find_finished(composed([*TINY, f"paths.logs={finished}", change])) is None
 
 
 def test_another_protocol_evaluates_without_training(finished: Path) -> None:

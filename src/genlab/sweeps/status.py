@@ -154,7 +154,7 @@ class LiveStatus(Status):
         from rich.live import Live
 
         super().__init__(jobs, total, places, stream)
-        self.console = Console(file=stream, highlight=False)
+        self.console = Console(file=stream, highlight=False, markup=False)  # a setting may hold a list in brackets
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._shown_at = 0.0
 
@@ -176,8 +176,8 @@ class LiveStatus(Status):
 
         super().ended(outcome)
         style = _STYLES[state_of(outcome)]
+        self._live.update(self.render())  # the table without the job, below the line
         self.console.print(Text(describe_end(outcome, self.name(outcome.job)), style), soft_wrap=True)
-        self._shown_at = 0.0
 
     def stopping(self, running: int) -> None:
         super().stopping(running)
@@ -220,13 +220,10 @@ class LiveStatus(Status):
                 duration(left) if left and not self._is_stopping else "",
             )
         more = len(self.running) - len(shown)
-        rows: list[Any] = [
-            "",
-            table,
-            *([Text(f"and {more} more", "dim")] if more else []),
-            Text(self.summary(), "bold"),
-        ]
-        return Group(*rows)
+        rows: list[Any] = ["", table] if shown else [""]
+        if more:
+            rows.append(Text(f"and {more} more", "dim"))
+        return Group(*rows, Text(self.summary(), "bold"))
 
 
 _STYLES = {"done": "green", "failed": "red", "pruned": "yellow", "stopped": "yellow"}

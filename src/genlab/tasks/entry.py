@@ -64,7 +64,8 @@ def run_entry(
 ) -> int:
     """Compose the config of a command line and run its job, or with ``-m`` its jobs.
 
-    In a sweep a job that fails is reported when it fails, and the others still run.
+    In a sweep a job that fails is reported when it fails, and the others still run; what failed stands at the end.
+    A job that a sweep started reports to it how it ended; see :mod:`genlab.sweeps.reports`.
 
     Args:
         run: The job, called with the composed config.
@@ -73,7 +74,7 @@ def run_entry(
         command: The command itself, e.g. ``["train.py"]`` or ``["bin/genlab", "train"]``.
         conf: Folder of the configs; `config_folder` by default.
         required: What to give for keys that have no default, by key.
-        after_sweep: Called after a sweep with what its jobs returned, those that ran in this process.
+        after_sweep: Called after a sweep with what its jobs returned, as far as it came back to this process.
 
     Returns:
         The exit code: 0, 1 for a bug, which shows its traceback, 2 for what the user can mend, 130 after Ctrl-C, and
@@ -111,7 +112,7 @@ def _run(
         with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
             decorate(job)()
         if job.swept and after_sweep is not None:
-            after_sweep(job.results)
+            after_sweep(job.sweep.results() or job.results)
         return job.conclude()
     except KeyboardInterrupt:
         job.conclude(stopped=True)
@@ -226,8 +227,6 @@ class _Job:
     def record(self, outcome: Outcome) -> None:
         """Take in how a job ended that ran as a process of its own."""
         self.sweep.add(outcome, str(HydraConfig.get().runtime.choices["hydra/sweeper"]))
-        if outcome.result is not None:
-            self.results.append(outcome.result)
 
     def _check_required(self, config: DictConfig) -> None:
         for key, what in self.required.items():

@@ -58,6 +58,11 @@ class SweepRecord:
         """The jobs that went wrong by themselves."""
         return [outcome for outcome in self.outcomes if outcome.failed]
 
+    def results(self) -> list[dict[str, Any]]:
+        """Return the results of the jobs that have one, in the order of the jobs."""
+        ordered = sorted(self.outcomes, key=lambda outcome: outcome.job.number)
+        return [outcome.result for outcome in ordered if outcome.result is not None]
+
     def describe(self, command: Sequence[str], stopped: bool = False) -> str:
         """Say which jobs failed, why, and what to do; an empty string if there is nothing to say.
 

@@ -248,8 +248,8 @@ class RayLauncher(ClusterLauncher):
         ray = self._engine("ray", "ray")
         try:
             ray.init(self.address, include_dashboard=False, log_to_driver=False)
-        except (ConnectionError, ValueError) as error:
-            raise GenlabError(f"Ray: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # some of Ray's own are no more than that
+            raise GenlabError(f"Ray does not start: {str(error).splitlines()[0]}") from error
         try:
             call = ray.remote(max_retries=0, **self.resources)(_call)
             at_a_time = total or max(1, int(ray.cluster_resources().get("CPU", 1) / (self.resources["num_cpus"] or 1)))

@@ -29,14 +29,17 @@ class ProcessLauncher(Launcher):
     def __init__(self, jobs: int | None = None, gpus_per_job: int = 1, only: Sequence[int] | None = None) -> None:
         self.jobs = jobs
         self.gpus_per_job = gpus_per_job
-        self.only = None if only is None else set(only)
+        self.only = only
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra knows of the sweep.
 
         Raises:
-            GenlabError: If the task is none of genlab's.
+            GenlabError: If the task is none of genlab's, or ``only`` is no list of numbers.
         """
+        listed = isinstance(self.only, Sequence) and not isinstance(self.only, str)
+        if self.only is not None and not (listed and all(isinstance(number, int) for number in self.only)):
+            raise GenlabError(f"hydra.launcher.only is {self.only}, expected numbers of jobs, such as [3,7].")
         if not hasattr(task_function, "command_for"):
             raise GenlabError("hydra/launcher=process starts genlab's own commands; use another launcher here.")
         self.task: Any = task_function
@@ -48,7 +51,9 @@ class ProcessLauncher(Launcher):
 
         jobs = [Job(initial_job_idx + index, tuple(overrides)) for index, overrides in enumerate(job_overrides)]
         if self.only is not None:
-            jobs = [job for job in jobs if job.number in self.only]
+            known, jobs = len(jobs), [job for job in jobs if job.number in self.only]
+            if not jobs and self.config.hydra.sweeper.get("max_batch_size") is None:
+                raise GenlabError(f"hydra.launcher.only is {self.only}, but the sweep's jobs are 0 to {known - 1}.")
         ended = {outcome.job.number: self._job_return(outcome) for outcome in self.stream(jobs, total=len(jobs))}
         return [ended[job.number] for job in jobs]
 
