@@ -22,10 +22,13 @@ from genlab.locks import RunLock
 from genlab.randomness import Stream, stream_seed
 from genlab.results import read_result
 from genlab.tasks.together import check_devices, stop_helpers
-from tests.training import ROOT, TINY, composed, run_folder, tiny, train, train_in_a_process
+from genlab.tasks.train import run
+from tests.training import ROOT, TINY, composed, run_folder, tiny, train_in_a_process
 from tests.two_processes import Recorder
 
-pytestmark = pytest.mark.timeout(600)
+PATIENCE_SECONDS = 1200
+"""Until processes count as hung; each imports torch and Lightning, which takes a minute where others share the core."""
+pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
 DDP = ["trainer=ddp"]
 TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
 THREE_STEPS = ["budget.examples=96", "budget.validations=1", "validation_samples=null"]
@@ -82,7 +85,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for rank in (0, 1)
         ]
         try:
-            said = [process.communicate(timeout=560) for process in started]
+            said = [process.communicate(timeout=PATIENCE_SECONDS) for process in started]
         finally:
             for process in started:
                 process.kill()
@@ -107,11 +110,11 @@ def test_both_processes_end_with_the_same_weights_and_one_reports(together: Path
     assert first["weights"].keys() == second["weights"].keys()
     assert all(torch.equal(value, second["weights"][key]) for key, value in first["weights"].items())
     assert (first["has_result"], second["has_result"]) == (True, False)
-    run = run_folder(together / "logs" / ("sharded" if name == "resumed" else name))
-    result = read_result(run / "results" / "quick.json")
+    place = run_folder(together / "logs" / ("sharded" if name == "resumed" else name))
+    result = read_result(place / "results" / "quick.json")
     assert result["training"]["optimizer_steps"] == 3
     assert result["training"]["device"].startswith("2 x cpu")
-    log = (run / "train.log").read_text()
+    log = (place / "train.log").read_text()
     assert log.count("Batch 32 = 2 devices x 16; the learning rate") == (2 if name == "resumed" else 1)
 
 
@@ -140,7 +143,8 @@ def test_the_gradient_of_two_processes_is_that_of_one(
 ) -> None:
     one = Recorder(0, 1)
     one.install(monkeypatch.setattr)
-    train(tmp_path, *RUNS[name], *THREE_STEPS)
+    alone = [override for override in RUNS[name] if override != "trainer=fsdp"]
+    run(composed([*alone, *THREE_STEPS, f"paths.logs={tmp_path}"]))
     for two in records(together, name):
         assert two["gradients"].keys() == one.gradients.keys()
         apart = sum((two["gradients"][key] - value).square().sum() for key, value in one.gradients.items()).sqrt()
@@ -161,49 +165,45 @@ def test_the_other_process_says_nothing(together: Path) -> None:
 def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py"]
     overrides = [*TINY, *DDP, *TWO, "budget.examples=320", f"paths.logs={tmp_path}"]
-    done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=560)
+    done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("optimizer") + done.stdout.count("protocol") == 1, "one table"
-    run = run_folder(tmp_path)
-    assert [path.name for path in (run / "results").iterdir()] == ["quick.json"]
-    assert (run / "train.log").read_text().count("Batch 32") == 1
-    rows = (run / "metrics.csv").read_text().splitlines()[1:]
+    assert done.stdout.count("protocol") == 1, "one table"
+    place = run_folder(tmp_path)
+    one = [*TINY, "budget.examples=320", f"paths.logs={tmp_path}"]
+    assert located(one) == place, "how many devices do the work is no part of a run's identity"
+    assert [path.name for path in (place / "results").iterdir()] == ["quick.json"]
+    assert (place / "train.log").read_text().count("Batch 32") == 1
+    rows = (place / "metrics.csv").read_text().splitlines()[1:]
     assert len(rows) == len(set(rows))
     from genlab.tasks.evaluate import run as evaluate
 
-    trained = read_result(run / "results" / "quick.json")
+    trained = read_result(place / "results" / "quick.json")
     settings = [override for override in TINY if override.startswith("evaluation.")]
-    alone = evaluate(composed([f"run={run}", "evaluation=quick", *settings], "evaluate"))
+    alone = evaluate(composed([f"run={place}", "evaluation=quick", *settings], "evaluate"))
     assert alone["likelihood"] == trained["likelihood"]
     assert alone["quality"] == trained["quality"]
 
 
 FULL_DISK = """
-import errno, genlab.checkpoints as checkpoints
-saves, save = [], checkpoints.torch.save
+from genlab.checkpoints import AtomicCheckpointIO
+from genlab.errors import GenlabError
+saves, save = [], AtomicCheckpointIO.save_checkpoint
 def full_at_the_third(*arguments, **options):
     saves.append(1)
     if len(saves) > 2:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise GenlabError("No space left on device")
     save(*arguments, **options)
-checkpoints.torch.save = full_at_the_third
+AtomicCheckpointIO.save_checkpoint = full_at_the_third
 """
 
 
-def test_an_error_of_the_first_process_alone_ends_both_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    two = tmp_path / "two"
-    failed = train_in_a_process(two, *DDP, *TWO, prelude=FULL_DISK)
+def test_an_error_of_the_first_process_alone_ends_both(tmp_path: Path) -> None:
+    failed = train_in_a_process(tmp_path, *DDP, *TWO, prelude=FULL_DISK, timeout=PATIENCE_SECONDS)
     assert failed.returncode == 2, failed.stderr
     assert "No space left" in failed.stderr
     assert "Traceback" not in failed.stderr
-    done = train_in_a_process(two, *DDP, *TWO)
-    assert done.returncode == 0, done.stderr
-    assert "Going on after 320 examples" in done.stderr
-    result, one = read_result(run_folder(two) / "results" / "quick.json"), train(tmp_path / "one")
-    assert result["run_id"] == one["run_id"], "how many devices do the work is no part of a run's identity"
-    assert result["training"]["examples_seen"] == 640
-    assert result["training"]["optimizer_steps"] == 20
-    assert result["likelihood"]["nats"] == pytest.approx(one["likelihood"]["nats"], rel=0.05)
+    saved = load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")
+    assert saved["genlab"]["progress"]["examples"] == 320
 
 
 KEEP_WEIGHTS = """
@@ -241,17 +241,17 @@ def test_a_sweep_makes_two_runs_of_two_processes_each(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": paths, "KEEP_WEIGHTS": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=580,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     runs = sorted(path.parents[1].name for path in tmp_path.glob("logs/runs/*/*/*/results/quick.json"))
     kept = sorted(path.name for path in tmp_path.glob("*.pt"))
-    assert [run[-3:] for run in runs] == ["-s0", "-s1"]
-    assert kept == [f"{run}.{rank}.pt" for run in runs for rank in (0, 1)]
+    assert [name[-3:] for name in runs] == ["-s0", "-s1"]
+    assert kept == [f"{name}.{rank}.pt" for name in runs for rank in (0, 1)]
     weights = {name: torch.load(tmp_path / name, weights_only=True) for name in kept}
     flat = {name: torch.cat([value.flatten().double() for value in state.values()]) for name, state in weights.items()}
-    for run in runs:
-        assert torch.equal(flat[f"{run}.0.pt"], flat[f"{run}.1.pt"])
+    for name in runs:
+        assert torch.equal(flat[f"{name}.0.pt"], flat[f"{name}.1.pt"])
     assert not torch.equal(flat[kept[0]], flat[kept[2]])
 
 
@@ -276,6 +276,19 @@ def test_devices_that_do_not_fit_are_refused(
             monkeypatch.setenv(name, "4" if "TASKS" in name else value)
     with pytest.raises(GenlabError, match=said):
         check_devices(SimpleNamespace(world_size=world_size), batch_size)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([*tiny("flow"), "trainer.strategy=fsdp"], "or trainer=fsdp"),
+        ([*tiny("flow"), "trainer.strategy=ddp_spawn"], "expected auto, ddp"),
+        ([*tiny("gan"), "trainer=fsdp", "trainer.accelerator=cpu"], "gan has several. Use trainer=ddp"),
+    ],
+)
+def test_what_several_devices_cannot_do_is_refused(tmp_path: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(GenlabError, match=said):
+        run(composed([*overrides, f"paths.logs={tmp_path}"]))
 
 
 def test_all_devices_stop_by_the_slowest_clock(monkeypatch: pytest.MonkeyPatch) -> None:

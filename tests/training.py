@@ -89,7 +89,7 @@ def train(logs: Path, *overrides: str, model: str = "flow") -> dict[str, Any]:
 
 
 def train_in_a_process(
-    logs: Path, *overrides: str, prelude: str = "", model: str = "flow"
+    logs: Path, *overrides: str, prelude: str = "", model: str = "flow", timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Train as the command does, in a process of its own.
 
@@ -98,10 +98,11 @@ def train_in_a_process(
         overrides: As on the command line.
         prelude: Python code to execute first, e.g. to make a step fail.
         model: A file in ``conf/model``.
+        timeout: Seconds after which it hangs.
     """
     code = f"import sys; sys.argv[0] = 'train.py'\n{prelude}\nfrom genlab.cli import train; sys.exit(train())"
     command = [sys.executable, "-c", code, *tiny(model), f"paths.logs={logs}", *overrides]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=timeout)
 
 
 def run_folder(logs: Path) -> Path:

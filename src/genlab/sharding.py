@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
+import torch.distributed
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genlab.errors import GenlabError
 
-__all__ = ["ShardedStrategy", "gathered", "shard_like", "whole"]
+__all__ = ["ShardedStrategy", "collect", "gathered", "shard_like", "whole"]
 
 
 class ShardedStrategy(DDPStrategy):
@@ -48,10 +48,10 @@ class ShardedStrategy(DDPStrategy):
         return output
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        return _whole_tree(super().lightning_module_state_dict())
+        return _collect_all(super().lightning_module_state_dict())
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        return _whole_tree(super().optimizer_state(optimizer))
+        return _collect_all(super().optimizer_state(optimizer))
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
@@ -66,6 +66,17 @@ class ShardedStrategy(DDPStrategy):
 def whole(tensor: Tensor) -> Tensor:
     """Return a tensor whose parts lie on several devices as one; any other as it is. All devices must call it."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def collect(tensor: Tensor) -> Tensor:
+    """Return a divided tensor as one in the first process's main memory, to be saved, and as an empty one elsewhere.
+
+    Any other tensor as it is. All devices must call it; none holds more than one whole tensor at a time.
+    """
+    if not hasattr(tensor, "full_tensor"):
+        return tensor
+    full = tensor.full_tensor()
+    return full.cpu() if torch.distributed.get_rank() == 0 else full.new_empty(0)
 
 
 def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
@@ -94,9 +105,9 @@ def _part(value: Any, parameter: Tensor) -> Any:
     return shard_like(value, parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value
 
 
-def _whole_tree(value: Any) -> Any:
+def _collect_all(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _whole_tree(item) for key, item in value.items()}
+        return {key: _collect_all(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_whole_tree(item) for item in value]
-    return whole(value).detach() if isinstance(value, torch.Tensor) else value
+        return [_collect_all(item) for item in value]
+    return collect(value.detach()) if isinstance(value, Tensor) else value

@@ -11,7 +11,7 @@ from torch import Tensor
 from genlab.callbacks.base import Callback
 from genlab.data.batch import Batch
 from genlab.models.base import GenerativeModel
-from genlab.sharding import shard_like, whole
+from genlab.sharding import collect, shard_like
 
 __all__ = ["EMA"]
 
@@ -67,7 +67,7 @@ class EMA(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: GenerativeModel, checkpoint: dict[str, Any]) -> None:
         checkpoint["current_model_state"] = checkpoint["state_dict"]
-        average = {name: whole(value) for name, value in self._average.items()}
+        average = {name: collect(value) for name, value in self._average.items()}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **average}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: GenerativeModel, checkpoint: dict[str, Any]) -> None:

@@ -83,7 +83,11 @@ def meet(trainer: Trainer, start: Start | None) -> Start:
 
     # Once it has started the helpers the launcher takes them for given, so that the fit starts no others.
     launcher = trainer.strategy.launcher
-    return tell() if launcher is None else launcher.launch(tell, trainer=trainer)
+    try:
+        return tell() if launcher is None else launcher.launch(tell, trainer=trainer)
+    except BaseException:
+        stop_helpers(trainer)
+        raise
 
 
 def part() -> None:
