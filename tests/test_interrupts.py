@@ -143,7 +143,7 @@ def test_a_refused_requeue_is_told(cluster: Path, capfd: pytest.CaptureFixture) 
 def test_what_is_open_is_closed_first_and_no_second_signal_cuts_it_short(cluster: Path) -> None:
     log: list[str] = []
     # SLURM sends SIGTERM when the time that SIGUSR1 left is over.
-    with pytest.raises(Interrupted), stoppable(), closing(log, signal.SIGTERM, signal.SIGUSR2):
+    with pytest.raises(Interrupted), stoppable(), closing(log, signal.SIGUSR2, signal.SIGTERM):
         send(signal.SIGUSR1)
     assert log == ["closed"]
     assert asked(cluster) == ["requeue 77"]
