@@ -8,6 +8,7 @@ is lost. Here a worker starts the command of a single run, and each job has its 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -247,7 +248,7 @@ class RayLauncher(ClusterLauncher):
     def _run(self, jobs: Iterator[RemoteJob], total: int | None) -> Iterator[Outcome]:
         ray = self._engine("ray", "ray")
         try:
-            ray.init(self.address, include_dashboard=False, log_to_driver=False)
+            ray.init(self.address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
         except Exception as error:  # some of Ray's own are no more than that
             raise GenlabError(f"Ray does not start: {str(error).splitlines()[0]}") from error
         try:
