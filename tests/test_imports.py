@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "genlab"
 FORBIDDEN = {
     "spec.py": ["genlab", "torch", "pytorch_lightning", "hydra", "omegaconf"],
     "errors.py": ["genlab", "torch", "pytorch_lightning", "hydra", "omegaconf"],
+    "interrupts.py": ["torch", "pytorch_lightning", "hydra", "omegaconf"],
     "likelihood.py": ["genlab", "pytorch_lightning", "hydra", "omegaconf"],
     "schedules.py": ["genlab", "torch", "pytorch_lightning", "hydra", "omegaconf"],
     "networks": [

@@ -298,6 +298,31 @@ def test_online_a_resumed_run_goes_on_in_the_same_wandb_run(
     assert [axis["5"] for axis in axes if axis.get("2") == "*"] == [1]
 
 
+def test_an_agent_of_a_wandb_sweep_gets_its_figures_in_the_run_that_it_made(
+    run_dir: Path, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chosen = tmp_path / "chosen.yaml"
+    chosen.write_text("wandb_version: 1\nmodel.lr: {value: 0.001}\nema_decay: {value: 0.99}\n")
+    with monkeypatch.context() as agent:
+        for name, value in {"SWEEP_ID": "s1", "RUN_ID": "agents", "SWEEP_PARAM_PATH": str(chosen)}.items():
+            agent.setenv(f"WANDB_{name}", value)
+        logger = dashboard(run_dir)
+        logger.log_metrics({"val/bits_per_dim": 2.0}, step=128)
+        logger.close("interrupted")
+        wandb.teardown()
+    assert server.upserts[0]["sweep"] == "s1"
+    assert server.config["model.lr"]["value"] == 0.001  # as the sweep has it, and beside it as all runs have it
+    assert server.config["model"]["value"]["lr"] == 0.001
+    # The same command without the agent goes on in the agent's run.
+    logger = dashboard(run_dir)
+    logger.log_metrics({"val/bits_per_dim": 1.5}, step=256)
+    logger.close("finished")
+    assert {run: [row["val/bits_per_dim"] for row in rows] for run, rows in server.history.items()} == {
+        "agents": [2.0, 1.5]
+    }
+    assert "wandb:" not in "".join(capfd.readouterr())
+
+
 def test_offline_a_resumed_run_keeps_its_id(run_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for step in (128, 256):
         logger = dashboard(run_dir, mode="offline")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import signal
 import time
@@ -15,10 +16,11 @@ import pytest
 import torch
 
 import genlab
+from genlab import cli
 from genlab.checkpoints import load_checkpoint
 from genlab.errors import GenlabError
 from genlab.tasks.finished import find_finished
-from tests.training import ROOT, TINY, composed, run_folder, train, train_in_a_process
+from tests.training import ROOT, TINY, composed, run_folder, tiny, train, train_in_a_process
 
 DIE_AT = """
 import os, signal
@@ -217,16 +219,47 @@ def test_a_game_killed_between_its_players_and_resumed_equals_one_never_killed(t
     assert same(weights(cut, "best.ckpt"), weights(whole, "best.ckpt"))
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_signal_saves_and_the_same_command_goes_on(finished: Path, tmp_path: Path, name: str, code: int) -> None:
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)])
+def test_a_signal_saves_and_the_same_command_goes_on(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    calls = in_a_cluster(tmp_path, monkeypatch)
     stopped = train_in_a_process(tmp_path, prelude=die_at(7, name))
     assert stopped.returncode == code, stopped.stderr
     assert "The same command goes on" in stopped.stderr
     assert "Traceback" not in stopped.stderr
+    asked = {"SIGUSR1": ["requeue 77"], "SIGTERM": ["show job 77"], "SIGINT": []}[name]
+    assert (calls.read_text().splitlines() if calls.exists() else []) == asked
     saved = load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")["genlab"]["progress"]
     assert saved["batches"] in (7, 8)
     go_on(tmp_path)
     assert same(weights(tmp_path), weights(finished))
+
+
+def in_a_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make this a SLURM job of one process, as srun does; returns the file that records the calls of `scontrol`."""
+    scontrol, calls = folder / "bin" / "scontrol", folder / "calls"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$*" >> {calls}\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    for name, value in {"JOB_ID": 77, "NTASKS": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    return calls
+
+
+@pytest.mark.parametrize("place", ["genlab.tasks.train._fit", "genlab.tasks.train.evaluate_run"])
+def test_a_signal_outside_of_training_leaves_cleanly_and_that_part_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, place: str
+) -> None:
+    arguments = [*tiny("gmm"), f"paths.logs={tmp_path}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(place, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert cli.train(arguments) == 143
+    assert capfd.readouterr().err.splitlines()[-1].startswith("Stopped by SIGTERM. The same command goes on")
+    assert not list(tmp_path.glob("runs/*/*/*/results/*"))
+    assert cli.train(arguments) == 0
+    assert list(tmp_path.glob("runs/*/*/*/results/*"))
 
 
 def test_a_truncated_checkpoint_falls_back_to_the_previous_one(finished: Path, tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ class WandbDashboard(Dashboard):
     training goes on without it.
 
     A resumed run goes on in the same W&B run: its id is the run id and a random part that the run's folder keeps, so
-    that the same command on another machine, or of another member of a team, is another W&B run.
+    that the same command on another machine, or of another member of a team, is another W&B run. Started by an agent of
+    a W&B sweep, it is the agent's run, in the project of the sweep.
 
     Args:
         run_dir: The run's folder, ``<data>/<model>/<run id>`` under some root; W&B writes to ``wandb`` in it.
@@ -175,9 +176,11 @@ class WandbDashboard(Dashboard):
 
     def _wandb_id(self) -> str:
         path = self.run_dir / "wandb" / "id.txt"
-        if not path.exists():
+        # An agent of a W&B sweep has made the run that it waits for; wandb.init takes its id, whatever it is told.
+        given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+        if given or not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, f"{self.run_id}-{secrets.token_hex(3)}\n")
+            write_atomic(path, f"{given or f'{self.run_id}-{secrets.token_hex(3)}'}\n")
         return path.read_text(encoding="utf-8").strip()
 
     def _attempt(self, act: Callable[[Any], None]) -> None:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from genlab.errors import Interrupted
+from genlab.interrupts import REQUEUE_SIGNALS, STOP_SIGNALS
 from genlab.loggers.protocols import redact_text
 from genlab.ranks import without_launch
 from genlab.sweeps.guard import Guard, signal_group
@@ -53,9 +54,9 @@ class ProcessPool:
     Each job has a session of its own: Ctrl-C does not reach it past the sweep, and whatever it starts ends with it.
     Its output goes to ``<folder>/<number>.log``.
 
-    A signal to this process, Ctrl-C or SIGTERM, is passed to every job once; jobs that have not ended after
-    ``patience_seconds`` are killed, and a second Ctrl-C kills them at once. When this process is killed and cannot do
-    so, a :class:`~genlab.sweeps.guard.Guard` does.
+    A signal to this process, Ctrl-C or one of `STOP_SIGNALS`, is passed to every job once; jobs that have not ended
+    after ``patience_seconds`` are killed, and a second Ctrl-C kills them at once. When this process is killed and
+    cannot do so, a :class:`~genlab.sweeps.guard.Guard` does.
 
     Args:
         command_for: Returns the full command line of a job from its overrides.
@@ -91,7 +92,7 @@ class ProcessPool:
 
         Raises:
             KeyboardInterrupt: After Ctrl-C, when all jobs have ended and their outcomes were yielded.
-            Interrupted: Likewise after SIGTERM.
+            Interrupted: Likewise after another signal.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         queue, free, running = iter(jobs), list(self.places), list[_Process]()
@@ -246,7 +247,10 @@ class _Process:
 
 
 class _Signals:
-    """Notes Ctrl-C and SIGTERM while jobs run; a second Ctrl-C is raised. Only the main thread may have handlers."""
+    """Notes Ctrl-C, SIGTERM and what clusters send while jobs run; a second Ctrl-C is raised.
+
+    Only the main thread may have handlers.
+    """
 
     def __init__(self) -> None:
         self.received = 0
@@ -255,7 +259,7 @@ class _Signals:
 
     def __enter__(self) -> _Signals:
         if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
+            for signum in (signal.SIGINT, *STOP_SIGNALS):
                 self._before[signum] = signal.signal(signum, self._receive)
         return self
 
@@ -267,7 +271,8 @@ class _Signals:
         if self.received and signum == signal.SIGINT:
             self.again = True
             raise KeyboardInterrupt
-        self.received = self.received or signum
+        if not self.received or (signum in REQUEUE_SIGNALS and self.received not in REQUEUE_SIGNALS):
+            self.received = signum  # submitit's SIGUSR2 comes just after SIGTERM, and has a job queued again
 
     def raise_received(self) -> None:
         if self.received == signal.SIGINT:

@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import genlab
 from genlab.errors import GenlabError, Interrupted, nearest
+from genlab.interrupts import stoppable
+from genlab.ranks import is_first_process
 from genlab.sweeps.jobs import Outcome
 from genlab.sweeps.reports import take_report
 from genlab.tasks.config import CLASSES, FUNCTIONS
@@ -107,7 +109,7 @@ def _run(
         return _say(str(error), USER_ERROR)
     decorate = hydra.main(str(line.conf), config_name, execution_whitelist=(*CLASSES, *FUNCTIONS))
     try:
-        with _replaced([sys.argv[0], *arguments], full_error="1"):
+        with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
             decorate(job)()
         if job.swept and after_sweep is not None:
             after_sweep(job.sweep.results() or job.results)
@@ -189,6 +191,12 @@ class _Job:
                 result = self.run(config)
                 self.results.append(result)
                 return result
+            except Interrupted:
+                if is_first_process():
+                    raise
+                # Whoever watches over the processes would kill all of them for one that fails, while the first still
+                # closes what is open.
+                return None
             except Exception as error:
                 return self._fail(error, overrides)
 

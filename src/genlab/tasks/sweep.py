@@ -18,7 +18,7 @@ from genlab.tasks.explain import CommandLine
 
 __all__ = ["SweepRecord", "check_launcher", "hydra_arguments"]
 
-_IN_THIS_PROCESS = ("basic", "joblib")
+_IN_THIS_PROCESS = ("basic",)
 """Launchers whose jobs share the command line of the sweep, with which Lightning would start its helpers."""
 
 _OF_THE_SWEEP = ("mode", "launcher", "sweeper", "sweep")
