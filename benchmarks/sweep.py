@@ -3,8 +3,10 @@
     python benchmarks/sweep.py [--jobs 1000] [--trainings 30] [--out results/sweep.json]
 
 Trivial jobs are started one after the other, by the pool and by nothing but `subprocess.run`; the difference is what
-the pool costs. Trainings of the smallest model are started by one command of a sweep, and one by one; the difference
-is all that a sweep costs: Hydra, launcher, reports, summary and table. Then the same sweep again, all of it finished.
+the pool costs. Then as many by one command of a sweep, with the config of train.py and a model that does nothing: what
+a sweep costs from its command to its end, but for the imports and the work of real trainings. Trainings of the smallest
+model are started by one command of a sweep, and one by one; the difference is all that a sweep costs there. Then the
+same sweep again, all of it finished.
 """
 
 from __future__ import annotations
@@ -32,6 +34,14 @@ SMALLEST = [
     "trainer=cpu", "ema_decay=null", "budget.examples=256", "budget.validations=1", "grid_samples=1",
     "validation_samples=null", "evaluation.num_samples=10", "evaluation.max_examples=10",
 ]  # fmt: skip
+
+NO_OP = """
+import sys
+from genlab.tasks.entry import run_entry
+
+if __name__ == "__main__":
+    sys.exit(run_entry(lambda config: {"seed": config.seed}, "config", sys.argv[1:], ["no_op.py"]))
+"""
 
 
 def resident_mib(pid: int | str = "self") -> float | None:
@@ -69,6 +79,26 @@ def trivial(jobs: int) -> dict[str, Any]:
     }
 
 
+def no_op(jobs: int) -> dict[str, Any]:
+    """Sweep over a model that does nothing, in the configuration of a training."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "no_op.py").write_text(NO_OP)
+        sweep = ["-m", f"seed=range({jobs})", f"paths.logs={folder}/logs", "hydra.launcher.jobs=2"]
+        seconds, memory = watched([*SMALLEST, *sweep], Path(folder) / "logs", Path(folder) / "no_op.py")
+        started = time.perf_counter()
+        for seed in range(10):
+            command = [sys.executable, "no_op.py", *SMALLEST, f"seed={seed}"]
+            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        alone = (time.perf_counter() - started) / 10
+    return {
+        "jobs": jobs,
+        "jobs_at_a_time": 2,
+        "seconds_per_job": seconds / jobs,
+        "seconds_per_job_alone": alone,
+        "memory_mib_after_jobs": memory,
+    }
+
+
 def trainings(jobs: int) -> dict[str, Any]:
     """Train the smallest model so many times in a sweep, the sweep again, and a few times alone."""
     with tempfile.TemporaryDirectory() as logs:
@@ -92,14 +122,15 @@ def trainings(jobs: int) -> dict[str, Any]:
     }
 
 
-def watched(arguments: list[str], logs: Path) -> tuple[float, dict[int, float | None]]:
+def watched(
+    arguments: list[str], logs: Path, program: Path = ROOT / "train.py"
+) -> tuple[float, dict[int, float | None]]:
     """Run a sweep, and note the memory of its process as its jobs end."""
     memory: dict[int, float | None] = {}
     started = time.perf_counter()
-    command = [sys.executable, "train.py", *arguments]
     process = subprocess.Popen(
-        command,
-        cwd=ROOT,
+        [sys.executable, program.name, *arguments],
+        cwd=program.parent,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -131,6 +162,7 @@ def main() -> None:
     figures: dict[str, Any] = {
         "command": f"python benchmarks/sweep.py --jobs {arguments.jobs} --trainings {arguments.trainings}",
         "trivial": trivial(arguments.jobs),
+        "no_op": no_op(arguments.jobs),
     }
     if arguments.trainings:
         figures["trainings"] = trainings(arguments.trainings)
