@@ -25,6 +25,7 @@ from genlab.runs import run_id
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.search import open_study, override_of, run_search
 from genlab.sweeps.study_report import pareto_front
+from genlab.tasks.entry import run_entry
 from genlab.tasks.search import _keep_from_jobs, _plan, _stream, _write_multirun, search, study_folder
 from genlab.tasks.search_report import recipe, report
 from genlab.tasks.search_space import SearchCommand, check_space, read_command
@@ -66,6 +67,13 @@ def test_every_space_fits_at_its_ends(family: str) -> None:
         assert command.fixed == (f"model={family}", "data=digits")
         assert len(command.space) >= 2
         check_space(command)
+
+
+def test_a_single_run_refuses_a_search(capsys: pytest.CaptureFixture) -> None:
+    begun: list[object] = []
+    assert run_entry(begun.append, "config", ["search=gmm"], ["train.py"]) == 2
+    assert capsys.readouterr().err.startswith("search=gmm is a search over many runs, one at a time: add -m")
+    assert not begun
 
 
 def test_the_command_line_fixes_keys_and_gives_spaces() -> None:
@@ -251,7 +259,9 @@ def test_a_search_without_a_complete_trial_says_why(tmp_path: Path, capsys: pyte
 
 
 def test_recipes_say_what_yaml_cannot(tmp_path: Path) -> None:
-    plan, command, trials = searched(tmp_path, "search=gmm", "+model.optimizer.weight_decay=0.1", "~model.optimizer.betas", trials=1)
+    plan, command, trials = searched(
+        tmp_path, "search=gmm", "+model.optimizer.weight_decay=0.1", "~model.optimizer.betas", trials=1
+    )
     text = recipe("best", trials[0], plan, command, tmp_path, ["python"], 1)
     assert yaml.safe_load(text)["model"]["optimizer"] == {"weight_decay": 0.1}
     assert "experiment=best '~model.optimizer.betas'" in text
@@ -263,7 +273,7 @@ def test_a_search_from_the_command_to_the_recipe(tmp_path: Path) -> None:
     small += [o for o in SHORT if not o.startswith("budget.examples")]
     command = [sys.executable, str(ROOT / "train.py"), "-m", "search=gmm", "hydra.sweeper.trials=3", *small]
     ended = subprocess.run(
-        [*command, f"paths.logs={tmp_path}"], capture_output=True, text=True, cwd=tmp_path, timeout=240
+        [*command, f"paths.logs={tmp_path}"], capture_output=True, text=True, cwd=tmp_path, timeout=280
     )
     assert ended.returncode == 0, ended.stderr
     assert "3 trials: 3 complete." in ended.stdout
