@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -50,7 +51,7 @@ def postgresql_server() -> Iterator[str]:
         _wait_for(url, server, folder / "log")
         yield url
     finally:
-        server.terminate()  # waits for its clients
+        server.send_signal(signal.SIGINT)  # SIGTERM would wait for clients that are still connected
         try:
             server.wait(timeout=20)
         except subprocess.TimeoutExpired:
