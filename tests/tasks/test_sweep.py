@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,6 @@ def test_three_jobs_of_six_fail_each_in_its_way_and_just_they_run_again(place: P
     # The command that it names, in good health.
     again = [sys.executable, *shlex.split(said[-1])[1:], "ill={}"]
     again.remove(ill)
-    time.sleep(max(0.0, 1 - time.time() % 1))  # a folder of its own needs a second of its own
     second = subprocess.run(again, cwd=place, capture_output=True, text=True, timeout=120)
     assert second.returncode == 0, second.stderr
     assert sorted(logs(place)) == [1, 2, 3], "as they were numbered"
@@ -235,6 +233,28 @@ def test_a_training_gets_no_fewer_gpus_than_it_asks_for(
     assert capfd.readouterr().err.splitlines()[-1] == "Add hydra.launcher.gpus_per_job=2."
     assert refused(place, monkeypatch, "seed=0", "hydra.launcher.gpus_per_job=3") == 2
     assert "gpus_per_job is 3, but 2 GPUs can be seen here (0, 1)." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "visible"),
+    [
+        ({"trainer": {"accelerator": "auto", "devices": 1}}, ["0", "1"]),
+        ({"trainer": {"accelerator": "gpu", "devices": "auto"}}, ["0", "1"]),
+        ({"trainer": {"accelerator": "cpu", "devices": 2}}, [None]),
+        ({"trainer": {"accelerator": "auto", "devices": [1]}}, [None]),
+        ({"trainer": {"accelerator": "auto", "devices": "1,"}}, [None]),
+        ({"device": "auto"}, ["0", "1"]),
+        ({"device": "cuda:1"}, [None]),
+        ({}, ["0", "1"]),
+    ],
+)
+def test_gpus_are_divided_among_jobs_that_take_any(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], visible: list[str | None]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    launcher = ProcessLauncher()
+    launcher.config = OmegaConf.create(config)
+    assert [place.environment.get("CUDA_VISIBLE_DEVICES") for place in launcher._places()] == visible
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ProcessLauncher"]
 
+_ANY_GPU = (None, "auto", "gpu", "cuda")
+
 
 class ProcessLauncher(Launcher):
     """Runs each job as a fresh process with the arguments of a single run; see `genlab.sweeps.processes.ProcessPool`.
@@ -89,9 +91,11 @@ class ProcessLauncher(Launcher):
 
         # A trainer says where it computes, an evaluation names its device.
         device = OmegaConf.select(self.config, "trainer.accelerator") or OmegaConf.select(self.config, "device")
-        gpus = [] if device == "cpu" else visible_gpus()
-        places = make_places(self.jobs, self.gpus_per_job, gpus, allowed_cores())
         wanted = OmegaConf.select(self.config, "trainer.devices")
+        # Whoever names GPUs by number, as cuda:1 or devices=[1], counts from the first of the machine's: hide none.
+        by_number = OmegaConf.is_list(wanted) or (isinstance(wanted, str) and "," in wanted)
+        gpus = visible_gpus() if device in _ANY_GPU and not by_number else []
+        places = make_places(self.jobs, self.gpus_per_job, gpus, allowed_cores())
         if gpus and isinstance(wanted, int) and wanted > self.gpus_per_job:
             raise GenlabError(
                 f"trainer.devices is {wanted}, but each job gets {self.gpus_per_job} of the GPUs.\n"
