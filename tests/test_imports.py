@@ -100,6 +100,7 @@ def test_no_code_asks_for_a_family_by_name() -> None:
         "genlab.comparison.report",
         "genlab.cli",
         "hydra_plugins.genlab_process_launcher.launcher",
+        "hydra_plugins.genlab_optuna_sweeper",
         "genlab.sweeps.processes",
     ],
 )

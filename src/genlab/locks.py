@@ -15,7 +15,10 @@ from types import TracebackType
 
 from genlab.errors import GenlabError
 
-__all__ = ["RunLock"]
+__all__ = ["IN_USE", "RunLock"]
+
+#: What the message says when another process holds the lock.
+IN_USE = "is in use by"
 
 _log = logging.getLogger("genlab")
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -79,7 +82,7 @@ class RunLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise GenlabError(
-                f"The run in {self.path.parent} is in use by {_read_holder(descriptor)}.\n"
+                f"The run in {self.path.parent} {IN_USE} {_read_holder(descriptor)}.\n"
                 "Wait for it or stop it, then give the same command again; rerun=true starts a second run beside it."
             ) from None
         except OSError as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -57,10 +58,17 @@ def describe() -> str:
                 if file.stem == default:
                     lines += [f"{title} (the default)", ""]
                     continue
+                if group == "search":  # the model that it chooses is that group's; its own is the space
+                    space = yaml.safe_load(file.read_text())["hydra"]["sweeper"]["params"]
+                    lines += [title, *(f"+ {key} = {value}" for key, value in space.items()), ""]
+                    continue
                 now = settings(config_name, f"{group}={file.stem}")
                 gone = [f"- {key}" for key in usual if key not in now]
                 lines += [title, *gone, *(f"+ {line}" for key, line in now.items() if usual.get(key) != line), ""]
-    return "\n".join(lines)
+    sweeper = yaml.safe_load((config_folder() / "hydra" / "sweeper" / "optuna.yaml").read_text())
+    lines += ["# train hydra/sweeper=optuna"]
+    lines += [f"hydra.sweeper.{key} = {'null' if value is None else value}" for key, value in sweeper.items()]
+    return "\n".join([*lines, ""])
 
 
 def test_the_surface_is_the_one_that_was_agreed() -> None:

@@ -24,7 +24,7 @@ from genlab.sweeps.jobs import Outcome
 from genlab.sweeps.reports import take_report
 from genlab.tasks.config import CLASSES, FUNCTIONS
 from genlab.tasks.explain import CommandLine, explain, explain_job
-from genlab.tasks.sweep import SweepRecord, check_launcher, hydra_arguments
+from genlab.tasks.sweep import SweepRecord, check_launcher, check_no_search, hydra_arguments
 
 __all__ = ["config_folder", "run_entry"]
 
@@ -187,6 +187,7 @@ class _Job:
         with _replaced([*self.command, *self.arguments(overrides)], self.full_error):
             try:
                 self._check_required(config)
+                check_no_search()
                 check_launcher(config)
                 result = self.run(config)
                 self.results.append(result)
@@ -225,8 +226,10 @@ class _Job:
         return environment if self.full_error is None else {**environment, _FULL_ERROR: self.full_error}
 
     def record(self, outcome: Outcome) -> None:
-        """Take in how a job ended that ran as a process of its own."""
-        self.sweep.add(outcome, str(HydraConfig.get().runtime.choices["hydra/sweeper"]))
+        """Take in how a job ended that ran as a process of its own; those of a search are judged by it alone."""
+        sweeper = str(HydraConfig.get().runtime.choices["hydra/sweeper"])
+        if sweeper != "optuna":
+            self.sweep.add(outcome, sweeper)
 
     def _check_required(self, config: DictConfig) -> None:
         for key, what in self.required.items():

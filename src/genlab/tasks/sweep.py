@@ -16,7 +16,7 @@ from genlab.sweeps.jobs import Outcome
 from genlab.sweeps.summary import describe_failures, varying
 from genlab.tasks.explain import CommandLine
 
-__all__ = ["SweepRecord", "check_launcher", "hydra_arguments"]
+__all__ = ["SweepRecord", "check_launcher", "check_no_search", "hydra_arguments"]
 
 _IN_THIS_PROCESS = ("basic",)
 """Launchers whose jobs share the command line of the sweep, with which Lightning would start its helpers."""
@@ -88,6 +88,16 @@ class SweepRecord:
         numbers = ",".join(str(number) for number in sorted(outcome.job.number for outcome in self.failed))
         given = [argument for argument in command if not argument.startswith("hydra.launcher.only=")]
         return redact_text(shlex.join([*given, f"hydra.launcher.only=[{numbers}]"]))
+
+
+def check_no_search() -> None:
+    """Refuse ``search=<family>`` in a single run, which has nothing to search.
+
+    Raises:
+        GenlabError: Says how a search begins.
+    """
+    if (name := HydraConfig.get().runtime.choices.get("search")) is not None:
+        raise GenlabError(f"search={name} is a search over many runs, one at a time: add -m, or leave it out.")
 
 
 def check_launcher(config: DictConfig) -> None:
