@@ -47,7 +47,7 @@ def postgresql_server() -> Iterator[str]:
     with open(folder / "log", "w") as log:
         server = subprocess.Popen(serve, **{**options, "stderr": log})
     try:
-        url = f"postgresql+psycopg://genlab:{PASSWORD}@127.0.0.1:{port}/postgres"
+        url = f"postgresql+pg8000://genlab:{PASSWORD}@127.0.0.1:{port}/postgres"
         _wait_for(url, server, folder / "log")
         yield url
     finally:

@@ -107,7 +107,7 @@ def test_two_processes_share_a_study(tmp_path: Path) -> None:
 def test_machines_share_a_study_in_postgresql(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     if program("initdb") is None:
         pytest.skip("PostgreSQL is not installed")
-    pytest.importorskip("psycopg", reason="there is no driver: pip install 'genlab[postgresql]'")
+    pytest.importorskip("pg8000", reason="there is no driver: pip install 'genlab[postgresql]'")
     with postgresql_server() as url:
         check_shared(url, tmp_path, total=12)
         finished(start(url, tmp_path, 15, kill_after=2), code=-9)

@@ -128,7 +128,7 @@ def test_the_default_objective_is_what_chooses_the_checkpoint() -> None:
 
 
 def test_no_password_reaches_a_file_or_a_job(tmp_path: Path) -> None:
-    url = "postgresql+psycopg://me:hunter2secret@localhost/studies"
+    url = "postgresql+pg8000://me:hunter2secret@localhost/studies"
     folder = f"hydra.sweep.dir={tmp_path}"
     with composed("search=gmm", f"hydra.sweeper.storage='{url}'", folder, "hydra.sweeper.trials=3") as (
         config,

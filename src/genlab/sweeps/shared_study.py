@@ -345,7 +345,7 @@ def _lock_file(url: str) -> Path | None:
     except sqlalchemy.exc.ArgumentError:
         raise GenlabError(
             f"hydra.sweeper.storage is '{redact_text(url)}', expected a database's address such as "
-            "sqlite:///folder/study.db or postgresql+psycopg://user@host/name."
+            "sqlite:///folder/study.db or postgresql+pg8000://user@host/name."
         ) from None
     if parts.get_backend_name() != "sqlite":
         return None
