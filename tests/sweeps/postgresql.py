@@ -78,7 +78,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
         try:
             engine.connect().close()
             break
-        except sqlalchemy.exc.OperationalError:
+        except sqlalchemy.exc.DBAPIError:
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)

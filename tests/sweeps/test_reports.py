@@ -46,10 +46,20 @@ def test_the_variable_leaves_the_environment(tmp_path: Path, monkeypatch: pytest
     assert current_report() is report
 
 
-@pytest.mark.parametrize("rank", ["LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"])
+@pytest.mark.parametrize(
+    ("rank", "others"),
+    [
+        ("LOCAL_RANK", {}),
+        ("NODE_RANK", {}),
+        ("RANK", {"TORCHELASTIC_RUN_ID": "run", "WORLD_SIZE": "2"}),
+        ("SLURM_PROCID", {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train"}),
+    ],
+)
 def test_of_several_processes_the_first_alone_reports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str, others: dict[str, str]
 ) -> None:
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
     for value, reports in (("0", True), ("1", False)):
         monkeypatch.setenv("GENLAB_JOB_REPORT", str(tmp_path / "report"))
         monkeypatch.setenv(rank, value)
