@@ -117,6 +117,8 @@ def _lead(job: _Job) -> dict[str, Any]:
                 trainer = job.trainer(model, loggers)
                 check_devices(trainer, job.config["data"]["batch_size"])
                 meet(trainer, start)
+                if not start.train:
+                    part()
             if error is not None:
                 raise error
         if result is None:
@@ -144,6 +146,7 @@ def _help(config: DictConfig) -> None:
             return
         start = meet(trainer, None)
         if not start.train:
+            part()
             return
         if start.weights is not None:
             model.load_state_dict(start.weights)
@@ -215,8 +218,12 @@ def _fit(trainer: Trainer, model: GenerativeModel, datamodule: GenlabDataModule,
     """Train until the budget is spent, from the last checkpoint if there is one."""
     try:
         trainer.fit(model, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
-    except (Interrupted, NonFiniteError):  # in all processes at once
+    except NonFiniteError:  # in all processes at once
         part()
+        raise
+    except Interrupted as stopped:
+        # A signal that came before the first step is this process's alone: the others wait for it somewhere else.
+        part() if stopped.together else stop_helpers(trainer)
         raise
     except SystemExit as error:  # what Lightning makes of a second Ctrl-C
         raise KeyboardInterrupt from error
