@@ -41,9 +41,10 @@ RUNS: dict[str, list[str]] = {
 }
 RUNS["sharded"] = RUNS["resumed"] = [*RUNS["flow"], "trainer=fsdp", "checkpoint_minutes=1e-6"]
 RUNS["evaluated"] = [*RUNS["flow"], "evaluation.name=other"]
-"""Overrides of each run. ``locked`` is refused in the first process alone; ``sharded`` stops, ``resumed`` goes on;
-``evaluated`` finds the trained ``flow``."""
-PLACES = {"resumed": "sharded", "evaluated": "flow"}
+RUNS["refused"] = [*RUNS["flow"], "evaluation.num_samples=9"]
+"""Overrides of each run. ``sharded`` stops, ``resumed`` goes on. ``evaluated`` and ``refused`` find the trained
+``flow``; the latter and ``locked`` are refused in the first process alone."""
+PLACES = {"resumed": "sharded", "evaluated": "flow", "refused": "flow"}
 """The runs that other runs go on with."""
 ALIKE = ["flow", "gan", "sharded"]
 """Runs whose gradient depends on the data alone: continuous vectors, and a game on given noise."""
@@ -108,7 +109,7 @@ def records(together: Path, name: str) -> list[dict[str, Any]]:
     return [torch.load(together / f"{name}.{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("name", [name for name in RUNS if name not in ("locked", "sharded", "evaluated")])
+@pytest.mark.parametrize("name", ["flow", "gan", "vae", "diffusion", "resumed"])
 def test_both_processes_end_with_the_same_weights_and_one_reports(together: Path, name: str) -> None:
     first, second = records(together, name)
     assert first["weights"].keys() == second["weights"].keys()
@@ -119,7 +120,7 @@ def test_both_processes_end_with_the_same_weights_and_one_reports(together: Path
     assert result["training"]["optimizer_steps"] == 3
     assert result["training"]["device"].startswith("2 x cpu")
     log = (place / "train.log").read_text()
-    starts = [PLACES.get(each, each) for each in RUNS].count(PLACES.get(name, name))
+    starts = [PLACES.get(each, each) for each in RUNS if each != "refused"].count(PLACES.get(name, name))
     assert log.count("Batch 32 = 2 devices x 16; the learning rate") == starts
 
 
@@ -157,9 +158,14 @@ def test_the_gradient_of_two_processes_is_that_of_one(
         assert apart / whole < 1e-6
 
 
-def test_the_first_process_does_not_keep_the_others_waiting_when_it_cannot_begin(together: Path) -> None:
-    first, second = records(together, "locked")
-    assert f"in use by process {os.getpid()}" in first["error"]
+@pytest.mark.parametrize(
+    ("name", "said"), [("locked", f"in use by process {os.getpid()}"), ("refused", "the result of another protocol")]
+)
+def test_the_first_process_does_not_keep_the_others_waiting_when_it_cannot_begin(
+    together: Path, name: str, said: str
+) -> None:
+    first, second = records(together, name)
+    assert said in first["error"]
     assert (second["error"], second["has_result"], second["weights"]) == (None, False, {})
 
 

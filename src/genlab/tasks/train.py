@@ -100,18 +100,20 @@ class _Job(NamedTuple):
 def _lead(job: _Job) -> dict[str, Any]:
     """Be the first process: decide what there is to do, train, and evaluate alone."""
     waited_for = others_wait(job.config["trainer"]["num_nodes"])
-    result = _finished(job.place, job.protocol)
-    remark = "" if result is None else FINISHED
+    result = None if waited_for else _finished(job.place, job.protocol)
     with ExitStack() as stack:
-        if result is None or waited_for:
+        if result is None:
             # Before anything is written: the pair may not fit.
-            model, error = job.model(), None
+            model, error, start = job.model(), None, Start(train=False)
             try:
-                start = Start(train=False) if result is not None else _begin(job, model, stack)
+                if waited_for:  # only now, because what goes wrong has to be told
+                    result = _finished(job.place, job.protocol)
+                if result is None:
+                    start = _begin(job, model, stack)
             except Exception as raised:
                 if not waited_for:
                     raise
-                start, error = Start(train=False), raised
+                error = raised
             loggers = _make_loggers(job)
             if start.train or waited_for:
                 trainer = job.trainer(model, loggers)
@@ -121,6 +123,7 @@ def _lead(job: _Job) -> dict[str, Any]:
                     part()
             if error is not None:
                 raise error
+        remark = "" if result is None else FINISHED
         if result is None:
             stack.enter_context(_closed(loggers))
             if start.train:
