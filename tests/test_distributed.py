@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -133,6 +134,20 @@ def test_a_sharded_run_that_was_stopped_ends_like_one_that_is_neither(together: 
     ends = [
         load_checkpoint(run_folder(together / "logs" / name) / "checkpoints/last.ckpt") for name in ("sharded", "flow")
     ]
+    for part in ("state_dict", "current_model_state", "optimizer_states"):
+        torch.testing.assert_close(*(end[part] for end in ends), rtol=1e-4, atol=1e-6)
+
+
+def test_a_sharded_run_goes_on_on_one_device(together: Path, tmp_path: Path) -> None:
+    shutil.copytree(together / "logs" / "sharded", tmp_path, dirs_exist_ok=True)
+    place = run_folder(tmp_path)
+    (place / "checkpoints" / "last.ckpt").unlink()  # the one before it is of the second of three steps
+    shutil.rmtree(place / "results")
+    before = load_checkpoint(place / "checkpoints" / "last.previous.ckpt")["genlab"]["progress"]
+    assert before["batches"] == 2
+    run(composed([*RUNS["flow"], *THREE_STEPS, f"paths.logs={tmp_path}"]))
+    ends = [load_checkpoint(run_folder(logs) / "checkpoints/last.ckpt") for logs in (tmp_path, together / "logs/flow")]
+    assert ", then cpu" in ends[0]["genlab"]["hardware"]["device"]
     for part in ("state_dict", "current_model_state", "optimizer_states"):
         torch.testing.assert_close(*(end[part] for end in ends), rtol=1e-4, atol=1e-6)
 
