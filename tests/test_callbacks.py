@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +13,11 @@ import torch
 
 from genlab.callbacks.budget import NEVER, Budget
 from genlab.callbacks.ema import EMA
+from genlab.callbacks.interrupts import SaveOnSignal
 from genlab.callbacks.metrics import LogMetrics
 from genlab.callbacks.randomness import CounterNoise
+from genlab.errors import Interrupted
+from genlab.interrupts import stoppable
 from genlab.models.base import Progress
 
 
@@ -132,6 +138,50 @@ def test_noise_depends_on_seed_rank_and_step_alone() -> None:
 
     assert drawn(0, 0, 5) == drawn(0, 0, 5)
     assert len({drawn(0, 0, 5), drawn(1, 0, 5), drawn(0, 1, 5), drawn(0, 0, 6)}) == 4
+
+
+@pytest.fixture
+def training() -> Iterator[SaveOnSignal]:
+    """Within `stoppable` and a fit, in which Lightning has installed a handler of its own."""
+    with stoppable():
+        callback = SaveOnSignal(None, None)
+        callback.on_fit_start(None, None)
+        signal.signal(signal.SIGTERM, lambda *_: pytest.fail("Lightning's handler came back"))
+        callback.on_train_start(None, None)
+        yield callback
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_after_the_last_validation_is_acted_upon(training: SaveOnSignal, signum: signal.Signals) -> None:
+    os.kill(os.getpid(), signum)
+    with pytest.raises(Interrupted, match=signum.name) as stopped:
+        training.on_train_end(None, Module())
+    assert (stopped.value.signum, stopped.value.together) == (signum, True)
+    # What closes the run meanwhile is not cut short.
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_of_two_processes_with_different_signals_both_leave_to_be_queued_again() -> None:
+    told: list[torch.Tensor] = []
+
+    def reduce(received: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        told.append(received)
+        return torch.stack(told).max()
+
+    strategy = SimpleNamespace(root_device=torch.device("cpu"), reduce=reduce)
+    for received in (signal.SIGTERM, signal.SIGUSR2):
+        callback = SaveOnSignal(None, None)
+        callback._receive(received, None)
+        with pytest.raises(Interrupted) as stopped:
+            callback._leave(SimpleNamespace(strategy=strategy), Module())
+    assert stopped.value.signum == signal.SIGUSR2
+
+
+def test_a_signal_after_training_leaves_at_once(training: SaveOnSignal) -> None:
+    training.on_train_end(None, Module())
+    with pytest.raises(Interrupted) as stopped:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert not stopped.value.together
 
 
 def test_a_part_that_only_some_batches_have_is_averaged_over_those() -> None:

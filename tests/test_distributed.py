@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,12 +18,12 @@ import torch
 
 from genlab.callbacks.budget import Budget
 from genlab.checkpoints import load_checkpoint
-from genlab.errors import GenlabError
+from genlab.errors import GenlabError, Interrupted
 from genlab.locks import RunLock
 from genlab.randomness import Stream, stream_seed
 from genlab.results import read_result
-from genlab.tasks.together import check_devices, stop_helpers
-from genlab.tasks.train import run
+from genlab.tasks.together import Start, check_devices, stop_helpers
+from genlab.tasks.train import _fit, run
 from tests.training import ROOT, TINY, composed, run_folder, tiny, train_in_a_process
 from tests.two_processes import Recorder
 
@@ -40,7 +41,12 @@ RUNS: dict[str, list[str]] = {
     "locked": tiny("flow"),
 }
 RUNS["sharded"] = RUNS["resumed"] = [*RUNS["flow"], "trainer=fsdp", "checkpoint_minutes=1e-6"]
-"""Overrides of each run. ``locked`` is refused in the first process alone; ``sharded`` stops, ``resumed`` goes on."""
+RUNS["evaluated"] = [*RUNS["flow"], "evaluation.name=other"]
+RUNS["refused"] = [*RUNS["flow"], "evaluation.num_samples=9"]
+"""Overrides of each run. ``sharded`` stops, ``resumed`` goes on. ``evaluated`` and ``refused`` find the trained
+``flow``; the latter and ``locked`` are refused in the first process alone."""
+PLACES = {"resumed": "sharded", "evaluated": "flow", "refused": "flow"}
+"""The runs that other runs go on with."""
 ALIKE = ["flow", "gan", "sharded"]
 """Runs whose gradient depends on the data alone: continuous vectors, and a game on given noise."""
 
@@ -73,7 +79,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jobs = []
     for (name, overrides), port in zip(RUNS.items(), free_ports(len(RUNS)), strict=True):
         environment = by_srun(port) if name == "vae" else by_hand(port)
-        place = folder / "logs" / ("sharded" if name == "resumed" else name)
+        place = folder / "logs" / PLACES.get(name, name)
         all_of_them = [*DDP, *overrides, *THREE_STEPS, *TWO, f"paths.logs={place}"]
         stop_at = 2 if name == "sharded" else None
         jobs.append({"name": name, "overrides": all_of_them, "environment": environment, "stop_at": stop_at})
@@ -104,18 +110,19 @@ def records(together: Path, name: str) -> list[dict[str, Any]]:
     return [torch.load(together / f"{name}.{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("name", [name for name in RUNS if name not in ("locked", "sharded")])
+@pytest.mark.parametrize("name", ["flow", "gan", "vae", "diffusion", "resumed"])
 def test_both_processes_end_with_the_same_weights_and_one_reports(together: Path, name: str) -> None:
     first, second = records(together, name)
     assert first["weights"].keys() == second["weights"].keys()
     assert all(torch.equal(value, second["weights"][key]) for key, value in first["weights"].items())
     assert (first["has_result"], second["has_result"]) == (True, False)
-    place = run_folder(together / "logs" / ("sharded" if name == "resumed" else name))
+    place = run_folder(together / "logs" / PLACES.get(name, name))
     result = read_result(place / "results" / "quick.json")
     assert result["training"]["optimizer_steps"] == 3
     assert result["training"]["device"].startswith("2 x cpu")
     log = (place / "train.log").read_text()
-    assert log.count("Batch 32 = 2 devices x 16; the learning rate") == (2 if name == "resumed" else 1)
+    starts = [PLACES.get(each, each) for each in RUNS if each != "refused"].count(PLACES.get(name, name))
+    assert log.count("Batch 32 = 2 devices x 16; the learning rate") == starts
 
 
 def test_a_sharded_run_that_was_stopped_ends_like_one_that_is_neither(together: Path) -> None:
@@ -127,6 +134,20 @@ def test_a_sharded_run_that_was_stopped_ends_like_one_that_is_neither(together: 
     ends = [
         load_checkpoint(run_folder(together / "logs" / name) / "checkpoints/last.ckpt") for name in ("sharded", "flow")
     ]
+    for part in ("state_dict", "current_model_state", "optimizer_states"):
+        torch.testing.assert_close(*(end[part] for end in ends), rtol=1e-4, atol=1e-6)
+
+
+def test_a_sharded_run_goes_on_on_one_device(together: Path, tmp_path: Path) -> None:
+    shutil.copytree(together / "logs" / "sharded", tmp_path, dirs_exist_ok=True)
+    place = run_folder(tmp_path)
+    (place / "checkpoints" / "last.ckpt").unlink()  # the one before it is of the second of three steps
+    shutil.rmtree(place / "results")
+    before = load_checkpoint(place / "checkpoints" / "last.previous.ckpt")["genlab"]["progress"]
+    assert before["batches"] == 2
+    run(composed([*RUNS["flow"], *THREE_STEPS, f"paths.logs={tmp_path}"]))
+    ends = [load_checkpoint(run_folder(logs) / "checkpoints/last.ckpt") for logs in (tmp_path, together / "logs/flow")]
+    assert ", then cpu" in ends[0]["genlab"]["hardware"]["device"]
     for part in ("state_dict", "current_model_state", "optimizer_states"):
         torch.testing.assert_close(*(end[part] for end in ends), rtol=1e-4, atol=1e-6)
 
@@ -152,10 +173,41 @@ def test_the_gradient_of_two_processes_is_that_of_one(
         assert apart / whole < 1e-6
 
 
-def test_the_first_process_does_not_keep_the_others_waiting_when_it_cannot_begin(together: Path) -> None:
-    first, second = records(together, "locked")
-    assert f"in use by process {os.getpid()}" in first["error"]
+@pytest.mark.parametrize(
+    ("name", "said"), [("locked", f"in use by process {os.getpid()}"), ("refused", "the result of another protocol")]
+)
+def test_the_first_process_does_not_keep_the_others_waiting_when_it_cannot_begin(
+    together: Path, name: str, said: str
+) -> None:
+    first, second = records(together, name)
+    assert said in first["error"]
     assert (second["error"], second["has_result"], second["weights"]) == (None, False, {})
+
+
+def test_a_trained_run_is_evaluated_by_the_first_process_while_the_others_leave(together: Path) -> None:
+    first, second = records(together, "evaluated")
+    assert (first["error"], first["has_result"], first["weights"]) == (None, True, {})
+    assert (second["error"], second["has_result"], second["weights"]) == (None, False, {})
+    trained, again = (
+        read_result(run_folder(together / "logs/flow") / f"results/{name}.json") for name in ("quick", "other")
+    )
+    assert again["likelihood"] == trained["likelihood"]
+
+
+@pytest.mark.parametrize(("together", "done"), [(True, "parted"), (False, "stopped helpers")])
+def test_a_signal_of_one_process_alone_waits_for_no_other(
+    monkeypatch: pytest.MonkeyPatch, together: bool, done: str
+) -> None:
+    log: list[str] = []
+    monkeypatch.setattr("genlab.tasks.train.part", lambda: log.append("parted"))
+    monkeypatch.setattr("genlab.tasks.train.stop_helpers", lambda trainer: log.append("stopped helpers"))
+
+    def fit(*_: object, **__: object) -> None:
+        raise Interrupted("stopped", 15, together=together)
+
+    with pytest.raises(Interrupted):
+        _fit(SimpleNamespace(fit=fit), None, None, Start(train=True))
+    assert log == [done]
 
 
 def test_the_other_process_says_nothing(together: Path) -> None:
@@ -186,7 +238,7 @@ def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) 
 
 FULL_DISK = """
 from genlab.checkpoints import AtomicCheckpointIO
-from genlab.errors import GenlabError
+from genlab.errors import GenlabError, Interrupted
 saves, save = [], AtomicCheckpointIO.save_checkpoint
 def full_at_the_third(*arguments, **options):
     saves.append(1)
@@ -263,6 +315,15 @@ def test_a_helper_that_waits_is_killed_and_forgotten() -> None:
     stop_helpers(SimpleNamespace(strategy=SimpleNamespace(launcher=SimpleNamespace(procs=watched))))
     assert helper.returncode == -9
     assert watched == [], "Lightning's watch of these would kill this process too"
+
+
+def test_lightning_watches_no_helper_that_is_being_killed() -> None:
+    watched: list[SimpleNamespace] = []
+    still_watched: list[int] = []
+    helper = SimpleNamespace(send_signal=lambda _: still_watched.append(len(watched)), wait=lambda: -9)
+    watched += [helper, helper]
+    stop_helpers(SimpleNamespace(strategy=SimpleNamespace(launcher=SimpleNamespace(procs=watched))))
+    assert still_watched == [0, 0]
 
 
 @pytest.mark.parametrize(

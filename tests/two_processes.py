@@ -48,7 +48,7 @@ class Recorder:
                 named = {name: whole(p.grad).clone() for name, p in model.named_parameters() if id(p) in mine}
                 self.gradients |= named
             if model.progress.batches == self.stop_at:
-                raise Interrupted("stopped", 15)
+                raise Interrupted("stopped", 15, together=True)
             step(model, optimizer)
 
         def given(model: Any, n: int, generator: torch.Generator | None = None) -> torch.Tensor:

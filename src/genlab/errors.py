@@ -16,18 +16,21 @@ class GenlabError(Exception):
 
 
 class Interrupted(BaseException):
-    """A run that was asked to stop by a signal and has saved its checkpoint.
+    """A run that was asked to stop by a signal.
 
     A ``BaseException`` like ``KeyboardInterrupt``, so that no handler of ordinary errors swallows it.
 
     Args:
         message: What the user is told.
         signum: The signal's number; the exit code is 128 plus it, as shells have it.
+        together: Whether all processes of the run stop training here, with the checkpoint saved, and not this one
+            alone, wherever it was.
     """
 
-    def __init__(self, message: str, signum: int) -> None:
+    def __init__(self, message: str, signum: int, together: bool = False) -> None:
         super().__init__(message)
         self.signum = signum
+        self.together = together
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from pytorch_lightning import Trainer
@@ -18,6 +18,9 @@ from genlab.interrupts import REQUEUE_SIGNALS, STOP_SIGNALS, OneStop
 from genlab.models.base import GenerativeModel
 
 __all__ = ["SaveOnSignal"]
+
+_BY_WEIGHT = (0, signal.SIGINT, *STOP_SIGNALS)
+"""No signal, and the signals, those last that have a job queued again."""
 
 
 class SaveOnSignal(Callback):
@@ -36,11 +39,15 @@ class SaveOnSignal(Callback):
         self._received = 0
         self._previous: dict[int, Any] = {}
 
+    def on_fit_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        # Before Lightning's are there, which must not come back: its handler of SIGTERM waits for the other processes.
+        self._previous = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, *STOP_SIGNALS)}
+
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         # Here, and not earlier: Lightning installs handlers of its own when a fit begins. Its requeue, from within a
         # handler, would save in the middle of a step and know nothing of W&B: `stoppable` requeues when all is closed.
-        for signum in (signal.SIGINT, *STOP_SIGNALS):
-            self._previous[signum] = signal.signal(signum, self._receive)
+        for signum in self._previous:
+            signal.signal(signum, self._receive)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if self._received and signum == signal.SIGINT:
@@ -63,8 +70,11 @@ class SaveOnSignal(Callback):
         return trainer.strategy.reduce_boolean_decision(bool(self._received), all=False)
 
     def _leave(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
-        received = torch.tensor(self._received, device=trainer.strategy.root_device)
-        signum = int(trainer.strategy.reduce(received, reduce_op="max"))
+        # One process may have heard of SIGTERM alone where another knows already that the job is to be queued again.
+        received = torch.tensor(_BY_WEIGHT.index(self._received), device=trainer.strategy.root_device)
+        self._raise(_BY_WEIGHT[int(trainer.strategy.reduce(received, reduce_op="max"))], pl_module)
+
+    def _raise(self, signum: int, pl_module: GenerativeModel) -> NoReturn:
         for handler in self._previous.values():
             if isinstance(handler, OneStop):
                 handler.note(signum)  # on the way out no second signal shall cut short what is being closed
@@ -72,10 +82,13 @@ class SaveOnSignal(Callback):
             f"Stopped by {signal.Signals(signum).name} after {pl_module.progress.examples:,} examples; the checkpoint "
             "is saved. The same command goes on from here.",
             signum,
+            together=True,
         )
 
     def on_train_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         self._restore()
+        if self._received:  # since the last validation was over
+            self._raise(self._received, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: GenerativeModel, exception: BaseException) -> None:
         self._restore()
@@ -83,4 +96,3 @@ class SaveOnSignal(Callback):
     def _restore(self) -> None:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
-        self._previous = {}

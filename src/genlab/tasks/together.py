@@ -102,12 +102,13 @@ def stop_helpers(trainer: Trainer) -> None:
 
     Those that something else started are for that to stop.
     """
-    helpers = getattr(trainer.strategy.launcher, "procs", [])
+    watched = getattr(trainer.strategy.launcher, "procs", [])
+    helpers = list(watched)
+    # Lightning watches this list, and would kill this process as well before it has said what went wrong.
+    watched.clear()
     for helper in helpers:
         helper.send_signal(signal.SIGKILL)  # a process that waits for another hears nothing less
         helper.wait()
-    # Lightning watches this list, and would kill this process as well before it has said what went wrong.
-    helpers.clear()
 
 
 @contextlib.contextmanager

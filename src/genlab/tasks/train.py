@@ -100,25 +100,30 @@ class _Job(NamedTuple):
 def _lead(job: _Job) -> dict[str, Any]:
     """Be the first process: decide what there is to do, train, and evaluate alone."""
     waited_for = others_wait(job.config["trainer"]["num_nodes"])
-    result = _finished(job.place, job.protocol)
-    remark = "" if result is None else FINISHED
+    result = None if waited_for else _finished(job.place, job.protocol)
     with ExitStack() as stack:
-        if result is None or waited_for:
+        if result is None:
             # Before anything is written: the pair may not fit.
-            model, error = job.model(), None
+            model, error, start = job.model(), None, Start(train=False)
             try:
-                start = Start(train=False) if result is not None else _begin(job, model, stack)
+                if waited_for:  # only now, because what goes wrong has to be told
+                    result = _finished(job.place, job.protocol)
+                if result is None:
+                    start = _begin(job, model, stack)
             except Exception as raised:
                 if not waited_for:
                     raise
-                start, error = Start(train=False), raised
+                error = raised
             loggers = _make_loggers(job)
             if start.train or waited_for:
                 trainer = job.trainer(model, loggers)
                 check_devices(trainer, job.config["data"]["batch_size"])
                 meet(trainer, start)
+                if not start.train:
+                    part()
             if error is not None:
                 raise error
+        remark = "" if result is None else FINISHED
         if result is None:
             stack.enter_context(_closed(loggers))
             if start.train:
@@ -144,6 +149,7 @@ def _help(config: DictConfig) -> None:
             return
         start = meet(trainer, None)
         if not start.train:
+            part()
             return
         if start.weights is not None:
             model.load_state_dict(start.weights)
@@ -215,8 +221,12 @@ def _fit(trainer: Trainer, model: GenerativeModel, datamodule: GenlabDataModule,
     """Train until the budget is spent, from the last checkpoint if there is one."""
     try:
         trainer.fit(model, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
-    except (Interrupted, NonFiniteError):  # in all processes at once
+    except NonFiniteError:  # in all processes at once
         part()
+        raise
+    except Interrupted as stopped:
+        # A signal that came before the first step is this process's alone: the others wait for it somewhere else.
+        part() if stopped.together else stop_helpers(trainer)
         raise
     except SystemExit as error:  # what Lightning makes of a second Ctrl-C
         raise KeyboardInterrupt from error
