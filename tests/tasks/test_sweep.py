@@ -168,6 +168,13 @@ def test_a_config_may_ask_for_a_sweep_itself(place: Path) -> None:
     assert [result["style"] for result in results(done)] == [{"temperature": 3.0}], "Hydra's own settings come along"
 
 
+def test_jobs_read_the_folder_of_configs_that_was_given(place: Path) -> None:
+    (place / "conf").rename(place / "other")
+    (place / "conf").mkdir()
+    done = sweep(place, "seed=5", "--config-path", str(place / "other"))
+    assert [result["seed"] for result in results(done)] == [5], done.stderr
+
+
 def test_ctrl_c_ends_the_sweep_with_its_jobs(place: Path) -> None:
     code = COMMAND.replace('print("begun"', 'time.sleep(600 * config.seed); print("begun"').replace(
         "import json,", "import time, json,"
