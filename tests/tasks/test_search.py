@@ -27,7 +27,7 @@ from genlab.sweeps.search import open_study, override_of, run_search
 from genlab.sweeps.study_report import pareto_front
 from genlab.tasks.entry import run_entry
 from genlab.tasks.search import _keep_from_jobs, _plan, _stream, _write_multirun, search, study_folder
-from genlab.tasks.search_report import recipe, report
+from genlab.tasks.search_report import recipe, report, use_command
 from genlab.tasks.search_space import SearchCommand, check_space, read_command
 from tests.sweeps.searching import MONITOR, FakeLauncher
 from tests.training import ROOT, SHORT
@@ -280,3 +280,47 @@ def test_a_search_from_the_command_to_the_recipe(tmp_path: Path) -> None:
     (best,) = tmp_path.glob("studies/*/experiment/best.yaml")
     assert "override /model: gmm" in best.read_text()
     assert 1 <= len(list(tmp_path.glob("runs/digits/gmm/*/results/quick.json"))) <= 3
+
+
+def test_a_key_that_is_new_stays_new_in_every_trial(tmp_path: Path) -> None:
+    new = "+model.optimizer.weight_decay=interval(0.0, 0.1)"
+    plan, command, trials = searched(tmp_path, "search=gmm", new, trials=1)
+    value = trials[0].params["model.optimizer.weight_decay"]
+    assert f"+model.optimizer.weight_decay={value!r}" in plan.overrides(trials[0].params)
+    text = recipe("best", trials[0], plan, command, tmp_path, ["python", "train.py"], 1)
+    assert yaml.safe_load(text)["model"]["optimizer"] == {"weight_decay": value}
+    assert f" +model.optimizer.weight_decay={value!r}" in text, "the command too"
+
+
+def test_the_command_for_a_recipe_finds_what_the_search_found(tmp_path: Path) -> None:
+    with composed("search=gmm", "data=digits") as (_, command):
+        folder, typed = tmp_path / "study", ["genlab", "train"]
+        words = shlex.split(use_command("best", folder, command, ["model=gmm"], typed))
+        assert words == ["genlab", "train", f"--config-dir={folder}", "experiment=best"]
+        command.own = ("hydra.searchpath=[mine]",)
+        words = shlex.split(use_command("best", folder, command, ["model=gmm"], typed))
+        assert words[2:] == [f"--config-dir={folder}", "experiment=best", "hydra.searchpath=[mine]"]
+        # Hydra takes one such folder: the settings themselves, then.
+        command.own = ("--config-dir=/mine",)
+        words = shlex.split(use_command("best", folder, command, ["model=gmm", "model.lr=0.1"], typed))
+        assert words[2:] == ["--config-dir=/mine", "model=gmm", "model.lr=0.1"]
+
+
+def test_a_folder_of_ones_own_configs_goes_into_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text((ROOT / "conf" / "data" / "digits.yaml").read_text())
+    seen: list[SearchCommand] = []
+
+    def keep(plan: Any, study: Any, command: SearchCommand, folder: Path, typed: list[str]) -> None:
+        seen.append(command)
+
+    monkeypatch.setattr("genlab.tasks.search_report.report", keep)
+    monkeypatch.setattr("genlab.tasks.search._stream", lambda *given: lambda jobs, watch=None: iter(()))
+    arguments = ["-m", "search=gmm", "data=mine", "--config-dir", str(tmp_path), f"paths.logs={tmp_path / 'logs'}"]
+    assert run_entry(lambda config: None, "config", arguments, ["train.py"]) == 0, capsys.readouterr().err
+    assert seen[0].own == (f"--config-dir={tmp_path}",)
+    # What chooses jobs of a sweep has no meaning in a search.
+    assert run_entry(lambda config: None, "config", [*arguments, "hydra.launcher.only=[1]"], ["train.py"]) == 2
+    assert "hydra.launcher.only" in capsys.readouterr().err
