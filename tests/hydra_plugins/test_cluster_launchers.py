@@ -195,17 +195,20 @@ def test_without_slurm_or_submitit_a_line_says_so(place: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_local_sweep_that_is_stopped_lets_its_jobs_save(place: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_local_sweep_that_is_stopped_lets_its_jobs_save(place: Path, signum: int) -> None:
     command = [sys.executable, "program.py", "-m", "hydra/launcher=submitit_local", "seed=4"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not (place / "began").exists():
             assert time.monotonic() < deadline, "the job never began"
             time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
+        # Ctrl-C on a terminal reaches all that was started there.
+        (os.killpg if signum == signal.SIGINT else os.kill)(process.pid, signum)
         said = process.communicate(timeout=DEADLINE_SECONDS)[1]
-    assert process.returncode == 128 + signal.SIGTERM, said
+    assert process.returncode == 128 + signum, said
     assert (place / "saved").exists()
+    assert "Traceback" not in said
 
 
 def test_a_search_decides_a_job_when_there_is_room_for_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

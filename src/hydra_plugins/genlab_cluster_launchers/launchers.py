@@ -12,8 +12,10 @@ import logging
 import os
 import signal
 import sys
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -168,7 +170,7 @@ class SubmititLauncher(ClusterLauncher):
             return []
         errors = self._engine("submitit.core.utils", "slurm")
         try:
-            with executor.batch():
+            with self._out_of_reach(), executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
         except (errors.FailedJobError, errors.FailedSubmissionError) as error:
             said = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -176,6 +178,18 @@ class SubmititLauncher(ClusterLauncher):
         if self.cluster == "slurm":
             print(f"Submitted SLURM job {submitted[0].job_id.partition('_')[0]}: {len(jobs)} jobs.", file=sys.stderr)
         return submitted
+
+    @contextmanager
+    def _out_of_reach(self) -> Iterator[None]:
+        """Ctrl-C on a terminal reaches the processes of this machine too: it must not end those that wait for jobs."""
+        if self.cluster != "local" or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is started meanwhile inherits it
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _outcome(self, job: Job, submitted: Any) -> Outcome:
         try:
