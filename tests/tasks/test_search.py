@@ -7,12 +7,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -25,10 +27,11 @@ from genlab.runs import run_id
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.search import open_study, override_of, run_search
 from genlab.sweeps.study_report import pareto_front
+from genlab.tasks.build import build_model
 from genlab.tasks.entry import run_entry
 from genlab.tasks.search import _keep_from_jobs, _plan, _stream, _write_multirun, search, study_folder
 from genlab.tasks.search_report import recipe, report, use_command
-from genlab.tasks.search_space import SearchCommand, check_space, read_command
+from genlab.tasks.search_space import SearchCommand, _at, _ends, check_space, plain_config, read_command
 from tests.sweeps.searching import MONITOR, FakeLauncher
 from tests.training import ROOT, SHORT
 
@@ -67,6 +70,17 @@ def test_every_space_fits_at_its_ends(family: str) -> None:
         assert command.fixed == (f"model={family}", "data=digits")
         assert len(command.space) >= 2
         check_space(command)
+
+
+@pytest.mark.parametrize("family", SEARCHES)
+def test_every_combination_of_choices_is_a_model_of_mnist(family: str) -> None:
+    with composed(f"search={family}", "data=mnist") as (_, command):
+        ends = [_ends(d) if hasattr(d, "choices") else _ends(d)[:1] for d in command.space.values()]
+        for point in product(*ends):
+            config = plain_config(_at(command, dict(zip(command.space, point, strict=True))))
+            # Weights are not needed; where a layer cannot do without, it comes after what a model checks.
+            with torch.device("meta"), suppress(NotImplementedError, RuntimeError):
+                build_model(config)
 
 
 def test_a_single_run_refuses_a_search(capsys: pytest.CaptureFixture) -> None:
