@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from genlab.errors import GenlabError
@@ -23,6 +24,7 @@ from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective, parse_objectives
 from genlab.sweeps.search import SAMPLERS, SearchPlan, open_study, override_of
 from genlab.sweeps.shared_study import INTERRUPTIONS, MOST_INTERRUPTIONS
+from genlab.sweeps.study_plots import draw_importance
 from tests.sweeps.postgresql import PASSWORD, postgresql_server, program
 from tests.sweeps.searching import MONITOR, FakeLauncher, bowl, parameters_of, plan, search_once
 
@@ -377,3 +379,27 @@ def test_a_parameter_is_written_as_the_command_line_did(tmp_path: Path) -> None:
     made = plan(tmp_path, trials=1, written={"lr": "+lr"})
     with open_study(made) as study:
         assert made.overrides(study.claim().params)[1].startswith("+lr=")
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_importance_is_for_what_the_search_wants(
+    maximize: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(direction="maximize" if maximize else "minimize")
+    distributions = {"good": FloatDistribution(0, 1), "bad": FloatDistribution(0, 1)}
+    rng = random.Random(0)
+    for _ in range(300):
+        good, bad = rng.random(), rng.random()
+        # What is good depends on the one, what is bad on the other.
+        loss = -good if good > 0.9 else bad if bad > 0.9 else 0.0
+        value = -loss if maximize else loss
+        study.add_trial(
+            optuna.create_trial(params={"good": good, "bad": bad}, distributions=distributions, value=value)
+        )
+    found: dict[str, float] = {}
+    real = optuna.importance.get_param_importances
+    monkeypatch.setattr(
+        "optuna.importance.get_param_importances", lambda *given, **named: found.update(real(*given, **named)) or found
+    )
+    assert draw_importance(tmp_path / "x.png", study, Objective(MONITOR, maximize), "")
+    assert found["good"] > 0.9, found
