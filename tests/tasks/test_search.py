@@ -18,6 +18,7 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
@@ -28,7 +29,7 @@ from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.search import open_study, override_of, run_search
 from genlab.sweeps.study_report import pareto_front
 from genlab.tasks.build import build_model
-from genlab.tasks.entry import run_entry
+from genlab.tasks.entry import _Job, run_entry
 from genlab.tasks.search import _keep_from_jobs, _plan, _stream, _write_multirun, search, study_folder
 from genlab.tasks.search_report import recipe, report, use_command
 from genlab.tasks.search_space import SearchCommand, _at, _ends, check_space, plain_config, read_command
@@ -198,6 +199,8 @@ def test_a_launcher_that_tells_nothing_before_the_end_gets_batches() -> None:
     assert launcher.seen == [(2, 0), (2, 2), (1, 4)]
     assert (rest[1].code, rest[1].error) == (1, "It does not fit.")
     assert rest[0].result == {"run_dir": "r"}
+    with pytest.raises(GenlabError, match=r"hydra\.sweeper\.batch is 0"):
+        _stream(launcher, 0, 5)  # type: ignore[arg-type]
 
 
 class Recorded(FakeLauncher):
@@ -338,3 +341,19 @@ def test_a_folder_of_ones_own_configs_goes_into_the_recipe(
     # What chooses jobs of a sweep has no meaning in a search.
     assert run_entry(lambda config: None, "config", [*arguments, "hydra.launcher.only=[1]"], ["train.py"]) == 2
     assert "hydra.launcher.only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sweeper", ["optuna", "ours"])
+def test_trials_that_fail_are_no_failed_jobs_of_a_sweep(tmp_path: Path, sweeper: str) -> None:
+    own = tmp_path / "hydra" / "sweeper" / "ours.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("defaults: [optuna]\ntrials: 7\n")
+    job = _Job(lambda config: None, ["train.py"], {})
+    failed = Outcome(Job(0, ()), 1, None, "It went wrong.", 0.1, tmp_path)
+    with composed("search=gmm", f"hydra/sweeper={sweeper}", conf=tmp_path) as (config, _):
+        HydraConfig.instance().set_config(config)
+        try:
+            job.record(failed)
+        finally:
+            HydraConfig.instance().cfg = None
+    assert not job.sweep.failed

@@ -228,9 +228,10 @@ class _Job:
 
     def record(self, outcome: Outcome) -> None:
         """Take in how a job ended that ran as a process of its own; those of a search are judged by it alone."""
-        sweeper = str(HydraConfig.get().runtime.choices["hydra/sweeper"])
-        if sweeper != "optuna":
-            self.sweep.add(outcome, sweeper)
+        hydra = HydraConfig.get()
+        # By its class: a search may have a sweeper's config of the user's own.
+        if not str(hydra.sweeper.get("_target_")).endswith(".OptunaSweeper"):
+            self.sweep.add(outcome, str(hydra.runtime.choices["hydra/sweeper"]))
 
     def _check_required(self, config: DictConfig) -> None:
         for key, what in self.required.items():

@@ -129,6 +129,8 @@ def _stream(launcher: Launcher, batch: int, left: int) -> Stream:
     """Return the launcher's way to run jobs: as they come, or in batches where it tells nothing before all ended."""
     if hasattr(launcher, "stream"):
         return partial(launcher.stream, total=left)
+    if not isinstance(batch, int) or batch < 1:
+        raise GenlabError(f"hydra.sweeper.batch is {batch}, expected a whole number >= 1.")
     folder = Path(launcher.config.hydra.sweep.dir) if hasattr(launcher, "config") else Path()
 
     def stream(jobs: Iterable[Job], watch: object = None) -> Iterator[Outcome]:
