@@ -15,8 +15,10 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import allowed_cores, make_places
 from genlab.tasks.entry import config_folder, run_entry
+from genlab.tasks.sweep import SweepRecord
 from hydra_plugins.genlab_process_launcher.launcher import ProcessLauncher
 from tests.training import ROOT, SHORT, SMALL
 
@@ -297,3 +299,16 @@ def test_a_sweep_of_trainings_trains_each_once_and_ends_with_their_table(tmp_pat
     assert again.returncode == 0, again.stderr
     assert [(path, path.stat().st_mtime_ns) for path in runs] == before
     assert again.stdout.count("2 seeds") == 1
+
+
+def test_a_sweep_of_reruns_is_not_said_to_go_on() -> None:
+    record, log = SweepRecord(), Path("log")
+    record.add(Outcome(Job(0, ("seed=0",)), 0, {}, None, 1.0, log), "basic")
+    record.add(Outcome(Job(1, ("seed=1",)), 1, None, "odd", 1.0, log), "basic")
+    command = ["python", "train.py", "-m", "seed=0,1"]
+    assert "answers at once" in record.describe(command)
+    assert "goes on from there" in record.describe(command, stopped=True)
+    afresh = record.describe([*command, "rerun=true"])
+    assert "answers at once" not in afresh
+    assert "only=[1]" in afresh
+    assert "trains them afresh" in record.describe([*command, "rerun=true"], stopped=True)
