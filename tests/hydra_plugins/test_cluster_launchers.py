@@ -10,12 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
+from genlab.sweeps.jobs import Job, Outcome
+from genlab.sweeps.remote import RemoteJob
 from genlab.tasks.entry import config_folder
+from hydra_plugins.genlab_cluster_launchers.launchers import RayLauncher, SubmititLauncher
 
 DEADLINE_SECONDS = 120.0
 """Far beyond what anything here takes: reached only when it never happens."""
@@ -189,14 +195,56 @@ def test_without_slurm_or_submitit_a_line_says_so(place: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_local_sweep_that_is_stopped_lets_its_jobs_save(place: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_local_sweep_that_is_stopped_lets_its_jobs_save(place: Path, signum: int) -> None:
     command = [sys.executable, "program.py", "-m", "hydra/launcher=submitit_local", "seed=4"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not (place / "began").exists():
             assert time.monotonic() < deadline, "the job never began"
             time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
+        # Ctrl-C on a terminal reaches all that was started there.
+        (os.killpg if signum == signal.SIGINT else os.kill)(process.pid, signum)
         said = process.communicate(timeout=DEADLINE_SECONDS)[1]
-    assert process.returncode == 128 + signal.SIGTERM, said
+    assert process.returncode == 128 + signum, said
     assert (place / "saved").exists()
+    assert "Traceback" not in said
+
+
+def test_a_search_decides_a_job_when_there_is_room_for_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SubmititLauncher, "_executor", lambda self: None)
+    taken: list[int] = []
+
+    def jobs() -> Iterator[Job]:
+        for number in range(5):
+            taken.append(number)
+            yield Job(number, ())
+
+    class Submitted:
+        def __init__(self, remote: RemoteJob) -> None:
+            self.job = remote.job
+
+        def done(self) -> bool:
+            return True
+
+        def task(self, number: int) -> Submitted:
+            return self
+
+        def result(self) -> Outcome:
+            return Outcome(self.job, 0, None, None, 0.0, Path())
+
+    launcher = SubmititLauncher("local", array_parallelism=2)
+    monkeypatch.setattr(launcher, "_submit", lambda executor, batch: [Submitted(remote) for remote in batch])
+    launcher.config = OmegaConf.create({"hydra": {"sweep": {"dir": "x"}}})
+    launcher.task = SimpleNamespace(record=print, environment=dict, command_for=list)
+    outcomes = launcher.stream(jobs(), total=5)
+    next(outcomes)
+    assert taken == [0, 1], "not all five, though their number is known"
+    assert len(list(outcomes)) == 4
+
+
+def test_a_search_on_ray_takes_what_the_gpus_have_room_for() -> None:
+    assert RayLauncher(num_cpus=2)._room({"CPU": 8.0}) == 4
+    assert RayLauncher(num_cpus=1, num_gpus=1)._room({"CPU": 64.0, "GPU": 8.0}) == 8
+    assert RayLauncher(num_cpus=0, num_gpus=0.5)._room({"CPU": 64.0, "GPU": 2.0}) == 4
+    assert RayLauncher(num_gpus=1)._room({"CPU": 4.0}) == 1, "a cluster that grows begins without"

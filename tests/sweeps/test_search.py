@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from genlab.errors import GenlabError
-from genlab.locks import RunLock
+from genlab.locks import IN_USE, RunLock
 from genlab.sweeps import owners
-from genlab.sweeps.jobs import Outcome
+from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective, parse_objectives
 from genlab.sweeps.search import SAMPLERS, SearchPlan, open_study, override_of
-from genlab.sweeps.shared_study import MOST_INTERRUPTIONS
+from genlab.sweeps.shared_study import INTERRUPTIONS, MOST_INTERRUPTIONS
+from genlab.sweeps.study_plots import draw_importance
 from tests.sweeps.postgresql import PASSWORD, postgresql_server, program
 from tests.sweeps.searching import MONITOR, FakeLauncher, bowl, parameters_of, plan, search_once
 
 ROOT = Path(__file__).parents[2]
+ONE_POINT = {"lr": "0.01", "layers": "4", "kind": "a"}
 
 
 def trials_of(made: SearchPlan) -> list[optuna.trial.FrozenTrial]:
@@ -323,3 +328,78 @@ def test_a_process_id_that_passed_to_another_process_is_not_its_former_owner() -
     ended.wait()
     assert not owners.is_alive({**me, "pid": ended.pid})
     assert os.getpid() == me["pid"]
+
+
+def test_a_trial_waits_for_an_earlier_one_of_the_same_parameters(tmp_path: Path) -> None:
+    class Twins(FakeLauncher):
+        """Begins as many as there are, as a launcher with room for all does; of one run the first has the lock."""
+
+        def stream(self, jobs: Iterable[Job], watch: Any = None) -> Iterator[Outcome]:
+            first, *others = jobs
+            for job in others:
+                self.before(job)
+                yield Outcome(job, 2, None, f"The run in x {IN_USE} process 1.", 0.1, tmp_path / "log")
+            yield self.run(first, watch)
+
+    begun: list[int] = []
+    made = plan(tmp_path, trials=4, space={key: CategoricalDistribution([v]) for key, v in ONE_POINT.items()})
+    search_once(made, Twins(tmp_path, before=lambda job: begun.append(job.number)))
+    assert begun == [1, 2, 3], "each is refused once, and tried again when the others are done"
+    assert {trial.state for trial in trials_of(made)} == {TrialState.COMPLETE}
+    assert not any(trial.user_attrs.get(INTERRUPTIONS) for trial in trials_of(made))
+
+
+def test_a_trial_waits_for_one_of_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = plan(tmp_path, trials=2, space={key: CategoricalDistribution([v]) for key, v in ONE_POINT.items()})
+    with open_study(made) as elsewhere:
+        earlier = elsewhere.claim()
+        looks: list[float] = []
+
+        def look(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 3:
+                elsewhere.finish(earlier, [1.0], TrialState.COMPLETE)
+
+        class InUse(FakeLauncher):
+            def run(self, job: Job, watch: Any) -> Outcome:
+                if earlier.number in {t.number for t in trials_of(made) if t.state is TrialState.RUNNING}:
+                    return Outcome(job, 2, None, f"The run in x {IN_USE} process 1.", 0.1, tmp_path / "log")
+                return super().run(job, watch)
+
+        # The other study is of this process too: it must not be taken for dead, nor for ours.
+        monkeypatch.setattr("genlab.sweeps.search.time.sleep", look)
+        launcher = InUse(tmp_path)
+        search_once(made, launcher)
+    assert len(looks) == 3
+    assert [job.number for job in launcher.jobs] == [1, 1]
+    assert {trial.state for trial in trials_of(made)} == {TrialState.COMPLETE}
+
+
+def test_a_parameter_is_written_as_the_command_line_did(tmp_path: Path) -> None:
+    made = plan(tmp_path, trials=1, written={"lr": "+lr"})
+    with open_study(made) as study:
+        assert made.overrides(study.claim().params)[1].startswith("+lr=")
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_importance_is_for_what_the_search_wants(
+    maximize: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(direction="maximize" if maximize else "minimize")
+    distributions = {"good": FloatDistribution(0, 1), "bad": FloatDistribution(0, 1)}
+    rng = random.Random(0)
+    for _ in range(300):
+        good, bad = rng.random(), rng.random()
+        # What is good depends on the one, what is bad on the other.
+        loss = -good if good > 0.9 else bad if bad > 0.9 else 0.0
+        value = -loss if maximize else loss
+        study.add_trial(
+            optuna.create_trial(params={"good": good, "bad": bad}, distributions=distributions, value=value)
+        )
+    found: dict[str, float] = {}
+    real = optuna.importance.get_param_importances
+    monkeypatch.setattr(
+        "optuna.importance.get_param_importances", lambda *given, **named: found.update(real(*given, **named)) or found
+    )
+    assert draw_importance(tmp_path / "x.png", study, Objective(MONITOR, maximize), "")
+    assert found["good"] > 0.9, found

@@ -130,6 +130,15 @@ def test_the_time_left_follows_what_the_jobs_report(clock: Clock) -> None:
     assert search.seconds_left() is None, "nobody knows how many will come"
 
 
+def test_a_job_that_begins_again_counts_once() -> None:
+    status = PlainStatus([], 2, 1, io.StringIO())
+    for _ in range(3):
+        status.started(JOBS[0], Place(), Path("x"))
+        status.ended(ended(0, 2, "The run is in use."))
+    status.started(JOBS[0], Place(), Path("x"))
+    assert status.summary() == "1 running, 1 waiting"
+
+
 def test_the_table_shows_each_job_that_runs(clock: Clock) -> None:
     stream = io.StringIO()
     table = LiveStatus(JOBS, len(JOBS), 2, stream)

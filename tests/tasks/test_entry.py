@@ -112,6 +112,7 @@ def test_hydra_warns_of_nothing(conf: Path) -> None:
         (["hydra/launcher=slrum"], "hydra/launcher has no option 'slrum'."),
         (["flow"], "'flow' is no setting: write key=value or group=option"),
         (["seed=["], "Cannot read the setting 'seed=['."),
+        (["seed=[db://me:hunter2@host"], "Cannot read the setting 'seed=[db://me:***@host'."),
         (["seed=1,2"], "'seed=1,2' gives several values: add -m"),
         (["seed=range(3)"], "'seed=range(3)' gives several values: add -m"),
         (["--cfg", "job", "--resolve", "seed=${nope}"], "seed: Interpolation key 'nope' not found"),

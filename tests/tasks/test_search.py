@@ -7,15 +7,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
@@ -25,10 +28,11 @@ from genlab.runs import run_id
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.search import open_study, override_of, run_search
 from genlab.sweeps.study_report import pareto_front
-from genlab.tasks.entry import run_entry
+from genlab.tasks.build import build_model
+from genlab.tasks.entry import _Job, run_entry
 from genlab.tasks.search import _keep_from_jobs, _plan, _stream, _write_multirun, search, study_folder
-from genlab.tasks.search_report import recipe, report
-from genlab.tasks.search_space import SearchCommand, check_space, read_command
+from genlab.tasks.search_report import recipe, report, use_command
+from genlab.tasks.search_space import SearchCommand, _at, _ends, check_space, plain_config, read_command
 from tests.sweeps.searching import MONITOR, FakeLauncher
 from tests.training import ROOT, SHORT
 
@@ -67,6 +71,17 @@ def test_every_space_fits_at_its_ends(family: str) -> None:
         assert command.fixed == (f"model={family}", "data=digits")
         assert len(command.space) >= 2
         check_space(command)
+
+
+@pytest.mark.parametrize("family", SEARCHES)
+def test_every_combination_of_choices_is_a_model_of_mnist(family: str) -> None:
+    with composed(f"search={family}", "data=mnist") as (_, command):
+        ends = [_ends(d) if hasattr(d, "choices") else _ends(d)[:1] for d in command.space.values()]
+        for point in product(*ends):
+            config = plain_config(_at(command, dict(zip(command.space, point, strict=True))))
+            # Weights are not needed; where a layer cannot do without, it comes after what a model checks.
+            with torch.device("meta"), suppress(NotImplementedError, RuntimeError):
+                build_model(config)
 
 
 def test_a_single_run_refuses_a_search(capsys: pytest.CaptureFixture) -> None:
@@ -184,6 +199,8 @@ def test_a_launcher_that_tells_nothing_before_the_end_gets_batches() -> None:
     assert launcher.seen == [(2, 0), (2, 2), (1, 4)]
     assert (rest[1].code, rest[1].error) == (1, "It does not fit.")
     assert rest[0].result == {"run_dir": "r"}
+    with pytest.raises(GenlabError, match=r"hydra\.sweeper\.batch is 0"):
+        _stream(launcher, 0, 5)  # type: ignore[arg-type]
 
 
 class Recorded(FakeLauncher):
@@ -280,3 +297,63 @@ def test_a_search_from_the_command_to_the_recipe(tmp_path: Path) -> None:
     (best,) = tmp_path.glob("studies/*/experiment/best.yaml")
     assert "override /model: gmm" in best.read_text()
     assert 1 <= len(list(tmp_path.glob("runs/digits/gmm/*/results/quick.json"))) <= 3
+
+
+def test_a_key_that_is_new_stays_new_in_every_trial(tmp_path: Path) -> None:
+    new = "+model.optimizer.weight_decay=interval(0.0, 0.1)"
+    plan, command, trials = searched(tmp_path, "search=gmm", new, trials=1)
+    value = trials[0].params["model.optimizer.weight_decay"]
+    assert f"+model.optimizer.weight_decay={value!r}" in plan.overrides(trials[0].params)
+    text = recipe("best", trials[0], plan, command, tmp_path, ["python", "train.py"], 1)
+    assert yaml.safe_load(text)["model"]["optimizer"] == {"weight_decay": value}
+    assert f" +model.optimizer.weight_decay={value!r}" in text, "the command too"
+
+
+def test_the_command_for_a_recipe_finds_what_the_search_found(tmp_path: Path) -> None:
+    with composed("search=gmm", "data=digits") as (_, command):
+        folder, typed = tmp_path / "study", ["genlab", "train"]
+        words = shlex.split(use_command("best", folder, command, ["model=gmm"], typed))
+        assert words == ["genlab", "train", f"--config-dir={folder}", "experiment=best"]
+        command.own = ("hydra.searchpath=[mine]",)
+        words = shlex.split(use_command("best", folder, command, ["model=gmm"], typed))
+        assert words[2:] == [f"--config-dir={folder}", "experiment=best", "hydra.searchpath=[mine]"]
+        # Hydra takes one such folder: the settings themselves, then.
+        command.own = ("--config-dir=/mine",)
+        words = shlex.split(use_command("best", folder, command, ["model=gmm", "model.lr=0.1"], typed))
+        assert words[2:] == ["--config-dir=/mine", "model=gmm", "model.lr=0.1"]
+
+
+def test_a_folder_of_ones_own_configs_goes_into_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text((ROOT / "conf" / "data" / "digits.yaml").read_text())
+    seen: list[SearchCommand] = []
+
+    def keep(plan: Any, study: Any, command: SearchCommand, folder: Path, typed: list[str]) -> None:
+        seen.append(command)
+
+    monkeypatch.setattr("genlab.tasks.search_report.report", keep)
+    monkeypatch.setattr("genlab.tasks.search._stream", lambda *given: lambda jobs, watch=None: iter(()))
+    arguments = ["-m", "search=gmm", "data=mine", "--config-dir", str(tmp_path), f"paths.logs={tmp_path / 'logs'}"]
+    assert run_entry(lambda config: None, "config", arguments, ["train.py"]) == 0, capsys.readouterr().err
+    assert seen[0].own == (f"--config-dir={tmp_path}",)
+    # What chooses jobs of a sweep has no meaning in a search.
+    assert run_entry(lambda config: None, "config", [*arguments, "hydra.launcher.only=[1]"], ["train.py"]) == 2
+    assert "hydra.launcher.only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sweeper", ["optuna", "ours"])
+def test_trials_that_fail_are_no_failed_jobs_of_a_sweep(tmp_path: Path, sweeper: str) -> None:
+    own = tmp_path / "hydra" / "sweeper" / "ours.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("defaults: [optuna]\ntrials: 7\n")
+    job = _Job(lambda config: None, ["train.py"], {})
+    failed = Outcome(Job(0, ()), 1, None, "It went wrong.", 0.1, tmp_path)
+    with composed("search=gmm", f"hydra/sweeper={sweeper}", conf=tmp_path) as (config, _):
+        HydraConfig.instance().set_config(config)
+        try:
+            job.record(failed)
+        finally:
+            HydraConfig.instance().cfg = None
+    assert not job.sweep.failed

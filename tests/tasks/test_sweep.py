@@ -15,8 +15,10 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import allowed_cores, make_places
 from genlab.tasks.entry import config_folder, run_entry
+from genlab.tasks.sweep import SweepRecord
 from hydra_plugins.genlab_process_launcher.launcher import ProcessLauncher
 from tests.training import ROOT, SHORT, SMALL
 
@@ -168,6 +170,13 @@ def test_a_config_may_ask_for_a_sweep_itself(place: Path) -> None:
     assert [result["style"] for result in results(done)] == [{"temperature": 3.0}], "Hydra's own settings come along"
 
 
+def test_jobs_read_the_folder_of_configs_that_was_given(place: Path) -> None:
+    (place / "conf").rename(place / "other")
+    (place / "conf").mkdir()
+    done = sweep(place, "seed=5", "--config-path", str(place / "other"))
+    assert [result["seed"] for result in results(done)] == [5], done.stderr
+
+
 def test_ctrl_c_ends_the_sweep_with_its_jobs(place: Path) -> None:
     code = COMMAND.replace('print("begun"', 'time.sleep(600 * config.seed); print("begun"').replace(
         "import json,", "import time, json,"
@@ -290,3 +299,16 @@ def test_a_sweep_of_trainings_trains_each_once_and_ends_with_their_table(tmp_pat
     assert again.returncode == 0, again.stderr
     assert [(path, path.stat().st_mtime_ns) for path in runs] == before
     assert again.stdout.count("2 seeds") == 1
+
+
+def test_a_sweep_of_reruns_is_not_said_to_go_on() -> None:
+    record, log = SweepRecord(), Path("log")
+    record.add(Outcome(Job(0, ("seed=0",)), 0, {}, None, 1.0, log), "basic")
+    record.add(Outcome(Job(1, ("seed=1",)), 1, None, "odd", 1.0, log), "basic")
+    command = ["python", "train.py", "-m", "seed=0,1"]
+    assert "answers at once" in record.describe(command)
+    assert "goes on from there" in record.describe(command, stopped=True)
+    afresh = record.describe([*command, "rerun=true"])
+    assert "answers at once" not in afresh
+    assert "only=[1]" in afresh
+    assert "trains them afresh" in record.describe([*command, "rerun=true"], stopped=True)

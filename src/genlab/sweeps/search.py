@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -23,6 +24,9 @@ __all__ = ["PRUNERS", "SAMPLERS", "SearchPlan", "open_study", "override_of", "ru
 
 Watch = Callable[[Job, Mapping[str, Any]], bool]
 Stream = Callable[[Iterable[Job], Watch | None], Iterable[Outcome]]
+
+TWIN_SECONDS = 2.0
+"""Between two looks whether a trial elsewhere with the same parameters has ended."""
 
 _STOPPED = {130, 143}
 """Exit codes of a job that SIGINT or SIGTERM ended, after it saved its checkpoint."""
@@ -64,6 +68,7 @@ class SearchPlan:
         fixed: Overrides that all trials have.
         validations: Validations in a run.
         about: What the study searches, as plain values.
+        written: How an argument names a parameter, where that is not its key: ``+key`` of one that is new.
     """
 
     study: str
@@ -78,6 +83,7 @@ class SearchPlan:
     fixed: tuple[str, ...]
     validations: int
     about: Mapping[str, Any]
+    written: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key, value, known in (("sampler", self.sampler, SAMPLERS), ("pruner", self.pruner, PRUNERS)):
@@ -98,6 +104,11 @@ class SearchPlan:
     def prunes(self) -> bool:
         """Whether trials are judged while they run: by one validation metric."""
         return self.pruner != "none" and len(self.objectives) == 1
+
+    def overrides(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return a trial's settings as arguments: what all trials have, and its parameters."""
+        own = (override_of(self.written.get(key, key), parameters[key]) for key in self.space)
+        return (*self.fixed, *own)
 
 
 def open_study(plan: SearchPlan, **times: int) -> SharedStudy:
@@ -142,20 +153,43 @@ class _Search:
         self.running: dict[int, Trial] = {}
         self.judged: dict[int, int] = {}
         self.released = False
+        self.twins: dict[int, Trial] = {}  # ours, waiting for one in work with the same parameters
+        self.ahead: Trial | None = None
 
     def run(self, stream: Stream) -> None:
-        self.released = True
-        while self.released:
+        again = True
+        while again:
             self.released = False
             for outcome in stream(self.jobs(), self.watch if self.plan.prunes else None):
                 self.record(outcome)
+            while self.twins and self.ahead is None:
+                if (trial := self._next()) is None:
+                    time.sleep(TWIN_SECONDS)
+                self.ahead = trial
+            again = self.released or self.ahead is not None
+
+    def _next(self) -> Trial | None:
+        if self.ahead is not None:
+            ahead, self.ahead = self.ahead, None
+            return ahead
+        for number, trial in list(self.twins.items()):  # joblib asks from another thread
+            if not self._has_twin(trial):
+                return self.twins.pop(number)
+        return self.study.claim()
+
+    def _has_twin(self, trial: Trial) -> bool:
+        """Whether an earlier trial in work has the same parameters: the same run, which one process trains at a time.
+
+        Of an earlier one alone, so that no two wait for each other.
+        """
+        earlier = self.study.trials()[: trial.number]
+        return any(other.state is TrialState.RUNNING and other.params == trial.params for other in earlier)
 
     def jobs(self) -> Iterator[Job]:
-        while (trial := self.study.claim()) is not None:
+        while (trial := self._next()) is not None:
             self.running[trial.number] = trial
             self.judged[trial.number] = self.study.last_step(trial)
-            parameters = (override_of(key, trial.params[key]) for key in self.plan.space)
-            yield Job(trial.number, (*self.plan.fixed, *parameters))
+            yield Job(trial.number, self.plan.overrides(trial.params))
 
     def watch(self, job: Job, report: Mapping[str, Any]) -> bool:
         trial = self.running[job.number]
@@ -169,6 +203,9 @@ class _Search:
 
     def record(self, outcome: Outcome) -> None:
         trial = self.running.pop(outcome.job.number)
+        if outcome.code != 0 and IN_USE in (outcome.error or "") and not outcome.stopped and self._has_twin(trial):
+            self.twins[trial.number] = trial
+            return
         if outcome.stopped or (not outcome.pruned and _goes_on(outcome)):
             self.study.release(trial, asked=outcome.stopped)
             self.released = not outcome.stopped

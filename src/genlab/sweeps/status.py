@@ -54,6 +54,7 @@ class Status(AbstractContextManager["Status"]):
         self.stream = stream
         self.running: dict[int, _Running] = {}
         self.counts = {"done": 0, "failed": 0, "pruned": 0, "stopped": 0}
+        self._states: dict[int, str] = {}
         self._jobs = list(jobs)
         self._names = varying(jobs) if jobs else {}
         self._times: list[float] = []
@@ -65,6 +66,8 @@ class Status(AbstractContextManager["Status"]):
         if job.number not in self._names:  # of a search, whose jobs come one by one
             self._jobs.append(job)
             self._names = varying(self._jobs)
+        if (state := self._states.pop(job.number, None)) is not None:  # a trial that was interrupted, and goes on
+            self.counts[state] -= 1
         self.running[job.number] = _Running(job, place, log, time.monotonic())
 
     def reported(self, job: Job, report: Mapping[str, Any]) -> None:
@@ -77,6 +80,7 @@ class Status(AbstractContextManager["Status"]):
     def ended(self, outcome: Outcome) -> None:
         """Nothing of a job runs any more."""
         running = self.running.pop(outcome.job.number)
+        self._states[outcome.job.number] = state_of(outcome)
         self.counts[state_of(outcome)] += 1
         if outcome.code == 0:
             # A run that was finished before only says so: it tells nothing of the others' times.

@@ -79,9 +79,12 @@ def draw_importance(path: Path, study: optuna.Study, objective: Objective, title
     varied = sorted({key for trial in done for key in trial.params if len({t.params.get(key) for t in done}) > 1})
     if len(done) < FEWEST_FOR_IMPORTANCE or not varied:
         return False
+    sign = -1 if objective.maximize else 1  # with a target of its own, Optuna asks what matters for low values
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        weights = optuna.importance.get_param_importances(study, params=varied, target=lambda trial: trial.values[0])
+        weights = optuna.importance.get_param_importances(
+            study, params=varied, target=lambda trial: sign * trial.values[0]
+        )
     keys = sorted(weights, key=lambda key: -weights[key])
     names = short_names(keys)
     panels = keys[:MOST_PANELS]

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 import genlab
 from genlab.errors import GenlabError, Interrupted, nearest
 from genlab.interrupts import stoppable
+from genlab.loggers.protocols import redact_text
 from genlab.ranks import is_first_process
 from genlab.sweeps.jobs import Outcome
 from genlab.sweeps.reports import take_report
@@ -145,7 +146,7 @@ def _read(arguments: Sequence[str], config_name: str, conf: Path) -> CommandLine
     parser.error = refuse  # type: ignore[method-assign]
     parsed = parser.parse_intermixed_args(list(arguments))
     extra = os.path.abspath(parsed.config_dir) if parsed.config_dir else None
-    given = {"--config-name": parsed.config_name, "--config-dir": extra}
+    given = {"--config-path": parsed.config_path, "--config-name": parsed.config_name, "--config-dir": extra}
     flags = tuple(f"{flag}={value}" for flag, value in given.items() if value)
     name = parsed.config_name or config_name
     return CommandLine(conf, name, tuple(parsed.overrides), parsed.multirun, extra, flags, tuple(arguments))
@@ -227,9 +228,10 @@ class _Job:
 
     def record(self, outcome: Outcome) -> None:
         """Take in how a job ended that ran as a process of its own; those of a search are judged by it alone."""
-        sweeper = str(HydraConfig.get().runtime.choices["hydra/sweeper"])
-        if sweeper != "optuna":
-            self.sweep.add(outcome, sweeper)
+        hydra = HydraConfig.get()
+        # By its class: a search may have a sweeper's config of the user's own.
+        if not str(hydra.sweeper.get("_target_")).endswith(".OptunaSweeper"):
+            self.sweep.add(outcome, str(hydra.runtime.choices["hydra/sweeper"]))
 
     def _check_required(self, config: DictConfig) -> None:
         for key, what in self.required.items():
@@ -304,5 +306,6 @@ def _within_job(error: Exception) -> object:
 
 
 def _say(message: str, code: int) -> _Ending:
+    message = redact_text(message)  # it may repeat a setting, such as the address of a database
     print(message, file=sys.stderr)
     return _Ending(code, message)

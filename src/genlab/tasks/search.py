@@ -60,6 +60,8 @@ def search(
 
     command = read_command(config, context, settings.get("params") or {}, arguments)
     check_space(command)
+    if command.launcher_config.hydra.launcher.get("only") is not None:
+        raise GenlabError("hydra.launcher.only chooses jobs of a sweep; of a search the same command goes on.")
     plan = _plan(settings, command)
     launcher = Plugins.instance().instantiate_launcher(context, task, command.launcher_config)
     _write_multirun(config)
@@ -106,6 +108,7 @@ def _plan(settings: Mapping[str, Any], command: SearchCommand) -> SearchPlan:
         fixed=command.fixed,
         validations=base["budget"]["validations"],
         about=about,
+        written={key: str(override.get_key_element()) for key, override in command.overrides.items()},
     )
 
 
@@ -126,6 +129,8 @@ def _stream(launcher: Launcher, batch: int, left: int) -> Stream:
     """Return the launcher's way to run jobs: as they come, or in batches where it tells nothing before all ended."""
     if hasattr(launcher, "stream"):
         return partial(launcher.stream, total=left)
+    if not isinstance(batch, int) or batch < 1:
+        raise GenlabError(f"hydra.sweeper.batch is {batch}, expected a whole number >= 1.")
     folder = Path(launcher.config.hydra.sweep.dir) if hasattr(launcher, "config") else Path()
 
     def stream(jobs: Iterable[Job], watch: object = None) -> Iterator[Outcome]:
@@ -181,4 +186,4 @@ def _progress(trials: Sequence[Any], total: int) -> str:
 def typed_command() -> list[str]:
     """Return the command as it was typed, without what opens the database."""
     words = [word for word in sys.argv[1:] if _SECRET not in word]
-    return ["python", "train.py", *words] if sys.argv[0].endswith(".py") else ["genlab", "train", *words]
+    return ["python", sys.argv[0], *words] if sys.argv[0].endswith(".py") else ["genlab", "train", *words]

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from genlab.atomic import write_atomic
 from genlab.errors import GenlabError
 from genlab.loggers.protocols import redact_text
-from genlab.sweeps.search import SearchPlan, override_of
+from genlab.sweeps.search import SearchPlan
 from genlab.sweeps.shared_study import SharedStudy
 from genlab.sweeps.study_plots import draw_history, draw_importance, draw_pareto
 from genlab.sweeps.study_report import best_first, complete, pareto_front, print_study, recipe_text
@@ -60,7 +60,8 @@ def report(plan: SearchPlan, study: SharedStudy, command: SearchCommand, folder:
     for name, trial in chosen.items():
         text = recipe(name, trial, plan, command, folder, typed, len(trials))
         write_atomic(folder / "experiment" / f"{name}.yaml", text)
-        print(f"{'Best' if one else 'Pareto front'}: {use_command(name, folder, command)}")
+        use = use_command(name, folder, command, plan.overrides(trial.params), typed[:2])
+        print(f"{'Best' if one else 'Pareto front'}: {use}")
     for picture in _draw(plan, study, trials, folder, title):
         print(f"Wrote {picture}")
 
@@ -84,10 +85,22 @@ def _draw(plan: SearchPlan, study: SharedStudy, trials: Sequence[FrozenTrial], f
     return drawn
 
 
-def use_command(name: str, folder: Path, command: SearchCommand) -> str:
-    """Return the command that uses a recipe where it lies."""
-    more = [str(o.input_line) for o in _parsed(command.fixed) if _left_out(o)]
-    return redact_text(shlex.join(["python", "train.py", f"--config-dir={folder}", f"experiment={name}", *more]))
+def use_command(
+    name: str, folder: Path, command: SearchCommand, overrides: Sequence[str], program: Sequence[str]
+) -> str:
+    """Return the command that uses a recipe where it lies, or the settings themselves where Hydra cannot find it.
+
+    Args:
+        name: Of the recipe.
+        folder: The study's folder.
+        command: What all trials share.
+        overrides: All settings of the trial.
+        program: The words before the settings, such as ``["genlab", "train"]``.
+    """
+    if any(word.startswith("--config-dir=") for word in command.own):  # Hydra takes one
+        return redact_text(shlex.join([*program, *command.own, *overrides]))
+    more = [*command.own, *(str(o.input_line) for o in _parsed(command.fixed) if _left_out(o))]
+    return redact_text(shlex.join([*program, f"--config-dir={folder}", f"experiment={name}", *more]))
 
 
 def recipe(
@@ -100,7 +113,7 @@ def recipe(
     count: int,
 ) -> str:
     """Return a trial's configuration as a file for ``conf/experiment``."""
-    overrides = [*command.fixed, *(override_of(key, trial.params[key]) for key in plan.space)]
+    overrides = plan.overrides(trial.params)
     parsed = _parsed(overrides)
     groups = command.choices
     # The family and the data are what a recipe is of, whatever the defaults are one day.
@@ -115,8 +128,8 @@ def recipe(
             OmegaConf.update(values, override.key_or_group, override.value())
     figures = ", ".join(f"{o.name} {v:.6g}" for o, v in zip(plan.objectives, trial.values, strict=True))
     header = {
-        "use": use_command(name, folder, command),
-        "command": redact_text(shlex.join(["python", "train.py", *overrides])),
+        "use": use_command(name, folder, command, overrides, typed[:2]),
+        "command": redact_text(shlex.join([*typed[:2], *command.own, *overrides])),
         "search": redact_text(shlex.join(typed)),
         "expect": f"{figures}, of one run, on validation",
     }

@@ -32,6 +32,7 @@ class SearchCommand:
         fixed: The overrides of `base`.
         space: The distribution of each parameter by its key.
         overrides: The override that each parameter was read from.
+        own: What else on the command line says where configs are found.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class SearchCommand:
         compose: Callable[[Iterable[str]], DictConfig],
         fixed: tuple[str, ...],
         overrides: Mapping[str, Override],
+        own: tuple[str, ...] = (),
     ) -> None:
         self.compose = compose
         self.fixed = fixed
         self.overrides = dict(overrides)
+        self.own = own
         self.launcher_config = compose(fixed)
         self.base = _without_hydra(self.launcher_config)
         self.space: dict[str, BaseDistribution] = {key: distribution_of(o) for key, o in self.overrides.items()}
@@ -93,9 +96,15 @@ def read_command(
     groups = config.hydra.runtime.choices
     plain = compose(str(o.input_line) for o in given if o.key_or_group in groups and not o.is_sweep_override())
     pinned = _pinned(config, plain, [o.key_or_group for o in [*given, *searched]])
-    command = SearchCommand(compose, (*pinned, *fixed), {_key(o): o for o in searched})
+    command = SearchCommand(compose, (*pinned, *fixed), {_key(o): o for o in searched}, _own(config, of_hydra))
     _check_jobs_see_all(config, command)
     return command
+
+
+def _own(config: DictConfig, of_hydra: Sequence[str]) -> tuple[str, ...]:
+    folders = [s.path for s in config.hydra.runtime.config_sources if s.provider == "command-line"]
+    paths = [o for o in of_hydra if o.lstrip("+").startswith("hydra.searchpath=")]
+    return (*(f"--config-dir={folder}" for folder in folders), *paths)
 
 
 def _key(override: Override) -> str:

@@ -76,10 +76,13 @@ class SweepRecord:
             lines.append(describe_failures(self.outcomes, varying(outcome.job for outcome in self.outcomes)))
         if stopped and self.outcomes:
             done = sum(outcome.code == 0 for outcome in self.outcomes)
-            lines.append(f"{done} {'job was' if done == 1 else 'jobs were'} done. The same command goes on from there.")
+            said = f"{done} {'job was' if done == 1 else 'jobs were'} done."
+            again = "trains them afresh" if "rerun=true" in command else "goes on from there"
+            lines.append(f"{said} The same command {again}.")
         elif self.failed and self._sweeper == "basic":
             lines.append(f"Just these again:\n  {self._again(command)}")
-            lines.append("The same command without that answers at once for what is done, and runs the rest.")
+            if "rerun=true" not in command:  # which trains afresh what is done
+                lines.append("The same command without that answers at once for what is done, and runs the rest.")
         elif self.failed:
             lines.append("The same command goes on.")
         return "\n".join(lines)

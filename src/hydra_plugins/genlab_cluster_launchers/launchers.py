@@ -12,8 +12,10 @@ import logging
 import os
 import signal
 import sys
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -53,13 +55,15 @@ class ClusterLauncher(ProcessLauncher):
 
         What a job reports while it runs is not seen from here: ``watch`` is never called, and nothing is pruned.
         """
-        for outcome in self._run(map(self._remote, jobs), total):
+        # Of a search the number of jobs is known, and each is decided when there is room for it.
+        decided = len(jobs) if isinstance(jobs, Sequence) else None
+        for outcome in self._run(map(self._remote, jobs), decided):
             self.task.record(outcome)
             yield outcome
 
     @abstractmethod
-    def _run(self, jobs: Iterator[RemoteJob], total: int | None) -> Iterator[Outcome]:
-        """Run jobs, taking the next when there is room for it; all at once if ``total`` says that all are decided."""
+    def _run(self, jobs: Iterator[RemoteJob], decided: int | None) -> Iterator[Outcome]:
+        """Run jobs, taking the next when there is room for it; all at once where they are ``decided``, so many."""
 
     def _remote(self, job: Job) -> RemoteJob:
         from genlab.sweeps.remote import RemoteJob
@@ -108,10 +112,10 @@ class SubmititLauncher(ClusterLauncher):
             if value is not None
         }
 
-    def _run(self, jobs: Iterator[RemoteJob], total: int | None) -> Iterator[Outcome]:
+    def _run(self, jobs: Iterator[RemoteJob], decided: int | None) -> Iterator[Outcome]:
         helpers = self._engine("submitit.helpers", "slurm")
         executor = self._executor()
-        at_a_time = total or self.parameters.get("array_parallelism", os.cpu_count() or 1)
+        at_a_time = decided or self.parameters.get("array_parallelism", os.cpu_count() or 1)
         running: dict[Any, Job] = {}
         try:
             while True:
@@ -166,7 +170,7 @@ class SubmititLauncher(ClusterLauncher):
             return []
         errors = self._engine("submitit.core.utils", "slurm")
         try:
-            with executor.batch():
+            with self._out_of_reach(), executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
         except (errors.FailedJobError, errors.FailedSubmissionError) as error:
             said = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -174,6 +178,18 @@ class SubmititLauncher(ClusterLauncher):
         if self.cluster == "slurm":
             print(f"Submitted SLURM job {submitted[0].job_id.partition('_')[0]}: {len(jobs)} jobs.", file=sys.stderr)
         return submitted
+
+    @contextmanager
+    def _out_of_reach(self) -> Iterator[None]:
+        """Ctrl-C on a terminal reaches the processes of this machine too: it must not end those that wait for jobs."""
+        if self.cluster != "local" or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is started meanwhile inherits it
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _outcome(self, job: Job, submitted: Any) -> Outcome:
         try:
@@ -209,7 +225,7 @@ class JoblibLauncher(ClusterLauncher):
         self.backend = backend
         self.threads = threads
 
-    def _run(self, jobs: Iterator[RemoteJob], total: int | None) -> Iterator[Outcome]:
+    def _run(self, jobs: Iterator[RemoteJob], decided: int | None) -> Iterator[Outcome]:
         joblib = self._engine("joblib", "joblib")
         try:
             pool = joblib.Parallel(
@@ -245,7 +261,7 @@ class RayLauncher(ClusterLauncher):
         self.address = address
         self.resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
 
-    def _run(self, jobs: Iterator[RemoteJob], total: int | None) -> Iterator[Outcome]:
+    def _run(self, jobs: Iterator[RemoteJob], decided: int | None) -> Iterator[Outcome]:
         ray = self._engine("ray", "ray")
         try:
             ray.init(self.address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
@@ -253,7 +269,7 @@ class RayLauncher(ClusterLauncher):
             raise GenlabError(f"Ray does not start: {str(error).splitlines()[0]}") from error
         try:
             call = ray.remote(max_retries=0, **self.resources)(_call)
-            at_a_time = total or max(1, int(ray.cluster_resources().get("CPU", 1) / (self.resources["num_cpus"] or 1)))
+            at_a_time = decided or self._room(ray.cluster_resources())
             running: dict[Any, Job] = {}
             while True:
                 running |= {call.remote(remote): remote.job for remote in islice(jobs, at_a_time - len(running))}
@@ -267,6 +283,12 @@ class RayLauncher(ClusterLauncher):
                     yield self._lost(job, error)
         finally:
             ray.shutdown()
+
+    def _room(self, cluster: Mapping[str, float]) -> int:
+        """How many jobs a cluster with these CPUs and GPUs can run at a time."""
+        asked = {"CPU": self.resources["num_cpus"], "GPU": self.resources["num_gpus"]}
+        room = [cluster.get(name, 0) / each for name, each in asked.items() if each]
+        return max(1, int(min(room, default=1)))
 
 
 def _call(job: RemoteJob) -> Outcome:
