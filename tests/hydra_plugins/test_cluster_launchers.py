@@ -211,6 +211,22 @@ def test_a_local_sweep_that_is_stopped_lets_its_jobs_save(place: Path, signum: i
     assert "Traceback" not in said
 
 
+def test_ctrl_c_while_jobs_are_submitted_is_heard_when_they_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[object] = []
+
+    def submit(executor: object, batch: list[object]) -> list[str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return ["submitted"] * len(batch)
+
+    launcher = SubmititLauncher("local")
+    monkeypatch.setattr(launcher, "_executor", lambda: None)
+    monkeypatch.setattr(launcher, "_submit", submit)
+    monkeypatch.setattr(launcher, "_leave", left.extend)
+    with pytest.raises(KeyboardInterrupt):
+        list(launcher._run(iter([SimpleNamespace(job=Job(0, ()))]), None))
+    assert left == ["submitted"]
+
+
 def test_a_search_decides_a_job_when_there_is_room_for_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SubmititLauncher, "_executor", lambda self: None)
     taken: list[int] = []

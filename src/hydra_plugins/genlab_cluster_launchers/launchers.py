@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -120,7 +119,8 @@ class SubmititLauncher(ClusterLauncher):
         try:
             while True:
                 batch = list(islice(jobs, at_a_time - len(running)))
-                running |= zip(self._submit(executor, batch), (remote.job for remote in batch), strict=True)
+                with self._out_of_reach():
+                    running |= zip(self._submit(executor, batch), (remote.job for remote in batch), strict=True)
                 if not running:
                     return
                 ended = next(helpers.as_completed(list(running), poll_frequency=_POLL_SECONDS[self.cluster]))
@@ -170,7 +170,7 @@ class SubmititLauncher(ClusterLauncher):
             return []
         errors = self._engine("submitit.core.utils", "slurm")
         try:
-            with self._out_of_reach(), executor.batch():
+            with executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
         except (errors.FailedJobError, errors.FailedSubmissionError) as error:
             said = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -181,15 +181,18 @@ class SubmititLauncher(ClusterLauncher):
 
     @contextmanager
     def _out_of_reach(self) -> Iterator[None]:
-        """Ctrl-C on a terminal reaches the processes of this machine too: it must not end those that wait for jobs."""
-        if self.cluster != "local" or threading.current_thread() is not threading.main_thread():
+        """Ctrl-C on a terminal reaches the processes of this machine too: it must not end those that wait for jobs.
+
+        What is started meanwhile inherits that the signal is blocked; here one that came is heard at the end.
+        """
+        if self.cluster != "local":
             yield
             return
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is started meanwhile inherits it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _outcome(self, job: Job, submitted: Any) -> Outcome:
         try:
