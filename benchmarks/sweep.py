@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,7 @@ def no_op(jobs: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "no_op.py").write_text(NO_OP)
         sweep = ["-m", f"seed=range({jobs})", f"paths.logs={folder}/logs", "hydra.launcher.jobs=2"]
-        seconds, memory = watched([*SMALLEST, *sweep], Path(folder) / "logs", Path(folder) / "no_op.py")
+        seconds, memory, silence = watched([*SMALLEST, *sweep], Path(folder) / "logs", Path(folder) / "no_op.py")
         started = time.perf_counter()
         for seed in range(10):
             command = [sys.executable, "no_op.py", *SMALLEST, f"seed={seed}"]
@@ -93,6 +92,7 @@ def no_op(jobs: int) -> dict[str, Any]:
     return {
         "jobs": jobs,
         "jobs_at_a_time": 2,
+        "seconds_before_the_first_job": silence,
         "seconds_per_job": seconds / jobs,
         "seconds_per_job_alone": alone,
         "memory_mib_after_jobs": memory,
@@ -103,8 +103,8 @@ def trainings(jobs: int) -> dict[str, Any]:
     """Train the smallest model so many times in a sweep, the sweep again, and a few times alone."""
     with tempfile.TemporaryDirectory() as logs:
         sweep = ["-m", f"seed=range({jobs})", f"paths.logs={logs}/sweep", "hydra.launcher.jobs=1"]
-        seconds, memory = watched([*SMALLEST, *sweep], Path(logs) / "sweep")
-        again, _ = watched([*SMALLEST, *sweep], Path(logs) / "sweep")
+        seconds, memory, _ = watched([*SMALLEST, *sweep], Path(logs) / "sweep")
+        again, _, _ = watched([*SMALLEST, *sweep], Path(logs) / "sweep")
         alone = []
         for seed in range(min(jobs, 10)):
             started = time.perf_counter()
@@ -124,9 +124,10 @@ def trainings(jobs: int) -> dict[str, Any]:
 
 def watched(
     arguments: list[str], logs: Path, program: Path = ROOT / "train.py"
-) -> tuple[float, dict[int, float | None]]:
-    """Run a sweep, and note the memory of its process as its jobs end."""
+) -> tuple[float, dict[int, float | None], float]:
+    """Run a sweep; return its seconds, the memory of its process as its jobs end, and the seconds to the first job."""
     memory: dict[int, float | None] = {}
+    began, done = 0.0, 0
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, program.name, *arguments],
@@ -136,21 +137,16 @@ def watched(
         text=True,
         env=os.environ | {"LC_ALL": "C"},
     )
-    for done in ends(process):
-        if done in AT_JOBS:
-            memory[done] = resident_mib(process.pid)
-    if process.wait() != 0:
-        raise SystemExit(f"The sweep failed, see {logs}.")
-    return time.perf_counter() - started, memory
-
-
-def ends(process: subprocess.Popen[str]) -> Iterator[int]:
-    """Yield 1, 2, 3 ... as the jobs of a sweep end, from what it says."""
-    done = 0
     for line in process.stderr or ():
+        if line.startswith("Job ") and " begins" in line:
+            began = began or time.perf_counter() - started
         if " done in " in line:
             done += 1
-            yield done
+            if done in AT_JOBS:
+                memory[done] = resident_mib(process.pid)
+    if process.wait() != 0:
+        raise SystemExit(f"The sweep failed, see {logs}.")
+    return time.perf_counter() - started, memory, began
 
 
 def main() -> None:
