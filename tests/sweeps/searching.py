@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from genlab.results import MetricsCsv
@@ -24,6 +25,7 @@ SPACE = {
     "layers": IntDistribution(1, 6),
     "kind": CategoricalDistribution(["a", "b"]),
 }
+ONE_POINT = {"lr": "0.01", "layers": "4", "kind": "a"}
 
 
 def plan(folder: Path, **changes: Any) -> SearchPlan:
@@ -104,6 +106,10 @@ class FakeLauncher:
 def search_once(made: SearchPlan, launcher: FakeLauncher, **times: int) -> None:
     with open_study(made, **times) as study:
         run_search(made, study, launcher.stream)
+
+
+def trials_of(made: SearchPlan) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=made.study, storage=made.storage).trials
 
 
 def main() -> None:
