@@ -6,7 +6,8 @@ A step is forward, backward and Adam on 28x28 images with one channel. Plain is 
 bfloat16 autocast with channels last. The other U-Net is that of the package denoising-diffusion-pytorch, which an
 environment of its own must hold (with torch and einops), and whose Python PATH names; it is timed in both ways too.
 All networks take turns within each round, and figures are medians over the rounds, so that other work on the machine
-slows all of them alike.
+slows all of them alike. A matrix product and one convolution with its backward pass are timed beside them: what the
+processor's bfloat16 gains by itself, which a whole step cannot much exceed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -36,6 +38,7 @@ OURS: dict[str, tuple[list[int], int]] = {
 }
 OTHER_WIDTH, OTHER_MULTIPLES = 32, (1, 2, 2)
 WAYS = ("plain", "fast")
+ARITHMETIC = ("matrix_product", "convolution")
 # The package imports these for its folders of images and its FID. They are no part of its network, and torchvision's
 # wheels do not load beside a CPU build of torch.
 UNUSED_IMPORTS = (
@@ -83,6 +86,33 @@ def our_steps(batch: int) -> tuple[dict[str, Callable[[], float]], dict[str, int
             parameters[name] = sum(p.numel() for p in network.parameters())
             timers[f"{name}_{way}"] = TrainingStep(network, way, batch).seconds
     return timers, parameters
+
+
+def arithmetic() -> dict[str, Callable[[], float]]:
+    """Return a timer in each precision for a matrix product and for a convolution, forward and backward."""
+    timers: dict[str, Callable[[], float]] = {}
+    for way, dtype in zip(WAYS, (torch.float32, torch.bfloat16), strict=True):
+        left, right = torch.randn(4096, 1024, dtype=dtype), torch.randn(1024, 1024, dtype=dtype)
+        x = torch.randn(64, 64, 14, 14, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+        weight = torch.randn(64, 64, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+        def product(left: Tensor = left, right: Tensor = right) -> None:
+            torch.mm(left, right)
+
+        def convolution(x: Tensor = x, weight: Tensor = weight) -> None:
+            y = F.conv2d(x, weight, padding=1)
+            torch.autograd.grad(y, (x, weight), y.detach())
+
+        timers[f"matrix_product_{way}"] = partial(clocked, product)
+        timers[f"convolution_{way}"] = partial(clocked, convolution)
+    return timers
+
+
+def clocked(work: Callable[[], None]) -> float:
+    """Return the seconds that this takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def serve_other(batch: int) -> None:
@@ -133,7 +163,9 @@ def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> float:
 
 def compare(seconds: dict[str, list[float]]) -> dict[str, float]:
     """Return the ratios that the measured networks allow."""
-    ratios = {f"{name}: plain over fast": ratio(seconds, f"{name}_plain", f"{name}_fast") for name in OURS}
+    ratios = {
+        f"{name}: plain over fast": ratio(seconds, f"{name}_plain", f"{name}_fast") for name in (*OURS, *ARITHMETIC)
+    }
     if "other_fast" in seconds:
         ratios["other: plain over fast"] = ratio(seconds, "other_plain", "other_fast")
         for name in ("equal_parameters", "equal_widths"):
@@ -157,6 +189,7 @@ def main() -> None:
         serve_other(arguments.batch)
         return
     timers, parameters = our_steps(arguments.batch)
+    timers |= arithmetic()
     other = None
     if arguments.other_python:
         other_timers, parameters["other"], other = other_steps(arguments.other_python, arguments.batch)
