@@ -28,7 +28,7 @@ from genlab.tasks.build import build_datamodule
 
 BATCH = 250
 REFERENCE = "ddpm-1000"
-SAMPLERS = ("heun-18", "dpm_solver_2m-18", "ddim-35", REFERENCE)
+SAMPLERS = ("heun-18", "stochastic_heun-18", "dpm_solver_2m-18", "ddim-35", REFERENCE)
 
 
 def measure(model: Diffusion, data: GenlabDataModule, sampler: str, count: int, seed: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.networks.samplers import SAMPLERS, ddpm
+from genlab.networks.samplers import SAMPLERS, ddpm, stochastic_heun
 
 MEAN, SCALE = 0.3, 0.7
 HIGH, LOW = 10.0, 0.1
@@ -54,6 +54,15 @@ def test_the_spread_of_ancestral_samples_is_of_first_order() -> None:
     assert errors[1] / errors[0] == pytest.approx(0.53, abs=0.06)
 
 
+def test_fresh_noise_keeps_the_distribution_and_forgets_the_start() -> None:
+    noise = torch.Generator().manual_seed(0)
+    start = MEAN + math.sqrt(SCALE**2 + HIGH**2) * torch.randn(300_000, generator=noise, dtype=torch.float64)
+    end = stochastic_heun(denoise, start, falling(256), noise)
+    assert end.mean().item() == pytest.approx(MEAN, abs=0.006)
+    assert end.var().item() == pytest.approx(SCALE**2 + LOW**2, abs=0.004)
+    assert abs(torch.corrcoef(torch.stack([start, end]))[0, 1].item()) < 0.1, "the deterministic method's is 1"
+
+
 def test_ancestral_steps_are_exact_where_the_clean_example_is_known() -> None:
     """Then the posterior is that of the process itself, however few the steps."""
     noise = torch.Generator().manual_seed(0)
@@ -85,12 +94,17 @@ def test_a_sampler_costs_what_it_says_and_ends_without_noise(name: str, steps: i
 
 
 @pytest.mark.parametrize("name", ["ddim", "heun", "dpm_solver_2m"])
-def test_only_ancestral_sampling_draws_noise(name: str) -> None:
+def test_a_deterministic_sampler_draws_no_noise(name: str) -> None:
     start = torch.randn(3, dtype=torch.float64)
     first, second = (
         SAMPLERS[name].run(denoise, start, falling(8), torch.Generator().manual_seed(seed)) for seed in (0, 1)
     )
     assert torch.equal(first, second)
-    ancestral = [ddpm(denoise, start, falling(8), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
-    assert torch.equal(ancestral[0], ancestral[1])
-    assert not torch.equal(ancestral[0], ancestral[2])
+
+
+@pytest.mark.parametrize("name", ["ddpm", "stochastic_heun"])
+def test_a_stochastic_sampler_draws_its_noise_from_the_generator(name: str) -> None:
+    start = torch.randn(3, dtype=torch.float64)
+    drawn = [SAMPLERS[name].run(denoise, start, falling(8), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

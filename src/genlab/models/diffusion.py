@@ -57,7 +57,8 @@ class Diffusion(IterativeModel):
         noise: Noise levels.
         weighting: Weight of each noise level in training: ``edm``, ``min_snr``, or ``likelihood``, the bound's own,
             with noise levels that are log-uniform whatever the schedule.
-        sampler: ``heun``, ``dpm_solver_2m``, ``ddim`` or ``ddpm``; see :mod:`genlab.networks.samplers`.
+        sampler: ``heun``, ``stochastic_heun``, ``dpm_solver_2m``, ``ddim`` or ``ddpm``; see
+            :mod:`genlab.networks.samplers`.
         steps: Steps of the sampler.
         vlb_steps: Steps of the process that ``likelihood=vlb`` bounds.
 

@@ -14,11 +14,24 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["SAMPLERS", "Denoiser", "Sampler", "SamplerName", "ddim", "ddpm", "dpm_solver_2m", "heun"]
+__all__ = [
+    "SAMPLERS",
+    "Denoiser",
+    "Sampler",
+    "SamplerName",
+    "ddim",
+    "ddpm",
+    "dpm_solver_2m",
+    "heun",
+    "stochastic_heun",
+]
 
-SamplerName = Literal["ddpm", "ddim", "heun", "dpm_solver_2m"]
+SamplerName = Literal["ddpm", "ddim", "heun", "stochastic_heun", "dpm_solver_2m"]
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """Maps noisy examples ``[N, ...]`` and their noise level, a scalar tensor, to denoised ones."""
+
+CHURN = 40.0
+"""S_churn of Karras et al. (2022), table 5, for ImageNet."""
 
 
 def ddpm(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Generator | None = None) -> Tensor:
@@ -60,14 +73,33 @@ def heun(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Generator | No
     Two evaluations for each step, but for one to 0, which is Euler's. Arguments as of :func:`ddpm`; no noise is drawn.
     """
     for sigma, following in _steps(sigmas):
-        slope = (x - denoise(x, x.new_tensor(sigma))) / sigma
-        euler = x + (following - sigma) * slope
-        if following == 0:
-            x = euler
-            continue
-        corrected = (euler - denoise(euler, x.new_tensor(following))) / following
-        x = x + (following - sigma) * (slope + corrected) / 2
+        x = _heun_step(denoise, x, sigma, following)
     return x
+
+
+def stochastic_heun(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Generator | None = None) -> Tensor:
+    """Heun's method from a level raised by fresh noise at each step; Karras et al. (2022), algorithm 2.
+
+    The level is multiplied by 1 + ``CHURN`` / steps, at most by the square root of 2; at all levels, and with noise of
+    just the size that is missing (the paper's S_min = 0, S_max = infinity, S_noise = 1). The exact solution has the
+    distributions of :func:`heun`, but errors of the network on the way are partly forgotten. Evaluations as of
+    :func:`heun`, arguments as of :func:`ddpm`.
+    """
+    raise_by = min(CHURN / (len(sigmas) - 1), math.sqrt(2) - 1)
+    for sigma, following in _steps(sigmas):
+        raised = sigma * (1 + raise_by)
+        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        x = _heun_step(denoise, x + math.sqrt(raised**2 - sigma**2) * noise, raised, following)
+    return x
+
+
+def _heun_step(denoise: Denoiser, x: Tensor, sigma: float, following: float) -> Tensor:
+    slope = (x - denoise(x, x.new_tensor(sigma))) / sigma
+    euler = x + (following - sigma) * slope
+    if following == 0:
+        return euler
+    corrected = (euler - denoise(euler, x.new_tensor(following))) / following
+    return x + (following - sigma) * (slope + corrected) / 2
 
 
 def dpm_solver_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Generator | None = None) -> Tensor:
@@ -110,6 +142,7 @@ SAMPLERS: dict[SamplerName, Sampler] = {
     "ddpm": Sampler(ddpm, lambda steps: steps),
     "ddim": Sampler(ddim, lambda steps: steps),
     "heun": Sampler(heun, lambda steps: 2 * steps - 1),
+    "stochastic_heun": Sampler(stochastic_heun, lambda steps: 2 * steps - 1),
     "dpm_solver_2m": Sampler(dpm_solver_2m, lambda steps: steps),
 }
 """The samplers by name."""
