@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -211,20 +212,33 @@ def test_a_local_sweep_that_is_stopped_lets_its_jobs_save(place: Path, signum: i
     assert "Traceback" not in said
 
 
-def test_ctrl_c_while_jobs_are_submitted_is_heard_when_they_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("alone", [True, False], ids=["the only thread", "a thread beside it"])
+def test_ctrl_c_while_jobs_are_submitted_is_heard_when_they_are_known(
+    alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left: list[object] = []
+    over = threading.Event()
 
     def submit(executor: object, batch: list[object]) -> list[str]:
-        os.kill(os.getpid(), signal.SIGINT)
+        # To this thread, or to the process, in which another thread does not block it.
+        signal.raise_signal(signal.SIGINT) if alone else os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # long enough for the other thread to take it
         return ["submitted"] * len(batch)
 
     launcher = SubmititLauncher("local")
     monkeypatch.setattr(launcher, "_executor", lambda: None)
     monkeypatch.setattr(launcher, "_submit", submit)
     monkeypatch.setattr(launcher, "_leave", left.extend)
-    with pytest.raises(KeyboardInterrupt):
-        list(launcher._run(iter([SimpleNamespace(job=Job(0, ()))]), None))
+    other = threading.Thread(target=over.wait)
+    other.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(launcher._run(iter([SimpleNamespace(job=Job(0, ()))]), None))
+    finally:
+        over.set()
+        other.join()
     assert left == ["submitted"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_search_decides_a_job_when_there_is_room_for_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

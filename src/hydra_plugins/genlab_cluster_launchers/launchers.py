@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -183,16 +184,23 @@ class SubmititLauncher(ClusterLauncher):
     def _out_of_reach(self) -> Iterator[None]:
         """Ctrl-C on a terminal reaches the processes of this machine too: it must not end those that wait for jobs.
 
-        What is started meanwhile inherits that the signal is blocked; here one that came is heard at the end.
+        What is started meanwhile inherits that the signal is blocked; here one that came is heard at the end. Blocking
+        alone would not do that: a signal to a process goes to any thread that does not block it, and Python then hears
+        it in the main thread.
         """
-        if self.cluster != "local":
+        if self.cluster != "local" or threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        heard: list[int] = []
+        handler = signal.signal(signal.SIGINT, lambda signum, frame: heard.append(signum))
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             yield
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            signal.signal(signal.SIGINT, handler)
+            if heard:
+                signal.raise_signal(signal.SIGINT)
 
     def _outcome(self, job: Job, submitted: Any) -> Outcome:
         try:
