@@ -2,7 +2,7 @@
 
 import sys
 
-from genlab.cli import train
+from genlab.command.cli import train
 
 if __name__ == "__main__":
     sys.exit(train())

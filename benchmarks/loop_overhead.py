@@ -21,12 +21,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from genlab.callbacks.budget import Budget
+from genlab.command.build import build_callbacks, build_datamodule, build_model, build_trainer
+from genlab.command.console import log_to
 from genlab.data.loader import TrainStream
 from genlab.models.base import GenerativeModel
-from genlab.runs import RunDir
-from genlab.tasks.build import build_callbacks, build_datamodule, build_model, build_trainer
-from genlab.tasks.console import log_to
+from genlab.runs.folder import RunDir
+from genlab.training.callbacks.budget import Budget
 
 STEPS = 400
 OVERRIDES = [

@@ -27,15 +27,15 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from genlab.data.images import MNIST
-from genlab.feature_cache import FeatureCache
-from genlab.metrics.classes import ClassHistogramDistance
-from genlab.metrics.frechet import FrechetDistance, MemorizationInformedFrechetDistance
-from genlab.metrics.inception_score import InceptionScore
-from genlab.metrics.kernel import KernelDistance
-from genlab.metrics.manifold import ManifoldMetrics
-from genlab.metrics.neighbours import NearestTrainingDistance
-from genlab.metrics.vectors import MaximumMeanDiscrepancy, SlicedWasserstein
-from genlab.quality import QualityOptions, evaluate_quality
+from genlab.measure.features.cache import FeatureCache
+from genlab.measure.metrics.classes import ClassHistogramDistance
+from genlab.measure.metrics.frechet import FrechetDistance, MemorizationInformedFrechetDistance
+from genlab.measure.metrics.inception_score import InceptionScore
+from genlab.measure.metrics.kernel import KernelDistance
+from genlab.measure.metrics.manifold import ManifoldMetrics
+from genlab.measure.metrics.neighbours import NearestTrainingDistance
+from genlab.measure.metrics.vectors import MaximumMeanDiscrepancy, SlicedWasserstein
+from genlab.measure.quality import QualityOptions, evaluate_quality
 
 BATCH = 500
 CLASSES = 10

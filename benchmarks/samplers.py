@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 import genlab
+from genlab.command.build import build_datamodule
+from genlab.core.randomness import Stream, generator
 from genlab.data.base import GenlabDataModule
+from genlab.measure.quality import evaluate_quality
 from genlab.models.diffusion import Diffusion
-from genlab.quality import evaluate_quality
-from genlab.randomness import Stream, generator
-from genlab.runs import find_run, read_config
-from genlab.tasks.build import build_datamodule
+from genlab.runs.folder import find_run, read_config
 
 BATCH = 250
 REFERENCE = "ddpm-1000"

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from genlab.command.config import instantiate
+from genlab.core.spec import DataSpec
 from genlab.models.autoregressive import Autoregressive
-from genlab.spec import DataSpec
-from genlab.tasks.config import instantiate
 
 CONF = Path(__file__).parents[1] / "conf" / "model"
 FAMILIES = ("made", "pixelcnn", "pixelrnn", "transformer")

@@ -22,11 +22,11 @@ ROOT = Path(__file__).parents[1]
 FIRST_STEP = """
 import os, sys
 sys.argv[0] = "train.py"
-from genlab.cli import train
+from genlab.command.cli import train
 def leave(*arguments):
     os._exit(0)
-import genlab.tasks.train
-from genlab.callbacks.budget import Budget
+import genlab.command.train
+from genlab.training.callbacks.budget import Budget
 Budget.on_train_batch_end = leave
 sys.exit(train())
 """

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.sweeps.jobs import Job
-from genlab.sweeps.processes import ProcessPool
+from genlab.sweeps.process_pool import ProcessPool
 
 ROOT = Path(__file__).parents[1]
 TRIVIAL = [sys.executable, "-S", "-c", "pass"]
@@ -36,7 +36,7 @@ SMALLEST = [
 
 NO_OP = """
 import sys
-from genlab.tasks.entry import run_entry
+from genlab.command.entry import run_entry
 
 if __name__ == "__main__":
     sys.exit(run_entry(lambda config: {"seed": config.seed}, "config", sys.argv[1:], ["no_op.py"]))

@@ -77,7 +77,7 @@ class TrainingStep:
 
 def our_steps(batch: int) -> tuple[dict[str, Callable[[], float]], dict[str, int]]:
     """Return a timer for each of our sizes in each way, and the parameters of each size."""
-    from genlab.networks.unet import UNet
+    from genlab.networks.diffusion.unet import UNet
 
     timers, parameters = {}, {}
     for name, (channels, blocks) in OURS.items():

@@ -2,7 +2,7 @@
 
 import sys
 
-from genlab.cli import compare
+from genlab.command.cli import compare
 
 if __name__ == "__main__":
     sys.exit(compare())

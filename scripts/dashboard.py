@@ -2,7 +2,7 @@
 
 import sys
 
-from genlab.cli import dashboard
+from genlab.command.cli import dashboard
 
 if __name__ == "__main__":
     sys.exit(dashboard())

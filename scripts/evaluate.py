@@ -2,7 +2,7 @@
 
 import sys
 
-from genlab.cli import evaluate
+from genlab.command.cli import evaluate
 
 if __name__ == "__main__":
     sys.exit(evaluate())

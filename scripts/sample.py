@@ -2,7 +2,7 @@
 
 import sys
 
-from genlab.cli import sample
+from genlab.command.cli import sample
 
 if __name__ == "__main__":
     sys.exit(sample())

@@ -2,7 +2,7 @@
 
 import sys
 
-from genlab.cli import train_extractor
+from genlab.command.cli import train_extractor
 
 if __name__ == "__main__":
     sys.exit(train_extractor())

@@ -11,14 +11,14 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from tests.training import ROOT, TINY
+from tests.tiny import ROOT, TINY
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 BLOCK = re.compile(r"`(src/genlab|conf)/([\w/]+)\.(py|yaml)`:.*?```(?:python|yaml)\n(.*?)```", re.DOTALL)
 
 
 def test_the_examples_train_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from genlab.tasks.train import run
+    from genlab.command.train import run
 
     blocks = {f"{root}/{name}": code for root, name, _, code in BLOCK.findall(PAGE)}
     assert set(blocks) == {

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.errors import GenlabError, Interrupted
-from genlab.sharding import whole
-from tests.training import composed
+from genlab.core.errors import GenlabError, Interrupted
+from genlab.training.sharding import whole
+from tests.tiny import composed
 
 
 class Recorder:
@@ -71,7 +71,7 @@ class Recorder:
 
 def main(folder: Path, rank: int) -> None:
     """Train the runs that ``<folder>/runs.json`` lists; leave ``<folder>/<name>.<rank>.pt`` of each."""
-    from genlab.tasks.train import run
+    from genlab.command.train import run
 
     for job in json.loads((folder / "runs.json").read_text()):
         os.environ.update(job["environment"][rank])

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 __all__ = ["DataSpec", "GenlabError", "__version__", "load_run"]
 __version__ = "0.1.0"
 
-from genlab.errors import GenlabError
-from genlab.spec import DataSpec
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 
 if TYPE_CHECKING:
-    from genlab.tasks.load import load_run
+    from genlab.command.load import load_run
 
 
 def __getattr__(name: str) -> object:
     # load_run needs torch, which `import genlab` must not.
     if name == "load_run":
-        from genlab.tasks.load import load_run
+        from genlab.command.load import load_run
 
         return load_run
     raise AttributeError(f"module 'genlab' has no attribute {name!r}")

@@ -11,10 +11,12 @@ import pytest
 
 from genlab.comparison.reading import find_result_files, read_results
 from genlab.comparison.validation import compile_schema
-from genlab.results import result_problems
+from genlab.measure.results import result_problems
 from tests.comparison.results import result, write
 
-FITS = compile_schema(json.loads(resources.files("genlab").joinpath("result.schema.json").read_text(encoding="utf-8")))
+FITS = compile_schema(
+    json.loads(resources.files("genlab.measure").joinpath("result.schema.json").read_text(encoding="utf-8"))
+)
 
 
 def put(key: str, value: object) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from genlab.data.batch import Batch
+from genlab.command.config import instantiate
+from genlab.core.batch import Batch
+from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel
-from genlab.spec import DataSpec
-from genlab.tasks.config import instantiate
 
 CONF = Path(__file__).parents[2] / "conf"
 

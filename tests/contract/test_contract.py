@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from genlab.checkpoints import assert_plain
-from genlab.data.batch import Batch
-from genlab.likelihood import bits_per_dim
+from genlab.core.batch import Batch
+from genlab.core.likelihood import bits_per_dim
+from genlab.core.randomness import Stream, generator
 from genlab.models.base import GenerativeModel
-from genlab.randomness import Stream, generator
+from genlab.runs.checkpoints import assert_plain
 from tests.contract.families import BINARY, CASES, Case, make_batch, make_model, perturb
 
 MODELS = {case.id: make_model(case) for case in CASES}

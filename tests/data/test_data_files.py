@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from genlab.core.errors import GenlabError
 from genlab.data.files import Archive, ensure_files
-from genlab.errors import GenlabError
 
 DEAD = "http://127.0.0.1:1/"  # nothing listens on port 1
 NAME = "Set/raw/values"

@@ -16,12 +16,12 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
 from genlab.data.base import MAX_BYTES_ON_ACCELERATOR, GenlabDataModule, train_placement
-from genlab.data.batch import Batch
 from genlab.data.images import Digits
 from genlab.data.loader import EvalLoader, TrainStream
 from genlab.data.toy2d import Toy2D
-from genlab.errors import GenlabError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "data").glob("*.yaml"))
 

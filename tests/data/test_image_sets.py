@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlab.core.errors import GenlabError
 from genlab.data.files import Archive
 from genlab.data.images import CIFAR10, MNIST, BinarizedMNIST, Digits, FashionMNIST, binarize
-from genlab.errors import GenlabError
 
 SPLITS = ("train", "validation", "test")
 

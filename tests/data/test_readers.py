@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from genlab.core.errors import GenlabError
 from genlab.data.readers import read_cifar, read_idx
-from genlab.errors import GenlabError
 
 
 def test_idx_of_images_and_labels(tmp_path: Path) -> None:

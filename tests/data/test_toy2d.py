@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from genlab.core.errors import GenlabError
 from genlab.data import densities
 from genlab.data.densities import DENSITIES, Checkerboard, NoisyCurves, RotatedGaussians
 from genlab.data.toy2d import Toy2D, ToyName
-from genlab.errors import GenlabError
 
 NAMES = get_args(ToyName)
 REACH = 6.0  # every density has all but 1e-10 of its mass in [-REACH, REACH]^2

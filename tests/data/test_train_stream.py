@@ -7,10 +7,10 @@ from itertools import islice
 import pytest
 import torch
 
-from genlab.data.batch import Batch
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
 from genlab.data.images import binarize
 from genlab.data.loader import EvalLoader, TrainStream
-from genlab.errors import GenlabError
 
 SEED_7 = [4, 0, 2, 7, 3, 5, 1, 6, 4, 2, 7, 5, 0, 3, 1, 6]  # two epochs of eight
 

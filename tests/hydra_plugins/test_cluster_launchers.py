@@ -19,9 +19,9 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
+from genlab.command.entry import config_folder
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.remote import RemoteJob
-from genlab.tasks.entry import config_folder
 from hydra_plugins.genlab_cluster_launchers.launchers import RayLauncher, SubmititLauncher
 
 DEADLINE_SECONDS = 120.0
@@ -38,8 +38,8 @@ hydra: {output_subdir: null}
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from genlab.errors import GenlabError
-from genlab.tasks.entry import run_entry
+from genlab.core.errors import GenlabError
+from genlab.command.entry import run_entry
 
 def run(config):
     rank = os.environ.get("SLURM_PROCID", "0")

@@ -10,11 +10,11 @@ import pytest
 from omegaconf import OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from genlab.errors import GenlabError
+from genlab.command.config import instantiate
+from genlab.core.errors import GenlabError
 from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact, redact_text, result_figures
 from genlab.loggers.tensorboard_logger import TensorBoardDashboard
 from genlab.loggers.wandb_logger import WandbDashboard
-from genlab.tasks.config import instantiate
 from tests.loggers.shown import CONFIG, RESULT, RUN_ID
 
 CONF = Path(__file__).parents[2] / "conf" / "logger"

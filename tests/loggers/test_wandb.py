@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import wandb
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 from genlab.loggers.wandb_access import find_access
 from genlab.loggers.wandb_logger import WandbDashboard
 from tests.loggers.shown import CONFIG, KEY, RESULT, RUN_ID

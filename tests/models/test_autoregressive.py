@@ -8,9 +8,9 @@ import math
 import pytest
 import torch
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models.autoregressive import Autoregressive, Inpaints
-from genlab.spec import DataSpec
 from tests.contract.families import Case, make_batch, make_model, perturb
 
 IMAGE = DataSpec("image", "image", (1, 6, 5), levels=17, num_classes=3)

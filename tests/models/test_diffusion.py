@@ -10,14 +10,14 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
-from genlab.likelihood import sum_dims
+from genlab.command.config import instantiate
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.likelihood import sum_dims
+from genlab.core.spec import DataSpec
 from genlab.models.diffusion import Diffusion
-from genlab.networks.preconditioning import PARAMETERIZATIONS, SIGMA_DATA
-from genlab.networks.samplers import SAMPLERS
-from genlab.spec import DataSpec
-from genlab.tasks.config import instantiate
+from genlab.networks.diffusion.preconditioning import PARAMETERIZATIONS, SIGMA_DATA
+from genlab.networks.diffusion.samplers import SAMPLERS
 from tests.contract.families import (
     BINARY,
     CONF,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from genlab.errors import GenlabError
-from genlab.spec import DataSpec
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from tests.contract.families import COUNTS, GRAY, PLANE, SMALL_FLOW, Case, make_batch, make_model, perturb
-from tests.training import train
+from tests.tiny import train
 
 
 @pytest.mark.parametrize(("network", "nfe"), [("nsf", 3), ("maf", 3), ("realnvp", 1)])

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.data.batch import Batch
-from genlab.likelihood import importance_weighted, standard_normal_log_prob
+from genlab.core.batch import Batch
+from genlab.core.likelihood import importance_weighted, standard_normal_log_prob
+from genlab.core.spec import DataSpec
 from genlab.models.flow_matching import FlowMatching
-from genlab.spec import DataSpec
 from tests.contract.families import (
     BINARY,
     GRAY,

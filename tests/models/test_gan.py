@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models.gan import Gan
-from genlab.spec import DataSpec
 from tests.contract.families import COLOUR, GRAY, PLANE, SMALL_GAN, SPACE, Case, make_batch, make_model
-from tests.training import train
+from tests.tiny import train
 
 MODELS = ["gan", "wgan_gp", "sngan", "r3gan"]
 

@@ -14,20 +14,20 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models.gmm import GMM
-from genlab.networks.binned_mixture import BinnedGaussianMixture
-from genlab.networks.binned_normal import CensoredMoments, fit_censored_normal, log_interval_mass
-from genlab.networks.expectation_maximization import fit_by_em, k_means
-from genlab.networks.mixtures import (
+from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
+from genlab.networks.mixture.binned_normal import CensoredMoments, fit_censored_normal, log_interval_mass
+from genlab.networks.mixture.expectation_maximization import fit_by_em, k_means
+from genlab.networks.mixture.mixtures import (
     BernoulliMixture,
     DiagonalGaussianMixture,
     FullGaussianMixture,
     LowRankGaussianMixture,
     Mixture,
 )
-from genlab.spec import DataSpec
 from tests.contract.families import BINARY, COUNTS, PLANE, Case, make_batch, make_model
 
 GAUSSIAN = {

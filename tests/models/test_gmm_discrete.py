@@ -10,11 +10,11 @@ import torch
 from scipy.stats import multivariate_normal
 from torch import Tensor
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models.gmm import GMM
-from genlab.networks.binned_mixture import BinnedGaussianMixture
-from genlab.networks.mixtures import DiagonalGaussianMixture, FullGaussianMixture, LowRankGaussianMixture
-from genlab.spec import DataSpec
+from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
+from genlab.networks.mixture.mixtures import DiagonalGaussianMixture, FullGaussianMixture, LowRankGaussianMixture
 from tests.contract.families import BINARY, COUNTS, PLANE, Case, make_batch, make_model
 
 PAIR = DataSpec("pair", "vector", (2,), levels=4)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models.base import Reconstructs
 from genlab.models.hvae import HVae
-from genlab.spec import DataSpec
 from tests.contract.families import BINARY, COUNTS, GRAY, PLANE, SMALL_HVAE, Case, make_batch, make_model, perturb
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models.iterative import IterativeModel
-from genlab.spec import DataSpec
 from tests.contract.families import GRAY, PLANE, SMALL_DIFFUSION, Case, make_batch, make_model, perturb
 
 

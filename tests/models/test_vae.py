@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models import latent
 from genlab.models.base import Reconstructs
 from genlab.models.vae import Vae
-from genlab.networks.latents import DiagonalNormal
-from genlab.spec import DataSpec
+from genlab.networks.latent.latents import DiagonalNormal
 from tests.contract.families import BINARY, COUNTS, GRAY, PLANE, SMALL_VAE, Case, make_batch, make_model, perturb
 
 SIGMA = 0.7
@@ -130,7 +130,7 @@ def test_priors_are_densities_and_samples_follow_them(prior: str) -> None:
 
 
 def test_the_mixture_of_posteriors_equals_torch_even_where_it_is_sharp() -> None:
-    from genlab.networks.priors import NormalMixture
+    from genlab.networks.latent.priors import NormalMixture
 
     mean, log_scale = 3 * torch.randn(50, 8), torch.randn(50, 8) - 3
     z = mean[:20] + log_scale[:20].exp() * torch.randn(20, 8)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from genlab.networks.adversarial import (
+from genlab.networks.adversarial.augmentation import augment
+from genlab.networks.adversarial.networks import (
     ConvDiscriminator,
     ConvGenerator,
     MLPDiscriminator,
@@ -17,8 +18,7 @@ from genlab.networks.adversarial import (
     Score,
     scale_widths,
 )
-from genlab.networks.augmentation import augment
-from genlab.networks.spectral_norm import SpectralNorm, normalize_spectrally
+from genlab.networks.adversarial.spectral_norm import SpectralNorm, normalize_spectrally
 
 SHAPES = [(1, 2, 2), (1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2, 9, 13)]
 

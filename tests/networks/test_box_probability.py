@@ -10,8 +10,8 @@ import torch
 from scipy.stats import multivariate_normal
 from torch import Tensor
 
-from genlab.networks.binned_normal import log_interval_mass
-from genlab.networks.box_probability import (
+from genlab.networks.mixture.binned_normal import log_interval_mass
+from genlab.networks.mixture.box_probability import (
     approximate_factor_posterior,
     factor_log_weights,
     ghk_log_weights,

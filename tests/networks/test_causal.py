@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from genlab.errors import GenlabError
-from genlab.networks.causal import CausalNetwork, ChannelHead, from_raster, to_raster
-from genlab.networks.masked import MaskedMLP
-from genlab.networks.pixelcnn import GatedPixelCNN
-from genlab.networks.pixelrnn import DiagonalBiLSTM, skew, unskew
-from genlab.networks.transformer import CausalTransformer
-from genlab.spec import DataSpec
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
+from genlab.networks.causal.base import CausalNetwork, ChannelHead, from_raster, to_raster
+from genlab.networks.causal.masked import MaskedMLP
+from genlab.networks.causal.pixelcnn import GatedPixelCNN
+from genlab.networks.causal.pixelrnn import DiagonalBiLSTM, skew, unskew
+from genlab.networks.causal.transformer import CausalTransformer
 
 IMAGE = DataSpec("image", "image", (1, 7, 9), num_classes=2)
 COLOUR = DataSpec("colour", "image", (3, 4, 3))

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genlab.errors import GenlabError
-from genlab.networks.attention import self_attention
-from genlab.networks.conditioning import Conditioning, FourierFeatures
-from genlab.networks.dit import AdaLNZeroBlock, DiT, position_codes
-from genlab.networks.time_mlp import ConditionedLinear, TimeMLP
-from genlab.networks.unet import ConditionedBlock, SelfAttention, UNet
+from genlab.core.errors import GenlabError
+from genlab.networks.blocks.attention import self_attention
+from genlab.networks.blocks.conditioning import Conditioning, FourierFeatures
+from genlab.networks.diffusion.dit import AdaLNZeroBlock, DiT, position_codes
+from genlab.networks.diffusion.time_mlp import ConditionedLinear, TimeMLP
+from genlab.networks.diffusion.unet import ConditionedBlock, SelfAttention, UNet
 
 Maker = Callable[[int], nn.Module]
 """Makes a network for a number of classes."""

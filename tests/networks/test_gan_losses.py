@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from genlab.networks.gan_losses import LOSSES, input_gradient, one_centered_penalty, zero_centered_penalty
+from genlab.networks.adversarial.losses import LOSSES, input_gradient, one_centered_penalty, zero_centered_penalty
 
 REAL, FAKE = [2.0, -0.5, 0.3], [0.1, -3.0, 1.5]
 

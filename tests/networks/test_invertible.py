@@ -7,10 +7,10 @@ import torch
 import zuko
 from torch import Tensor
 
-from genlab.networks.convolutional import ConvResNet
-from genlab.networks.invertible import ActNorm, Chain, Coupling, InvertibleConv, Squeeze, data_dependent_init
-from genlab.networks.multiscale import MultiScaleFlow, channel_couplings, checkerboard_couplings
-from genlab.networks.splines import AffineTransform, SplineTransform
+from genlab.networks.blocks.convolutional import ConvResNet
+from genlab.networks.flow.invertible import ActNorm, Chain, Coupling, InvertibleConv, Squeeze, data_dependent_init
+from genlab.networks.flow.multiscale import MultiScaleFlow, channel_couplings, checkerboard_couplings
+from genlab.networks.flow.splines import AffineTransform, SplineTransform
 
 CONTEXT = 3
 

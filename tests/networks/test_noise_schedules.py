@@ -7,8 +7,14 @@ import math
 import pytest
 import torch
 
-from genlab.errors import GenlabError
-from genlab.networks.noise_schedules import CosineSchedule, EDMSchedule, LinearSchedule, NoiseConfig, NoiseSchedule
+from genlab.core.errors import GenlabError
+from genlab.networks.diffusion.noise_schedules import (
+    CosineSchedule,
+    EDMSchedule,
+    LinearSchedule,
+    NoiseConfig,
+    NoiseSchedule,
+)
 
 LOW, HIGH = 0.002, 80.0
 EDM = EDMSchedule(LOW, HIGH, rho=7, mean=-1.2, deviation=1.2)

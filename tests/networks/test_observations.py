@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.errors import GenlabError
-from genlab.networks.observations import LogisticMixture, ObservationModel, observation_model
-from genlab.spec import DataSpec
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
+from genlab.networks.blocks.observations import LogisticMixture, ObservationModel, observation_model
 
 
 def spec(levels: int | None) -> DataSpec:

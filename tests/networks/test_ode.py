@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.errors import GenlabError
-from genlab.likelihood import standard_normal_log_prob
-from genlab.networks.ode import LikelihoodConfig, OdeConfig, integrate, ode_log_prob
+from genlab.core.errors import GenlabError
+from genlab.core.likelihood import standard_normal_log_prob
+from genlab.networks.diffusion.ode import LikelihoodConfig, OdeConfig, integrate, ode_log_prob
 
 MATRIX = torch.tensor([[-0.7, 0.9], [-0.4, 0.5]], dtype=torch.float64)
 START = torch.tensor([[1.0, -2.0], [0.3, 0.4], [-1.5, 0.1]], dtype=torch.float64)

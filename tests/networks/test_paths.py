@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.networks.paths import LinearPath, logit_normal, optimal_transport, stratified_uniform
+from genlab.networks.diffusion.paths import LinearPath, logit_normal, optimal_transport, stratified_uniform
 
 
 def pairs(n: int = 6, shape: tuple[int, ...] = (2, 3)) -> tuple[Tensor, Tensor]:

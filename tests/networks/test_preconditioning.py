@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.networks.noise_schedules import log_uniform_sigmas
-from genlab.networks.preconditioning import (
+from genlab.networks.diffusion.noise_schedules import log_uniform_sigmas
+from genlab.networks.diffusion.preconditioning import (
     PARAMETERIZATIONS,
     SIGMA_DATA,
     edm_weight,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.networks.samplers import SAMPLERS, ddpm, stochastic_heun
+from genlab.networks.diffusion.samplers import SAMPLERS, ddpm, stochastic_heun
 
 MEAN, SCALE = 0.3, 0.7
 HIGH, LOW = 10.0, 0.1

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.networks.noise_schedules import EDMSchedule
-from genlab.networks.variational_bound import level_log_mass, variational_bound
+from genlab.networks.diffusion.noise_schedules import EDMSchedule
+from genlab.networks.diffusion.variational_bound import level_log_mass, variational_bound
 
 LEVELS = 9
 CENTRES = (2 * torch.arange(LEVELS, dtype=torch.float64) + 1) / LEVELS - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 from genlab.sweeps import places
 from genlab.sweeps.places import Place, make_places, visible_gpus
 

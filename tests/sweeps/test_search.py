@@ -13,8 +13,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from genlab.errors import GenlabError
-from genlab.locks import IN_USE, RunLock
+from genlab.core.errors import GenlabError
+from genlab.runs.locks import IN_USE, RunLock
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective, parse_objectives
 from genlab.sweeps.search import SAMPLERS, open_study, override_of
@@ -137,7 +137,7 @@ def test_every_sampler_searches(sampler: str, tmp_path: Path) -> None:
 
 
 def test_a_metric_is_read_at_the_checkpoint_that_validation_chose(tmp_path: Path) -> None:
-    from genlab.results import MetricsCsv
+    from genlab.measure.results import MetricsCsv
     from genlab.sweeps.objectives import values_of
 
     rows = MetricsCsv(tmp_path / "metrics.csv")

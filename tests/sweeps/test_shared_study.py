@@ -14,8 +14,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from genlab.errors import GenlabError
-from genlab.locks import IN_USE
+from genlab.core.errors import GenlabError
+from genlab.runs.locks import IN_USE
 from genlab.sweeps import owners
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 
 from genlab.comparison.reading import RunResult
-from genlab.errors import GenlabError
-from genlab.results import MetricsCsv
+from genlab.core.errors import GenlabError
+from genlab.measure.results import MetricsCsv
 
 __all__ = ["neighbours_picture", "picture_uri", "samples_picture", "validation_curve"]
 

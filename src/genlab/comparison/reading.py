@@ -13,7 +13,7 @@ from typing import Any
 
 from genlab.comparison.columns import COLUMNS
 from genlab.comparison.validation import Check, compile_schema
-from genlab.results import RESULT_SCHEMA, result_problems
+from genlab.measure.results import RESULT_SCHEMA, result_problems
 
 __all__ = ["DataKey", "RunResult", "Skipped", "find_result_files", "read_results", "reduce_result"]
 
@@ -180,7 +180,7 @@ def _read(path: str) -> Mapping[str, Any]:
 
 @functools.cache
 def _fits() -> Check:
-    text = resources.files("genlab").joinpath("result.schema.json").read_text(encoding="utf-8")
+    text = resources.files("genlab.measure").joinpath("result.schema.json").read_text(encoding="utf-8")
     return compile_schema(json.loads(text))
 
 

@@ -9,11 +9,11 @@ import torch
 from annotated_types import Ge
 from pytorch_lightning import LightningDataModule
 
-from genlab.data.batch import Batch
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError, nearest
+from genlab.core.spec import DataSpec
 from genlab.data.files import Archive, ensure_files
 from genlab.data.loader import DrawTransform, EvalLoader, TrainStream
-from genlab.errors import GenlabError, nearest
-from genlab.spec import DataSpec
 
 __all__ = ["GenlabDataModule", "Split", "train_placement"]
 

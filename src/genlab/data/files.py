@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 
 __all__ = ["Archive", "ensure_files", "file_checksum"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.core.batch import Batch
+from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule, Split
-from genlab.data.batch import Batch
 from genlab.data.files import Archive
 from genlab.data.readers import read_cifar, read_idx
-from genlab.spec import DataSpec
 
 __all__ = ["CIFAR10", "MNIST", "BinarizedMNIST", "Digits", "FashionMNIST", "binarize"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
 
 __all__ = ["DrawTransform", "EvalLoader", "TrainStream"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 
 __all__ = ["read_cifar", "read_idx"]
 

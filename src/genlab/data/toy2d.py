@@ -10,11 +10,11 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError, nearest
+from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule, Split
-from genlab.data.batch import Batch
 from genlab.data.densities import DENSITIES
-from genlab.errors import GenlabError, nearest
-from genlab.spec import DataSpec
 
 __all__ = ["Toy2D", "ToyName"]
 

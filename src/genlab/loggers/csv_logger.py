@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from genlab.loggers.base import ExamplesLogger
-from genlab.results import MetricsCsv
-from genlab.runs import RunDir
+from genlab.measure.results import MetricsCsv
+from genlab.runs.folder import RunDir
 
 __all__ = ["CsvLogger"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pytorch_lightning.utilities import rank_zero_only
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 from genlab.loggers.dashboards import Dashboard
 from genlab.loggers.protocols import RunStatus, flatten, result_figures
 

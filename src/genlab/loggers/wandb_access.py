@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from typing import Any, Literal, NamedTuple, get_args
 
-from genlab.errors import GenlabError, nearest
+from genlab.core.errors import GenlabError, nearest
 
 __all__ = ["Access", "WandbMode", "find_access"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 from genlab.loggers.wandb_session import first_line, quiet_settings, staged_in, start_run
 
 __all__ = ["log_comparison"]

@@ -14,12 +14,12 @@ from annotated_types import Gt
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
-from genlab.atomic import write_atomic
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 from genlab.loggers.dashboards import Dashboard
 from genlab.loggers.protocols import RunStatus, flatten, result_figures
 from genlab.loggers.wandb_access import WandbMode
 from genlab.loggers.wandb_session import first_line, quiet_settings, staged_in, start_run
+from genlab.runs.atomic import write_atomic
 
 __all__ = ["WandbDashboard", "result_summary"]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 from genlab.loggers.protocols import redact_text
 from genlab.loggers.wandb_access import Access, WandbMode, find_access
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 
 __all__ = ["build_workspace", "describe_workspace"]
 

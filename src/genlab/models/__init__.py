@@ -1,1 +1,1 @@
-
+"""Families of generative models, one file each."""

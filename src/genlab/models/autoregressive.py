@@ -11,17 +11,17 @@ import torch
 from annotated_types import Ge
 from torch import Generator, Tensor
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
-from genlab.likelihood import bits_per_dim, sum_dims
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.likelihood import bits_per_dim, sum_dims
+from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.causal import CausalNetwork, Steps, from_raster, to_raster
-from genlab.networks.masked import MaskedMLP
-from genlab.networks.observations import ObservationName, observation_model
-from genlab.networks.pixelcnn import GatedPixelCNN
-from genlab.networks.pixelrnn import DiagonalBiLSTM
-from genlab.networks.transformer import CausalTransformer
-from genlab.spec import DataSpec
+from genlab.networks.blocks.observations import ObservationName, observation_model
+from genlab.networks.causal.base import CausalNetwork, Steps, from_raster, to_raster
+from genlab.networks.causal.masked import MaskedMLP
+from genlab.networks.causal.pixelcnn import GatedPixelCNN
+from genlab.networks.causal.pixelrnn import DiagonalBiLSTM
+from genlab.networks.causal.transformer import CausalTransformer
 
 __all__ = ["Autoregressive", "Inpaints", "Made", "PixelCNN", "PixelRNN", "Transformer"]
 
@@ -45,7 +45,7 @@ class Autoregressive(GenerativeModel):
     Args:
         spec: What one example is.
         conditional: Model the data given its label.
-        observation: Distribution of a value; see :func:`genlab.networks.observations.observation_model`.
+        observation: Distribution of a value; see :func:`genlab.networks.blocks.observations.observation_model`.
         components: Logistics of a ``logistic_mixture``.
 
     The other arguments are those of :class:`GenerativeModel`.
@@ -179,7 +179,7 @@ class Made(Autoregressive):
         direct: Connect inputs and outputs directly as well.
 
     The other arguments are those of :class:`Autoregressive`; the network is
-    :class:`genlab.networks.masked.MaskedMLP`.
+    :class:`genlab.networks.causal.masked.MaskedMLP`.
     """
 
     family = "made"
@@ -216,7 +216,7 @@ class PixelCNN(Autoregressive):
             and columns to the side.
 
     The other arguments are those of :class:`Autoregressive`; the network is
-    :class:`genlab.networks.pixelcnn.GatedPixelCNN`.
+    :class:`genlab.networks.causal.pixelcnn.GatedPixelCNN`.
     """
 
     family = "pixelcnn"
@@ -256,7 +256,7 @@ class PixelRNN(Autoregressive):
         layers: Number of layers, each with an LSTM from either side.
 
     The other arguments are those of :class:`Autoregressive`; the network is
-    :class:`genlab.networks.pixelrnn.DiagonalBiLSTM`.
+    :class:`genlab.networks.causal.pixelrnn.DiagonalBiLSTM`.
     """
 
     family = "pixelrnn"
@@ -297,7 +297,7 @@ class Transformer(Autoregressive):
         heads: Attention heads of a block.
 
     The other arguments are those of :class:`Autoregressive`; the network is
-    :class:`genlab.networks.transformer.CausalTransformer`.
+    :class:`genlab.networks.causal.transformer.CausalTransformer`.
     """
 
     family = "transformer"

@@ -13,13 +13,13 @@ from pytorch_lightning import LightningModule
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
-from genlab.likelihood import bits_per_dim
-from genlab.metrics.likelihood import NegativeLogLikelihood
-from genlab.randomness import Stream, generator, stream_seed
-from genlab.sharding import whole
-from genlab.spec import DataSpec, Modality
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.likelihood import bits_per_dim
+from genlab.core.negative_log_likelihood import NegativeLogLikelihood
+from genlab.core.randomness import Stream, generator, stream_seed
+from genlab.core.spec import DataSpec, Modality
+from genlab.training.sharding import whole
 
 __all__ = [
     "GenerativeModel",

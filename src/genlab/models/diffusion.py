@@ -10,9 +10,10 @@ import torch
 from annotated_types import Ge
 from torch import Generator, Tensor
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
-from genlab.likelihood import standard_normal_log_prob
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.likelihood import standard_normal_log_prob
+from genlab.core.spec import DataSpec
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.models.iterative import (
     Count,
@@ -25,9 +26,9 @@ from genlab.models.iterative import (
     Probability,
     UNetConfig,
 )
-from genlab.networks.noise_schedules import NoiseConfig, log_uniform_sigmas
-from genlab.networks.ode import LikelihoodConfig, ode_log_prob
-from genlab.networks.preconditioning import (
+from genlab.networks.diffusion.noise_schedules import NoiseConfig, log_uniform_sigmas
+from genlab.networks.diffusion.ode import LikelihoodConfig, ode_log_prob
+from genlab.networks.diffusion.preconditioning import (
     PARAMETERIZATIONS,
     SIGMA_DATA,
     Coefficients,
@@ -37,9 +38,8 @@ from genlab.networks.preconditioning import (
     min_snr_weight,
     noise_condition,
 )
-from genlab.networks.samplers import SAMPLERS, SamplerName
-from genlab.networks.variational_bound import variational_bound
-from genlab.spec import DataSpec
+from genlab.networks.diffusion.samplers import SAMPLERS, SamplerName
+from genlab.networks.diffusion.variational_bound import variational_bound
 
 __all__ = ["Diffusion"]
 
@@ -53,12 +53,12 @@ class Diffusion(IterativeModel):
     Args:
         spec: Images or vectors, discrete or continuous.
         parameterization: What the network predicts: ``edm``, ``epsilon``, ``v`` or ``x0``; see
-            :mod:`genlab.networks.preconditioning`.
+            :mod:`genlab.networks.diffusion.preconditioning`.
         noise: Noise levels.
         weighting: Weight of each noise level in training: ``edm``, ``min_snr``, or ``likelihood``, the bound's own,
             with noise levels that are log-uniform whatever the schedule.
         sampler: ``heun``, ``stochastic_heun``, ``dpm_solver_2m``, ``ddim`` or ``ddpm``; see
-            :mod:`genlab.networks.samplers`.
+            :mod:`genlab.networks.diffusion.samplers`.
         steps: Steps of the sampler.
         vlb_steps: Steps of the process that ``likelihood=vlb`` bounds.
 

@@ -11,9 +11,9 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
-from genlab.likelihood import (
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.likelihood import (
     Dequantizer,
     Logit,
     bits_per_dim,
@@ -22,13 +22,13 @@ from genlab.likelihood import (
     quantize,
     uniform_dequantize,
 )
+from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.dequantization import VariationalDequantizer
-from genlab.networks.invertible import data_dependent_init
-from genlab.networks.multiscale import MultiScaleFlow, num_scales
-from genlab.networks.splines import AffineTransform, ElementwiseTransform, SplineTransform
-from genlab.networks.vector_flows import VECTOR_FLOWS, VectorFlow
-from genlab.spec import DataSpec
+from genlab.networks.flow.dequantization import VariationalDequantizer
+from genlab.networks.flow.invertible import data_dependent_init
+from genlab.networks.flow.multiscale import MultiScaleFlow, num_scales
+from genlab.networks.flow.splines import AffineTransform, ElementwiseTransform, SplineTransform
+from genlab.networks.flow.vector_flows import VECTOR_FLOWS, VectorFlow
 
 __all__ = ["Flow", "MultiScaleConfig", "VectorConfig"]
 
@@ -39,7 +39,7 @@ NonNegative = Annotated[int, Ge(0)]
 
 @dataclass(frozen=True)
 class MultiScaleConfig:
-    """Sizes of the multi-scale coupling flow; see :class:`genlab.networks.multiscale.MultiScaleFlow`.
+    """Sizes of the multi-scale coupling flow; see :class:`genlab.networks.flow.multiscale.MultiScaleFlow`.
 
     Args:
         coupling: Element-wise transform of the couplings.
@@ -94,7 +94,7 @@ class MultiScaleConfig:
 
 @dataclass(frozen=True)
 class VectorConfig:
-    """Sizes of the flows on vectors; see :class:`genlab.networks.vector_flows.VectorFlow`.
+    """Sizes of the flows on vectors; see :class:`genlab.networks.flow.vector_flows.VectorFlow`.
 
     Args:
         transforms: Number of transforms.

@@ -10,8 +10,9 @@ from annotated_types import Ge, Gt, Lt
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from genlab.data.batch import Batch
-from genlab.likelihood import standard_normal_log_prob
+from genlab.core.batch import Batch
+from genlab.core.likelihood import standard_normal_log_prob
+from genlab.core.spec import DataSpec
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.models.iterative import (
     DiTConfig,
@@ -23,9 +24,8 @@ from genlab.models.iterative import (
     Probability,
     UNetConfig,
 )
-from genlab.networks.ode import LikelihoodConfig, OdeConfig, integrate, ode_log_prob
-from genlab.networks.paths import LinearPath, logit_normal, optimal_transport, stratified_uniform
-from genlab.spec import DataSpec
+from genlab.networks.diffusion.ode import LikelihoodConfig, OdeConfig, integrate, ode_log_prob
+from genlab.networks.diffusion.paths import LinearPath, logit_normal, optimal_transport, stratified_uniform
 
 __all__ = ["FlowMatching", "PathConfig"]
 
@@ -36,12 +36,12 @@ class PathConfig:
 
     Args:
         coupling: ``independent`` pairs, or ``optimal_transport`` within the batch; see
-            :func:`genlab.networks.paths.optimal_transport`.
+            :func:`genlab.networks.diffusion.paths.optimal_transport`.
         sigma_min: Standard deviation of the noise left at the data's end, in scaled data; see
-            :class:`genlab.networks.paths.LinearPath`.
+            :class:`genlab.networks.diffusion.paths.LinearPath`.
         width: Standard deviation of the noise added halfway, in scaled data.
         times: Distribution of the training times, ``uniform`` or ``logit_normal``; see
-            :func:`genlab.networks.paths.logit_normal`.
+            :func:`genlab.networks.diffusion.paths.logit_normal`.
         logit_mean: Mean of the logits of ``logit_normal``.
         logit_deviation: Standard deviation of these logits.
     """

@@ -14,10 +14,19 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.adversarial import (
+from genlab.networks.adversarial.augmentation import AugmentationName, augment
+from genlab.networks.adversarial.losses import (
+    LOSSES,
+    Critic,
+    input_gradient,
+    one_centered_penalty,
+    zero_centered_penalty,
+)
+from genlab.networks.adversarial.networks import (
     ConvDiscriminator,
     ConvGenerator,
     MLPDiscriminator,
@@ -27,16 +36,7 @@ from genlab.networks.adversarial import (
     Score,
     scale_widths,
 )
-from genlab.networks.augmentation import AugmentationName, augment
-from genlab.networks.gan_losses import (
-    LOSSES,
-    Critic,
-    input_gradient,
-    one_centered_penalty,
-    zero_centered_penalty,
-)
-from genlab.networks.spectral_norm import normalize_spectrally
-from genlab.spec import DataSpec
+from genlab.networks.adversarial.spectral_norm import normalize_spectrally
 
 __all__ = ["ConvConfig", "Gan", "MLPConfig", "ObjectiveConfig"]
 
@@ -50,7 +50,7 @@ class ObjectiveConfig:
     """What the two networks play for.
 
     Args:
-        loss: See :data:`genlab.networks.gan_losses.LOSSES`.
+        loss: See :data:`genlab.networks.adversarial.losses.LOSSES`.
         r1: Weight of the zero-centred gradient penalty on real examples.
         r2: Weight of the same on generated examples.
         gradient_penalty: Weight of the one-centred gradient penalty between real and generated examples.
@@ -152,7 +152,7 @@ class Gan(GenerativeModel):
         conditional: Model the data given its label.
         latent_dims: Length of the noise vector.
         spectral_norm: Bound the gain of each layer of the discriminator; see
-            :class:`genlab.networks.spectral_norm.SpectralNorm`.
+            :class:`genlab.networks.adversarial.spectral_norm.SpectralNorm`.
         conv: Sizes of ``network=conv``.
         mlp: Sizes of ``network=mlp``.
         objective: What the networks play for.

@@ -10,20 +10,26 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Generator, Tensor
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
-from genlab.likelihood import bits_per_dim, dequantized_log_weights, importance_weighted, quantize, uniform_dequantize
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.likelihood import (
+    bits_per_dim,
+    dequantized_log_weights,
+    importance_weighted,
+    quantize,
+    uniform_dequantize,
+)
+from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.binned_mixture import BinnedGaussianMixture
-from genlab.networks.expectation_maximization import fit_by_em
-from genlab.networks.mixtures import (
+from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
+from genlab.networks.mixture.expectation_maximization import fit_by_em
+from genlab.networks.mixture.mixtures import (
     BernoulliMixture,
     DiagonalGaussianMixture,
     FullGaussianMixture,
     LowRankGaussianMixture,
     Mixture,
 )
-from genlab.spec import DataSpec
 
 __all__ = ["GMM"]
 

@@ -8,13 +8,13 @@ import torch
 from annotated_types import Ge
 from torch import Generator, Tensor
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
-from genlab.networks.latents import DiagonalNormal, active_units
-from genlab.networks.observations import ObservationName
-from genlab.networks.topdown import BottomUp, TopDown
-from genlab.spec import DataSpec
+from genlab.networks.blocks.observations import ObservationName
+from genlab.networks.latent.latents import DiagonalNormal, active_units
+from genlab.networks.latent.topdown import BottomUp, TopDown
 
 __all__ = ["HVae"]
 
@@ -36,7 +36,7 @@ class HVae(LatentModel):
         latents: Channels of each layer of latents.
         blocks: Residual blocks at each scale on the way up.
         observation: Distribution of the data given latents; see
-            :func:`genlab.networks.observations.observation_model`.
+            :func:`genlab.networks.blocks.observations.observation_model`.
         components: Logistics of ``observation=logistic_mixture``.
         objective: What training maximizes.
 

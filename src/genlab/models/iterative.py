@@ -13,16 +13,16 @@ import torch
 from annotated_types import Ge, Lt, MinLen
 from torch import Generator, Tensor, nn
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
-from genlab.likelihood import Affine, dequantized_log_weights, quantize, uniform_dequantize
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.hardware import fast_bfloat16
+from genlab.core.likelihood import Affine, dequantized_log_weights, quantize, uniform_dequantize
+from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.dit import DiT
-from genlab.networks.ode import LikelihoodConfig
-from genlab.networks.time_mlp import TimeMLP
-from genlab.networks.unet import UNet
-from genlab.precision import fast_bfloat16
-from genlab.spec import DataSpec
+from genlab.networks.diffusion.dit import DiT
+from genlab.networks.diffusion.ode import LikelihoodConfig
+from genlab.networks.diffusion.time_mlp import TimeMLP
+from genlab.networks.diffusion.unet import UNet
 
 __all__ = [
     "DiTConfig",
@@ -44,7 +44,7 @@ PrecisionName = Literal["auto", "bf16-mixed", "32-true"]
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Sizes of the U-Net; see :class:`genlab.networks.unet.UNet`.
+    """Sizes of the U-Net; see :class:`genlab.networks.diffusion.unet.UNet`.
 
     Args:
         channels: Channels at each scale, finest first; the image is halved between them.
@@ -66,7 +66,7 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """Sizes of the diffusion transformer; see :class:`genlab.networks.dit.DiT`.
+    """Sizes of the diffusion transformer; see :class:`genlab.networks.diffusion.dit.DiT`.
 
     Args:
         patch: Side of a patch in pixels; it divides the image's sides.
@@ -88,7 +88,7 @@ class DiTConfig:
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """Sizes of the perceptron; see :class:`genlab.networks.time_mlp.TimeMLP`.
+    """Sizes of the perceptron; see :class:`genlab.networks.diffusion.time_mlp.TimeMLP`.
 
     Args:
         hidden: Width of each residual block, first to last.

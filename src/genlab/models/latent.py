@@ -10,13 +10,13 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor, nn
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
-from genlab.likelihood import bits_per_dim, importance_weighted, sum_dims
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.likelihood import bits_per_dim, importance_weighted, sum_dims
+from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.invertible import ActNorm, data_dependent_init
-from genlab.networks.observations import ObservationModel, ObservationName, observation_model
-from genlab.spec import DataSpec
+from genlab.networks.blocks.observations import ObservationModel, ObservationName, observation_model
+from genlab.networks.flow.invertible import ActNorm, data_dependent_init
 
 __all__ = ["Draws", "LatentModel", "ObjectiveConfig"]
 
@@ -93,7 +93,7 @@ class LatentModel(GenerativeModel):
     Args:
         spec: What one example is.
         observation: Distribution of the data given latents; see
-            :func:`genlab.networks.observations.observation_model`.
+            :func:`genlab.networks.blocks.observations.observation_model`.
         components: Logistics of ``observation=logistic_mixture``.
         objective: What training maximizes.
 

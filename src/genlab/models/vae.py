@@ -10,15 +10,15 @@ import torch
 from annotated_types import Ge
 from torch import Generator, Tensor, nn
 
-from genlab.data.batch import Batch
-from genlab.errors import GenlabError
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
-from genlab.networks.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
-from genlab.networks.latents import DiagonalNormal, active_units
-from genlab.networks.observations import ObservationName
-from genlab.networks.priors import FlowPrior, LatentDensity, NormalPrior, Prior, VampPrior
-from genlab.spec import DataSpec
+from genlab.networks.blocks.observations import ObservationName
+from genlab.networks.latent.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from genlab.networks.latent.latents import DiagonalNormal, active_units
+from genlab.networks.latent.priors import FlowPrior, LatentDensity, NormalPrior, Prior, VampPrior
 
 __all__ = ["ConvConfig", "MLPConfig", "PriorConfig", "Vae"]
 
@@ -107,7 +107,7 @@ class Vae(LatentModel):
         network: ``conv``, ``mlp``, or ``auto`` for what suits the data.
         latent_dims: Length of a latent vector.
         observation: Distribution of the data given latents; see
-            :func:`genlab.networks.observations.observation_model`.
+            :func:`genlab.networks.blocks.observations.observation_model`.
         components: Logistics of ``observation=logistic_mixture``.
         mlp: Sizes of ``network=mlp``.
         conv: Sizes of ``network=conv``.

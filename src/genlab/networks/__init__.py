@@ -1,1 +1,1 @@
-
+"""Plain modules that families are made of; none knows of data sets or training."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import GenlabError, nearest
-from genlab.results import MetricsCsv
-from genlab.runs import RunDir
+from genlab.core.errors import GenlabError, nearest
+from genlab.measure.results import MetricsCsv
+from genlab.runs.folder import RunDir
 
 __all__ = ["COSTS", "VALIDATION", "Objective", "parse_objectives", "validation_curve", "values_of"]
 

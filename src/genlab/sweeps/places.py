@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 
 __all__ = ["Place", "allowed_cores", "make_places", "pinned_to", "visible_gpus"]
 

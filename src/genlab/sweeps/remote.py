@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from genlab.errors import GenlabError, Interrupted
-from genlab.interrupts import OneStop, stoppable
-from genlab.ranks import OWN_VARIABLES, launch
+from genlab.core.errors import GenlabError, Interrupted
+from genlab.processes.ranks import OWN_VARIABLES, launch
+from genlab.processes.signals import OneStop, stoppable
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import Place
-from genlab.sweeps.processes import ProcessPool
+from genlab.sweeps.process_pool import ProcessPool
 
 __all__ = ["RemoteJob"]
 
@@ -24,7 +24,7 @@ __all__ = ["RemoteJob"]
 class RemoteJob:
     """What a scheduler pickles, and calls where the job shall run: plain data, and all else is the command's.
 
-    There the command runs as a process of its own, as in :class:`~genlab.sweeps.processes.ProcessPool`: it may crash
+    There the command runs as a process of its own, as in :class:`~genlab.sweeps.process_pool.ProcessPool`: it may crash
     without the scheduler's worker, and it may be a distributed training. Signals reach it, and it is waited for.
 
     Attributes:

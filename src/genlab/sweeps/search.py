@@ -13,9 +13,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import Trial, TrialState
 
-from genlab.errors import GenlabError, nearest
-from genlab.locks import IN_USE
+from genlab.core.errors import GenlabError, nearest
 from genlab.loggers.protocols import redact_text
+from genlab.runs.locks import IN_USE
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective, values_of
 from genlab.sweeps.shared_study import SharedStudy

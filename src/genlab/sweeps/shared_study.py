@@ -29,7 +29,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 from genlab.loggers.protocols import redact_text
 from genlab.sweeps.owners import is_alive, this_process
 

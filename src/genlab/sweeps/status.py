@@ -39,7 +39,7 @@ class _Running:
 
 
 class Status(AbstractContextManager["Status"]):
-    """What is known of a sweep; listens to a :class:`~genlab.sweeps.processes.ProcessPool`.
+    """What is known of a sweep; listens to a :class:`~genlab.sweeps.process_pool.ProcessPool`.
 
     Args:
         jobs: All jobs, as far as they are known.

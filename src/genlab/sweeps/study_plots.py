@@ -16,7 +16,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from genlab.sweeps.objectives import Objective
-from genlab.sweeps.study_report import best_first, complete, pareto_front, short_names
+from genlab.sweeps.study_tables import best_first, complete, pareto_front, short_names
 
 __all__ = ["draw_history", "draw_importance", "draw_pareto"]
 

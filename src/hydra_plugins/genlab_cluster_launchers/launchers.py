@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 from hydra_plugins.genlab_process_launcher.launcher import ProcessLauncher
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ClusterLauncher(ProcessLauncher):
         said = [line.strip() for line in str(error).splitlines() if line.strip()]
         # A traceback ends in what matters, another message begins with it.
         message = said[-1 if "Traceback" in str(error) else 0] if said else type(error).__name__
-        message = message.removeprefix("genlab.errors.GenlabError: ")[:300]
+        message = message.removeprefix("genlab.core.errors.GenlabError: ")[:300]
         return Outcome(job, 1, None, message, 0.0, self._folder())
 
     def _engine(self, module: str, extra: str) -> Any:

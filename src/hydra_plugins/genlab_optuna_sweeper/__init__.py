@@ -27,6 +27,6 @@ class OptunaSweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: list[str]) -> None:
-        from genlab.tasks.search import search
+        from genlab.command.start_search import search
 
         search(self.settings, self.config, self.hydra_context, self.task_function, arguments)

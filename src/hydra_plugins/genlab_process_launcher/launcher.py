@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from genlab.errors import GenlabError
+from genlab.core.errors import GenlabError
 
 if TYPE_CHECKING:
     from genlab.sweeps.jobs import Job, Outcome
@@ -23,7 +23,7 @@ _ANY_GPU = (None, "auto", "gpu", "cuda")
 
 
 class ProcessLauncher(Launcher):
-    """Runs each job as a fresh process with the arguments of a single run; see `genlab.sweeps.processes.ProcessPool`.
+    """Runs each job as a fresh process with the arguments of a single run; see `genlab.sweeps.process_pool`.
 
     The arguments stand with their meaning in ``conf/hydra/launcher/process.yaml``.
     """
@@ -75,7 +75,7 @@ class ProcessLauncher(Launcher):
         Raises:
             GenlabError: If the machine does not have what a job asks for.
         """
-        from genlab.sweeps.processes import ProcessPool
+        from genlab.sweeps.process_pool import ProcessPool
         from genlab.sweeps.status import make_status
 
         places = self._places()

@@ -1,0 +1,151 @@
+"""The commands: ``genlab train|evaluate|sample|compare|dashboard``, and the scripts that are the same functions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genlab.core.errors import nearest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["compare", "dashboard", "evaluate", "main", "sample", "train", "train_extractor"]
+
+# What a command needs is imported when it runs: --help and --cfg must be there at once.
+
+
+def train(arguments: Sequence[str] | None = None) -> int:
+    """Train and evaluate a model, as ``python train.py`` does.
+
+    Args:
+        arguments: What stands after the command; taken from ``sys.argv`` by default.
+
+    Returns:
+        The exit code; see :func:`genlab.command.entry.run_entry`.
+    """
+    return _enter("train", "config", _train, arguments, {}, _compare_sweep)
+
+
+def evaluate(arguments: Sequence[str] | None = None) -> int:
+    """Measure a trained run under one protocol, as ``python scripts/evaluate.py`` does; see :func:`train`."""
+    return _enter("evaluate", "evaluate", _evaluate, arguments, {"run": "<path or id>"}, _compare_sweep)
+
+
+def sample(arguments: Sequence[str] | None = None) -> int:
+    """Draw samples from a trained run, as ``python scripts/sample.py`` does; see :func:`train`."""
+    return _enter("sample", "sample", _sample, arguments, {"run": "<path or id>"})
+
+
+def train_extractor(arguments: Sequence[str] | None = None) -> int:
+    """Train a feature extractor, as ``python scripts/train_extractor.py`` does; see :func:`train`."""
+    return _enter("train_extractor", "train_extractor", _train_extractor, arguments, {})
+
+
+def compare(arguments: Sequence[str] | None = None) -> int:
+    """Compare results, as ``python scripts/compare.py`` does; see :func:`train`."""
+    return _enter("compare", "compare", _compare, arguments, {})
+
+
+def dashboard(arguments: Sequence[str] | None = None) -> int:
+    """Save a W&B workspace, as ``python scripts/dashboard.py`` does; see :func:`train`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    # A dry run is a flag in every other program; Hydra has none of its own for the jobs' settings.
+    given = ["dry_run=true" if argument == "--dry-run" else argument for argument in given]
+    return _enter("dashboard", "dashboard", _dashboard, given, {})
+
+
+def _train(config: DictConfig) -> object:
+    from genlab.command.finished import show_if_finished
+
+    if (result := show_if_finished(config)) is not None:
+        return result
+    from genlab.command.train import run
+
+    return run(config)
+
+
+def _evaluate(config: DictConfig) -> object:
+    from genlab.command.evaluate import run
+
+    return run(config)
+
+
+def _sample(config: DictConfig) -> object:
+    from genlab.command.sample import run
+
+    return run(config)
+
+
+def _train_extractor(config: DictConfig) -> object:
+    from genlab.command.train_extractor import run
+
+    return run(config)
+
+
+def _compare(config: DictConfig) -> object:
+    from genlab.command.compare import run
+
+    return run(config)
+
+
+def _dashboard(config: DictConfig) -> object:
+    from genlab.command.dashboard import run
+
+    return run(config)
+
+
+def _compare_sweep(results: Sequence[object]) -> None:
+    from genlab.command.compare import compare_sweep
+
+    compare_sweep(results)
+
+
+def _enter(
+    name: str,
+    config_name: str,
+    run: Callable[[DictConfig], object],
+    arguments: Sequence[str] | None,
+    required: dict[str, str],
+    after_sweep: Callable[[Sequence[object]], None] | None = None,
+) -> int:
+    from genlab.command.entry import run_entry
+
+    command = sys.argv[:1] if Path(sys.argv[0]).suffix == ".py" else [sys.argv[0], name]
+    given = sys.argv[1:] if arguments is None else arguments
+    return run_entry(run, config_name, given, command, required=required, after_sweep=after_sweep)
+
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "train": (train, "train a model, evaluate it, draw its samples"),
+    "evaluate": (evaluate, "measure a trained run under one protocol"),
+    "sample": (sample, "draw samples from a trained run"),
+    "compare": (compare, "compare results, as tables and as a report"),
+    "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that stands first, or list the commands.
+
+    Args:
+        arguments: The command and what follows it; taken from ``sys.argv`` by default.
+
+    Returns:
+        The exit code: the command's, 0 for the list, 2 for an unknown command.
+    """
+    command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if command in ("-h", "--help", "help"):
+        print("genlab trains, sweeps and fairly compares generative models.\n")
+        print("\n".join(f"  genlab {name:10}{what}" for name, (_, what) in COMMANDS.items()))
+        print("\ngenlab <command> --help says what can be set, e.g. genlab train model=flow data=mnist.")
+        return 0
+    if command not in COMMANDS:
+        print(
+            f"Unknown command '{command}'.{nearest(command, COMMANDS)} Commands: {', '.join(COMMANDS)}.",
+            file=sys.stderr,
+        )
+        return 2
+    return COMMANDS[command][0](rest)

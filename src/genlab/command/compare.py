@@ -1,0 +1,119 @@
+"""Compare results: read them, print their table, and write it in other formats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from genlab.command.command_line import command_line
+from genlab.command.config import check_config
+from genlab.command.schemas import CompareConfig
+from genlab.comparison.csv_table import table_rows, to_csv
+from genlab.comparison.latex import to_latex
+from genlab.comparison.markdown import to_markdown
+from genlab.comparison.ranking import Comparison, compare
+from genlab.comparison.reading import RunResult, Skipped, read_results, reduce_result
+from genlab.comparison.report import to_html
+from genlab.comparison.terminal import print_comparison
+from genlab.core.errors import GenlabError, nearest
+from genlab.loggers.wandb_comparison import log_comparison
+from genlab.runs.atomic import write_atomic
+
+__all__ = ["FORMATS", "compare_sweep", "run"]
+
+FORMATS: dict[str, tuple[str, Callable[[Comparison, str], str]]] = {
+    "markdown": ("comparison.md", lambda comparison, command: to_markdown(comparison)),
+    "csv": ("comparison.csv", lambda comparison, command: to_csv(comparison)),
+    "latex": ("comparison.tex", lambda comparison, command: to_latex(comparison)),
+    "html": ("comparison.html", to_html),
+}
+"""File and writer of each format; a writer gets the comparison and the command that made it."""
+
+
+def run(config: DictConfig) -> Comparison:
+    """Compare what a config names, print it, write it to ``config.out`` and log it to ``config.wandb``.
+
+    Args:
+        config: The composed config.
+
+    Raises:
+        GenlabError: If no result is found, or none of the wanted data or protocol; says what there is.
+    """
+    check_config(config, CompareConfig)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    folders = plain["folders"] or [plain["paths"]["logs"]]
+    results, skipped = read_results(folders)
+    if not results:
+        raise GenlabError(_nothing(folders, skipped))
+    results = _choose(results, "data", plain["data"], lambda result: (result.data.name,))
+    results = _choose(results, "protocol", plain["protocol"], lambda result: result.protocol)
+    comparison = compare(results, skipped)
+    print_comparison(comparison)
+    command = command_line("scripts/compare.py")
+    if plain["out"] is not None:
+        _write(comparison, Path(plain["out"]), plain["formats"], command)
+    if plain["wandb"] is not None:
+        print(log_comparison(_tables(comparison), plain["wandb"], Path(plain["paths"]["logs"]), command))
+    return comparison
+
+
+def compare_sweep(results: Iterable[object]) -> None:
+    """Print the table of the runs of a sweep.
+
+    Args:
+        results: What its jobs returned; all that is no result is left out.
+    """
+    found = [reduce_result(result) for result in results if isinstance(result, Mapping)]
+    if len(found) > 1:
+        print_comparison(compare(found))
+
+
+def _nothing(folders: Sequence[str], skipped: Sequence[Skipped]) -> str:
+    if not skipped:
+        return f"There are no results below {', '.join(folders)}. Train first, or give folders=[...]."
+    first = skipped[0]
+    more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+    return f"There are no results below {', '.join(folders)}.\nSkipped: {first.path}: {first.reason}{more}."
+
+
+def _choose(
+    results: list[RunResult], key: str, wanted: str | None, names: Callable[[RunResult], tuple[str, ...]]
+) -> list[RunResult]:
+    if wanted is None:
+        return results
+    chosen = [result for result in results if wanted in names(result)]
+    if not chosen:
+        known = sorted({names(result)[0] for result in results})
+        raise GenlabError(
+            f"No result has {key} '{wanted}'.{nearest(wanted, known)} There are results of: {', '.join(known)}."
+        )
+    return chosen
+
+
+def _write(comparison: Comparison, folder: Path, formats: Sequence[str], command: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise GenlabError(f"out is {folder}, which is a file. Give a folder.") from error
+    for name in dict.fromkeys(formats):
+        file, write = FORMATS[name]
+        write_atomic(folder / file, write(comparison, command))
+        print(f"Wrote {folder / file}")
+
+
+def _tables(comparison: Comparison) -> dict[str, list[dict[str, object]]]:
+    """Return the rows of each group under a name that no other has: rows of two protocols never share a table."""
+    tables: dict[str, list[dict[str, object]]] = {}
+    for group in comparison.groups:
+        parts = (group.data.name, f"{group.protocol[0]}-{group.protocol[1]}")
+        name = unique = "/".join(re.sub(r"[^\w.-]", "_", part) for part in parts)
+        number = 1
+        while unique in tables:  # data sets of one name that differ in split or entropy
+            number += 1
+            unique = f"{name}-{number}"
+        tables[unique] = table_rows(group)
+    return tables

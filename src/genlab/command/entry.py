@@ -1,0 +1,311 @@
+"""From a command line to a job: Hydra composes the config, and what goes wrong is said in one or two lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.main import get_args_parser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+import genlab
+from genlab.command.config import CLASSES, FUNCTIONS
+from genlab.command.explain import CommandLine, explain, explain_job
+from genlab.command.sweep_record import SweepRecord, check_launcher, check_no_search, hydra_arguments
+from genlab.core.errors import GenlabError, Interrupted, nearest
+from genlab.loggers.protocols import redact_text
+from genlab.processes.job_reports import take_report
+from genlab.processes.ranks import is_first_process
+from genlab.processes.signals import stoppable
+from genlab.sweeps.jobs import Outcome
+
+__all__ = ["config_folder", "run_entry"]
+
+BUG, USER_ERROR, CTRL_C = 1, 2, 130
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def config_folder(config_name: str = "config") -> Path:
+    """Return the folder of a command's config: within the installed package, or at the root of a checkout.
+
+    Args:
+        config_name: Name of the primary config. One that composes no groups stands apart from them, in ``tasks/conf``.
+
+    Raises:
+        GenlabError: If neither is there.
+    """
+    apart = Path(__file__).parent / "conf"
+    if (apart / f"{config_name}.yaml").is_file():
+        return apart
+    package = Path(genlab.__file__).resolve().parent
+    candidates = (package / "conf", package.parents[1] / "conf")
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise GenlabError(f"The configs are neither in {candidates[0]} nor in {candidates[1]}: install genlab again.")
+
+
+def run_entry(
+    run: Callable[[DictConfig], object],
+    config_name: str,
+    arguments: Sequence[str],
+    command: Sequence[str],
+    conf: Path | None = None,
+    required: Mapping[str, str] | None = None,
+    after_sweep: Callable[[Sequence[object]], object] | None = None,
+) -> int:
+    """Compose the config of a command line and run its job, or with ``-m`` its jobs.
+
+    In a sweep a job that fails is reported when it fails, and the others still run; what failed stands at the end.
+    A job that a sweep started reports to it how it ended; see :mod:`genlab.processes.job_reports`.
+
+    Args:
+        run: The job, called with the composed config.
+        config_name: Name of the primary config.
+        arguments: What stands after the command.
+        command: The command itself, e.g. ``["train.py"]`` or ``["bin/genlab", "train"]``.
+        conf: Folder of the configs; `config_folder` by default.
+        required: What to give for keys that have no default, by key.
+        after_sweep: Called after a sweep with what its jobs returned, as far as it came back to this process.
+
+    Returns:
+        The exit code: 0, 1 for a bug, which shows its traceback, 2 for what the user can mend, 130 after Ctrl-C, and
+        128 plus the number of any other signal. With ``HYDRA_FULL_ERROR=1`` in the environment errors are raised.
+    """
+    report = take_report()
+    job = _Job(run, command, required or {})
+    ending = _Ending(BUG)
+    try:
+        ending = _run(job, config_name, arguments, conf, after_sweep)
+    finally:
+        if report is not None:
+            report.outcome(ending.code, ending.message, job.result)
+    return ending.code
+
+
+class _Ending(NamedTuple):
+    code: int
+    message: str | None = None
+
+
+def _run(
+    job: _Job,
+    config_name: str,
+    arguments: Sequence[str],
+    conf: Path | None,
+    after_sweep: Callable[[Sequence[object]], object] | None,
+) -> _Ending:
+    try:
+        job.line = line = _read(arguments, config_name, conf or config_folder(config_name))
+    except GenlabError as error:
+        return _say(str(error), USER_ERROR)
+    decorate = hydra.main(str(line.conf), config_name, execution_whitelist=(*CLASSES, *FUNCTIONS))
+    try:
+        with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
+            decorate(job)()
+        if job.swept and after_sweep is not None:
+            after_sweep(job.sweep.results() or job.results)
+        return job.conclude()
+    except KeyboardInterrupt:
+        job.conclude(stopped=True)
+        return _say("Stopped by Ctrl-C.", CTRL_C)
+    except Interrupted as stopped:
+        job.conclude(stopped=True)
+        return _say(str(stopped), 128 + stopped.signum)
+    except _Failed as failed:
+        error, message = failed.error, explain_job(failed.error)
+    except Exception as raised:
+        error, message = raised, explain_job(raised) if job.raised(raised) else explain(raised, line)
+    if job.full_error == "1":
+        raise error
+    return _report(error, message)
+
+
+def _read(arguments: Sequence[str], config_name: str, conf: Path) -> CommandLine:
+    parser = get_args_parser()
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+
+    def refuse(message: str) -> NoReturn:
+        unknown = next((a for a in arguments if a.startswith("-") and a.partition("=")[0] not in flags), None)
+        if unknown is None:
+            raise GenlabError(f"{message[0].upper()}{message[1:]}.")
+        flag = "" if "=" in unknown else nearest(unknown, flags)
+        hint = flag or " Settings are given without dashes: key=value."
+        raise GenlabError(f"Unknown flag '{unknown}'.{hint}")
+
+    # Hydra parses the arguments again; this only comes first, to refuse in a line what argparse refuses in a page.
+    parser.error = refuse  # type: ignore[method-assign]
+    parsed = parser.parse_intermixed_args(list(arguments))
+    extra = os.path.abspath(parsed.config_dir) if parsed.config_dir else None
+    given = {"--config-path": parsed.config_path, "--config-name": parsed.config_name, "--config-dir": extra}
+    flags = tuple(f"{flag}={value}" for flag, value in given.items() if value)
+    name = parsed.config_name or config_name
+    return CommandLine(conf, name, tuple(parsed.overrides), parsed.multirun, extra, flags, tuple(arguments))
+
+
+class _Failed(BaseException):
+    """Carries an error out of a single job past Hydra, which would comment on an ``Exception``."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class _Job:
+    """What Hydra calls with a composed config, in this process or, by some launchers, in another.
+
+    Launchers that start processes ask it for their command lines and tell it how they ended.
+    """
+
+    line: CommandLine
+
+    def __init__(
+        self, run: Callable[[DictConfig], object], command: Sequence[str], required: Mapping[str, str]
+    ) -> None:
+        self.run = run
+        self.command = list(command)
+        self.required = dict(required)
+        self.full_error = os.environ.get(_FULL_ERROR)
+        self.jobs = 0
+        self.codes: list[int] = []
+        self.results: list[object] = []
+        self.sweep = SweepRecord()
+
+    def __call__(self, config: DictConfig) -> object:
+        self.jobs += 1
+        overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+        # Lightning starts its helpers with our arguments and environment: they must be those of this job alone, and
+        # not of a whole sweep.
+        with _replaced([*self.command, *self.arguments(overrides)], self.full_error):
+            try:
+                self._check_required(config)
+                check_no_search()
+                check_launcher(config)
+                result = self.run(config)
+                self.results.append(result)
+                return result
+            except Interrupted:
+                if is_first_process():
+                    raise
+                # Whoever watches over the processes would kill all of them for one that fails, while the first still
+                # closes what is open.
+                return None
+            except Exception as error:
+                return self._fail(error, overrides)
+
+    @property
+    def swept(self) -> bool:
+        """Whether this is a sweep, as the command line or the config asked for."""
+        return self.line.multirun or bool(self.sweep.outcomes)
+
+    @property
+    def result(self) -> Mapping[str, Any] | None:
+        """What a single run returned, if it is a result."""
+        return next((result for result in self.results if isinstance(result, Mapping)), None)
+
+    def arguments(self, overrides: Sequence[str]) -> list[str]:
+        """Return the arguments of a single run with these settings and what else the command line decides of it."""
+        return [*self.line.flags, *hydra_arguments(self.line), *overrides]
+
+    def command_for(self, overrides: Sequence[str]) -> list[str]:
+        """Return the whole command line of a single run with these settings."""
+        return [sys.executable, *self.command, *self.arguments(overrides)]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a single run: the user's own, without what was set for Hydra in this process."""
+        environment = dict(os.environ)
+        environment.pop(_FULL_ERROR, None)
+        return environment if self.full_error is None else {**environment, _FULL_ERROR: self.full_error}
+
+    def record(self, outcome: Outcome) -> None:
+        """Take in how a job ended that ran as a process of its own; those of a search are judged by it alone."""
+        hydra = HydraConfig.get()
+        # By its class: a search may have a sweeper's config of the user's own.
+        if not str(hydra.sweeper.get("_target_")).endswith(".OptunaSweeper"):
+            self.sweep.add(outcome, str(hydra.runtime.choices["hydra/sweeper"]))
+
+    def _check_required(self, config: DictConfig) -> None:
+        for key, what in self.required.items():
+            if OmegaConf.is_missing(config, key):
+                raise GenlabError(f"{key} is required: {' '.join(self._typed())} {key}={what}")
+
+    def _typed(self) -> list[str]:
+        script = self.command[0].endswith(".py")
+        return ["python", *self.command] if script else [Path(self.command[0]).name, *self.command[1:]]
+
+    def _fail(self, error: Exception, overrides: list[str]) -> None:
+        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+            raise _Failed(error)
+        choices = HydraConfig.get().runtime.choices
+        if (choices["hydra/launcher"], choices["hydra/sweeper"]) != ("basic", "basic"):
+            error._genlab_job = True  # type: ignore[attr-defined]
+            raise error
+        # Hydra's own sweeper drops the batches that follow a failed one, and asks for no result: keep the failure here.
+        print(f"Job {HydraConfig.get().job.num} failed: {' '.join(overrides)}", file=sys.stderr)
+        self.codes.append(_report(error, explain_job(error)).code)
+
+    def raised(self, error: Exception) -> bool:
+        """Whether an error comes from a job, and not from Hydra."""
+        return getattr(error, "_genlab_job", False)
+
+    def conclude(self, stopped: bool = False) -> _Ending:
+        """Say which jobs of a sweep failed, and return the exit code.
+
+        Args:
+            stopped: Whether the sweep was stopped before its end.
+        """
+        if text := self.sweep.describe([*self._typed(), *self.line.arguments], stopped):
+            print(text, file=sys.stderr)
+        if self.codes:
+            _say(f"{len(self.codes)} of {self.jobs} jobs failed; the same command starts them again.", 0)
+        codes = [*self.codes, *(outcome.code for outcome in self.sweep.failed)]
+        return _Ending(min(codes, default=0), f"{len(codes)} jobs failed." if codes else None)
+
+
+@contextmanager
+def _replaced(argv: list[str], full_error: str | None) -> Iterator[None]:
+    """Exchange the arguments, which Hydra reads there, and whether Hydra raises errors or prints and exits."""
+    before = sys.argv, os.environ.get(_FULL_ERROR)
+    _set(argv, full_error)
+    try:
+        yield
+    finally:
+        _set(*before)
+
+
+def _set(argv: list[str], full_error: str | None) -> None:
+    sys.argv = list(argv)
+    if full_error is None:
+        os.environ.pop(_FULL_ERROR, None)
+    else:
+        os.environ[_FULL_ERROR] = full_error
+
+
+def _report(error: Exception, message: str | None) -> _Ending:
+    if message is not None:
+        return _say(message, USER_ERROR)
+    traceback.print_exception(type(error), error, _within_job(error))
+    return _Ending(BUG, traceback.format_exception_only(error)[0].strip())
+
+
+def _within_job(error: Exception) -> object:
+    """Return the traceback from where the job begins: Hydra's frames above it say nothing."""
+    start = error.__traceback__
+    while start is not None and start.tb_frame.f_code is not _Job.__call__.__code__:
+        start = start.tb_next
+    return start.tb_next if start is not None else error.__traceback__
+
+
+def _say(message: str, code: int) -> _Ending:
+    message = redact_text(message)  # it may repeat a setting, such as the address of a database
+    print(message, file=sys.stderr)
+    return _Ending(code, message)

@@ -1,0 +1,66 @@
+"""The answer to the command of a finished run, at once: without torch, whose import takes seconds.
+
+A sweep that is started again asks this for each of its runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from genlab.core.errors import GenlabError
+from genlab.measure.protocol import EvaluationProtocol
+from genlab.measure.results import read_result, result_path
+from genlab.processes.ranks import others_wait
+from genlab.runs.folder import RunDir, run_id
+
+__all__ = ["FINISHED", "find_finished", "show_if_finished"]
+
+FINISHED = "This run is finished; rerun=true trains afresh beside it."
+
+_PROTOCOL = "genlab.measure.protocol.EvaluationProtocol"
+
+
+def show_if_finished(config: DictConfig) -> dict[str, Any] | None:
+    """Print the result of the run that a config describes, if there is one.
+
+    Args:
+        config: The composed config.
+
+    Returns:
+        The result and, as ``run_dir``, the run's folder; None if training must see to the rest, errors too.
+    """
+    found = find_finished(config)
+    if found is None:
+        return None
+    from genlab.command.console import show_result
+
+    result, place = found
+    show_result(result, place, FINISHED)
+    return {**result, "run_dir": str(place.path)}
+
+
+def find_finished(config: DictConfig) -> tuple[dict[str, Any], RunDir] | None:
+    """Find the result of the run that a config describes under the config's protocol.
+
+    The run's id holds the hash of the config, that of the data too: the folder's name needs no data module. Whatever
+    is out of the ordinary, a rerun, a protocol of another kind, a config that is not complete, finds nothing here.
+    """
+    try:
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        settings = {key: value for key, value in plain["evaluation"].items() if key != "_convert_"}
+        if others_wait(plain["trainer"]["num_nodes"]):  # they must be told
+            return None
+        if plain["rerun"] or settings.pop("_target_") != _PROTOCOL or settings["inception_weights"] is not None:
+            return None
+        protocol = EvaluationProtocol(**settings).describe()
+        pattern = f"*/{plain['model']['name']}/{run_id(plain, plain['seed'])}"
+        places = [RunDir(path) for path in (Path(plain["paths"]["logs"]) / "runs").glob(pattern)]
+        if len(places) != 1 or not (path := result_path(places[0], protocol)).exists():
+            return None
+        return read_result(path), places[0]
+    except (OmegaConfBaseException, GenlabError, KeyError, TypeError, AttributeError, ValueError):
+        return None

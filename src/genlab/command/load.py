@@ -1,0 +1,53 @@
+"""The way back from a run to its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from genlab.command.build import build_model
+from genlab.core.errors import GenlabError, nearest
+from genlab.models.base import GenerativeModel
+from genlab.runs.checkpoints import load_checkpoint
+from genlab.runs.folder import find_run, read_config
+
+__all__ = ["load_run"]
+
+
+def load_run(
+    path_or_id: Path | str,
+    checkpoint: str = "best",
+    device: str | torch.device = "cpu",
+    logs: Path | str = "logs",
+) -> GenerativeModel:
+    """Load the model of a run, frozen and in eval mode, ready to ``sample`` and ``log_prob``.
+
+    The weights are the averaged ones where the run kept an average (EMA).
+
+    Args:
+        path_or_id: As for `find_run`; the path of a checkpoint file loads that checkpoint.
+        checkpoint: ``"best"``, which validation chose, or ``"last"``.
+        device: Where the model goes.
+        logs: Root under which ids are looked for.
+
+    Raises:
+        GenlabError: If the run or the checkpoint is missing or damaged, or does not fit the run's configuration.
+    """
+    run = find_run(path_or_id, logs)
+    choices = {"best": run.best_checkpoint, "last": run.last_checkpoint}
+    if checkpoint not in choices:
+        raise GenlabError(f"checkpoint is '{checkpoint}', expected 'best' or 'last'.{nearest(checkpoint, choices)}")
+    path = Path(path_or_id) if Path(path_or_id).suffix == ".ckpt" else choices[checkpoint]
+    if not path.is_file():
+        there = ", ".join(name for name, file in choices.items() if file.is_file()) or "none"
+        raise GenlabError(f"The run {run.path} has no checkpoint {path.name}; it has: {there}.")
+    # The weights are read first: a damaged file should not have to wait for a model to be built.
+    weights = load_checkpoint(path, mmap=True).get("state_dict", {})
+    model = build_model(read_config(run))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise GenlabError(f"{path} does not fit the model that {run.config} describes: {reason}") from error
+    return model.to(device).eval().requires_grad_(False)

@@ -1,0 +1,245 @@
+"""Train a model, evaluate it, draw its samples, leave one result."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import Logger
+
+from genlab.command.build import build_callbacks, build_datamodule, build_model, build_trainer, resolve_precision
+from genlab.command.command_line import command_line
+from genlab.command.config import check_config, instantiate
+from genlab.command.console import log_to, quiet, show_result
+from genlab.command.evaluate import evaluate_run
+from genlab.command.finished import FINISHED
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError, Interrupted
+from genlab.core.randomness import Stream, generator, stream_seed
+from genlab.data.base import GenlabDataModule
+from genlab.loggers.csv_logger import CsvLogger
+from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact
+from genlab.measure.protocol import EvaluationProtocol
+from genlab.measure.results import MetricsCsv, read_result, result_path
+from genlab.models.base import GenerativeModel, NonFiniteError
+from genlab.processes.ranks import is_first_process, others_wait
+from genlab.runs.atomic import write_atomic
+from genlab.runs.checkpoints import load_checkpoint, resume_checkpoint
+from genlab.runs.folder import RunDir, code_version, run_id
+from genlab.runs.locks import RunLock
+from genlab.training.process_group import Start, check_devices, meet, on_this_process_alone, part, stop_helpers
+
+__all__ = ["run"]
+
+_log = logging.getLogger("genlab")
+
+
+def run(config: DictConfig) -> dict[str, Any] | None:
+    """Train and evaluate what a config describes; go on where an earlier start of the same run ended.
+
+    Where several processes train the run, the first decides, writes and reports, and the others only help.
+
+    Args:
+        config: The composed config.
+
+    Returns:
+        The result and, as ``run_dir``, the run's folder, or None in a process that only helped to train.
+
+    Raises:
+        GenlabError: For everything that the user can mend.
+        Interrupted: After a signal; the checkpoint is saved.
+    """
+    if is_first_process():
+        return _lead(_Job.of(config))
+    with quiet():
+        _help(config)
+    return None
+
+
+class _Job(NamedTuple):
+    """A config as plain containers, and what it names."""
+
+    config: dict[str, Any]
+    place: RunDir
+    datamodule: GenlabDataModule
+    protocol: EvaluationProtocol
+
+    @classmethod
+    def of(cls, config: DictConfig) -> _Job:
+        check_config(config)
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        datamodule = build_datamodule(plain)
+        identity = run_id(plain, plain["seed"])
+        place = RunDir.locate(
+            plain["paths"]["logs"], datamodule.spec.name, plain["model"]["name"], identity, plain["rerun"]
+        )
+        protocol: EvaluationProtocol = instantiate(plain["evaluation"])
+        for key, name in (("model.name", plain["model"]["name"]), ("evaluation.name", protocol.name)):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+                raise GenlabError(f"{key} is '{name}', expected letters, digits, '.', '_' and '-': it names files.")
+        return cls(plain, place, datamodule, protocol)
+
+    def model(self) -> GenerativeModel:
+        resolve_precision(self.config["trainer"])
+        return build_model(self.config)
+
+    def trainer(self, model: GenerativeModel, loggers: list[Logger]) -> Trainer:
+        return build_trainer(self.config, self.place, model, build_callbacks(self.config, self.place), loggers)
+
+
+def _lead(job: _Job) -> dict[str, Any]:
+    """Be the first process: decide what there is to do, train, and evaluate alone."""
+    waited_for = others_wait(job.config["trainer"]["num_nodes"])
+    result = None if waited_for else _finished(job.place, job.protocol)
+    with ExitStack() as stack:
+        if result is None:
+            # Before anything is written: the pair may not fit.
+            model, error, start = job.model(), None, Start(train=False)
+            try:
+                if waited_for:  # only now, because what goes wrong has to be told
+                    result = _finished(job.place, job.protocol)
+                if result is None:
+                    start = _begin(job, model, stack)
+            except Exception as raised:
+                if not waited_for:
+                    raise
+                error = raised
+            loggers = _make_loggers(job)
+            if start.train or waited_for:
+                trainer = job.trainer(model, loggers)
+                check_devices(trainer, job.config["data"]["batch_size"])
+                meet(trainer, start)
+                if not start.train:
+                    part()
+            if error is not None:
+                raise error
+        remark = "" if result is None else FINISHED
+        if result is None:
+            stack.enter_context(_closed(loggers))
+            if start.train:
+                _fit(trainer, model, job.datamodule, start)
+            result = evaluate_run(job.place, job.config, job.protocol, command_line("train.py"))
+            _show_on_dashboards(loggers, result, job.place)
+    show_result(result, job.place, remark)
+    return {**result, "run_dir": str(job.place.path)}
+
+
+def _help(config: DictConfig) -> None:
+    """Be another process: train along, and leave to the first the rest, and all errors but those of this one alone."""
+    try:
+        job = _Job.of(config)
+        model = job.model()
+    except GenlabError:
+        return
+    with on_this_process_alone():
+        trainer = job.trainer(model, _make_loggers(job))
+        try:
+            check_devices(trainer, job.config["data"]["batch_size"])
+        except GenlabError:
+            return
+        start = meet(trainer, None)
+        if not start.train:
+            part()
+            return
+        if start.weights is not None:
+            model.load_state_dict(start.weights)
+        with contextlib.suppress(Interrupted, KeyboardInterrupt, NonFiniteError):
+            _fit(trainer, model, job.datamodule, start)
+
+
+def _begin(job: _Job, model: GenerativeModel, stack: ExitStack) -> Start:
+    """Take hold of the run for as long as the stack, and find out where its training begins."""
+    place = job.place.create()
+    stack.enter_context(RunLock(place.lock))
+    stack.enter_context(log_to(place.log))
+    write_atomic(place.config, yaml.safe_dump(redact(job.config), sort_keys=False))
+    job.datamodule.prepare_data()
+    metrics = MetricsCsv(place.metrics)
+    if (usable := resume_checkpoint(place)) is None:
+        metrics.truncate(-1)  # rows of a start that was killed before its first checkpoint
+        _initialize(model, job.datamodule, job.config["seed"])
+        return Start(train=True, weights=dict(model.state_dict()))
+    os.replace(usable, place.last_checkpoint)
+    progress = load_checkpoint(place.last_checkpoint, mmap=True)["genlab"]["progress"]
+    if progress["fraction"] >= 1:
+        return Start(train=False)
+    _log.info("Going on after %s examples (%s).", f"{progress['examples']:,}", place.last_checkpoint)
+    metrics.truncate(progress["examples"])
+    return Start(train=True, checkpoint=place.last_checkpoint)
+
+
+def _finished(place: RunDir, protocol: EvaluationProtocol) -> dict[str, Any] | None:
+    path = result_path(place, protocol.describe())
+    return read_result(path) if path.exists() else None
+
+
+def _make_loggers(job: _Job) -> list[Logger]:
+    """Make ``metrics.csv`` and the chosen dashboard; only the first process's write."""
+    config, place = job.config, job.place
+    dashboard = instantiate(
+        config["logger"], run_dir=place.path, run_id=place.id, config=redact(config), code_version=code_version()
+    )
+    return [CsvLogger(place), *(dashboard if isinstance(dashboard, list) else [dashboard])]
+
+
+@contextmanager
+def _closed(loggers: list[Logger]) -> Iterator[None]:
+    """Close the loggers whatever happens."""
+    status = "failed"
+    try:
+        yield
+        status = "finished"
+    except (Interrupted, KeyboardInterrupt):
+        status = "interrupted"
+        raise
+    finally:
+        for logger in loggers:
+            if isinstance(logger, ClosesRun):
+                logger.close(status)
+
+
+def _show_on_dashboards(loggers: list[Logger], result: dict[str, Any], place: RunDir) -> None:
+    picture = place.samples / f"{result['protocol']['name']}.png"
+    for logger in loggers:
+        if isinstance(logger, LogsPicture) and picture.exists():
+            logger.log_picture("samples/final", picture, result["training"]["examples_seen"])
+        if isinstance(logger, LogsResult):
+            logger.log_result(result)
+
+
+def _fit(trainer: Trainer, model: GenerativeModel, datamodule: GenlabDataModule, start: Start) -> None:
+    """Train until the budget is spent, from the last checkpoint if there is one."""
+    try:
+        trainer.fit(model, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
+    except NonFiniteError:  # in all processes at once
+        part()
+        raise
+    except Interrupted as stopped:
+        # A signal that came before the first step is this process's alone: the others wait for it somewhere else.
+        part() if stopped.together else stop_helpers(trainer)
+        raise
+    except SystemExit as error:  # what Lightning makes of a second Ctrl-C
+        raise KeyboardInterrupt from error
+    except BaseException:
+        stop_helpers(trainer)
+        raise
+    part()
+
+
+def _initialize(model: GenerativeModel, datamodule: GenlabDataModule, seed: int) -> None:
+    data, began = datamodule.tensors("train"), time.monotonic()
+    rows = torch.randperm(len(data.x), generator=generator(Stream.WEIGHTS, seed, 1))[: model.initial_examples]
+    torch.manual_seed(stream_seed(Stream.WEIGHTS, seed, 2))
+    model.initialize(Batch(data.x[rows], None if data.y is None else data.y[rows]))
+    # A mixture is fitted here for the most part: what it takes is training, and counts as such.
+    model.progress.seconds = time.monotonic() - began

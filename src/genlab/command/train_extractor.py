@@ -1,0 +1,124 @@
+"""Train the classifier whose features compare samples with data."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from genlab.command.config import check_config, instantiate
+from genlab.command.schemas import ExtractorConfig
+from genlab.core.errors import GenlabError
+from genlab.core.randomness import Stream, generator, stream_seed
+from genlab.core.schedules import WarmupCosine
+from genlab.data.base import GenlabDataModule
+from genlab.measure.features.extractors import Classifier, pack
+from genlab.runs.atomic import write_atomic
+
+__all__ = ["run"]
+
+
+def run(config: DictConfig) -> Path:
+    """Train a classifier on ``config.data``, say its test accuracy and checksum, and write its file.
+
+    Args:
+        config: The composed config.
+
+    Raises:
+        GenlabError: If the data is not discrete images with labels.
+    """
+    check_config(config, ExtractorConfig)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    datamodule: GenlabDataModule = instantiate(plain["data"])
+    spec = datamodule.spec
+    if spec.modality != "image" or spec.levels is None or spec.num_classes is None or spec.shape[1] % 4:
+        raise GenlabError(f"{spec.name} is not discrete images with labels, of a size that 4 divides: use data=mnist.")
+    datamodule.prepare_data()
+    torch.manual_seed(stream_seed(Stream.WEIGHTS, plain["seed"]))
+    classifier = Classifier(spec.shape[0], spec.shape[1], spec.num_classes, plain["width"])
+    _fit(classifier, datamodule, plain)
+    _standardize(classifier, datamodule)
+    figures = _accuracies(classifier, datamodule, plain["binarize"])
+    name = f"{spec.name}-64"
+    about = {"name": name, **{f"{kind}_test_accuracy": f"{value:.4f}" for kind, value in figures.items()}}
+    content = pack(classifier, about)
+    out = Path(plain["out"] or f"{name}.safetensors")
+    write_atomic(out, content)
+    print(", ".join(f"{kind} test accuracy {value:.4f}" for kind, value in figures.items()))
+    print(f"{out}: {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
+    return out
+
+
+def _fit(classifier: Classifier, datamodule: GenlabDataModule, plain: dict[str, Any]) -> None:
+    data, batch_size, budget = datamodule.tensors("train"), plain["data"]["batch_size"], plain["budget"]
+    optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=plain["weight_decay"])
+    schedule, began, fraction, step = WarmupCosine(warmup=0.1), time.monotonic(), 0.0, 0
+    while fraction < 1:
+        optimizer.param_groups[0]["lr"] = plain["lr"] * schedule(fraction)
+        noise = generator(Stream.NOISE, plain["seed"], step)
+        rows = torch.randint(len(data.x), (batch_size,), generator=noise)
+        images = _augmented(_scaled(data.x[rows], datamodule), plain["binarize"], plain["flip"], plain["shift"], noise)
+        loss = F.cross_entropy(classifier(images), data.y[rows], label_smoothing=plain["label_smoothing"])
+        if not math.isfinite(loss.item()):
+            raise GenlabError(f"The loss is {loss.item()} after {step:,} steps. Lower lr.")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        step += 1
+        if step % 500 == 0:
+            print(f"{step * batch_size:,} examples, {fraction:.0%} of the budget: loss {loss.item():.4f}", flush=True)
+        minutes = (time.monotonic() - began) / 60
+        fraction = max(step * batch_size / budget["examples"], minutes / (budget["minutes"] or math.inf))
+
+
+def _scaled(x: Tensor, datamodule: GenlabDataModule) -> Tensor:
+    return x.float() / (datamodule.spec.levels - 1)
+
+
+def _augmented(images: Tensor, binarize: bool, flip: bool, shift: int, noise: Generator) -> Tensor:
+    """Draw half of the images binary, half mirrored, and all moved by up to ``shift`` pixels, as asked."""
+    if binarize:
+        uniform = torch.rand(images.shape, generator=noise)
+        binary = torch.rand((len(images), 1, 1, 1), generator=noise) < 0.5
+        images = torch.where(binary, (images > uniform).float(), images)
+    if flip:
+        mirrored = torch.rand((len(images), 1, 1, 1), generator=noise) < 0.5
+        images = torch.where(mirrored, images.flip(-1), images)
+    if shift:
+        down, right = torch.randint(0, 2 * shift + 1, (2,), generator=noise).tolist()
+        height, width = images.shape[-2:]
+        images = F.pad(images, (shift,) * 4)[..., down : down + height, right : right + width]
+    return images
+
+
+@torch.no_grad()
+def _standardize(classifier: Classifier, datamodule: GenlabDataModule) -> None:
+    parts = _scaled(datamodule.tensors("train").x, datamodule).split(500)
+    features = torch.cat([classifier.features(part) for part in parts]).double()
+    classifier.feature_mean.copy_(features.mean(0))
+    classifier.feature_sd.copy_(features.std(0).clamp_min(1e-6))
+
+
+@torch.no_grad()
+def _accuracies(classifier: Classifier, datamodule: GenlabDataModule, binarize: bool) -> dict[str, float]:
+    classifier.eval()
+    data = datamodule.tensors("test")
+    images = _scaled(data.x, datamodule)
+    versions = {"gray": images}
+    if binarize:
+        versions["binary"] = (images > torch.rand(images.shape, generator=generator(Stream.NOISE, 0))).float()
+    return {
+        kind: sum(
+            float((classifier(part).argmax(1) == label).sum())
+            for part, label in zip(version.split(500), data.y.split(500), strict=True)
+        )
+        / len(data.y)
+        for kind, version in versions.items()
+    }

@@ -1,0 +1,1 @@
+"""The protocol: likelihoods, the quality of samples, the registry of figures."""

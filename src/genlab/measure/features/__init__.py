@@ -1,0 +1,1 @@
+"""What samples are seen through: feature extractors, shipped, trained or random."""

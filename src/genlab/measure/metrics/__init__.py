@@ -1,0 +1,1 @@
+"""Distances between sets of examples as torchmetrics."""

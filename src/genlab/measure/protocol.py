@@ -1,0 +1,81 @@
+"""The evaluation protocol as settings: what is measured, and the hash that says which figures compare.
+
+Apart from :mod:`genlab.measure.evaluation`, which measures, so that a result can be found without importing torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Lt
+
+__all__ = ["EvaluationProtocol"]
+
+PROTOCOL_VERSION = 1
+"""Raised when the meaning of a figure changes, which moves every protocol's hash."""
+
+Count = Annotated[int, Ge(1)]
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """How figures are measured; two results compare only if their protocols' hashes are equal.
+
+    Args:
+        name: Name of the protocol and of its result file.
+        split: The split whose likelihood is measured: ``"test"`` or ``"validation"``.
+        num_draws: Importance samples per example where the likelihood is a bound that uses them.
+        max_examples: Number of examples of the split whose likelihood is measured, drawn by the seed, or None for all.
+        num_samples: Number of samples drawn.
+        batch_size: Examples per call, for likelihoods and samples. Noise belongs to a batch, so this is
+            part of the protocol.
+        seed: Seed of the evaluation's own noise.
+        classification_accuracy: Whether a classifier is trained on the samples of a class-conditional model.
+        inception_weights: File of the network of published FIDs, or None for the figures without them; see
+            :mod:`genlab.measure.features.inception`.
+
+    Attributes:
+        inception_sha256: Checksum of that file; what it holds is part of the protocol, where it lies is not.
+
+    Raises:
+        GenlabError: If that file is missing or of another network.
+    """
+
+    name: str
+    split: Literal["validation", "test"]
+    num_draws: Count
+    max_examples: Annotated[int, Ge(2)] | None
+    num_samples: Count
+    batch_size: Count
+    seed: Annotated[int, Ge(0), Lt(2**63)]
+    classification_accuracy: bool = False
+    inception_weights: str | None = None
+    inception_sha256: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.inception_weights is not None:
+            # Opened here, so that a wrong file is found before a training and not after it.
+            from genlab.measure.features.inception import load_inception
+
+            object.__setattr__(self, "inception_sha256", load_inception(self.inception_weights).sha256)
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of everything but the name."""
+        fields: dict[str, Any] = {**dataclasses.asdict(self), "version": PROTOCOL_VERSION}
+        if self.max_examples is not None:
+            fields["examples"] = "drawn"
+        del fields["name"], fields["inception_weights"]
+        # Options move the hash only where they are on: those without them keep the hash that they had.
+        for option in ("classification_accuracy", "inception_sha256"):
+            if not fields[option]:
+                del fields[option]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+    def describe(self) -> dict[str, str]:
+        """Return name and hash, as they stand in a result."""
+        return {"name": self.name, "hash": self.hash}

@@ -1,0 +1,1 @@
+"""Kinds of data, one file each: how examples are stored, drawn and judged."""

@@ -1,0 +1,1 @@
+"""Generators and discriminators, and what they play for."""

@@ -1,0 +1,1 @@
+"""Networks that predict each value from those before it."""

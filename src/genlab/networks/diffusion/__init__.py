@@ -1,0 +1,1 @@
+"""Denoising networks, noise levels, paths, samplers and solvers."""

@@ -1,0 +1,1 @@
+"""Invertible networks and what fills the cells of discrete data."""

@@ -1,0 +1,205 @@
+"""Invertible layers for images: each maps ``[N, C, H, W]`` and knows its log-determinant.
+
+Every layer has ``forward(x, context) -> (y, log_det)`` and ``inverse(y, context) -> x``, with
+``log_det [N]`` in nats and an optional ``context [N, K, H, W]`` that only conditioned layers read.
+Log-determinants are float32 or better, also under autocast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genlab.core.likelihood import sum_dims
+from genlab.networks.flow.splines import ElementwiseTransform
+
+__all__ = ["ActNorm", "Chain", "Coupling", "Invertible", "InvertibleConv", "Squeeze", "data_dependent_init"]
+
+
+class Invertible(nn.Module):
+    """A bijection with a tractable log-determinant."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the image of ``x`` and the log-determinant ``[N]``, nats."""
+        raise NotImplementedError
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the ``x`` whose image is ``y``."""
+        raise NotImplementedError
+
+
+class Chain(Invertible):
+    """Apply layers one after the other.
+
+    Args:
+        layers: Invertible layers, first to last.
+    """
+
+    def __init__(self, layers: Sequence[Invertible]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        log_det = x.new_zeros(x.shape[0])
+        for layer in self.layers:
+            x, layer_log_det = layer(x, context)
+            log_det = log_det + layer_log_det
+        return x, log_det
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        for layer in reversed(self.layers):
+            y = layer.inverse(y, context)
+        return y
+
+
+class Squeeze(Invertible):
+    """Trade space for channels: ``[N, C, H, W] <-> [N, 4 C, H / 2, W / 2]``.
+
+    Channel ``4 c + 2 i + j`` of the result is channel c at row offset i and column offset j.
+    Dinh et al. (2017), "Density estimation using Real NVP", section 3.6.
+    """
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return F.pixel_unshuffle(x, 2), x.new_zeros(x.shape[0])
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return F.pixel_shuffle(y, 2)
+
+
+class ActNorm(Invertible):
+    """Scale and shift each channel, starting with mean 0 and variance 1 on the first data seen.
+
+    Kingma and Dhariwal (2018), "Glow", section 3.1. The start is set inside :func:`data_dependent_init`.
+
+    Args:
+        channels: Number of channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.initializing = False
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.initializing:
+            self._fit(x)
+        log_det = x.shape[2] * x.shape[3] * self.log_scale.sum()
+        return (x + self.shift) * self.log_scale.exp(), log_det.expand(x.shape[0])
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return y * (-self.log_scale).exp() - self.shift
+
+    @torch.no_grad()
+    def _fit(self, x: Tensor) -> None:
+        deviation = x.std(dim=(0, 2, 3), keepdim=True)[0]
+        self.shift.copy_(-x.mean(dim=(0, 2, 3), keepdim=True)[0])
+        self.log_scale.copy_(-deviation.clamp_min(1e-3).log())
+
+
+@contextmanager
+def data_dependent_init(module: nn.Module) -> Iterator[None]:
+    """Within the block, each forward pass sets the :class:`ActNorm` layers of ``module`` from its data."""
+    layers = [layer for layer in module.modules() if isinstance(layer, ActNorm)]
+    for layer in layers:
+        layer.initializing = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.initializing = False
+
+
+class InvertibleConv(Invertible):
+    """Invertible 1x1 convolution, its matrix kept as P L U so that the log-determinant is a sum.
+
+    Kingma and Dhariwal (2018), "Glow", section 3.2, equation 10. Starts as a random rotation.
+
+    Args:
+        channels: Number of channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        rotation = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))[0]
+        permutation, lower, upper = (matrix.float() for matrix in torch.linalg.lu(rotation))
+        diagonal = upper.diagonal()
+        self.register_buffer("permutation", permutation)
+        self.register_buffer("sign", diagonal.sign())
+        self.lower = nn.Parameter(lower.tril(-1))
+        self.upper = nn.Parameter(upper.triu(1))
+        self.log_diagonal = nn.Parameter(diagonal.abs().log())
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        lower = self.lower.tril(-1) + torch.eye(len(self.sign), device=self.sign.device, dtype=self.lower.dtype)
+        upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
+        return lower, upper
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        log_det = x.shape[2] * x.shape[3] * self.log_diagonal.sum()
+        with torch.autocast(x.device.type, enabled=False):
+            lower, upper = self._factors()
+            y = torch.einsum("ij,njhw->nihw", self.permutation @ lower @ upper, x)
+        return y, log_det.expand(x.shape[0])
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        with torch.autocast(y.device.type, enabled=False):
+            lower, upper = self._factors()
+            flat = self.permutation.T @ y.flatten(2)
+            flat = torch.linalg.solve_triangular(lower, flat, upper=False, unitriangular=True)
+            return torch.linalg.solve_triangular(upper, flat, upper=True).view_as(y)
+
+
+class Coupling(Invertible):
+    """Transform some channels element by element, with parameters that a network reads from the others.
+
+    After :class:`Squeeze` the four channels of a 2x2 patch are its pixels, so the channel sets
+    ``{0, 3} | {1, 2}`` make a checkerboard coupling at a quarter of the convolutions' cost.
+
+    Args:
+        transformed: Channels that change. The others pass unchanged and feed the network.
+        channels: Number of channels in all.
+        transform: Element-wise transform.
+        network: Maps ``[N, channels - len(transformed) + context, H, W]`` to
+            ``[N, transform.num_params * len(transformed), H, W]``; zero output is the identity.
+    """
+
+    def __init__(
+        self, transformed: Sequence[int], channels: int, transform: ElementwiseTransform, network: nn.Module
+    ) -> None:
+        super().__init__()
+        kept = [channel for channel in range(channels) if channel not in set(transformed)]
+        order = torch.tensor([*kept, *transformed])
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("restore", order.argsort(), persistent=False)
+        self.sizes = [len(kept), len(transformed)]
+        self.transform = transform
+        self.network = network
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        kept, changed = x.index_select(1, self.order).split(self.sizes, dim=1)
+        return kept, changed
+
+    def _join(self, kept: Tensor, changed: Tensor) -> Tensor:
+        return torch.cat([kept, changed], dim=1).index_select(1, self.restore)
+
+    def _params(self, kept: Tensor, changed: Tensor, context: Tensor | None) -> Tensor:
+        inputs = kept if context is None else torch.cat([kept, context], dim=1)
+        # The network may run in bfloat16; what enters the log-determinant is at least float32.
+        params = self.network(inputs).to(kept.dtype, memory_format=torch.contiguous_format)
+        return params.unflatten(1, (self.transform.num_params, changed.shape[1]))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        kept, changed = self._split(x)
+        params = self._params(kept, changed, context)
+        y, log_slope = self.transform.forward(changed, params)
+        return self._join(kept, y), sum_dims(log_slope)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        kept, changed = self._split(y)
+        params = self._params(kept, changed, context)
+        return self._join(kept, self.transform.inverse(changed, params))

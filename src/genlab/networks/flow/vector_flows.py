@@ -1,0 +1,57 @@
+"""Flows on vectors: zuko's, with the noise drawn from a given generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import zuko
+from torch import Generator, Tensor, nn
+
+from genlab.networks.flow.invertible import ActNorm
+
+__all__ = ["VECTOR_FLOWS", "VectorFlow"]
+
+VECTOR_FLOWS: dict[str, Callable[..., zuko.flows.Flow]] = {
+    "nsf": zuko.flows.NSF,
+    "maf": zuko.flows.MAF,
+    "realnvp": zuko.flows.RealNVP,
+}
+"""Neural spline flow, masked autoregressive flow (both autoregressive) and affine coupling flow."""
+
+
+class VectorFlow(nn.Module):
+    """A flow of zuko's on flattened data, standardized first by its starting batch.
+
+    Args:
+        kind: A key of :data:`VECTOR_FLOWS`.
+        num_dims: Dimensions of one example.
+        transforms: Number of transforms.
+        hidden: Widths of the hidden layers.
+        context: Length of an optional context vector.
+    """
+
+    def __init__(self, kind: str, num_dims: int, transforms: int, hidden: Sequence[int], context: int = 0) -> None:
+        super().__init__()
+        # Splines act on [-5, 5] only, so the data is brought to unit variance.
+        self.standardize = ActNorm(num_dims)
+        self.flow = VECTOR_FLOWS[kind](num_dims, context, transforms=transforms, hidden_features=list(hidden))
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations that a sample costs: one per dimension where a transform is autoregressive."""
+        return max(getattr(transform, "passes", 1) for transform in self.flow.transform.transforms)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density ``[N]``, nats, of ``x [N, ...]`` given context ``[N, context]``."""
+        z, log_det = self.standardize(x.flatten(1)[:, :, None, None])
+        # Masked linear layers gain nothing from bfloat16 and a density loses by it.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.flow(context).log_prob(z.flatten(1)) + log_det
+
+    def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """Draw ``[n, num_dims]`` given context ``[n, context]``; the generator lies on the model's device."""
+        shift = self.standardize.shift
+        noise = torch.randn((n, len(shift)), generator=generator, device=shift.device)
+        z = self.flow(context).transform.inv(noise)
+        return self.standardize.inverse(z[:, :, None, None]).flatten(1)

@@ -1,0 +1,1 @@
+"""Encoders, decoders and distributions of latent variables."""

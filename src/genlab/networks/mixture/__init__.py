@@ -1,0 +1,1 @@
+"""Mixtures of distributions and their fit."""

@@ -1,0 +1,1 @@
+"""Signals, ranks, and what a job tells the sweep that started it."""

@@ -1,0 +1,1 @@
+"""What happens at each step, validation and end of a training."""

@@ -1,0 +1,50 @@
+"""Pictures of samples while a run trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytorch_lightning import Trainer
+
+from genlab.core.randomness import Stream, generator
+from genlab.loggers.protocols import LogsPicture
+from genlab.modalities.pictures import samples_in_a_picture, save_samples
+from genlab.models.base import GenerativeModel
+from genlab.training.callbacks.base import Callback
+from genlab.training.sharding import gathered
+
+__all__ = ["SampleGrids"]
+
+
+class SampleGrids(Callback):
+    """Draw the same noise through the averaged weights at every validation and save the picture.
+
+    Args:
+        folder: Where the PNG files go.
+        count: Number of images in a picture; other data shows more.
+        seed: The run's seed.
+        title: What the picture's metadata says of the run.
+    """
+
+    def __init__(self, folder: Path, count: int, seed: int, title: str) -> None:
+        self.folder = folder
+        self.count = count
+        self.seed = seed
+        self.title = title
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        with gathered(pl_module):
+            if trainer.is_global_zero:
+                self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        noise = generator(Stream.GRIDS, self.seed, device=pl_module.device)
+        samples = pl_module.sample(samples_in_a_picture(pl_module.spec, self.count), generator=noise)
+        examples = pl_module.progress.examples
+        path = self.folder / f"examples_{examples:010d}.png"
+        real = trainer.datamodule.tensors("validation").x[: len(samples)]
+        if not save_samples(samples, pl_module.spec, path, f"{self.title}, {examples:,} examples seen", real):
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, LogsPicture):
+                logger.log_picture("samples", path, examples)

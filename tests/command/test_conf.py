@@ -1,0 +1,92 @@
+"""Every config in conf/ composes, binds, and runs three steps where the hardware and the data are at hand."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from genlab.command.config import check_config, instantiate
+from tests.tiny import ROOT, SHORT, SMALL, composed, run_folder, train
+
+GROUPS = {
+    group.name: sorted(path.stem for path in group.glob("*.yaml"))
+    for group in (ROOT / "conf").iterdir()
+    if group.is_dir() and group.name != "hydra"
+}
+CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
+FILES = {"mnist": "MNIST/raw", "binarized_mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
+THREE_STEPS = ["budget.examples=96", "budget.minutes=null", "budget.validations=1", "data.batch_size=32"]
+
+
+def have(data: str) -> bool:
+    return data not in FILES or (Path(os.environ.get("GENLAB_DATA", "data")) / FILES[data]).exists()
+
+
+def test_the_groups_are_all_there() -> None:
+    assert set(GROUPS) >= {"model", "data", "trainer", "logger", "evaluation", "experiment"}
+    assert {"auto", "cpu", "gpu", "ddp", "fsdp", "debug"} <= set(GROUPS["trainer"])
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_binds(choice: str) -> None:
+    config = composed([choice])
+    check_config(config)
+    assert config.seed == 0
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("data", [name for name in GROUPS["data"] if name != "cifar10"])  # see test_cifar10_trains
+def test_every_data_set_trains(data: str, tmp_path: Path) -> None:
+    if not have(data):
+        pytest.skip(f"the files of {data} are not in $GENLAB_DATA")
+    small = ["data.train_size=500"] if data == "toy2d" else []
+    result = train(tmp_path, f"data={data}", *THREE_STEPS, *small)
+    assert result["training"]["optimizer_steps"] == 3
+    assert math.isfinite(result["likelihood"]["nats"])
+    assert (run_folder(tmp_path) / "samples" / "quick.png").exists()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("experiment", GROUPS["experiment"])
+def test_every_recipe_runs_three_steps(experiment: str, tmp_path: Path) -> None:
+    config = composed([f"experiment={experiment}"])
+    data = next(name for name in GROUPS["data"] if composed([f"data={name}"]).data._target_ == config.data._target_)
+    if not have(data):
+        pytest.skip(f"the files of {data} are not in $GENLAB_DATA")
+    # What makes a recipe large is scaled down; what makes it this recipe stays.
+    scale = ["trainer.accelerator=cpu", "evaluation.num_draws=1"]
+    scale += ["data.train_size=500"] if data == "toy2d" else []
+    kept = [override for override in SHORT if not override.startswith(("trainer=", "budget"))]
+    small = SMALL.get(config.model.name, [])
+    overrides = [f"experiment={experiment}", *kept, *small, *THREE_STEPS, *scale, f"paths.logs={tmp_path}"]
+    from genlab.command.train import run
+
+    assert run(composed(overrides))["training"]["optimizer_steps"] == 3
+
+
+@pytest.mark.parametrize("experiment", GROUPS["experiment"])
+def test_a_recipe_opens_with_command_hardware_and_score(experiment: str) -> None:
+    text = (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text()
+    header = text[: text.index("defaults:")]
+    assert f"python train.py experiment={experiment}" in header
+    assert all(word in header for word in ("command:", "hardware:", "expect:"))
+
+
+def test_debug_runs_a_few_steps(tmp_path: Path) -> None:
+    config = composed(["trainer=debug"])
+    assert config.trainer.detect_anomaly
+    assert config.budget.examples // config.data.batch_size <= 10
+
+
+@pytest.mark.parametrize("protocol", GROUPS["evaluation"])
+def test_protocols_differ_in_their_hash(protocol: str) -> None:
+    def made(*overrides: str) -> str:
+        return instantiate(composed([f"evaluation={protocol}", *overrides]).evaluation).hash
+
+    assert made() == made("evaluation.name=other")
+    changes = ["num_draws=3", "num_samples=7", "batch_size=11", "seed=5", "split=validation", "max_examples=9"]
+    hashes = {made(f"evaluation.{change}") for change in changes}
+    assert len(hashes | {made()}) == 1 + len(changes)

@@ -1,0 +1,322 @@
+"""Checking a config against what it configures, and making objects of its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from annotated_types import Ge, Gt, Interval, Le, Lt
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from genlab.command import config as checking
+from genlab.command.config import check_config, instantiate, locate
+from genlab.command.entry import config_folder
+from genlab.command.schemas import EvaluateConfig, SampleConfig
+from genlab.command.values import describe, fits, fits_target, hint
+from genlab.core.errors import GenlabError
+
+
+class Part:
+    def __init__(self, size: Annotated[int, Ge(1)], kind: Literal["affine", "spline"] = "affine") -> None:
+        self.size = size
+        self.kind = kind
+
+
+class Other:
+    pass
+
+
+class Family:
+    def __init__(
+        self,
+        spec: object,
+        lr: Annotated[float, Gt(0)],
+        hidden: list[Annotated[int, Ge(1)]],
+        part: Part,
+        clip: Annotated[float, Gt(0)] | None = None,
+        step: Callable[..., float] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.lr = lr
+        self.hidden = hidden
+        self.part = part
+
+
+def scale(fraction: float, warmup: Annotated[float, Ge(0), Le(1)] = 0.1) -> float:
+    return fraction * warmup
+
+
+def anything(**kwargs: Any) -> dict[str, Any]:
+    return kwargs
+
+
+def refused() -> None:
+    raise AssertionError("a target outside the whitelist was called")
+
+
+@dataclass
+class Schema:
+    model: Any
+    seed: Annotated[int, Ge(0)] = 0
+    copies: Any = None
+
+
+@pytest.fixture(autouse=True)
+def _allow_this_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "CLASSES", (*checking.CLASSES, f"{__name__}.*"))
+    monkeypatch.setattr(checking, "FUNCTIONS", (*checking.FUNCTIONS, f"{__name__}.scale", f"{__name__}.anything"))
+
+
+def family(**changes: Any) -> dict[str, Any]:
+    node = {
+        "_target_": f"{__name__}.Family",
+        "_convert_": "all",
+        "lr": 0.001,
+        "hidden": [64, 32],
+        "part": {"_target_": f"{__name__}.Part", "size": 4},
+        "step": {"_target_": f"{__name__}.scale", "_partial_": True, "warmup": 0.5},
+    }
+    return {key: value for key, value in (node | changes).items() if value != "absent"}
+
+
+def problems(config: dict[str, Any], schema: type = Schema) -> str:
+    with pytest.raises(GenlabError) as raised:
+        check_config(OmegaConf.create(config), schema)
+    return str(raised.value)
+
+
+def test_a_config_that_fits_passes() -> None:
+    check_config(OmegaConf.create({"model": family(lr=1, clip=None), "seed": 3}), Schema)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (family(lrr=1), "Unknown key 'model.lrr'. Did you mean 'model.lr'?"),
+        (family(lr="absent"), "model.lr is missing, expected a number > 0."),
+        (family(lr="???"), "model.lr is missing, expected a number > 0: give model.lr=..."),
+        (family(lr=-1), "model.lr is -1, expected a number > 0."),
+        (family(lr=0), "model.lr is 0, expected a number > 0."),
+        (family(lr=float("nan")), "model.lr is nan, expected a number > 0."),
+        (family(lr=True), "model.lr is true, expected a number > 0."),
+        (
+            family(lr="1e-3"),
+            "model.lr is '1e-3', expected a number > 0. It is quoted text: write the number without quotes.",
+        ),
+        (family(clip=0), "model.clip is 0, expected a number > 0 or null."),
+        (family(hidden=[64, 0]), "model.hidden is [64, 0], expected a list, each a whole number >= 1."),
+        (family(hidden=3), "model.hidden is 3, expected a list, each a whole number >= 1."),
+        (family(spec=3), "model.spec is set from the data; remove it."),
+        (family(part=3), "model.part is 3, expected a node that makes Part."),
+        (
+            family(part={"_target_": f"{__name__}.Part", "size": 4.0}),
+            "model.part.size is 4.0, expected a whole number >= 1. Write 4.",
+        ),
+        (
+            family(part={"_target_": f"{__name__}.Part", "size": 4, "kind": "splin"}),
+            "model.part.kind is 'splin', expected affine or spline. Did you mean 'spline'?",
+        ),
+        (
+            family(part={"_target_": f"{__name__}.Other"}),
+            "model.part makes Other, expected a node that makes Part.",
+        ),
+        (
+            family(step={"_target_": f"{__name__}.scale", "_partial_": True, "warmup": 2}),
+            "model.step.warmup is 2, expected a number >= 0 and <= 1.",
+        ),
+        (
+            family(step={"_target_": f"{__name__}.scale", "_partial_": True, "warm": 0.2}),
+            "Unknown key 'model.step.warm'. Did you mean 'model.step.warmup'?",
+        ),
+        (
+            family(part={"_target_": f"{__name__}.Prt", "size": 4}),
+            f"model.part._target_ is '{__name__}.Prt', but {__name__} has no 'Prt'. Did you mean 'Part'?",
+        ),
+    ],
+)
+def test_a_problem_is_named_in_one_line_with_what_would_fit(model: dict[str, Any], message: str) -> None:
+    assert problems({"model": model}) == message
+
+
+def test_all_problems_are_named_at_once() -> None:
+    lines = problems({"model": family(lr=-1, lrr=1), "seed": -1, "sed": 1}).splitlines()
+    assert lines == [
+        "4 things in the config do not fit:",
+        "model.lr is -1, expected a number > 0.",
+        "Unknown key 'model.lrr'. Did you mean 'model.lr'?",
+        "seed is -1, expected a whole number >= 0.",
+        "Unknown key 'sed'. Did you mean 'seed'?",
+    ]
+
+
+def test_nodes_are_found_in_lists_and_beneath_open_ended_targets() -> None:
+    part = {"_target_": f"{__name__}.Part", "size": 0}
+    assert problems({"model": None, "copies": [part]}).startswith("copies[0].size is 0")
+    beneath = {"_target_": f"{__name__}.anything", "one": {"two": part}}
+    assert problems({"model": beneath}).startswith("model.one.two.size is 0")
+
+
+def test_a_copy_of_a_bad_value_is_not_named_beside_it() -> None:
+    part = {"_target_": f"{__name__}.Part", "size": "${seed}"}
+    assert problems({"model": family(part=part), "seed": -1}) == "seed is -1, expected a whole number >= 0."
+    assert problems({"model": family(part=part), "seed": 0}).startswith("model.part.size is 0")
+
+
+def test_an_interpolation_of_nothing_is_named_with_its_key() -> None:
+    assert problems({"model": None, "seed": "${nope}"}) == "seed: Interpolation key 'nope' not found"
+
+
+def test_a_setting_that_the_program_gives_is_refused() -> None:
+    # The program passes these when it calls the partial, so the config's value would be dead.
+    optimizer = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.1}
+    model = {"_target_": f"{__name__}.anything", "optimizer": optimizer}
+    assert problems({"model": model}) == "model.optimizer.lr is set from model.lr; remove it."
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "fit"),
+    [
+        (1, float, True),
+        (1.0, int, False),
+        (True, int, False),
+        (1, bool, False),
+        (None, int | None, True),
+        (0.5, Annotated[float, Gt(0), Lt(0.5)], False),
+        (0.49, Annotated[float, Gt(0), Lt(0.5)], True),
+        (3, Annotated[int, Interval(ge=1, le=2)], False),
+        (1, Annotated[float, Le(1)] | None, True),
+        (1.01, Annotated[float, Le(1)] | None, False),
+        ([0.9, 0.99], tuple[float, float], True),
+        ([0.9], tuple[float, float], False),
+        ([1, 2, 3], tuple[int, ...], True),
+        (["a"], Sequence[int], False),
+        ("ab", Sequence[str], False),
+        ("data", Path, True),
+        (3, str | Path, False),
+        ({"a": 1}, dict[str, int], True),
+        ({"a": "b"}, dict[str, int], False),
+        (True, Literal[1], False),
+        ("x", Callable[..., int], False),
+        ({"_target_": "x"}, Callable[..., int], True),
+        ({"_target_": "x"}, str, False),
+        ("x", "a name that cannot be looked up", True),
+    ],
+)
+def test_which_values_fit_which_annotations(value: Any, annotation: Any, fit: bool) -> None:
+    assert fits(value, annotation) is fit
+
+
+def test_words_for_annotations() -> None:
+    assert describe(Annotated[int, Ge(1)] | None) == "a whole number >= 1 or null"
+    assert describe(Literal["a", "b", "c"]) == "a, b or c"
+    assert describe(tuple[float, float]) == "a list of 2: a number, a number"
+    assert describe(str | Path) == "text or a path"
+    assert hint("3", str) == ""
+    assert hint(1e5, int | None) == " Write 100000."
+
+
+def test_what_a_class_makes_must_fit() -> None:
+    assert fits_target(Part, Part | None)
+    assert not fits_target(Part, Other | None)
+    assert fits_target(scale, Part), "what a function makes is not known"
+
+
+def test_instantiate_makes_nested_objects_and_partials() -> None:
+    made = instantiate(OmegaConf.create(family()), spec="spec")
+    assert (made.spec, made.part.size, made.hidden) == ("spec", 4, [64, 32])
+    assert instantiate(family()["step"])(2.0) == 1.0
+    assert instantiate(family()["step"], warmup=0.25)(2.0) == 0.5
+
+
+def test_instantiate_passes_the_programs_arguments_as_they_are() -> None:
+    mine = {"config": {"_target_": f"{__name__}.refused", "text": "${not.ours}"}}
+    made = instantiate({"_target_": f"{__name__}.anything", "kept": 1, "over": 1}, config=mine, over=2)
+    assert made["config"] is mine
+    assert (made["kept"], made["over"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        f"{__name__}.refused",
+        "genlab.runs.atomic.os.system",
+        "genlab.runs.atomic.write_atomic",
+        "genlab.core.errors.difflib.SequenceMatcher",
+        "genlab.models.flow.Flow.load_from_checkpoint",
+        "pytorch_lightning.Callback",
+        "torch.load",
+        "genlab_other.Model",
+        3,
+    ],
+)
+def test_a_foreign_target_is_neither_called_nor_passed_by_the_check(target: object) -> None:
+    message = f"part._target_ is {target!r}, which a config may not call. Expected a class in genlab.*"
+    with pytest.raises(GenlabError, match="may not call") as raised:
+        instantiate(family(part={"_target_": target}), spec=None)
+    assert str(raised.value).startswith(message)
+    assert problems({"model": family(part={"_target_": target})}).startswith(f"model.{message}")
+
+
+def test_hydra_guards_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Should our own guard ever let something through, the whitelist that is passed to Hydra still holds.
+    monkeypatch.setattr(checking, "locate", lambda *_: None)
+    with pytest.raises(GenlabError, match="not in the Hydra execution whitelist"):
+        instantiate({"_target_": "os.getcwd"})
+
+
+def test_a_broken_import_within_a_target_is_a_bug_and_no_misspelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "incomplete").mkdir()
+    (tmp_path / "incomplete/family.py").write_text("import a_package_that_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(checking, "CLASSES", ("incomplete.*",))
+    with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
+        locate("incomplete.family.Model")
+
+
+def _composed(name: str, *overrides: str) -> Any:
+    with initialize_config_dir(str(config_folder())):
+        return compose(name, list(overrides))
+
+
+@pytest.mark.parametrize("overrides", [[], ["budget.minutes=0.5", "budget.examples=null", "ema_decay=null"]])
+def test_the_default_config_passes(overrides: list[str]) -> None:
+    check_config(_composed("config", *overrides))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "budget.examples=null budget.minutes=null",
+            "budget.examples and budget.minutes are both null, expected at least one of them.",
+        ),
+        ("budget.examples=0", "budget.examples is 0, expected a whole number >= 1 or null."),
+        ("ema_decay=1", "ema_decay is 1, expected a number >= 0 and < 1 or null."),
+        ("seed=null", "seed is null, expected a whole number >= 0 and < 9223372036854775808."),
+        ("model.lr=-1", "model.lr is -1, expected a number > 0."),
+        ("data.batch_size=0", "data.batch_size is 0, expected a whole number >= 1."),
+        ("+trainer.max_epochs=3", "trainer.max_epochs is set from budget.examples; remove it."),
+        ("trainer.precision=bf16-mixd", "trainer.precision is 'bf16-mixd', expected "),
+        ("+note=hello", "Unknown key 'note'."),
+    ],
+)
+def test_settings_that_cannot_be(override: str, message: str) -> None:
+    with pytest.raises(GenlabError) as raised:
+        check_config(_composed("config", *override.split()))
+    assert str(raised.value).startswith(message)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_the_other_commands_have_schemas_of_their_own() -> None:
+    check_config(_composed("evaluate", "run=x"), EvaluateConfig)
+    check_config(_composed("sample", "run=x"), SampleConfig)
+    with pytest.raises(GenlabError, match="n is 0, expected a whole number >= 1"):
+        check_config(_composed("sample", "run=x", "n=0"), SampleConfig)

@@ -1,0 +1,135 @@
+"""The protocol's figures, of a model whose log-probabilities are known."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
+from genlab.measure.evaluation import draw_samples, evaluate_likelihood, evaluate_sampling
+from genlab.measure.features.inception import InceptionV3
+from genlab.measure.protocol import EvaluationProtocol
+
+PROTOCOL = EvaluationProtocol("p", "test", num_draws=8, max_examples=None, num_samples=4, batch_size=3, seed=0)
+DATA = Batch(torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1), torch.zeros(7, dtype=torch.int64))
+
+
+@dataclass
+class Model:
+    """The log-probability of x is -x nats, one more with several draws where it is a bound."""
+
+    kind: str = "elbo"
+    conditional: bool = False
+    spec: DataSpec = field(default_factory=lambda: DataSpec("d", "image", (1, 1, 1), levels=256))
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    likelihood_examples: int | None = None
+    likelihood_settings: dict[str, Any] = field(default_factory=dict)
+    sampling_settings: dict[str, Any] = field(default_factory=dict)
+    nfe: int = 1
+
+    @property
+    def has_likelihood(self) -> bool:
+        return self.kind != "none"
+
+    def likelihood_kind(self, num_draws: int = 1) -> str:
+        return f"iwae-{num_draws}" if self.kind == "elbo" and num_draws > 1 else self.kind
+
+    def log_prob(self, x: torch.Tensor, y: Any, *, num_draws: int, generator: torch.Generator) -> torch.Tensor:
+        return -x.flatten().float() + (1.0 if self.likelihood_kind(num_draws).startswith("iwae") else 0.0)
+
+
+def measure(model: Any) -> dict[str, Any]:
+    figures = evaluate_likelihood(model, DATA, PROTOCOL)
+    assert figures is not None
+    return figures
+
+
+def test_a_bound_of_several_draws_stands_beside_that_of_one() -> None:
+    figures = measure(Model())
+    assert (figures["kind"], figures["draws"], figures["nats"]) == ("iwae-8", 8, 2.0)
+    assert (figures["one_draw"]["kind"], figures["one_draw"]["nats"]) == ("elbo", 3.0)
+    assert figures["one_draw"]["bits_per_dim"] == pytest.approx(3.0 / math.log(2))
+
+
+def test_an_exact_figure_has_no_draws() -> None:
+    figures = measure(Model("exact"))
+    assert (figures["kind"], figures["draws"], figures["nats"], figures["examples"]) == ("exact", 1, 3.0, 7)
+    assert figures["nats_se"] == pytest.approx(torch.arange(7.0).std().item() / math.sqrt(7))
+    assert "one_draw" not in figures
+
+
+def test_a_figure_that_says_nothing_of_draws_takes_one_and_says_how_it_was_computed() -> None:
+    figures = measure(Model("ode", likelihood_settings={"ode": {"solver": "heun"}}))
+    assert (figures["kind"], figures["draws"], figures["nats"]) == ("ode", 1, 3.0)
+    assert figures["ode"] == {"solver": "heun"}
+
+
+def test_a_figure_says_whether_the_labels_were_given() -> None:
+    assert measure(Model())["of"] == "p(x)"
+    assert measure(Model(conditional=True))["of"] == "p(x|y)"
+
+
+def test_some_examples_are_drawn_from_the_whole_split() -> None:
+    some = EvaluationProtocol("p", "test", num_draws=1, max_examples=3, num_samples=4, batch_size=2, seed=0)
+    nats = [evaluate_likelihood(Model("exact"), DATA, replace(some, seed=seed))["nats"] for seed in range(8)]
+    assert len(set(nats)) > 1, "the first three have 1 nat on average"
+    assert evaluate_likelihood(Model("exact"), DATA, some)["examples"] == 3
+
+
+def test_a_model_whose_likelihood_is_dear_gets_fewer_examples_of_the_same_draw() -> None:
+    some = replace(PROTOCOL, max_examples=4)
+    assert evaluate_likelihood(Model("ode", likelihood_examples=2), DATA, some)["examples"] == 2
+    assert evaluate_likelihood(Model("ode", likelihood_examples=6), DATA, some)["examples"] == 4
+    assert evaluate_likelihood(Model("ode", likelihood_examples=9), DATA, PROTOCOL)["examples"] == 7
+
+
+def test_no_likelihood_is_no_figure() -> None:
+    assert evaluate_likelihood(Model("none"), DATA, PROTOCOL) is None
+
+
+def test_options_move_the_hash_only_where_they_are_on(tmp_path: Path) -> None:
+    # The hash of the committed results under this protocol.
+    quick = EvaluationProtocol("quick", "test", 1, None, 1000, 250, 0)
+    assert quick.hash == "d735347a0b6e"
+    assert replace(quick, classification_accuracy=True).hash != quick.hash
+    with torch.random.fork_rng(devices=[]):
+        torch.save(InceptionV3().state_dict(), tmp_path / "a.pth")
+    shutil.copy(tmp_path / "a.pth", tmp_path / "b.pth")
+    first, second = (replace(quick, inception_weights=str(tmp_path / name)) for name in ("a.pth", "b.pth"))
+    assert first.hash == second.hash != quick.hash, "what the file holds counts, not where it lies"
+    with pytest.raises(GenlabError, match="which is no file"):
+        replace(quick, inception_weights=str(tmp_path / "c.pth"))
+
+
+@dataclass
+class Labelled(Model):
+    """A sample is its label; without labels, all are 9."""
+
+    def sample(self, n: int, y: torch.Tensor | None = None, generator: Any = None) -> torch.Tensor:
+        return torch.full((n,), 9) if y is None else y
+
+
+def test_the_cost_of_sampling_says_how_it_was_computed() -> None:
+    figures = evaluate_sampling(Model(sampling_settings={"precision": "bf16-mixed"}), PROTOCOL, 0.5)
+    assert (figures["ms_per_sample"], figures["precision"]) == (0.5, "bf16-mixed")
+
+
+def test_samples_are_drawn_with_labels_where_they_are_needed() -> None:
+    spec = DataSpec("d", "image", (1, 1, 1), levels=256, num_classes=3)
+    protocol = replace(PROTOCOL, num_samples=50, classification_accuracy=True)
+    samples, labels, _ = draw_samples(Labelled(conditional=True, spec=spec), protocol)
+    assert labels is not None
+    assert samples.tolist() == labels.tolist()
+    assert set(labels.tolist()) == {0, 1, 2}
+    assert draw_samples(Labelled(conditional=False, spec=spec), protocol).labels is None
+    plain = draw_samples(Labelled(conditional=True, spec=spec), replace(protocol, classification_accuracy=False))
+    assert plain.labels is None
+    assert plain.samples.tolist() == [9] * 50

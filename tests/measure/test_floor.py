@@ -1,0 +1,49 @@
+"""The floor of a table: real data in the place of samples, once for each data set and protocol."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+
+from genlab.command.evaluate import run as evaluate
+from tests.tiny import ROOT, composed, train
+
+SETTINGS = ["evaluation.num_samples=120", "evaluation.max_examples=20", "evaluation.name=floored"]
+
+
+def test_the_floor_stands_beside_the_runs_of_a_protocol(tmp_path: Path) -> None:
+    result = train(tmp_path, *SETTINGS)
+    (path,) = tmp_path.glob("runs/digits/floor/*/results/floored.json")
+    floor = json.loads(path.read_text())
+    jsonschema.validate(floor, json.loads((ROOT / "src/genlab/measure/result.schema.json").read_text()))
+    assert floor["model"]["family"] == "floor"
+    assert floor["protocol"] == result["protocol"]
+    assert floor["data"] == result["data"]
+    assert (floor["quality"]["n_fake"], floor["quality"]["n_real"]) == (120, 250)
+    assert floor["quality"]["fid"] < result["quality"]["fid"]
+    assert floor["likelihood"] is None
+    written = path.stat().st_mtime_ns
+    train(tmp_path, "seed=1", *SETTINGS)
+    assert path.stat().st_mtime_ns == written
+
+
+def test_a_run_that_was_moved_elsewhere_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    train(tmp_path / "logs")
+    (config,) = (tmp_path / "logs").glob("runs/*/*/*/config.yaml")
+    moved = shutil.copytree(config.parent, tmp_path / "a" / "b" / "c" / "moved")
+    evaluate(composed([f"run={moved}", *SETTINGS], "evaluate"))
+    assert (moved / "results" / "floored.json").exists()
+    assert not list(tmp_path.rglob("floor-*"))
+
+
+def test_a_floor_of_fewer_training_examples_is_another_one(tmp_path: Path) -> None:
+    settings = ["evaluation.num_samples=400", "evaluation.max_examples=20", "evaluation.name=floored"]
+    toy = ["data=toy2d", "budget.examples=256", *settings]
+    for size in (300, 2000):
+        train(tmp_path, *toy, f"data.train_size={size}", model="gmm")
+    floors = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/floor/*/results/floored.json")]
+    assert sorted(floor["quality"]["n_fake"] for floor in floors) == [200, 400]
+    assert len({floor["config_hash"] for floor in floors}) == 2

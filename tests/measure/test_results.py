@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from genlab.core.errors import GenlabError
+from genlab.loggers.csv_logger import CsvLogger
+from genlab.measure.results import RESULT_SCHEMA, MetricsCsv, new_result, read_result, result_problems, write_result
+from genlab.runs.folder import RunDir
+
+SCHEMA = json.loads(resources.files("genlab.measure").joinpath("result.schema.json").read_text(encoding="utf-8"))
+LIKELIHOOD = {
+    "bits_per_dim": 2.25, "bits_per_dim_se": 0.01, "nats": 99.8, "nats_se": 0.4, "kind": "dequantized-8",
+    "of": "p(x)", "examples": 297, "draws": 8,
+    "one_draw": {"bits_per_dim": 2.3, "bits_per_dim_se": 0.01, "nats": 101.8, "nats_se": 0.4, "kind": "dequantized-1"},
+}  # fmt: skip
+DELETE = object()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "3f2a91cc-s0")
+
+
+@pytest.fixture
+def result() -> dict[str, Any]:
+    return new_result(
+        run_id="3f2a91cc-s0",
+        config_hash="3f" * 32,
+        command="python train.py model=flow data=digits",
+        model={"name": "flow", "family": "flow", "variant": "affine", "parameters": 1000},
+        data={
+            "name": "digits", "split": "test", "modality": "image", "shape": [1, 8, 8], "levels": 17, "num_classes": 10,
+        },
+        seed=0,
+        training={
+            "examples_seen": 5000, "optimizer_steps": 40, "wall_seconds": 3.5, "device": "cpu", "precision": "32-true",
+            "peak_memory_bytes": 10**8, "examples_per_second": 1400.0, "stopped_by": "budget.examples",
+            "checkpoint": "best",
+        },
+        likelihood=dict(LIKELIHOOD),
+        likelihood_last=dict(LIKELIHOOD),
+        quality={
+            "fid": 12.5, "kid": -0.001, "kid_sd": 0.002, "precision": 0.5, "recall": 0.25, "density": 1.2,
+            "coverage": 1.0, "extractor": "digits-64", "extractor_sha256": "ab" * 32, "n_real": 297, "n_fake": 1000,
+            "reference_split": "test",
+        },
+        sampling={"nfe": 1, "ms_per_sample": 0.5, "batch_size": 256},
+        protocol={"name": "quick", "hash": "0123abcd"},
+        reference={"true_entropy_nats": 3.25},
+    )  # fmt: skip
+
+
+def put(result: dict[str, Any], key: str, value: object) -> dict[str, Any]:
+    result = copy.deepcopy(result)
+    *sections, name = key.split(".")
+    place = result
+    for section in sections:
+        place = place[section]
+    if value is DELETE:
+        del place[name]
+    else:
+        place[name] = value
+    return result
+
+
+def test_result_comes_back_as_it_was(run: RunDir, result: dict[str, Any]) -> None:
+    path = write_result(run, result)
+    assert path == run.results / "quick.json"
+    assert [file.name for file in run.results.iterdir()] == ["quick.json"]
+    assert read_result(path) == result
+    assert run.is_finished
+
+
+def test_valid_result_fits_the_shipped_schema(result: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(result, SCHEMA)
+    assert SCHEMA["properties"]["schema"]["const"] == RESULT_SCHEMA
+    assert result_problems(result) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ode", {"solver": "dopri5", "rtol": 1e-3, "atol": 1e-3, "trace": "hutchinson", "probes": 1}),
+        ("ode", {"solver": "heun", "steps": 50, "trace": "exact"}),
+        ("vlb", {"steps": 250}),
+    ],
+)
+def test_how_an_estimate_was_computed_may_stand_beside_it(result: dict[str, Any], key: str, value: object) -> None:
+    result["likelihood"] |= {"kind": key, key: value}
+    jsonschema.validate(result, SCHEMA)
+    assert result_problems(result) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("schema", 2),
+        ("run_id", ""),
+        ("config_hash", "xyz"),
+        ("created", "yesterday"),
+        ("seed", "0"),
+        ("seed", True),
+        ("surprise", 1),
+        ("model", None),
+        ("model.parameters", -1),
+        ("model.parameters", 1.5),
+        ("model.surprise", 1),
+        ("data.modality", "smell"),
+        ("data.shape", [1, 0]),
+        ("data.shape", "1x8x8"),
+        ("data.levels", 1),
+        ("training.stopped_by", None),
+        ("likelihood.kind", "exactly"),
+        ("likelihood.draws", 0),
+        ("likelihood.ode", {"solver": "heun", "steps": 0, "trace": "exact"}),
+        ("likelihood.ode", {"solver": "heun"}),
+        ("likelihood.vlb", {}),
+        ("likelihood_last.examples", DELETE),
+        ("quality.precision", 1.5),
+        ("quality.fid", "12"),
+        ("quality.n_fake", DELETE),
+        ("sampling", []),
+        ("protocol.name", "../quick"),
+        ("reference", DELETE),
+        ("missing", {"quality.fid": ""}),
+    ],
+)
+def test_whatever_the_schema_refuses_is_not_written(
+    run: RunDir, result: dict[str, Any], key: str, value: object
+) -> None:
+    wrong = put(result, key, value)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, SCHEMA)
+    with pytest.raises(ValueError, match=key.replace(".", r"\.")):
+        write_result(run, wrong)
+    assert not run.results.exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "key", ["quality.fid", "likelihood.nats", "training.wall_seconds", "reference.true_entropy_nats"]
+)
+def test_no_figure_is_nan_or_infinite(run: RunDir, result: dict[str, Any], key: str, value: float) -> None:
+    for reasons in ({}, {key: "it diverged"}):
+        with pytest.raises(ValueError, match=key.replace(".", r"\.") + " is -?(nan|inf)"):
+            write_result(run, put(put(result, key, value), "missing", reasons))
+
+
+@pytest.mark.parametrize(
+    "key", ["quality", "quality.fid", "likelihood", "likelihood_last", "training.peak_memory_bytes", "sampling.nfe"]
+)
+def test_null_figure_needs_a_reason(run: RunDir, result: dict[str, Any], key: str) -> None:
+    unknown = put(result, key, None)
+    with pytest.raises(ValueError, match=f"{key} is null without a reason"):
+        write_result(run, unknown)
+    with pytest.raises(ValueError, match=f"{key} is null without a reason"):
+        write_result(run, put(unknown, "missing", {"seed": "no reason for this key"}))
+    with pytest.raises(ValueError, match=r"missing\.[a-z_.]* is ''"):
+        write_result(run, {**unknown, "missing": {key: ""}})
+    explained = put(unknown, "missing", {key: "not measured"})
+    assert read_result(write_result(run, explained)) == explained
+    jsonschema.validate(explained, SCHEMA)
+
+
+def test_one_reason_serves_a_whole_section(run: RunDir, result: dict[str, Any]) -> None:
+    for name in result["quality"]:
+        result["quality"][name] = None
+    result["missing"] = {"quality": "no extractor for this data"}
+    write_result(run, result)
+
+
+@pytest.mark.parametrize("key", ["likelihood.nats", "likelihood", "quality.fod"])
+def test_reason_for_a_figure_that_is_there_is_refused(run: RunDir, result: dict[str, Any], key: str) -> None:
+    unknown = put(result, "quality.fid", None)
+    with pytest.raises(ValueError, match=f"reason for {key}, which is not null"):
+        write_result(run, put(unknown, "missing", {"quality.fid": "too few examples", key: "stale"}))
+
+
+def test_continuous_data_without_labels_needs_no_reason(run: RunDir, result: dict[str, Any]) -> None:
+    write_result(run, put(put(result, "data.levels", None), "data.num_classes", None))
+
+
+def test_written_again_replaces_and_a_failure_keeps_the_old(
+    run: RunDir, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_result(run, result)
+    write_result(run, put(result, "seed", 1))
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        write_result(run, put(result, "seed", 2))
+    assert read_result(path)["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no JSON"),
+        ('{"schema": 1,', "no JSON"),
+        (b"\xff\xfe", "no JSON"),
+        ("[1]", "no schema number"),
+        ("{}", "no schema number"),
+        ('{"schema": "1"}', "no schema number"),
+        ('{"schema": true}', "no schema number"),
+        ('{"schema": 2}', "layout 2, this version of genlab reads 1"),
+        ('{"schema": 1}', "run_id is not there"),
+    ],
+)
+def test_foreign_or_broken_file_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
+    path = tmp_path / "quick.json"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(GenlabError, match=message) as error:
+        read_result(path)
+    assert str(path) in str(error.value)
+
+
+def test_altered_figure_is_refused(run: RunDir, result: dict[str, Any]) -> None:
+    path = write_result(run, result)
+    path.write_text(path.read_text().replace('"fid": 12.5', '"fid": NaN'))
+    with pytest.raises(GenlabError, match=r"quality\.fid is nan"):
+        read_result(path)
+
+
+def test_missing_result_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GenlabError, match=r"no result .*quick\.json"):
+        read_result(tmp_path / "quick.json")
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> MetricsCsv:
+    return MetricsCsv(tmp_path / "run" / "metrics.csv")
+
+
+def table(metrics: MetricsCsv) -> list[list[str]]:
+    with open(metrics.path, newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_row_can_be_read_as_soon_as_it_is_logged(metrics: MetricsCsv) -> None:
+    metrics.log({"loss": 0.1, "grad_norm": math.nan}, 128)
+    assert table(metrics) == [["examples_seen", "loss", "grad_norm"], ["128", "0.1", "nan"]]
+    metrics.log({"loss": 1 / 3}, 2**40)
+    assert table(metrics)[2] == [str(2**40), repr(1 / 3), ""]
+
+
+def test_later_figure_gets_a_new_column(metrics: MetricsCsv) -> None:
+    metrics.log({"loss": 3.0}, 1)
+    metrics.log({"val/loss": 2.0}, 1)
+    metrics.log({"a,b": 1.0, "loss": 1.0}, 2)
+    assert table(metrics) == [
+        ["examples_seen", "loss", "val/loss", "a,b"],
+        ["1", "3.0", "", ""],
+        ["1", "", "2.0", ""],
+        ["2", "1.0", "", "1.0"],
+    ]
+    assert metrics.rows()[2] == {"examples_seen": "2", "loss": "1.0", "val/loss": "", "a,b": "1.0"}
+
+
+def test_position_is_the_callers(metrics: MetricsCsv) -> None:
+    metrics.log({"examples_seen": 16777216.0, "loss": 1.0}, 16777217)
+    assert table(metrics)[1] == ["16777217", "1.0"]
+
+
+def test_resumed_run_has_no_row_twice(metrics: MetricsCsv) -> None:
+    for position in (128, 256, 384, 1000):
+        metrics.log({"loss": 1.0 / position}, position)
+    again = MetricsCsv(metrics.path)
+    again.truncate(256)
+    again.log({"loss": 0.5}, 384)
+    assert [row[0] for row in table(metrics)] == ["examples_seen", "128", "256", "384"]
+    again.truncate(0)
+    assert table(metrics) == [["examples_seen", "loss"]]
+
+
+def test_truncating_nothing_makes_no_file(metrics: MetricsCsv) -> None:
+    metrics.truncate(0)
+    assert not metrics.path.exists()
+
+
+@pytest.mark.parametrize("tail", ["3", "384", "384,", "384,0.", '384,"', "384,1.0,2.0\n", "384\n", "junk,1.0\n"])
+def test_half_written_row_is_dropped(metrics: MetricsCsv, tail: str) -> None:
+    metrics.log({"loss": 1.0}, 128)
+    with open(metrics.path, "a") as file:
+        file.write(tail)
+    again = MetricsCsv(metrics.path)
+    again.log({"loss": 2.0}, 512)
+    assert table(metrics) == [["examples_seen", "loss"], ["128", "1.0"], ["512", "2.0"]]
+
+
+def test_file_of_something_else_is_left_alone(metrics: MetricsCsv) -> None:
+    metrics.path.parent.mkdir()
+    metrics.path.write_text("epoch,loss\n1,2\n")
+    with pytest.raises(GenlabError, match="begins with the column 'epoch'"):
+        metrics.log({"loss": 1.0}, 1)
+    assert metrics.path.read_text() == "epoch,loss\n1,2\n"
+
+
+def test_logger_writes_against_examples_seen(run: RunDir) -> None:
+    logger = CsvLogger(run)
+    logger.log_metrics({"loss": 2.0}, step=256)
+    logger.log_hyperparams({"lr": 1})
+    logger.finalize("success")
+    assert table(logger.metrics) == [["examples_seen", "loss"], ["256", "2.0"]]
+    assert logger.metrics.path == run.metrics
+    with pytest.raises(ValueError, match="step is None"):
+        logger.log_metrics({"loss": 2.0})
+
+
+def test_lightning_logs_through_it(run: RunDir) -> None:
+    import torch
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.demos.boring_classes import BoringModel
+
+    class Model(BoringModel):
+        def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
+            self.logger.log_metrics({"loss": torch.tensor(1.0)}, step=32 * (index + 1))
+
+    trainer = Trainer(
+        max_steps=2, limit_val_batches=0, accelerator="cpu", logger=CsvLogger(run), enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+    )  # fmt: skip
+    trainer.fit(Model())
+    assert table(trainer.logger.metrics) == [["examples_seen", "loss"], ["32", "1.0"], ["64", "1.0"]]

@@ -1,0 +1,88 @@
+"""Learning-rate schedules and sample pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from genlab.core.schedules import WarmupConstant, WarmupCosine
+from genlab.core.spec import DataSpec
+from genlab.modalities.pictures import image_grid, pairs_grid, save_pairs, save_samples
+
+
+def test_warmup_cosine_rises_and_falls() -> None:
+    assert WarmupCosine(warmup=0.1)(0.0) == 0
+    assert WarmupCosine(warmup=0.1)(0.05) == pytest.approx(0.5)
+    assert WarmupCosine(warmup=0.1)(0.1) == pytest.approx(1.0)
+    assert WarmupCosine(warmup=0.1, final=0.2)(0.55) == pytest.approx(0.6)
+    assert WarmupCosine(warmup=0.1, final=0.2)(1.0) == pytest.approx(0.2)
+    assert WarmupCosine(warmup=0.0)(0.0) == pytest.approx(1.0)
+
+
+def test_constant_only_warms_up() -> None:
+    assert [WarmupConstant(warmup=0.5)(f) for f in (0.0, 0.25, 0.5, 1.0)] == [0.0, 0.5, 1.0, 1.0]
+    assert WarmupConstant()(0.0) == 1.0
+
+
+def test_a_grid_shows_each_image_in_its_place_and_full_range() -> None:
+    images = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
+    images[1] = 16
+    grid = image_grid(images, levels=17, columns=2)
+    scale = grid.shape[1] // 7
+    small = grid[scale // 2 :: scale, scale // 2 :: scale, 0]
+    assert small.shape == (7, 7)
+    assert (small[1:3, 1:3] == 0).all()
+    assert (small[1:3, 4:6] == 255).all()
+    assert (small[4:6, 4:6] == 96).all(), "an empty place is ground"
+
+
+def test_each_sample_stands_above_its_training_example() -> None:
+    upper = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(-1, -1, 2, 2)
+    grid = pairs_grid(upper, upper + 100, levels=256)
+    scale = grid.shape[1] // 25
+    small = grid[scale // 2 :: scale, scale // 2 :: scale, 0]
+    middles = small[1::3, 1::3]
+    assert small.shape == (7 + 3 + 7, 25)
+    assert middles[0].tolist() == list(range(8))
+    assert middles[1].tolist() == list(range(100, 108))
+    assert small[11, 1::3].tolist() == [8, 9] + [96] * 6, "the second band, with empty places"
+    assert small[14, 1::3].tolist() == [108, 109] + [96] * 6
+    assert (small[6:11] == 96).all(), "bands lie farther apart than the two of a pair"
+
+
+@pytest.mark.parametrize(
+    ("spec", "samples"),
+    [
+        (DataSpec("gray", "image", (1, 4, 4), levels=17), torch.full((5, 1, 4, 4), 16, dtype=torch.uint8)),
+        (DataSpec("colour", "image", (3, 4, 4), levels=256), torch.zeros(5, 3, 4, 4, dtype=torch.uint8)),
+        (DataSpec("plane", "vector", (2,)), torch.randn(20, 2)),
+        (DataSpec("line", "vector", (1,)), torch.randn(20, 1)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_pictures_open_and_say_which_run(spec: DataSpec, samples: torch.Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "samples" / "a.png"
+    assert save_samples(samples, spec, path, "flow, run 1")
+    with Image.open(path) as picture:
+        assert picture.text["Title"] == "flow, run 1"
+        assert min(picture.size) > 100
+
+
+def test_a_picture_of_pairs_says_which_run_and_vectors_have_none(tmp_path: Path) -> None:
+    images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    colour = DataSpec("colour", "image", (3, 4, 4), levels=256)
+    assert save_pairs(images, images, colour, tmp_path / "samples" / "a.png", "gan, run 2")
+    with Image.open(tmp_path / "samples" / "a.png") as picture:
+        assert (picture.mode, picture.text["Title"]) == ("RGB", "gan, run 2")
+    points = torch.zeros(3, 2)
+    assert not save_pairs(points, points, DataSpec("plane", "vector", (2,)), tmp_path / "b.png", "gan")
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_data_without_a_picture_gets_none(tmp_path: Path) -> None:
+    spec = DataSpec("letters", "text", (5,), levels=65)
+    assert not save_samples(torch.zeros(2, 5, dtype=torch.long), spec, tmp_path / "a.png", "title")
+    assert not (tmp_path / "a.png").exists()

@@ -1,0 +1,111 @@
+"""Tiny trainings for the tests: the real config, scaled down to fractions of a second."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+ROOT = Path(__file__).parents[1]
+
+SHORT = [
+    "logger=none",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "data.batch_size=32",
+    "data.validation_examples=64",
+    "budget.examples=640",
+    "budget.minutes=null",
+    "budget.validations=2",
+    "log_every=5",
+    "grid_samples=4",
+    "validation_samples=null",
+    "evaluation.num_samples=8",
+    "evaluation.max_examples=50",
+]
+"""Overrides that make any training short."""
+
+SMALL = {
+    "flow": [
+        "model.multiscale.hidden=[4]",
+        "model.multiscale.channel_steps=[1]",
+        "model.multiscale.checkerboard_steps=2",
+        "model.multiscale.bins=4",
+        "model.vector.hidden=[8]",
+    ],
+    "diffusion": [
+        "model.unet.channels=[8]",
+        "model.dit.hidden=16",
+        "model.mlp.hidden=[16]",
+        "model.steps=2",
+        "model.likelihood_images=2",
+        "model.likelihood_ode.solver=heun",
+        "model.likelihood_ode.steps=2",
+    ],
+    "flow_matching": [
+        "model.unet.channels=[8]",
+        "model.dit.hidden=16",
+        "model.mlp.hidden=[16]",
+        "model.sampler.steps=2",
+        "model.likelihood_ode.solver=midpoint",
+        "model.likelihood_ode.steps=2",
+    ],
+    "gmm": ["model.components=5", "model.em_steps=2"],
+    "made": ["model.hidden=32"],
+    "pixelcnn": ["model.hidden=8", "model.dilations=[1, 2]"],
+    "pixelrnn": ["model.hidden=8", "model.layers=1"],
+    "transformer": ["model.hidden=16", "model.layers=1", "model.heads=2"],
+    "hvae": ["model.channels=[8, 8]", "model.layers=[1, 1]"],
+    **{name: ["model.conv.channels=8", "model.conv.max_channels=16"] for name in ("gan", "wgan_gp", "sngan", "r3gan")},
+}
+"""Overrides that make a model small, by its name; a model that is missing here is run in its own size."""
+
+TINY = [*SHORT, *SMALL["flow"]]
+"""Overrides that make a flow on digits train in well under a second."""
+
+
+def tiny(model: str) -> list[str]:
+    """Overrides that make a model on digits train in about a second."""
+    return [*SHORT, f"model={model}", *SMALL[model]]
+
+
+def composed(overrides: list[str], name: str = "config") -> DictConfig:
+    """Compose one of the real configs."""
+    with initialize_config_dir(str(ROOT / "conf")):
+        return compose(name, overrides)
+
+
+def train(logs: Path, *overrides: str, model: str = "flow") -> dict[str, Any]:
+    """Train in this process and return the result."""
+    from genlab.command.train import run
+
+    result = run(composed([*tiny(model), f"paths.logs={logs}", *overrides]))
+    assert result is not None
+    return result
+
+
+def train_in_a_process(
+    logs: Path, *overrides: str, prelude: str = "", model: str = "flow", timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Train as the command does, in a process of its own.
+
+    Args:
+        logs: Where the run goes.
+        overrides: As on the command line.
+        prelude: Python code to execute first, e.g. to make a step fail.
+        model: A file in ``conf/model``.
+        timeout: Seconds after which it hangs.
+    """
+    code = f"import sys; sys.argv[0] = 'train.py'\n{prelude}\nfrom genlab.command.cli import train; sys.exit(train())"
+    command = [sys.executable, "-c", code, *tiny(model), f"paths.logs={logs}", *overrides]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=timeout)
+
+
+def run_folder(logs: Path) -> Path:
+    """The only run under a folder of logs."""
+    (config,) = logs.glob("runs/*/*/*/config.yaml")
+    return config.parent

@@ -1,0 +1,116 @@
+"""The quality of samples at validation, which chooses the checkpoints of families without a likelihood."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from genlab.data.images import Digits
+from genlab.data.toy2d import Toy2D
+from genlab.models.base import NonFiniteError, Progress
+from genlab.training.callbacks.sample_quality import SampleQuality
+from genlab.training.callbacks.saving import SaveCheckpoints
+from tests.tiny import train
+
+
+class Sampler:
+    """What the callback needs of a model: its samples are given."""
+
+    def __init__(self, datamodule: Any, samples: torch.Tensor, chosen_by_samples: bool = True) -> None:
+        self.spec = datamodule.spec
+        self.device = torch.device("cpu")
+        self.chosen_by_samples = chosen_by_samples
+        self.monitor = "val/fid" if self.spec.modality == "image" else "val/sliced_wasserstein"
+        self.progress = Progress(examples=640)
+        self.logged: dict[str, float] = {}
+        self._samples = samples
+
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        return self._samples[torch.randint(len(self._samples), (n,), generator=generator)]
+
+    def log_dict(self, figures: dict[str, float], logger: bool) -> None:
+        self.logged |= figures
+
+
+def measured(datamodule: Any, samples: torch.Tensor, count: int | None = 200, **options: bool) -> dict[str, float]:
+    model = Sampler(datamodule, samples, **options)
+    trainer = SimpleNamespace(
+        is_global_zero=True, datamodule=datamodule, strategy=SimpleNamespace(broadcast=lambda figures: figures)
+    )
+    SampleQuality(count, seed=0).on_validation_epoch_end(trainer, model)
+    return model.logged
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return Digits(batch_size=32, seed=0, device="cpu", validation_examples=None)
+
+
+def test_real_digits_are_better_than_one_class_and_that_than_noise(digits: Digits) -> None:
+    train_set = digits.tensors("train")
+    real = measured(digits, train_set.x)
+    zeros = measured(digits, train_set.x[train_set.y == 0])
+    noise = measured(digits, torch.randint(0, 17, (500, 1, 8, 8), dtype=torch.uint8))
+    assert real["val/fid"] < 0.2 * zeros["val/fid"]
+    assert real["val/fid"] < 0.2 * noise["val/fid"]
+    assert real["val/recall"] > 0.5 > zeros["val/recall"]
+    assert real["val/class_total_variation"] < 0.2
+    assert zeros["val/class_total_variation"] > 0.8
+
+
+def test_the_same_weights_get_the_same_figures(digits: Digits) -> None:
+    samples = digits.tensors("train").x
+    assert measured(digits, samples) == measured(digits, samples)
+
+
+def test_without_a_count_only_a_model_that_samples_choose_is_measured(digits: Digits) -> None:
+    samples = digits.tensors("train").x
+    assert measured(digits, samples, None, chosen_by_samples=False) == {}
+    assert "val/fid" in measured(digits, samples, None)
+
+
+def test_vectors_have_a_distance_of_their_own() -> None:
+    plane = Toy2D(batch_size=32, seed=0, device="cpu", train_size=2000)
+    near, far = (measured(plane, plane.tensors("train").x + shift) for shift in (0.0, 3.0))
+    assert near["val/sliced_wasserstein"] < 0.2 * far["val/sliced_wasserstein"]
+    broken = measured(plane, torch.full((300, 2), math.nan))
+    assert math.isnan(broken["val/sliced_wasserstein"])
+
+
+def test_a_checkpoint_is_best_by_the_metric_that_the_model_names(tmp_path: Path) -> None:
+    saved: list[str] = []
+    trainer: Any = SimpleNamespace(
+        callback_metrics={}, save_checkpoint=lambda path, weights_only: saved.append(path.name)
+    )
+    model: Any = SimpleNamespace(monitor="val/fid", chosen_by_samples=True, progress=Progress(examples=640))
+    checkpoints = SaveCheckpoints(tmp_path, 1.0, budget=None)
+    for figures, expected in [
+        ({"val/fid": 3.0}, ["best.ckpt", "last.ckpt"]),
+        ({"val/fid": 4.0}, ["last.ckpt"]),
+        ({"val/fid": 2.0}, ["best.ckpt", "last.ckpt"]),
+    ]:
+        saved.clear()
+        trainer.callback_metrics = figures
+        checkpoints.on_validation_end(trainer, model)
+        assert saved == expected
+    checkpoints.best_score = math.inf
+    for _ in range(2):
+        saved.clear()
+        trainer.callback_metrics = {}
+        checkpoints.on_validation_end(trainer, model)
+        assert saved == ["best.ckpt", "last.ckpt"], "without a figure the newest is the best"
+    trainer.callback_metrics = {"val/fid": math.nan}
+    with pytest.raises(NonFiniteError, match="a sample is not finite"):
+        checkpoints.on_validation_end(trainer, model)
+
+
+def test_a_run_logs_it(tmp_path: Path) -> None:
+    train(tmp_path, "validation_samples=100")
+    (csv,) = tmp_path.rglob("metrics.csv")
+    header = csv.read_text().splitlines()[0].split(",")
+    assert {"val/bits_per_dim", "val/fid", "val/recall", "val/class_total_variation"} <= set(header)
