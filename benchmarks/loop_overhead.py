@@ -21,12 +21,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from genlab.command.build import build_callbacks, build_datamodule, build_model, build_trainer
+from genlab.command.build import build_datamodule, build_model
+from genlab.command.config import instantiate
 from genlab.command.console import log_to
 from genlab.data.loader import TrainStream
 from genlab.models.base import GenerativeModel
 from genlab.runs.folder import RunDir
 from genlab.training.callbacks.budget import Budget
+from genlab.training.trainer import build_callbacks, build_trainer
 
 STEPS = 400
 OVERRIDES = [
@@ -71,7 +73,7 @@ def ours(settings: dict[str, Any]) -> float:
 
 
 def _fit(settings: dict[str, Any], run: RunDir, callbacks: list[Any], model: GenerativeModel, data: Any) -> None:
-    build_trainer(settings, run, callbacks, loggers=[]).fit(model, datamodule=data)
+    build_trainer(settings, run, model, callbacks, [], instantiate).fit(model, datamodule=data)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from genlab.core.errors import GenlabError, Interrupted
-from genlab.training.sharding import whole
+from genlab.core.sharded import whole
 from tests.tiny import composed
 
 

@@ -19,7 +19,8 @@ from genlab.command.cli import dashboard
 from genlab.command.dashboard import run
 from genlab.loggers.protocols import flatten, result_figures
 from genlab.loggers.wandb_logger import result_summary
-from genlab.measure.results import MetricsCsv, read_result
+from genlab.measure.results import read_result
+from genlab.runs.metrics_csv import MetricsCsv
 from tests.comparison.results import result
 from tests.tiny import ROOT, run_folder, train
 from tests.wandb_server import Server

@@ -24,12 +24,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from genlab.command.build import build_model
-from genlab.command.entry import _Job, run_entry
+from genlab.command.entry import _Task, run_entry
 from genlab.command.search_outcome import recipe, report, use_command
 from genlab.command.search_space import SearchCommand, _at, _ends, check_space, plain_config, read_command
 from genlab.command.start_search import _keep_from_jobs, _plan, _stream, _write_multirun, search, study_folder
 from genlab.core.errors import GenlabError
-from genlab.runs.folder import run_id
+from genlab.runs.identity import run_id
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.search import open_study, override_of, run_search
 from genlab.sweeps.study_tables import pareto_front
@@ -348,7 +348,7 @@ def test_trials_that_fail_are_no_failed_jobs_of_a_sweep(tmp_path: Path, sweeper:
     own = tmp_path / "hydra" / "sweeper" / "ours.yaml"
     own.parent.mkdir(parents=True)
     own.write_text("defaults: [optuna]\ntrials: 7\n")
-    job = _Job(lambda config: None, ["train.py"], {})
+    job = _Task(lambda config: None, ["train.py"], {})
     failed = Outcome(Job(0, ()), 1, None, "It went wrong.", 0.1, tmp_path)
     with composed("search=gmm", f"hydra/sweeper={sweeper}", conf=tmp_path) as (config, _):
         HydraConfig.instance().set_config(config)

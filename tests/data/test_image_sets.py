@@ -52,7 +52,7 @@ class TestDigits:
         data = Digits()
         assert [len(data.tensors(split).x) for split in SPLITS] == [1297, 250, 250]
         for split in SPLITS:
-            x, y = data.tensors(split)
+            x, y, *_ = data.tensors(split)
             assert x.shape[1:] == data.spec.shape
             assert (x.dtype, y.dtype) == (torch.uint8, torch.int64)
             assert (x.min(), x.max()) == (0, data.spec.levels - 1)
@@ -193,7 +193,7 @@ def test_real_images(real_root: Path, cls: type[MNIST], mean: float) -> None:
     # The means are the ones that everybody normalizes these sets with.
     data = cls(real_root)
     assert [len(data.tensors(split).x) for split in SPLITS] == [50_000, 10_000, 10_000]
-    x, y = data.tensors("test")
+    x, y, *_ = data.tensors("test")
     assert (x.shape[1:], x.dtype, y.dtype) == (data.spec.shape, torch.uint8, torch.int64)
     assert (x.min(), x.max(), y.max()) == (0, 255, 9)
     total = sum(data.tensors(split).x.sum().item() for split in ("train", "validation"))

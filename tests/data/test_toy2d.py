@@ -103,7 +103,7 @@ def test_a_coarser_grid_gives_the_same_entropy(name: str, monkeypatch: pytest.Mo
 
 
 def test_labels_are_components() -> None:
-    x, y = Toy2D(dataset="eight_gaussians").tensors("test")
+    x, y, *_ = Toy2D(dataset="eight_gaussians").tensors("test")
     angle = torch.atan2(x[:, 1], x[:, 0])
     nearest = (angle / (math.pi / 4)).round().long() % 8
     assert (nearest == y).double().mean() > 0.999
@@ -117,7 +117,7 @@ def test_what_a_datamodule_gives(name: str) -> None:
     assert data.spec.name == f"toy2d_{name}"
     assert (data.spec.modality, data.spec.shape, data.spec.levels) == ("vector", (2,), None)
     assert [len(data.tensors(split).x) for split in ("train", "validation", "test")] == [500, 10_000, 10_000]
-    x, y = data.tensors("train")
+    x, y, *_ = data.tensors("train")
     assert x.dtype == torch.float32
     assert y is None or (y.dtype == torch.int64 and set(y.tolist()) == set(range(data.spec.num_classes)))
     assert data.log_density(x).shape == (500,)

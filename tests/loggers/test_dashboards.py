@@ -12,7 +12,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from genlab.command.config import instantiate
 from genlab.core.errors import GenlabError
-from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact, redact_text, result_figures
+from genlab.core.secrets import redact, redact_text
+from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, result_figures
 from genlab.loggers.tensorboard_logger import TensorBoardDashboard
 from genlab.loggers.wandb_logger import WandbDashboard
 from tests.loggers.shown import CONFIG, RESULT, RUN_ID

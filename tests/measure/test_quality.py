@@ -79,7 +79,7 @@ def test_what_cannot_be_measured_says_why() -> None:
 
 
 def test_a_collapsed_model_says_how_many_classes_are_missing(digits: Digits) -> None:
-    x, y = digits.tensors("train")
+    x, y, *_ = digits.tensors("train")
     test = digits.tensors("test")
     two = x[(y == 3) | (y == 7)][:200]
     assert evaluate_quality(two, test, digits.tensors("train"), "test", digits.spec).figures["missing_classes"] == 8
@@ -108,7 +108,7 @@ def scored(digits: Digits, samples: torch.Tensor, labels: torch.Tensor | None) -
 
 def test_samples_with_wrong_labels_teach_a_classifier_nothing(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classification_accuracy, "STEPS", 60)
-    x, y = digits.tensors("train")
+    x, y, *_ = digits.tensors("train")
     right, wrong = (scored(digits, x[:600], labels).figures for labels in (y[:600], (y[:600] + 1) % 10))
     assert right["classification_accuracy"] > 0.7
     assert wrong["classification_accuracy"] < 0.2

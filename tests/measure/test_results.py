@@ -13,8 +13,9 @@ import pytest
 
 from genlab.core.errors import GenlabError
 from genlab.loggers.csv_logger import CsvLogger
-from genlab.measure.results import RESULT_SCHEMA, MetricsCsv, new_result, read_result, result_problems, write_result
+from genlab.measure.results import RESULT_SCHEMA, new_result, read_result, result_problems, write_result
 from genlab.runs.folder import RunDir
+from genlab.runs.metrics_csv import MetricsCsv
 
 SCHEMA = json.loads(resources.files("genlab.measure").joinpath("result.schema.json").read_text(encoding="utf-8"))
 LIKELIHOOD = {

@@ -13,9 +13,10 @@ import torch
 import genlab
 from genlab.command.load import load_run
 from genlab.core.errors import GenlabError
-from genlab.runs import folder as runs
+from genlab.runs import identity
 from genlab.runs.atomic import write_atomic
-from genlab.runs.folder import IGNORED_KEYS, RunDir, code_version, config_hash, find_run, run_id
+from genlab.runs.folder import RunDir, find_run
+from genlab.runs.identity import IGNORED_KEYS, code_version, config_hash, run_id
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -227,9 +228,9 @@ def test_config_is_not_executed(trained: RunDir, tmp_path: Path) -> None:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    author = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
     return subprocess.run(
-        ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True
+        ["git", "-C", str(folder), *author, *arguments], check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
@@ -238,7 +239,7 @@ def test_code_version_names_commit_and_changes(tmp_path: Path, monkeypatch: pyte
     module.parent.mkdir()
     module.write_text("1\n")
     (tmp_path / "installed.py").write_text("1\n")
-    monkeypatch.setattr(runs, "__file__", str(module))
+    monkeypatch.setattr(identity, "__file__", str(module))
 
     def version() -> str:
         code_version.cache_clear()
@@ -254,9 +255,9 @@ def test_code_version_names_commit_and_changes(tmp_path: Path, monkeypatch: pyte
         assert version() == f"{genlab.__version__} {commit}"
         module.write_text("2\n")
         assert version() == f"{genlab.__version__} {commit}+dirty"
-        monkeypatch.setattr(runs, "__file__", str(tmp_path / "installed.py"))
+        monkeypatch.setattr(identity, "__file__", str(tmp_path / "installed.py"))
         assert version() == genlab.__version__, "a file that merely lies in someone's checkout is not part of it"
-        monkeypatch.setattr(runs, "__file__", str(module))
+        monkeypatch.setattr(identity, "__file__", str(module))
         monkeypatch.setenv("PATH", "")
         assert version() == genlab.__version__, "git may be missing"
     finally:

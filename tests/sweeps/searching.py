@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from genlab.measure.results import MetricsCsv
+from genlab.runs.metrics_csv import MetricsCsv
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective
 from genlab.sweeps.search import SearchPlan, open_study, run_search

@@ -137,7 +137,7 @@ def test_every_sampler_searches(sampler: str, tmp_path: Path) -> None:
 
 
 def test_a_metric_is_read_at_the_checkpoint_that_validation_chose(tmp_path: Path) -> None:
-    from genlab.measure.results import MetricsCsv
+    from genlab.runs.metrics_csv import MetricsCsv
     from genlab.sweeps.objectives import values_of
 
     rows = MetricsCsv(tmp_path / "metrics.csv")

@@ -101,9 +101,9 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def located(overrides: list[str]) -> Path:
-    from genlab.command.train import _Job
+    from genlab.command.train import _TrainingJob
 
-    return _Job.of(composed(overrides)).place.path
+    return _TrainingJob.of(composed(overrides)).place.path
 
 
 def records(together: Path, name: str) -> list[dict[str, Any]]:
@@ -199,7 +199,7 @@ def test_a_signal_of_one_process_alone_waits_for_no_other(
     monkeypatch: pytest.MonkeyPatch, together: bool, done: str
 ) -> None:
     log: list[str] = []
-    monkeypatch.setattr("genlab.command.train.part", lambda: log.append("parted"))
+    monkeypatch.setattr("genlab.command.train.leave_together", lambda: log.append("parted"))
     monkeypatch.setattr("genlab.command.train.stop_helpers", lambda trainer: log.append("stopped helpers"))
 
     def fit(*_: object, **__: object) -> None:

@@ -6,37 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from genlab.command.config import instantiate
-from genlab.core.errors import GenlabError
-from genlab.core.hardware import fast_bfloat16
 from genlab.core.randomness import Stream, stream_seed
 from genlab.data.base import GenlabDataModule
 from genlab.models.base import GenerativeModel
-from genlab.processes.job_reports import current_report
-from genlab.runs.checkpoints import AtomicCheckpointIO
-from genlab.runs.folder import RunDir
-from genlab.training.callbacks.budget import NEVER, Budget
-from genlab.training.callbacks.counter_noise import CounterNoise
-from genlab.training.callbacks.display import ProgressDisplay
-from genlab.training.callbacks.ema import EMA
-from genlab.training.callbacks.log_metrics import LogMetrics
-from genlab.training.callbacks.report_progress import ReportProgress
-from genlab.training.callbacks.sample_grids import SampleGrids
-from genlab.training.callbacks.sample_quality import SampleQuality
-from genlab.training.callbacks.saving import SaveCheckpoints
-from genlab.training.callbacks.stopping import SaveOnSignal
-from genlab.training.sharding import ShardedStrategy
 
-__all__ = ["build_callbacks", "build_datamodule", "build_model", "build_trainer", "resolve_precision"]
-
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
-"""Those of Lightning by which the processes are started as a run expects it."""
-PRECISIONS = ("32-true", "bf16-mixed")
-"""The weights, and all that enters a likelihood directly, stay in float32."""
+__all__ = ["build_datamodule", "build_model"]
 
 
 def build_datamodule(config: Mapping[str, Any]) -> GenlabDataModule:
@@ -53,88 +29,3 @@ def build_model(config: Mapping[str, Any]) -> GenerativeModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(Stream.WEIGHTS, config["seed"]))
         return instantiate(config["model"], spec=build_datamodule(config).spec)
-
-
-def build_callbacks(config: Mapping[str, Any], run: RunDir) -> list[Callback]:
-    """Make the callbacks of a run, in the order in which they act at the end of a step."""
-    budget = Budget(**config["budget"], batch_size=config["data"]["batch_size"])
-    checkpoints = SaveCheckpoints(run.checkpoints, config["checkpoint_minutes"], budget)
-    title = f"{config['model']['name']} on {run.path.parent.parent.name}, run {run.id}"
-    metrics = LogMetrics(config["log_every"])
-    # Grids and qualities before EMA: they are of samples drawn while the averaged weights are still in place.
-    callbacks: list[Callback] = [
-        CounterNoise(config["seed"]),
-        SampleQuality(config["validation_samples"], config["seed"]),
-        SampleGrids(run.samples, config["grid_samples"], config["seed"], title),
-    ]
-    if config["ema_decay"]:
-        callbacks.append(EMA(config["ema_decay"]))
-    report = current_report()
-    return [
-        *callbacks,
-        budget,
-        metrics,
-        *([] if report is None else [ReportProgress(report)]),
-        checkpoints,
-        SaveOnSignal(checkpoints, budget),
-        ProgressDisplay(budget, metrics),
-    ]
-
-
-def build_trainer(
-    config: Mapping[str, Any], run: RunDir, model: GenerativeModel, callbacks: list[Callback], loggers: list[Logger]
-) -> Trainer:
-    """Make the trainer. When to validate, save and stop is for the callbacks alone."""
-    settings = {**config["trainer"], "precision": resolve_precision(config["trainer"])}
-    if isinstance(settings["strategy"], str) and settings["strategy"] not in STRATEGIES:
-        raise GenlabError(
-            f"trainer.strategy is {settings['strategy']}, expected {', '.join(STRATEGIES)}, or trainer=fsdp to divide "
-            "the training's state among the devices."
-        )
-    try:
-        trainer = _make_trainer(settings, run, callbacks, loggers)
-        if model.partial_gradients and settings["strategy"] in ("auto", "ddp") and trainer.world_size > 1:
-            # auto is known for what it is only now.
-            settings["strategy"] = "ddp_find_unused_parameters_true"
-            trainer = _make_trainer(settings, run, callbacks, loggers)
-    except MisconfigurationException as error:
-        reason = " ".join(str(error).split())
-        raise GenlabError(
-            f"The trainer does not fit this machine: {reason}\nUse trainer=auto or trainer=cpu."
-        ) from error
-    if isinstance(trainer.strategy, ShardedStrategy) and not model.automatic_optimization:
-        raise GenlabError(f"trainer=fsdp trains by one optimizer, but {model.name} has several. Use trainer=ddp.")
-    return trainer
-
-
-def _make_trainer(settings: dict[str, Any], run: RunDir, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
-    return instantiate(
-        settings,
-        callbacks=callbacks,
-        logger=loggers,
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=str(run.path),
-        max_epochs=-1,
-        max_steps=-1,
-        val_check_interval=NEVER,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        log_every_n_steps=NEVER,
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def resolve_precision(trainer: Mapping[str, Any]) -> str:
-    """Return the precision for ``auto``: ``bf16-mixed`` where the hardware multiplies it fast, else ``32-true``.
-
-    See :func:`genlab.core.hardware.fast_bfloat16`. Likelihoods stay in float32 either way.
-    """
-    if trainer["precision"] != "auto":
-        if trainer["precision"] not in PRECISIONS:
-            raise GenlabError(f"trainer.precision is {trainer['precision']}, expected auto, {' or '.join(PRECISIONS)}.")
-        return str(trainer["precision"])
-    on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if fast_bfloat16("cuda" if on_gpu else "cpu") else "32-true"

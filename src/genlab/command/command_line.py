@@ -6,7 +6,7 @@ import shlex
 
 from hydra.core.hydra_config import HydraConfig
 
-from genlab.loggers.protocols import redact_text
+from genlab.core.secrets import redact_text
 
 __all__ = ["command_line"]
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from genlab.command.config import check_config
 from genlab.command.schemas import DashboardConfig
 from genlab.core.errors import GenlabError
-from genlab.loggers.protocols import redact_text
+from genlab.core.secrets import redact_text
 from genlab.loggers.wandb_access import find_access
 from genlab.loggers.wandb_session import first_line
 from genlab.loggers.wandb_workspace import build_workspace, describe_workspace

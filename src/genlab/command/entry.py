@@ -21,7 +21,7 @@ from genlab.command.config import CLASSES, FUNCTIONS
 from genlab.command.explain import CommandLine, explain, explain_job
 from genlab.command.sweep_record import SweepRecord, check_launcher, check_no_search, hydra_arguments
 from genlab.core.errors import GenlabError, Interrupted, nearest
-from genlab.loggers.protocols import redact_text
+from genlab.core.secrets import redact_text
 from genlab.processes.job_reports import take_report
 from genlab.processes.ranks import is_first_process
 from genlab.processes.signals import stoppable
@@ -82,7 +82,7 @@ def run_entry(
         128 plus the number of any other signal. With ``HYDRA_FULL_ERROR=1`` in the environment errors are raised.
     """
     report = take_report()
-    job = _Job(run, command, required or {})
+    job = _Task(run, command, required or {})
     ending = _Ending(BUG)
     try:
         ending = _run(job, config_name, arguments, conf, after_sweep)
@@ -98,7 +98,7 @@ class _Ending(NamedTuple):
 
 
 def _run(
-    job: _Job,
+    job: _Task,
     config_name: str,
     arguments: Sequence[str],
     conf: Path | None,
@@ -160,7 +160,7 @@ class _Failed(BaseException):
         self.error = error
 
 
-class _Job:
+class _Task:
     """What Hydra calls with a composed config, in this process or, by some launchers, in another.
 
     Launchers that start processes ask it for their command lines and tell it how they ended.
@@ -300,7 +300,7 @@ def _report(error: Exception, message: str | None) -> _Ending:
 def _within_job(error: Exception) -> object:
     """Return the traceback from where the job begins: Hydra's frames above it say nothing."""
     start = error.__traceback__
-    while start is not None and start.tb_frame.f_code is not _Job.__call__.__code__:
+    while start is not None and start.tb_frame.f_code is not _Task.__call__.__code__:
         start = start.tb_next
     return start.tb_next if start is not None else error.__traceback__
 

@@ -16,6 +16,7 @@ from genlab.command.console import show_result
 from genlab.command.schemas import EvaluateConfig
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
+from genlab.core.hardware import choose_device, device_name
 from genlab.data.base import GenlabDataModule
 from genlab.measure.evaluation import Drawn, draw_samples, evaluate_likelihood, evaluate_sampling
 from genlab.measure.features.cache import FeatureCache
@@ -27,10 +28,10 @@ from genlab.measure.results import new_result, result_path, write_result
 from genlab.modalities.pictures import samples_in_a_picture, save_pairs, save_samples
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint
-from genlab.runs.folder import RunDir, config_hash, find_run, read_config
-from genlab.training.callbacks.budget import device_name
+from genlab.runs.folder import RunDir, find_run, read_config
+from genlab.runs.identity import config_hash
 
-__all__ = ["choose_device", "evaluate_run", "run"]
+__all__ = ["evaluate_run", "run"]
 
 PICTURE_SAMPLES = 64
 
@@ -160,22 +161,6 @@ def _quality_options(
         None if weights is None else load_inception(weights, device),
         protocol.classification_accuracy,
     )
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of a name; ``"auto"`` is a GPU where there is one, else the CPU.
-
-    Raises:
-        GenlabError: If there is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        if torch.device(name).type not in ("cpu", "cuda", "mps"):
-            raise RuntimeError(name)
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise GenlabError(f"device is '{name}', which this machine lacks. Use device=auto.") from error
 
 
 def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any], str]:

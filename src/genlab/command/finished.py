@@ -15,7 +15,8 @@ from genlab.core.errors import GenlabError
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.results import read_result, result_path
 from genlab.processes.ranks import others_wait
-from genlab.runs.folder import RunDir, run_id
+from genlab.runs.folder import RunDir
+from genlab.runs.identity import run_id
 
 __all__ = ["FINISHED", "find_finished", "show_if_finished"]
 

@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
-from genlab.command.evaluate import choose_device
 from genlab.command.load import load_run
 from genlab.command.schemas import SampleConfig
 from genlab.core.errors import GenlabError
+from genlab.core.hardware import choose_device
 from genlab.core.randomness import Stream, generator
 from genlab.modalities.pictures import save_samples
 from genlab.models.base import GenerativeModel

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from genlab.core.errors import GenlabError
-from genlab.loggers.protocols import redact_text
+from genlab.core.secrets import redact_text
 from genlab.runs.atomic import write_atomic
 from genlab.sweeps.search import SearchPlan
 from genlab.sweeps.shared_study import SharedStudy

@@ -22,8 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from genlab.command.explain import explain_job
 from genlab.command.search_space import SearchCommand, check_space, plain_config, read_command
 from genlab.core.errors import GenlabError, Interrupted
-from genlab.loggers.protocols import REDACTED, redact
-from genlab.runs.folder import config_hash
+from genlab.core.secrets import REDACTED, redact
+from genlab.runs.identity import config_hash
 from genlab.sweeps.jobs import Job, Outcome
 
 if TYPE_CHECKING:

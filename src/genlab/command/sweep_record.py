@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genlab.command.explain import CommandLine
 from genlab.core.errors import GenlabError
-from genlab.loggers.protocols import redact_text
+from genlab.core.secrets import redact_text
 from genlab.sweeps.jobs import Outcome
 from genlab.sweeps.summary import describe_failures, varying
 

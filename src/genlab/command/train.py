@@ -17,27 +17,37 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 
-from genlab.command.build import build_callbacks, build_datamodule, build_model, build_trainer, resolve_precision
+from genlab.command.build import build_datamodule, build_model
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config, instantiate
 from genlab.command.console import log_to, quiet, show_result
 from genlab.command.evaluate import evaluate_run
 from genlab.command.finished import FINISHED
-from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.randomness import Stream, generator, stream_seed
+from genlab.core.secrets import redact
 from genlab.data.base import GenlabDataModule
 from genlab.loggers.csv_logger import CsvLogger
-from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, redact
+from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.results import MetricsCsv, read_result, result_path
+from genlab.measure.results import read_result, result_path
 from genlab.models.base import GenerativeModel, NonFiniteError
 from genlab.processes.ranks import is_first_process, others_wait
 from genlab.runs.atomic import write_atomic
 from genlab.runs.checkpoints import load_checkpoint, resume_checkpoint
-from genlab.runs.folder import RunDir, code_version, run_id
+from genlab.runs.folder import RunDir
+from genlab.runs.identity import code_version, run_id
 from genlab.runs.locks import RunLock
-from genlab.training.process_group import Start, check_devices, meet, on_this_process_alone, part, stop_helpers
+from genlab.runs.metrics_csv import MetricsCsv
+from genlab.training.process_group import (
+    Start,
+    check_devices,
+    leave_together,
+    meet,
+    on_this_process_alone,
+    stop_helpers,
+)
+from genlab.training.trainer import build_callbacks, build_trainer, resolve_precision
 
 __all__ = ["run"]
 
@@ -60,13 +70,13 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         Interrupted: After a signal; the checkpoint is saved.
     """
     if is_first_process():
-        return _lead(_Job.of(config))
+        return _lead(_TrainingJob.of(config))
     with quiet():
         _help(config)
     return None
 
 
-class _Job(NamedTuple):
+class _TrainingJob(NamedTuple):
     """A config as plain containers, and what it names."""
 
     config: dict[str, Any]
@@ -75,7 +85,7 @@ class _Job(NamedTuple):
     protocol: EvaluationProtocol
 
     @classmethod
-    def of(cls, config: DictConfig) -> _Job:
+    def of(cls, config: DictConfig) -> _TrainingJob:
         check_config(config)
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         datamodule = build_datamodule(plain)
@@ -94,10 +104,11 @@ class _Job(NamedTuple):
         return build_model(self.config)
 
     def trainer(self, model: GenerativeModel, loggers: list[Logger]) -> Trainer:
-        return build_trainer(self.config, self.place, model, build_callbacks(self.config, self.place), loggers)
+        callbacks = build_callbacks(self.config, self.place)
+        return build_trainer(self.config, self.place, model, callbacks, loggers, instantiate)
 
 
-def _lead(job: _Job) -> dict[str, Any]:
+def _lead(job: _TrainingJob) -> dict[str, Any]:
     """Be the first process: decide what there is to do, train, and evaluate alone."""
     waited_for = others_wait(job.config["trainer"]["num_nodes"])
     result = None if waited_for else _finished(job.place, job.protocol)
@@ -120,7 +131,7 @@ def _lead(job: _Job) -> dict[str, Any]:
                 check_devices(trainer, job.config["data"]["batch_size"])
                 meet(trainer, start)
                 if not start.train:
-                    part()
+                    leave_together()
             if error is not None:
                 raise error
         remark = "" if result is None else FINISHED
@@ -137,7 +148,7 @@ def _lead(job: _Job) -> dict[str, Any]:
 def _help(config: DictConfig) -> None:
     """Be another process: train along, and leave to the first the rest, and all errors but those of this one alone."""
     try:
-        job = _Job.of(config)
+        job = _TrainingJob.of(config)
         model = job.model()
     except GenlabError:
         return
@@ -149,7 +160,7 @@ def _help(config: DictConfig) -> None:
             return
         start = meet(trainer, None)
         if not start.train:
-            part()
+            leave_together()
             return
         if start.weights is not None:
             model.load_state_dict(start.weights)
@@ -157,7 +168,7 @@ def _help(config: DictConfig) -> None:
             _fit(trainer, model, job.datamodule, start)
 
 
-def _begin(job: _Job, model: GenerativeModel, stack: ExitStack) -> Start:
+def _begin(job: _TrainingJob, model: GenerativeModel, stack: ExitStack) -> Start:
     """Take hold of the run for as long as the stack, and find out where its training begins."""
     place = job.place.create()
     stack.enter_context(RunLock(place.lock))
@@ -183,7 +194,7 @@ def _finished(place: RunDir, protocol: EvaluationProtocol) -> dict[str, Any] | N
     return read_result(path) if path.exists() else None
 
 
-def _make_loggers(job: _Job) -> list[Logger]:
+def _make_loggers(job: _TrainingJob) -> list[Logger]:
     """Make ``metrics.csv`` and the chosen dashboard; only the first process's write."""
     config, place = job.config, job.place
     dashboard = instantiate(
@@ -222,24 +233,24 @@ def _fit(trainer: Trainer, model: GenerativeModel, datamodule: GenlabDataModule,
     try:
         trainer.fit(model, datamodule=datamodule, ckpt_path=start.checkpoint, weights_only=True)
     except NonFiniteError:  # in all processes at once
-        part()
+        leave_together()
         raise
     except Interrupted as stopped:
         # A signal that came before the first step is this process's alone: the others wait for it somewhere else.
-        part() if stopped.together else stop_helpers(trainer)
+        leave_together() if stopped.together else stop_helpers(trainer)
         raise
     except SystemExit as error:  # what Lightning makes of a second Ctrl-C
         raise KeyboardInterrupt from error
     except BaseException:
         stop_helpers(trainer)
         raise
-    part()
+    leave_together()
 
 
 def _initialize(model: GenerativeModel, datamodule: GenlabDataModule, seed: int) -> None:
     data, began = datamodule.tensors("train"), time.monotonic()
     rows = torch.randperm(len(data.x), generator=generator(Stream.WEIGHTS, seed, 1))[: model.initial_examples]
     torch.manual_seed(stream_seed(Stream.WEIGHTS, seed, 2))
-    model.initialize(Batch(data.x[rows], None if data.y is None else data.y[rows]))
+    model.initialize(data.rows(rows))
     # A mixture is fitted here for the most part: what it takes is training, and counts as such.
     model.progress.seconds = time.monotonic() - began

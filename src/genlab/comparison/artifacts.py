@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genlab.comparison.reading import RunResult
 from genlab.core.errors import GenlabError
-from genlab.measure.results import MetricsCsv
+from genlab.runs.metrics_csv import MetricsCsv
 
 __all__ = ["neighbours_picture", "picture_uri", "samples_picture", "validation_curve"]
 

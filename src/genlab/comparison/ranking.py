@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from genlab.comparison.columns import COLUMNS, Column
 from genlab.comparison.reading import DataKey, RunResult, Skipped
-from genlab.runs.folder import IGNORED_KEYS
+from genlab.runs.identity import IGNORED_KEYS
 
 __all__ = ["Comparison", "Figure", "Group", "Row", "comparable_set", "compare"]
 
@@ -129,7 +129,7 @@ class Comparison:
 def compare(runs: Iterable[RunResult], skipped: Sequence[Skipped] = ()) -> Comparison:
     """Group, aggregate and rank results.
 
-    Runs that share configuration and checkpoint, by `genlab.runs.folder.config_hash`, which leaves the seed out,
+    Runs that share configuration and checkpoint, by `genlab.runs.identity.config_hash`, which leaves the seed out,
     become one row. Of several results of one seed, as a rerun leaves them, only the newest counts: they are no two
     seeds.
 

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 __all__ = ["Batch"]
 
 
 class Batch(NamedTuple):
-    """A batch of data as it is, before any preprocessing.
+    """Examples as they are, before any preprocessing.
 
     Attributes:
-        x: ``[N, *spec.shape]``; uint8 for images, int64 for tokens, float32 for continuous data.
+        x: ``[N, *spec.shape]``; uint8 for images, int64 for tokens, float32 for continuous data; of a table with
+            categories their numbers stand among the continuous values.
         y: Labels ``[N]``, int64, or None.
+        mask: ``[N, *spec.shape]``, bool, true where there is a value, where lengths differ; None: all is there. What is
+            masked out enters no likelihood.
+        context: Covariates ``[N, ...]``, on which the data depends and which are not modelled; or None.
     """
 
     x: Tensor
     y: Tensor | None = None
+    mask: Tensor | None = None
+    context: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return a batch of the changed tensors; what is None stays None."""
+        return Batch(*(None if tensor is None else change(tensor) for tensor in self))
+
+    def rows(self, chosen: Tensor | slice) -> Batch:
+        """Return the chosen examples."""
+        return self.each(lambda tensor: tensor[chosen])
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the same on a device."""
+        return self.each(lambda tensor: tensor.to(device))

@@ -1,10 +1,49 @@
-"""Which hardware multiplies bfloat16 fast."""
+"""What hardware there is: devices by name, what they are called, whether bfloat16 pays on them, memory."""
 
 from __future__ import annotations
 
+import platform
+import resource
+import sys
+
 import torch
 
-__all__ = ["fast_bfloat16"]
+from genlab.core.errors import GenlabError
+
+__all__ = ["choose_device", "device_name", "fast_bfloat16", "peak_memory_bytes"]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; ``"auto"`` is a GPU where there is one, else the CPU.
+
+    Raises:
+        GenlabError: If there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        if torch.device(name).type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(name)
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise GenlabError(f"device is '{name}', which this machine lacks. Use device=auto.") from error
+
+
+def device_name(device: torch.device, count: int = 1) -> str:
+    """Return what a device, or so many of its kind, are called in results."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{count} x {name}" if count > 1 else name
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most memory used so far: allocated on a GPU, resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def fast_bfloat16(device_type: str) -> bool:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-__all__ = ["DataSpec", "Modality"]
+__all__ = ["DataSpec", "Field"]
 
-Modality = Literal["image", "vector", "waveform", "text"]
+
+@dataclass(frozen=True)
+class Field:
+    """A column of a table.
+
+    Args:
+        name: What it is called.
+        levels: Number of its categories; None for a continuous column.
+    """
+
+    name: str
+    levels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -17,29 +27,41 @@ class DataSpec:
 
     Args:
         name: Name of the data set as it stands in results, e.g. ``"mnist"``.
-        modality: ``"image"``, ``"vector"``, ``"waveform"`` or ``"text"``.
+        modality: Kind of data, the name of an object of :mod:`genlab.modalities`: ``"image"``, ``"vector"`` ...
         shape: ``(C, H, W)`` for images, ``(D,)`` for vectors, ``(C, T)`` for waveforms, ``(T,)`` for text.
         levels: Number of values per dimension of discrete data (256, 17, 2, vocabulary size);
             None for continuous data.
         num_classes: Number of labels, or None for data without labels.
+        fields: The columns of a table, one for each dimension; empty for other data.
+        alphabet: The symbols of a text by their numbers; None for other data.
+        sampling_rate_hz: Values per second of sound; None for other data.
+        has_mask: Whether batches say by a mask what is there, since examples differ in length.
+        context_shape: Shape of one example's covariates; None for data without.
+        extractor: Name of the feature extractor that was trained on these classes; None where there is none.
 
     Raises:
-        ValueError: If the modality is unknown, an axis is not positive, or there are fewer than 2 levels.
+        ValueError: If an axis is not positive, there are fewer than 2 levels, or not as many fields as dimensions.
     """
 
     name: str
-    modality: Modality
+    modality: str
     shape: tuple[int, ...]
     levels: int | None = None
     num_classes: int | None = None
+    fields: tuple[Field, ...] = ()
+    alphabet: str | None = None
+    sampling_rate_hz: int | None = None
+    has_mask: bool = False
+    context_shape: tuple[int, ...] | None = None
+    extractor: str | None = None
 
     def __post_init__(self) -> None:
-        if self.modality not in get_args(Modality):
-            raise ValueError(f"modality is {self.modality!r}, expected one of {', '.join(get_args(Modality))}.")
         if not self.shape or any(axis < 1 for axis in self.shape):
             raise ValueError(f"shape is {self.shape}, expected positive axes.")
         if self.levels is not None and self.levels < 2:
             raise ValueError(f"levels is {self.levels}, expected at least 2, or None for continuous data.")
+        if self.fields and len(self.fields) != self.num_dims:
+            raise ValueError(f"{len(self.fields)} fields were given for {self.num_dims} dimensions.")
 
     @property
     def num_dims(self) -> int:

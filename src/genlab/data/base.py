@@ -135,10 +135,11 @@ class GenlabDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainStream:
         """Return this rank's endless stream of training batches, from batch ``start_batch`` on."""
         rank, world_size, root_device = self._process()
-        source = [tensor for tensor in self.train_source() if tensor is not None]
-        device = train_placement(self.device, root_device, sum(tensor.nbytes for tensor in source))
+        source = self.train_source()
+        num_bytes = sum(tensor.nbytes for tensor in source if tensor is not None)
+        device = train_placement(self.device, root_device, num_bytes)
         return TrainStream(
-            Batch(*(tensor.to(device) for tensor in source)),
+            source.to(device),
             self.batch_size,
             self.seed,
             rank,
@@ -149,9 +150,8 @@ class GenlabDataModule(LightningDataModule):
 
     def val_dataloader(self) -> EvalLoader:
         """Return this rank's part of the validation split, or of its first ``validation_examples``."""
-        x, y = self.tensors("validation")
-        first = slice(self.validation_examples)
-        return EvalLoader(Batch(x[first], None if y is None else y[first]), self.batch_size, *self._process()[:2])
+        first = self.tensors("validation").rows(slice(self.validation_examples))
+        return EvalLoader(first, self.batch_size, *self._process()[:2])
 
     def test_dataloader(self) -> EvalLoader:
         """Return this rank's part of the test split."""

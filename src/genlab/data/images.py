@@ -44,7 +44,7 @@ class _IdxImages(GenlabDataModule):
     def load(self, split: Split) -> dict[Split, Batch]:
         if split == "test":
             return {"test": self._read("t10k")}
-        x, y = self._read("train")
+        x, y, *_ = self._read("train")
         return _split_end(x, y, self.validation_size)
 
     def _read(self, part: str) -> Batch:
@@ -60,7 +60,7 @@ class MNIST(_IdxImages):
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits.
     """
 
-    spec = DataSpec("mnist", "image", (1, 28, 28), levels=256, num_classes=10)
+    spec = DataSpec("mnist", "image", (1, 28, 28), levels=256, num_classes=10, extractor="mnist-64")
     folder = "MNIST"
     archives = _idx_archives(
         "MNIST",
@@ -93,7 +93,7 @@ class FashionMNIST(_IdxImages):
     Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, 2017 (arXiv:1708.07747).
     """
 
-    spec = DataSpec("fashion_mnist", "image", (1, 28, 28), levels=256, num_classes=10)
+    spec = DataSpec("fashion_mnist", "image", (1, 28, 28), levels=256, num_classes=10, extractor="fashion_mnist-64")
     folder = "FashionMNIST"
     archives = _idx_archives(
         "FashionMNIST",
@@ -144,14 +144,14 @@ class BinarizedMNIST(MNIST):
     Source: R. Salakhutdinov, I. Murray, On the quantitative analysis of deep belief networks, ICML 2008.
     """
 
-    spec = DataSpec("binarized_mnist", "image", (1, 28, 28), levels=2, num_classes=10)
+    spec = DataSpec("binarized_mnist", "image", (1, 28, 28), levels=2, num_classes=10, extractor="mnist-64")
     draw_transform = staticmethod(binarize)
 
     def tensors(self, split: Split) -> Batch:
         gray = super().tensors(split)
         key = f"binarized {split}"
         if key not in self._splits:
-            self._splits[key] = Batch(_binarize_once(gray.x, split), gray.y)
+            self._splits[key] = gray._replace(x=_binarize_once(gray.x, split))
         return self._splits[key]
 
     def train_source(self) -> Batch:
@@ -211,7 +211,7 @@ class Digits(GenlabDataModule):
     Source: E. Alpaydin, C. Kaynak, Optical recognition of handwritten digits, UCI repository, 1998.
     """
 
-    spec = DataSpec("digits", "image", (1, 8, 8), levels=17, num_classes=10)
+    spec = DataSpec("digits", "image", (1, 8, 8), levels=17, num_classes=10, extractor="digits-64")
 
     def load(self, split: Split) -> dict[Split, Batch]:
         from sklearn.datasets import load_digits  # more than a second to import, for this data set alone

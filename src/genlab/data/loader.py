@@ -99,11 +99,10 @@ class TrainStream:
     def batch(self, number: int) -> Batch:
         """Return this rank's slice of global batch ``number``; the same at any time and in any order of calls."""
         indices = self._indices(number * self.batch_size + self._first)
-        x = _gather(self.tensors.x, indices)
-        if self.draw_transform is not None:
-            x = self.draw_transform(x, self._noise(number))
-        y = self.tensors.y
-        return Batch(x, None if y is None else _gather(y, indices))
+        batch = self.tensors.each(lambda rows: _gather(rows, indices))
+        if self.draw_transform is None:
+            return batch
+        return batch._replace(x=self.draw_transform(batch.x, self._noise(number)))
 
     def _indices(self, position: int) -> Tensor:
         parts, missing = [], self._count
@@ -164,6 +163,5 @@ class EvalLoader:
         return len(self._edges) - 1
 
     def __iter__(self) -> Iterator[Batch]:
-        x, y = self.tensors
         for start, stop in zip(self._edges, self._edges[1:], strict=False):
-            yield Batch(x[start:stop], None if y is None else y[start:stop])
+            yield self.tensors.rows(slice(start, stop))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from genlab.loggers.base import ExamplesLogger
-from genlab.measure.results import MetricsCsv
 from genlab.runs.folder import RunDir
+from genlab.runs.metrics_csv import MetricsCsv
 
 __all__ = ["CsvLogger"]
 

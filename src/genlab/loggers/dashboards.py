@@ -9,8 +9,9 @@ from typing import Any
 
 from pytorch_lightning.loggers.logger import Logger
 
+from genlab.core.secrets import redact
 from genlab.loggers.base import ExamplesLogger
-from genlab.loggers.protocols import RunStatus, redact
+from genlab.loggers.protocols import RunStatus
 
 __all__ = ["Dashboard", "no_dashboard"]
 

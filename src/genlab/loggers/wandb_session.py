@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.core.errors import GenlabError
-from genlab.loggers.protocols import redact_text
+from genlab.core.secrets import redact_text
 from genlab.loggers.wandb_access import Access, WandbMode, find_access
 
 __all__ = ["first_line", "quiet_settings", "staged_in", "start_run"]

@@ -101,7 +101,7 @@ def _drawn(data: Batch, protocol: EvaluationProtocol, affordable: int | None) ->
         return data
     order = torch.randperm(len(data.x), generator=generator(Stream.LIKELIHOOD, protocol.seed))
     rows = order[:count].sort().values
-    return Batch(data.x[rows], None if data.y is None else data.y[rows])
+    return data.rows(rows)
 
 
 def _figures(model: Evaluable, metric: NegativeLogLikelihood, kind: str) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def evaluate_floor(
         spec: What one example is.
         options: As in :func:`evaluate_quality`.
     """
-    samples = Batch(training.x[rows], None if training.y is None else training.y[rows])
+    samples = training.rows(rows)
     return _evaluate(_Case(samples, test, training, split, spec, options or QualityOptions(), rows))
 
 
@@ -273,7 +273,7 @@ def _of_classification(case: _Case) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the accuracies of classifiers trained on samples and on real examples, if they are asked for."""
     if not case.options.classification_accuracy:
         return {}, {}
-    (samples, labels), (x, y), (test, truth), spec = case.samples, case.training, case.test, case.spec
+    (samples, labels, *_), (x, y, *_), (test, truth, *_), spec = case.samples, case.training, case.test, case.spec
     if spec.modality != "image" or spec.levels is None or spec.num_classes is None or y is None or truth is None:
         return _unknown(_ACCURACIES, "the score needs discrete images with labels")
     if labels is None:

@@ -18,8 +18,8 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator, stream_seed
-from genlab.core.spec import DataSpec, Modality
-from genlab.training.sharding import whole
+from genlab.core.sharded import whole
+from genlab.core.spec import DataSpec
 
 __all__ = [
     "GenerativeModel",
@@ -89,7 +89,7 @@ class GenerativeModel(LightningModule):
 
     family: ClassVar[str]
     """The family's name in results."""
-    modalities: ClassVar[tuple[Modality, ...]]
+    modalities: ClassVar[tuple[str, ...]]
     """The kinds of data that the family takes."""
     conditional: bool = False
     """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""

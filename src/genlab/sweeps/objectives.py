@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from genlab.core.errors import GenlabError, nearest
-from genlab.measure.results import MetricsCsv
 from genlab.runs.folder import RunDir
+from genlab.runs.metrics_csv import MetricsCsv
 
 __all__ = ["COSTS", "VALIDATION", "Objective", "parse_objectives", "validation_curve", "values_of"]
 

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from genlab.core.errors import Interrupted
-from genlab.loggers.protocols import redact_text
+from genlab.core.secrets import redact_text
 from genlab.processes.job_reports import REPORT_VARIABLE, ReportReader
 from genlab.processes.ranks import without_launch
 from genlab.processes.signals import REQUEUE_SIGNALS, STOP_SIGNALS

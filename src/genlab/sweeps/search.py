@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import Trial, TrialState
 
 from genlab.core.errors import GenlabError, nearest
-from genlab.loggers.protocols import redact_text
+from genlab.core.secrets import redact_text
 from genlab.runs.locks import IN_USE
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective, values_of

@@ -30,7 +30,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from genlab.core.errors import GenlabError
-from genlab.loggers.protocols import redact_text
+from genlab.core.secrets import redact_text
 from genlab.sweeps.owners import is_alive, this_process
 
 __all__ = ["MOST_INTERRUPTIONS", "SharedStudy", "shown_url"]

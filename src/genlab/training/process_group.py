@@ -16,7 +16,7 @@ from torch import Tensor
 from genlab.core.errors import GenlabError
 from genlab.processes.ranks import is_first_process, launch
 
-__all__ = ["Start", "check_devices", "meet", "on_this_process_alone", "part", "stop_helpers"]
+__all__ = ["Start", "check_devices", "leave_together", "meet", "on_this_process_alone", "stop_helpers"]
 
 _log = logging.getLogger("genlab")
 
@@ -90,7 +90,7 @@ def meet(trainer: Trainer, start: Start | None) -> Start:
         raise
 
 
-def part() -> None:
+def leave_together() -> None:
     """Let all processes end together; what follows in the first must not wait for the others."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import resource
 import sys
 import time
 from typing import Any
@@ -12,10 +10,11 @@ import torch
 from pytorch_lightning import Trainer
 
 from genlab.core.batch import Batch
+from genlab.core.hardware import device_name, peak_memory_bytes
 from genlab.models.base import GenerativeModel, Progress
 from genlab.training.callbacks.base import Callback
 
-__all__ = ["NEVER", "Budget", "device_name"]
+__all__ = ["NEVER", "Budget"]
 
 NEVER = sys.maxsize
 """A validation interval that no run reaches: the budget alone says when to validate."""
@@ -63,7 +62,7 @@ class Budget(Callback):
         self.hardware = {
             "device": self._also("device", device_name(device, trainer.world_size)),
             "precision": self._also("precision", str(trainer.precision)),
-            "peak_memory_bytes": max(_peak_memory_bytes(device), self.hardware.get("peak_memory_bytes", 0)),
+            "peak_memory_bytes": max(peak_memory_bytes(device), self.hardware.get("peak_memory_bytes", 0)),
         }
 
     def _also(self, key: str, now: str) -> str:
@@ -110,7 +109,7 @@ class Budget(Callback):
         return trainer.val_check_batch == 1 or trainer.should_stop
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: GenerativeModel, checkpoint: dict[str, Any]) -> None:
-        peak = _peak_memory_bytes(trainer.strategy.root_device)
+        peak = peak_memory_bytes(trainer.strategy.root_device)
         self.hardware["peak_memory_bytes"] = max(peak, self.hardware["peak_memory_bytes"])
         checkpoint["genlab"] = {
             "progress": dict(vars(self.progress)),
@@ -121,20 +120,3 @@ class Budget(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: GenerativeModel, checkpoint: dict[str, Any]) -> None:
         self.progress = Progress(**checkpoint["genlab"]["progress"])
         self.hardware = checkpoint["genlab"]["hardware"]
-
-
-def device_name(device: torch.device, count: int = 1) -> str:
-    """Return what a device, or so many of its kind, are called in results."""
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        name = f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
-    return f"{count} x {name}" if count > 1 else name
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    """Most memory used so far: allocated on a GPU, resident on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

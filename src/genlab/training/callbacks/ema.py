@@ -9,9 +9,9 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from genlab.core.batch import Batch
+from genlab.core.sharded import collect, shard_like
 from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.base import Callback
-from genlab.training.sharding import collect, shard_like
 
 __all__ = ["EMA"]
 

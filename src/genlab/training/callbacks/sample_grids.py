@@ -7,11 +7,11 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 
 from genlab.core.randomness import Stream, generator
+from genlab.core.sharded import gathered
 from genlab.loggers.protocols import LogsPicture
 from genlab.modalities.pictures import samples_in_a_picture, save_samples
 from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.base import Callback
-from genlab.training.sharding import gathered
 
 __all__ = ["SampleGrids"]
 

@@ -10,6 +10,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from genlab.core.randomness import Stream, generator
+from genlab.core.sharded import gathered
 from genlab.core.spec import DataSpec
 from genlab.measure.features.extractors import extractor_for, load_extractor
 from genlab.measure.metrics.classes import ClassHistogramDistance
@@ -19,7 +20,6 @@ from genlab.measure.metrics.rows import MetricError
 from genlab.measure.metrics.vectors import SlicedWasserstein
 from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.base import Callback
-from genlab.training.sharding import gathered
 
 __all__ = ["SampleQuality"]
 

@@ -1,0 +1,269 @@
+"""The registry of figures: what each is called, how it is written, which way is better, how it is measured.
+
+Everything that shows, checks or optimizes figures is derived from here: the schema of results, the columns of tables,
+the terminal, dashboards, objectives of searches, live tables. Nothing here imports torch: what computes a figure is
+named and looked up when it is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["FIGURES", "Figure", "Number", "decimal_places", "figure", "of_section", "register", "short_count"]
+
+Section = Literal["likelihood", "quality", "sampling", "model", "training"]
+Better = Literal["lower", "higher"]
+Basis = Literal["likelihood", "features", "hardware"]
+
+
+def decimal_places(value: float, digits: int, most: int = 6) -> int:
+    """Return how many decimal places show so many significant digits of a value, from 0 to ``most``."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    return min(most, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+
+
+def short_count(value: float) -> str:
+    """Write a number of things in at most five characters, e.g. ``"950"``, ``"4.32M"``."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        # 999,999 would otherwise become 1000k.
+        if value >= size * 0.9995:
+            return f"{value / size:.{decimal_places(max(value / size, 1.0), 3)}f}{unit}"
+    return _whole(value)
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+@dataclass(frozen=True)
+class Number:
+    """How a figure is written.
+
+    Attributes:
+        style: ``fixed`` decimal places, ``significant`` digits, ``whole`` numbers, or ``count`` with k, M and G.
+        digits: Places of ``fixed``, digits of ``significant``.
+    """
+
+    style: Literal["fixed", "significant", "whole", "count"] = "fixed"
+    digits: int = 3
+
+    def write(self, value: float, places: int | None = None) -> str:
+        """Return a value as text, with so many decimal places if they are given and the style has any."""
+        if self.style == "count":
+            return short_count(value)
+        if self.style == "whole":
+            return _whole(value)
+        usual = self.digits if self.style == "fixed" else decimal_places(value, self.digits)
+        return f"{value:,.{usual if places is None else places}f}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a result.
+
+    Attributes:
+        key: Its name in a result's section and in CSV files; with ``val/`` before it that of the same figure of
+            validation.
+        section: The section of a result that has it.
+        label: What tables and reports call it.
+        short: The same for narrow tables; a line break is kept. The label by default.
+        number: How it is written.
+        better: Which values are better, or None where neither is: then nothing is marked.
+        basis: What two runs must share for the figure to compare; None: it always compares.
+        priority: The higher, the longer its column stays where a terminal is too narrow for all; 0: it has no column.
+        minimum: Least value that it can have; None: no bound.
+        maximum: Greatest value that it can have; None: no bound.
+        spread: Key, in the same section, of how far it varies by chance: a standard error or deviation.
+        divisor: What the stored value is divided by where it is shown, as seconds that are shown in minutes.
+        headline: Whether it is among the few that a dashboard or a line about a run has room for.
+        validated: Whether validation during training can measure it as ``val/<key>``.
+        measured_by: ``module:name`` of the :class:`genlab.measure.quality.Measurement` that gives it; figures of one
+            measurement are computed together. None: another part of the protocol gives it.
+        kind: Type of the stored value: a number, a whole number, a text, or a list of numbers.
+        optional: Whether results without it are complete: it does not apply to all data, or is measured on demand.
+        about: What it says, in a sentence.
+    """
+
+    key: str
+    section: Section
+    label: str
+    short: str = ""
+    number: Number = Number()
+    better: Better | None = None
+    basis: Basis | None = None
+    priority: int = 0
+    minimum: float | None = None
+    maximum: float | None = None
+    spread: str | None = None
+    divisor: float = 1.0
+    headline: bool = False
+    validated: bool = False
+    measured_by: str | None = None
+    kind: Literal["number", "whole", "text", "list"] = "number"
+    optional: bool = False
+    about: str = ""
+
+    @property
+    def arrow(self) -> str:
+        """An arrow that points to the better values, or nothing."""
+        return {"lower": "↓", "higher": "↑", None: ""}[self.better]
+
+    def read(self, section: Mapping[str, Any] | None) -> float | None:
+        """Take the figure, as it is shown, from its section of a result; None where it is not known."""
+        value = None if section is None else section.get(self.key)
+        return value if value is None or self.divisor == 1 else value / self.divisor
+
+    def write(self, value: float, places: int | None = None) -> str:
+        """Return a value as text; see :meth:`Number.write`."""
+        return self.number.write(value, places)
+
+
+_METRICS = "genlab.measure.measurements"
+
+
+def _quality(key: str, label: str, measurement: str, **about: Any) -> Figure:
+    return Figure(key, "quality", label, basis="features", measured_by=f"{_METRICS}:{measurement}", **about)
+
+
+FIGURES: dict[str, Figure] = {}
+"""All figures by their keys, in the order in which tables show them."""
+
+
+def register(*figures: Figure) -> None:
+    """Add figures to the registry, behind those that are there.
+
+    Raises:
+        ValueError: If there is another figure of that key.
+    """
+    for new in figures:
+        if FIGURES.get(new.key, new) != new:
+            raise ValueError(f"there is another figure {new.key!r}.")
+        FIGURES[new.key] = new
+
+
+def figure(key: str) -> Figure:
+    """Return the figure of a key, ``"fid"`` or ``"val/fid"``."""
+    return FIGURES[key.removeprefix("val/")]
+
+
+def of_section(section: Section) -> list[Figure]:
+    """Return the figures of a section of a result."""
+    return [figure for figure in FIGURES.values() if figure.section == section]
+
+
+_FRACTION: dict[str, Any] = {"minimum": 0.0, "maximum": 1.0}
+_THREE = Number("fixed", 3)
+
+register(
+    Figure(
+        "bits_per_dim", "likelihood", "bits/dim", number=Number("fixed", 4), better="lower", basis="likelihood",
+        spread="bits_per_dim_se", headline=True, validated=True, about="Negative log-likelihood of discrete data.",
+    ),
+    Figure(
+        "nats", "likelihood", "nats", number=Number("fixed", 4), better="lower", basis="likelihood", spread="nats_se",
+        headline=True, validated=True, about="Negative log-likelihood per example.",
+    ),
+    _quality(
+        "fid", "FID", "FrechetDistance", number=Number("fixed", 2), better="lower", priority=19, headline=True,
+        validated=True, about="Fréchet distance between the features of samples and data.",
+    ),
+    _quality(
+        "mifid", "MIFID", "MemorizationInformedFrechetDistance", number=Number("fixed", 2), better="lower", priority=2,
+        optional=True, about="Fréchet distance, divided by how near samples lie to training examples.",
+    ),
+    _quality(
+        "kid", "KID", "KernelDistance", number=Number("fixed", 4), better="lower", priority=17, spread="kid_sd",
+        about="Squared maximum mean discrepancy with a polynomial kernel.",
+    ),
+    _quality("kid_sd", "KID's deviation", "KernelDistance", minimum=0.0, about="Over the subsets of examples."),
+    _quality(
+        "inception_score", "IS", "InceptionScore", number=Number("fixed", 2), better="higher", priority=3, minimum=0.0,
+        optional=True, about="How sure and how diverse the classes of samples are.",
+    ),
+    _quality(
+        "precision", "precision", "Manifold", short="preci-\nsion", number=_THREE, better="higher", priority=16,
+        **_FRACTION, about="Share of samples that lie among the data.",
+    ),
+    _quality(
+        "recall", "recall", "Manifold", number=_THREE, better="higher", priority=15, validated=True, **_FRACTION,
+        about="Share of the data that lies among the samples.",
+    ),
+    _quality(
+        "density", "density", "Manifold", short="den-\nsity", number=_THREE, better="higher", priority=13, minimum=0.0,
+        about="How densely the samples lie among the data.",
+    ),
+    _quality(
+        "coverage", "coverage", "Manifold", short="cover-\nage", number=_THREE, better="higher", priority=14,
+        **_FRACTION, about="Share of the data that has a sample beside it.",
+    ),
+    _quality(
+        "recall_by_class", "recall by class", "RecallByClass", kind="list", optional=True, **_FRACTION,
+        about="Recall of each class, by rising label.",
+    ),
+    _quality(
+        "sliced_wasserstein", "sliced Wasserstein", "SlicedWasserstein", short="sliced\nW",
+        number=Number("significant", 3), better="lower", priority=7, headline=True, validated=True, minimum=0.0,
+        optional=True, about="Mean over directions of the distance between projections.",
+    ),
+    _quality(
+        "mmd", "MMD", "MaximumMeanDiscrepancy", number=Number("significant", 3), better="lower", priority=6,
+        optional=True, about="Squared maximum mean discrepancy with Gaussian kernels.",
+    ),
+    _quality(
+        "class_total_variation", "class TV", "ClassHistogram", short="class\nTV", number=_THREE, better="lower",
+        priority=5, validated=True, optional=True, **_FRACTION,
+        about="Between the class frequencies of samples and data.",
+    ),
+    _quality(
+        "missing_classes", "missing classes", "ClassHistogram", number=Number("whole"), minimum=0, kind="whole",
+        optional=True, about="Classes with under a tenth of their share in the data: a sign of mode collapse.",
+    ),
+    _quality(
+        "inception_fid", "Inception FID", "Inception", short="Incep.\nFID", number=Number("fixed", 2), better="lower",
+        priority=18, optional=True, about="FID of the literature.",
+    ),
+    _quality(
+        "inception_kid", "Inception KID", "Inception", short="Incep.\nKID", number=Number("fixed", 4), better="lower",
+        priority=3, spread="inception_kid_sd", optional=True, about="KID of the literature.",
+    ),
+    _quality("inception_kid_sd", "Inception KID's deviation", "Inception", minimum=0.0, optional=True),
+    _quality("inception_sha256", "Inception's checksum", "Inception", kind="text", optional=True),
+    _quality(
+        "classification_accuracy", "accuracy score", "ClassificationAccuracy", short="accu-\nracy", number=_THREE,
+        better="higher", priority=5, optional=True, **_FRACTION,
+        about="On real data, of a classifier trained on the samples.",
+    ),
+    _quality(
+        "classification_accuracy_real", "accuracy of real data", "ClassificationAccuracy", number=_THREE, optional=True,
+        **_FRACTION, about="The same of one trained on as many real examples: the ceiling.",
+    ),
+    _quality(
+        "neighbour_ratio", "neighbour ratio", "Neighbours", short="neigh-\nbours", number=_THREE, priority=4,
+        minimum=0.0, optional=True,  # neither way is better: far below 1 says that training examples are repeated
+        about="Median distance of samples to their nearest training example, over that of test examples.",
+    ),
+    Figure(
+        "nfe", "sampling", "NFE", number=Number("whole"), better="lower", priority=11, minimum=0.0,
+        about="Network evaluations per sample.",
+    ),
+    Figure(
+        "ms_per_sample", "sampling", "ms per sample", short="ms per\nsample", number=Number("significant", 3),
+        better="lower", basis="hardware", priority=12, minimum=0.0, about="Milliseconds that one sample costs.",
+    ),
+    Figure(
+        "parameters", "model", "parameters", short="para-\nmeters", number=Number("count"), priority=10, minimum=0,
+        kind="whole", about="Number of trained weights.",
+    ),
+    Figure(
+        "examples_seen", "training", "examples seen", short="exam-\nples", number=Number("count"), priority=8,
+        minimum=0, kind="whole", about="Training examples seen.",
+    ),
+    Figure(
+        "wall_seconds", "training", "train minutes", short="train\nmin", number=Number("fixed", 1), priority=9,
+        minimum=0.0, divisor=60.0, about="Wall time of training, in seconds; shown in minutes.",
+    ),
+)  # fmt: skip

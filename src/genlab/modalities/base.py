@@ -1,0 +1,74 @@
+"""What a kind of data is: how its examples are stored, seen by networks, judged and drawn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from genlab.core.spec import DataSpec
+
+__all__ = ["Layout", "Modality"]
+
+Layout = Literal["grid", "sequence", "flat"]
+"""How a network sees an example: ``grid`` ``[C, H, W]``, ``sequence`` of values in an order, ``flat`` ``[D]``."""
+
+
+class Modality(ABC):
+    """A kind of data. One object of each is registered; nobody else asks which kind of data something is.
+
+    Attributes:
+        name: What a :class:`~genlab.core.spec.DataSpec` calls it.
+        axes: Number of axes of one example.
+        layouts: How networks can see an example, what suits best first: a family takes the kinds of data with which it
+            shares a layout, and its network for the first of these is its default.
+        has_order: Whether levels are ordered, so that nearby levels are alike; symbols of a text are not.
+        is_large: Whether examples are so large that networks may run in bfloat16 and that costly likelihoods are
+            measured on some examples only.
+        features: What the quality of samples is measured on: the features of a ``network``, the ``values`` themselves,
+            or nothing yet (None).
+        sample_figure: Key of the figure of samples that chooses a checkpoint where the likelihood cannot.
+        samples_per_image: Samples that validation draws, and that a preview shows, for each image that is asked for:
+            small examples are cheap to draw, and few of them say little.
+    """
+
+    name: ClassVar[str]
+    axes: ClassVar[int]
+    layouts: ClassVar[tuple[Layout, ...]]
+    has_order: ClassVar[bool] = True
+    is_large: ClassVar[bool] = False
+    features: ClassVar[Literal["network", "values"] | None] = None
+    sample_figure: ClassVar[str | None] = None
+    validation_samples_per_image: ClassVar[int] = 1
+    preview_samples_per_image: ClassVar[int] = 1
+
+    @abstractmethod
+    def dtype(self, spec: DataSpec) -> torch.dtype:
+        """Return the dtype of examples as they are stored and sampled."""
+
+    def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
+        """Save a picture of samples as PNG, and say whether this kind of data has one.
+
+        Args:
+            samples: ``[N, *spec.shape]`` in the data's own values.
+            spec: What one example is.
+            path: File to write; its folder is made.
+            title: Says which run; kept in the PNG's metadata and, on plots, drawn above.
+            real: Real data ``[M, *spec.shape]`` to show beside them, where the picture has room for it.
+        """
+        return False
+
+    def preview_pairs(self, upper: Tensor, lower: Tensor, spec: DataSpec, path: Path, title: str) -> bool:
+        """Save a picture of pairs of examples, one above the other, and say whether this kind of data has one.
+
+        Args:
+            upper: ``[N, *spec.shape]`` in the data's own values.
+            lower: ``[N, *spec.shape]``, the other of each pair.
+            spec: What one example is.
+            path: File to write; its folder is made.
+            title: Says which run; kept in the PNG's metadata.
+        """
+        return False
