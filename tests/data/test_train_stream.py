@@ -113,7 +113,7 @@ def test_a_batch_is_a_copy() -> None:
 
 
 def test_batches_lie_where_the_data_lie() -> None:
-    data = Batch(*(tensor.to("meta") for tensor in numbered(10)))
+    data = numbered(10).to("meta")
     batch = TrainStream(data, 4, seed=0).batch(2)  # straddles two epochs
     assert batch.x.device.type == batch.y.device.type == "meta"
     assert batch.x.shape == (4, 1, 2, 3)

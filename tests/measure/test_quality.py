@@ -115,7 +115,7 @@ def test_samples_with_wrong_labels_teach_a_classifier_nothing(digits: Digits, mo
     assert right["classification_accuracy_real"] == wrong["classification_accuracy_real"] > 0.7
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    again = classification_accuracy.classification_accuracy(x[:600], y[:600], *digits.tensors("test"), 17, 10)
+    again = classification_accuracy.classification_accuracy(x[:600], y[:600], *digits.tensors("test")[:2], 17, 10)
     assert again == right["classification_accuracy"], "the recipe has a seed of its own"
     assert torch.equal(torch.get_rng_state(), state)
 
