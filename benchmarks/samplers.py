@@ -20,9 +20,13 @@ import torch
 
 import genlab
 from genlab.command.build import build_datamodule
+from genlab.core.batch import Batch
 from genlab.core.randomness import Stream, generator
 from genlab.data.base import GenlabDataModule
-from genlab.measure.quality import evaluate_quality
+from genlab.measure.case import Instruments
+from genlab.measure.features.choice import choose_extractor
+from genlab.measure.measuring import reference_of
+from genlab.measure.quality import measure_quality
 from genlab.models.diffusion import Diffusion
 from genlab.runs.folder import find_run, read_config
 
@@ -41,7 +45,8 @@ def measure(model: Diffusion, data: GenlabDataModule, sampler: str, count: int, 
         noise = generator(Stream.SAMPLES, seed, start)
         drawn.append(model.sample(min(BATCH, count - start), generator=noise))
     milliseconds = 1000 * (time.perf_counter() - started) / count
-    quality = evaluate_quality(torch.cat(drawn), data.tensors("test"), data.tensors("train"), "test", model.spec)
+    instruments = Instruments(choose_extractor(data.spec, lambda: data.tensors("train").x))
+    quality = measure_quality(Batch(torch.cat(drawn)), reference_of(data, "test"), instruments)
     assert quality.figures is not None
     figures = {name: quality.figures[name] for name in ("fid", "recall", "class_total_variation")}
     return {"nfe": model.nfe, "ms_per_sample": milliseconds, **figures}

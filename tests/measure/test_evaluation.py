@@ -14,9 +14,10 @@ import torch
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.measure.evaluation import draw_samples, evaluate_likelihood, evaluate_sampling
 from genlab.measure.features.inception import InceptionV3
+from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
+from genlab.measure.sampling import describe_sampling, draw_samples
 
 PROTOCOL = EvaluationProtocol("p", "test", num_draws=8, max_examples=None, num_samples=4, batch_size=3, seed=0)
 DATA = Batch(torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1), torch.zeros(7, dtype=torch.int64))
@@ -47,7 +48,7 @@ class Model:
 
 
 def measure(model: Any) -> dict[str, Any]:
-    figures = evaluate_likelihood(model, DATA, PROTOCOL)
+    figures = measure_likelihood(model, DATA, PROTOCOL)
     assert figures is not None
     return figures
 
@@ -79,20 +80,20 @@ def test_a_figure_says_whether_the_labels_were_given() -> None:
 
 def test_some_examples_are_drawn_from_the_whole_split() -> None:
     some = EvaluationProtocol("p", "test", num_draws=1, max_examples=3, num_samples=4, batch_size=2, seed=0)
-    nats = [evaluate_likelihood(Model("exact"), DATA, replace(some, seed=seed))["nats"] for seed in range(8)]
+    nats = [measure_likelihood(Model("exact"), DATA, replace(some, seed=seed))["nats"] for seed in range(8)]
     assert len(set(nats)) > 1, "the first three have 1 nat on average"
-    assert evaluate_likelihood(Model("exact"), DATA, some)["examples"] == 3
+    assert measure_likelihood(Model("exact"), DATA, some)["examples"] == 3
 
 
 def test_a_model_whose_likelihood_is_dear_gets_fewer_examples_of_the_same_draw() -> None:
     some = replace(PROTOCOL, max_examples=4)
-    assert evaluate_likelihood(Model("ode", likelihood_examples=2), DATA, some)["examples"] == 2
-    assert evaluate_likelihood(Model("ode", likelihood_examples=6), DATA, some)["examples"] == 4
-    assert evaluate_likelihood(Model("ode", likelihood_examples=9), DATA, PROTOCOL)["examples"] == 7
+    assert measure_likelihood(Model("ode", likelihood_examples=2), DATA, some)["examples"] == 2
+    assert measure_likelihood(Model("ode", likelihood_examples=6), DATA, some)["examples"] == 4
+    assert measure_likelihood(Model("ode", likelihood_examples=9), DATA, PROTOCOL)["examples"] == 7
 
 
 def test_no_likelihood_is_no_figure() -> None:
-    assert evaluate_likelihood(Model("none"), DATA, PROTOCOL) is None
+    assert measure_likelihood(Model("none"), DATA, PROTOCOL) is None
 
 
 def test_options_move_the_hash_only_where_they_are_on(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ class Labelled(Model):
 
 
 def test_the_cost_of_sampling_says_how_it_was_computed() -> None:
-    figures = evaluate_sampling(Model(sampling_settings={"precision": "bf16-mixed"}), PROTOCOL, 0.5)
+    figures = describe_sampling(Model(sampling_settings={"precision": "bf16-mixed"}), PROTOCOL, 0.5)
     assert (figures["ms_per_sample"], figures["precision"]) == (0.5, "bf16-mixed")
 
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torchmetrics import Metric
 
 from genlab.core.batch import Batch
 from genlab.core.spec import DataSpec
 from genlab.data.images import Digits
+from genlab.measure.case import Instruments, Reference
 from genlab.measure.features.cache import FeatureCache
+from genlab.measure.features.choice import choose_extractor
 from genlab.measure.features.inception import FEATURES, InceptionExtractor
+from genlab.measure.figures import FIGURES, Figure, of_section, register
+from genlab.measure.measurements import find_measurement
+from genlab.measure.measuring import Measured, measure
 from genlab.measure.metrics import classification_accuracy
-from genlab.measure.quality import MIN_SAMPLES, Quality, QualityOptions, evaluate_floor, evaluate_quality
+from genlab.measure.protocol import EvaluationProtocol
+from genlab.measure.quality import MIN_SAMPLES, Quality, measure_quality
 
 PLANE = DataSpec("plane", "vector", (2,))
 
@@ -21,6 +29,21 @@ PLANE = DataSpec("plane", "vector", (2,))
 @pytest.fixture(scope="module")
 def digits() -> Digits:
     return Digits(batch_size=8, seed=0, device="cpu", validation_examples=None)
+
+
+def judged(
+    samples: torch.Tensor,
+    test: Batch,
+    train: Batch,
+    spec: DataSpec,
+    labels: torch.Tensor | None = None,
+    only: list[str] | None = None,
+    rows: torch.Tensor | None = None,
+    **instruments: Any,
+) -> Quality:
+    """The quality of samples in the features that the data's own extractor gives."""
+    found = Instruments(choose_extractor(spec, lambda: train.x), **instruments)
+    return measure_quality(Batch(samples, labels), Reference(spec, test, "test", train), found, only, rows)
 
 
 def plane(n: int, seed: int, shift: float = 0.0) -> torch.Tensor:
@@ -32,7 +55,7 @@ def test_real_digits_are_better_samples_than_noise_and_copies_are_noticed(digits
     noise = torch.randint(17, (250, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     held_out = digits.tensors("validation").x
     measured = {
-        name: evaluate_quality(samples, test, train, "test", digits.spec)
+        name: judged(samples, test, train, digits.spec)
         for name, samples in {"real": held_out, "copies": train.x[:250], "noise": noise}.items()
     }
     figures = {name: quality.figures for name, quality in measured.items()}
@@ -52,7 +75,7 @@ def test_real_digits_are_better_samples_than_noise_and_copies_are_noticed(digits
 
 def test_vectors_are_compared_as_they_are() -> None:
     test, train = Batch(plane(300, 0), None), Batch(plane(300, 1), None)
-    near, far = (evaluate_quality(plane(300, 2, shift), test, train, "test", PLANE) for shift in (0.0, 3.0))
+    near, far = (judged(plane(300, 2, shift), test, train, PLANE) for shift in (0.0, 3.0))
     assert near.figures["extractor"] == "identity"
     assert near.missing() == {"quality.extractor_sha256": "the features are the values themselves"}
     # Two unit normals a distance apart: the squared distance of their means, and the mean distance along a direction.
@@ -64,36 +87,54 @@ def test_vectors_are_compared_as_they_are() -> None:
 
 def test_what_cannot_be_measured_says_why() -> None:
     train = Batch(plane(300, 1), None)
-    few = evaluate_quality(plane(MIN_SAMPLES - 1, 0), train, train, "test", PLANE)
+    few = judged(plane(MIN_SAMPLES - 1, 0), train, train, PLANE)
     assert few.figures is few.pairs is None
     assert "needs 100 samples, and this protocol draws 99" in few.missing()["quality"]
     broken = plane(MIN_SAMPLES, 0)
     broken[3, 1] = torch.inf
-    infinite = evaluate_quality(broken, train, train, "test", PLANE)
+    infinite = judged(broken, train, train, PLANE)
     assert infinite.figures is None
     assert "infinite" in infinite.missing()["quality"]
-    colour = DataSpec("cifar10", "image", (3, 8, 8), levels=256, num_classes=10)
-    images = torch.zeros(100, 3, 8, 8, dtype=torch.uint8)
-    none = evaluate_quality(images, Batch(images, None), Batch(images, None), "test", colour)
-    assert none.missing() == {"quality": "sample quality needs a feature extractor, and there is none for cifar10"}
+    words = DataSpec("words", "text", (4,), levels=5)
+    tokens = torch.zeros(100, 4, dtype=torch.int64)
+    none = judged(tokens, Batch(tokens), Batch(tokens), words)
+    assert none.missing() == {"quality": "sample quality needs a feature extractor, and there is none for words"}
+
+
+def test_images_without_a_classifier_are_seen_by_a_random_network() -> None:
+    colour = DataSpec("photographs", "image", (3, 9, 12), levels=256)
+    noise = torch.Generator().manual_seed(0)
+    smooth = torch.rand(600, 3, 3, 4, generator=noise).repeat_interleave(3, 2).repeat_interleave(3, 3)
+    images = (smooth * 255).to(torch.uint8)
+    train, test = Batch(images[:300]), Batch(images[300:450])
+    near = judged(images[450:], test, train, colour)
+    far = judged(torch.randint(256, (150, 3, 9, 12), generator=noise).to(torch.uint8), test, train, colour)
+    assert near.figures["extractor"] == "random-64"
+    assert len(near.figures["extractor_sha256"]) == 64
+    assert near.figures["fid"] < 0.5 * far.figures["fid"]
+    assert near.figures["precision"] > 0.5 > far.figures["precision"]
+    assert {"mifid", "neighbour_ratio", "density"} <= set(near.figures)
+    assert not {"class_total_variation", "inception_score", "recall_by_class"} & set(near.figures), (
+        "it knows no classes"
+    )
 
 
 def test_a_collapsed_model_says_how_many_classes_are_missing(digits: Digits) -> None:
     x, y, *_ = digits.tensors("train")
     test = digits.tensors("test")
     two = x[(y == 3) | (y == 7)][:200]
-    assert evaluate_quality(two, test, digits.tensors("train"), "test", digits.spec).figures["missing_classes"] == 8
-    assert evaluate_quality(x[:300], test, digits.tensors("train"), "test", digits.spec).figures["missing_classes"] == 0
+    assert judged(two, test, digits.tensors("train"), digits.spec).figures["missing_classes"] == 8
+    assert judged(x[:300], test, digits.tensors("train"), digits.spec).figures["missing_classes"] == 0
 
 
 def test_the_floor_is_what_a_model_of_the_other_examples_would_have_had(digits: Digits, tmp_path: Path) -> None:
     train, test = digits.tensors("train"), digits.tensors("test")
     rows = torch.randperm(len(train.x), generator=torch.Generator().manual_seed(0))
     others = Batch(train.x[rows[300:].sort().values], None)
-    direct = evaluate_quality(train.x[rows[:300]], test, others, "test", digits.spec).figures
+    direct = judged(train.x[rows[:300]], test, others, digits.spec).figures
     for _ in range(2):  # without the kept features, and with them
-        kept = QualityOptions(FeatureCache(tmp_path))
-        floor = evaluate_floor(rows[:300], test, train, "test", digits.spec, kept).figures
+        cache = FeatureCache(tmp_path)
+        floor = judged(train.x[rows[:300]], test, train, digits.spec, rows=rows[:300], cache=cache).figures
         for name in ("fid", "precision", "recall", "mifid", "neighbour_ratio", "class_total_variation", "n_fake"):
             assert floor[name] == pytest.approx(direct[name], rel=1e-3), name
     assert len(list(tmp_path.iterdir())) == 2
@@ -101,9 +142,7 @@ def test_the_floor_is_what_a_model_of_the_other_examples_would_have_had(digits: 
 
 def scored(digits: Digits, samples: torch.Tensor, labels: torch.Tensor | None) -> Quality:
     test, train = digits.tensors("test"), digits.tensors("train")
-    return evaluate_quality(
-        samples, test, train, "test", digits.spec, QualityOptions(classification_accuracy=True), labels
-    )
+    return judged(samples, test, train, digits.spec, labels, classification_accuracy=True)
 
 
 def test_samples_with_wrong_labels_teach_a_classifier_nothing(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,20 +173,81 @@ class Pixels(torch.nn.Module):
         return images[:, 0, 0, :1].repeat(1, FEATURES) * torch.linspace(0, 1, FEATURES)
 
 
-def test_inceptions_figures_stand_beside_ours_also_for_images_without_an_extractor(tmp_path: Path) -> None:
-    options = QualityOptions(FeatureCache(tmp_path), InceptionExtractor(Pixels(), "ab" * 32))  # type: ignore[arg-type]
+def test_inceptions_figures_stand_beside_ours(tmp_path: Path) -> None:
+    asked = {"cache": FeatureCache(tmp_path), "inception": InceptionExtractor(Pixels(), "ab" * 32)}
     colour = DataSpec("cifar10", "image", (3, 8, 8), levels=256, num_classes=10)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (300, 3, 8, 8), generator=generator).to(torch.uint8)
     real, same = Batch(images[:150], None), images[150:]
-    near, far = (evaluate_quality(x, real, real, "test", colour, options) for x in (same, same // 4))
-    assert near.figures["fid"] is None
-    assert "there is none for cifar10" in near.missing()["quality.fid"]
-    assert near.pairs is None
+    near, far = (judged(x, real, real, colour, **asked) for x in (same, same // 4))
+    assert near.figures["extractor"] == "random-64"
     assert 0 <= near.figures["inception_fid"] < 0.1 * far.figures["inception_fid"]
     assert near.figures["inception_kid"] < 0.1 * far.figures["inception_kid"]
     assert near.figures["inception_sha256"] == "ab" * 32
-    assert [path.name[:13] for path in tmp_path.iterdir()] == ["cifar10-test-"]
-    points = evaluate_quality(plane(150, 0), Batch(plane(150, 1)), Batch(plane(150, 2)), "test", PLANE, options)
+    points = judged(plane(150, 0), Batch(plane(150, 1)), Batch(plane(150, 2)), PLANE, **asked)
     assert points.figures["inception_fid"] is None
     assert "discrete images" in points.missing()["quality.inception_fid"]
+
+
+def test_samples_of_anybody_get_the_figures_that_a_model_of_ours_gets(digits: Digits) -> None:
+    """One function for both: training examples given as samples have the figures of the floor, to the last digit."""
+    train, test = digits.tensors("train"), digits.tensors("test")
+    rows = torch.arange(200)
+    reference = Reference(digits.spec, test, "test", train)
+    instruments = Instruments(choose_extractor(digits.spec, lambda: train.x))
+    protocol = EvaluationProtocol("p", "test", 1, None, 200, 50, 0)
+    foreign: Measured = measure(Batch(train.x[rows]), reference, instruments, protocol)
+    floor = measure_quality(Batch(train.x[rows]), reference, instruments, rows=rows)
+    assert foreign.likelihood is foreign.sampling is None
+    of_data = ("fid", "kid", "precision", "recall", "density", "coverage", "class_total_variation")
+    assert all(foreign.quality.figures[name] == floor.figures[name] for name in of_data)
+    # What is trained on differs: the samples themselves are left out of it for the floor.
+    assert foreign.quality.figures["neighbour_ratio"] < 0.01 < floor.figures["neighbour_ratio"]
+
+
+def test_only_what_is_asked_for_is_measured(digits: Digits) -> None:
+    train, test = digits.tensors("train"), digits.tensors("test")
+    quality = judged(train.x[:200], test, train, digits.spec, only=["fid", "recall"])
+    about = {"extractor", "extractor_sha256", "n_real", "n_fake", "reference_split"}
+    assert set(quality.figures) == {"fid", "recall"} | about
+    whole = judged(train.x[:200], test, train, digits.spec).figures
+    assert (quality.figures["fid"], quality.figures["recall"]) == (whole["fid"], whole["recall"])
+
+
+class MeanGap(Metric):
+    """How far the means of the features are apart: a figure of somebody's own."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        for name in ("real_sum", "fake_sum"):
+            self.add_state(name, torch.zeros(num_features), dist_reduce_fx="sum")
+
+    def update(self, features: torch.Tensor, real: bool) -> None:
+        name = "real_sum" if real else "fake_sum"
+        setattr(self, name, getattr(self, name) + features.mean(0))
+
+    def compute(self) -> torch.Tensor:
+        return (self.real_sum - self.fake_sum).norm()
+
+
+def test_a_figure_is_a_metric_and_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genlab.measure.figures.FIGURES", dict(FIGURES))
+    register(Figure("mean_gap", "quality", "mean gap", better="lower", measured_by=f"{__name__}:MeanGap"))
+    test, train = Batch(plane(300, 0)), Batch(plane(300, 1))
+    near, far = (judged(plane(300, 2, shift), test, train, PLANE).figures["mean_gap"] for shift in (0.0, 3.0))
+    assert near < 0.3
+    assert far == pytest.approx(3 * 2**0.5, abs=0.3)
+
+
+def test_a_measurement_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genlab.measure.figures.FIGURES", dict(FIGURES))
+    register(Figure("lost", "quality", "lost", measured_by="genlab.measure.nowhere:Lost"))
+    test = Batch(plane(300, 0))
+    with pytest.raises(ValueError, match=r"genlab.measure.nowhere:Lost of lost cannot be found"):
+        judged(plane(300, 2), test, test, PLANE)
+
+
+def test_every_figure_of_the_registry_names_what_measures_it() -> None:
+    for figure in of_section("quality"):
+        assert callable(find_measurement(figure.measured_by, [figure.key])), figure.key
+        assert figure.spread is None or figure.spread in FIGURES

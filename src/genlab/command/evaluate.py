@@ -16,15 +16,16 @@ from genlab.command.console import show_result
 from genlab.command.schemas import EvaluateConfig
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
-from genlab.core.hardware import choose_device, device_name
+from genlab.core.hardware import choose_device
 from genlab.data.base import GenlabDataModule
-from genlab.measure.evaluation import Drawn, draw_samples, evaluate_likelihood, evaluate_sampling
-from genlab.measure.features.cache import FeatureCache
-from genlab.measure.features.inception import load_inception
+from genlab.measure.case import Reference
 from genlab.measure.floor import write_floor
+from genlab.measure.likelihood import measure_likelihood
+from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.quality import Quality, QualityOptions, evaluate_quality
+from genlab.measure.quality import measure_quality
 from genlab.measure.results import new_result, result_path, write_result
+from genlab.measure.sampling import draw_samples
 from genlab.modalities.pictures import samples_in_a_picture, save_pairs, save_samples
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint
@@ -92,27 +93,19 @@ def evaluate_run(
     datamodule = build_datamodule(config)
     model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
     model.load_state_dict(chosen["state_dict"])
-    data = datamodule.tensors(protocol.split)
-    likelihood = evaluate_likelihood(model, data, protocol)
-    drawn = draw_samples(model, protocol)
-    # Before other samples are drawn: an adaptive sampler counts what all of them cost.
-    sampling = evaluate_sampling(model, protocol, drawn.ms_per_sample) | {"device": device_name(model.device)}
-    options = _quality_options(datamodule, protocol, model.device)
-
-    def compare(drawn: Drawn) -> Quality:
-        training = datamodule.tensors("train")
-        return evaluate_quality(drawn.samples, data, training, protocol.split, model.spec, options, drawn.labels)
-
-    quality = quality_last = compare(drawn)
+    reference = reference_of(datamodule, protocol.split)
+    instruments = choose_instruments(datamodule, protocol, model.device)
+    measured = measure(model, reference, instruments, protocol)
     stem = protocol.name if checkpoint == "best" else f"{protocol.name}.last"  # as in the results' names
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
-    _draw_pictures(place.samples / stem, title, drawn, quality, data, datamodule)
-    likelihood_last = likelihood
+    _draw_pictures(place.samples / stem, title, measured, reference)
+    likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
         model.load_state_dict(last["state_dict"])
-        likelihood_last = evaluate_likelihood(model, data, protocol)
+        likelihood_last = measure_likelihood(model, reference.examples, protocol)
         if model.chosen_by_samples:  # of others the likelihood says what the choice was worth, at no cost of samples
-            quality_last = compare(draw_samples(model, protocol))
+            drawn = draw_samples(model, protocol)
+            quality_last = measure_quality(Batch(drawn.samples, drawn.labels), reference, instruments)
     result = new_result(
         run_id=place.id,
         config_hash=config_hash(config),
@@ -121,10 +114,10 @@ def evaluate_run(
         data=_describe_data(datamodule, protocol),
         seed=config["seed"],
         training=_describe_training(last, checkpoint),
-        likelihood=likelihood,
+        likelihood=measured.likelihood,
         likelihood_last=likelihood_last,
         quality=quality.figures,
-        sampling=sampling,
+        sampling=measured.sampling,
         protocol=protocol.describe(),
         reference={"true_entropy_nats": datamodule.true_entropy()},
     )
@@ -135,32 +128,18 @@ def evaluate_run(
     write_result(place, result)
     if quality.figures is not None:
         extractor = quality.figures["extractor_sha256"]
-        write_floor(place, datamodule, result["data"], protocol, command, options, extractor)
+        write_floor(place, datamodule, result["data"], protocol, command, instruments, extractor)
     return result
 
 
-def _draw_pictures(
-    stem: Path, title: str, drawn: Drawn, quality: Quality, test: Batch, datamodule: GenlabDataModule
-) -> None:
-    spec, samples = datamodule.spec, drawn.samples
+def _draw_pictures(stem: Path, title: str, measured: Measured, reference: Reference) -> None:
+    spec, samples = reference.spec, measured.samples.x
     shown = samples[: samples_in_a_picture(spec, PICTURE_SAMPLES)]
-    save_samples(shown, spec, stem.with_name(f"{stem.name}.png"), title, test.x[: len(shown)])
-    if quality.pairs is not None:
-        near, nearest = samples[quality.pairs[0]], datamodule.tensors("train").x[quality.pairs[1]]
-        save_pairs(near, nearest, spec, stem.with_name(f"{stem.name}_neighbours.png"), title)
-
-
-def _quality_options(
-    datamodule: GenlabDataModule, protocol: EvaluationProtocol, device: torch.device
-) -> QualityOptions:
-    # Data that does not come in files is small, and need not have a folder.
-    folder = datamodule.root / "genlab_cache" if datamodule.archives else None
-    weights = protocol.inception_weights
-    return QualityOptions(
-        FeatureCache(folder),
-        None if weights is None else load_inception(weights, device),
-        protocol.classification_accuracy,
-    )
+    save_samples(shown, spec, stem.with_name(f"{stem.name}.png"), title, reference.examples.x[: len(shown)])
+    if measured.quality.pairs is not None and reference.training is not None:
+        near, nearest = measured.quality.pairs
+        pairs = samples[near], reference.training.x[nearest]
+        save_pairs(*pairs, spec, stem.with_name(f"{stem.name}_neighbours.png"), title)
 
 
 def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any], str]:

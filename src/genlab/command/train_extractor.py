@@ -19,7 +19,9 @@ from genlab.core.errors import GenlabError
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.schedules import WarmupCosine
 from genlab.data.base import GenlabDataModule
-from genlab.measure.features.extractors import Classifier, pack
+from genlab.measure.features.choice import trained_extractor_path
+from genlab.measure.features.classifier import Classifier, pack
+from genlab.modalities import modality_of
 from genlab.runs.atomic import write_atomic
 
 __all__ = ["run"]
@@ -27,6 +29,9 @@ __all__ = ["run"]
 
 def run(config: DictConfig) -> Path:
     """Train a classifier on ``config.data``, say its test accuracy and checksum, and write its file.
+
+    Without ``config.out`` the file lies where evaluations look for it: from then on the samples of this data are judged
+    by its features, unless a shipped extractor knows the data's classes.
 
     Args:
         config: The composed config.
@@ -38,8 +43,12 @@ def run(config: DictConfig) -> Path:
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     datamodule: GenlabDataModule = instantiate(plain["data"])
     spec = datamodule.spec
-    if spec.modality != "image" or spec.levels is None or spec.num_classes is None or spec.shape[1] % 4:
-        raise GenlabError(f"{spec.name} is not discrete images with labels, of a size that 4 divides: use data=mnist.")
+    square = len(spec.shape) == 3 and spec.shape[1] == spec.shape[2] and spec.shape[1] % 4 == 0
+    if modality_of(spec).features != "network" or not square or spec.levels is None or spec.num_classes is None:
+        raise GenlabError(
+            f"{spec.name} is not square discrete images with labels, of a size that 4 divides: its samples are judged by "
+            "the features of a random network."
+        )
     datamodule.prepare_data()
     torch.manual_seed(stream_seed(Stream.WEIGHTS, plain["seed"]))
     classifier = Classifier(spec.shape[0], spec.shape[1], spec.num_classes, plain["width"])
@@ -49,7 +58,8 @@ def run(config: DictConfig) -> Path:
     name = f"{spec.name}-64"
     about = {"name": name, **{f"{kind}_test_accuracy": f"{value:.4f}" for kind, value in figures.items()}}
     content = pack(classifier, about)
-    out = Path(plain["out"] or f"{name}.safetensors")
+    out = Path(plain["out"]) if plain["out"] else trained_extractor_path(spec)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, content)
     print(", ".join(f"{kind} test accuracy {value:.4f}" for kind, value in figures.items()))
     print(f"{out}: {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")

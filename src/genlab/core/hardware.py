@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from genlab.core.errors import GenlabError
 
-__all__ = ["choose_device", "device_name", "fast_bfloat16", "peak_memory_bytes"]
+__all__ = ["choose_device", "device_name", "fast_bfloat16", "full_float32", "peak_memory_bytes"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -55,3 +57,14 @@ def fast_bfloat16(device_type: str) -> bool:
     if device_type == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return device_type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Keep a GPU from rounding float32 products to TensorFloat-32, so that every device gives the same figures."""
+    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolution

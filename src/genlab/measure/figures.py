@@ -81,8 +81,10 @@ class Figure:
         divisor: What the stored value is divided by where it is shown, as seconds that are shown in minutes.
         headline: Whether it is among the few that a dashboard or a line about a run has room for.
         validated: Whether validation during training can measure it as ``val/<key>``.
-        measured_by: ``module:name`` of the :class:`genlab.measure.quality.Measurement` that gives it; figures of one
-            measurement are computed together. None: another part of the protocol gives it.
+        measured_by: ``module:name`` of what gives it, see :func:`genlab.measure.measurements.find_measurement`; figures
+            of one measurement are computed together. None: another part of the protocol gives it.
+        needs: What must be at hand to measure it, see :meth:`genlab.measure.case.Case.lacks`. Where it is not, an
+            optional figure is left out, any other is null with the reason.
         kind: Type of the stored value: a number, a whole number, a text, or a list of numbers.
         optional: Whether results without it are complete: it does not apply to all data, or is measured on demand.
         about: What it says, in a sentence.
@@ -103,6 +105,7 @@ class Figure:
     headline: bool = False
     validated: bool = False
     measured_by: str | None = None
+    needs: tuple[str, ...] = ("features",)
     kind: Literal["number", "whole", "text", "list"] = "number"
     optional: bool = False
     about: str = ""
@@ -122,11 +125,12 @@ class Figure:
         return self.number.write(value, places)
 
 
-_METRICS = "genlab.measure.measurements"
+_METRICS = "genlab.measure.metrics."
 
 
 def _quality(key: str, label: str, measurement: str, **about: Any) -> Figure:
-    return Figure(key, "quality", label, basis="features", measured_by=f"{_METRICS}:{measurement}", **about)
+    name = measurement if ":" in measurement else f"genlab.measure.measurements:{measurement}"
+    return Figure(key, "quality", label, basis="features", measured_by=name, **about)
 
 
 FIGURES: dict[str, Figure] = {}
@@ -168,82 +172,87 @@ register(
         headline=True, validated=True, about="Negative log-likelihood per example.",
     ),
     _quality(
-        "fid", "FID", "FrechetDistance", number=Number("fixed", 2), better="lower", priority=19, headline=True,
-        validated=True, about="Fréchet distance between the features of samples and data.",
+        "fid", "FID", _METRICS + "frechet:FrechetDistance", number=Number("fixed", 2), better="lower", priority=19,
+        headline=True, validated=True, about="Fréchet distance between the features of samples and data.",
     ),
     _quality(
-        "mifid", "MIFID", "MemorizationInformedFrechetDistance", number=Number("fixed", 2), better="lower", priority=2,
-        optional=True, about="Fréchet distance, divided by how near samples lie to training examples.",
+        "mifid", "MIFID", "memorization", number=Number("fixed", 2), better="lower", priority=2,
+        needs=("network", "training"), optional=True,
+        about="Fréchet distance, divided by how near samples lie to training examples.",
     ),
     _quality(
-        "kid", "KID", "KernelDistance", number=Number("fixed", 4), better="lower", priority=17, spread="kid_sd",
+        "kid", "KID", "kernel", number=Number("fixed", 4), better="lower", priority=17, spread="kid_sd",
         about="Squared maximum mean discrepancy with a polynomial kernel.",
     ),
-    _quality("kid_sd", "KID's deviation", "KernelDistance", minimum=0.0, about="Over the subsets of examples."),
+    _quality("kid_sd", "KID's deviation", "kernel", minimum=0.0, about="Over the subsets of examples."),
     _quality(
-        "inception_score", "IS", "InceptionScore", number=Number("fixed", 2), better="higher", priority=3, minimum=0.0,
-        optional=True, about="How sure and how diverse the classes of samples are.",
+        "inception_score", "IS", "inception_score", number=Number("fixed", 2), better="higher", priority=3, minimum=0.0,
+        needs=("classes",), optional=True, about="How sure and how diverse the classes of samples are.",
     ),
     _quality(
-        "precision", "precision", "Manifold", short="preci-\nsion", number=_THREE, better="higher", priority=16,
+        "precision", "precision", "manifold", short="preci-\nsion", number=_THREE, better="higher", priority=16,
         **_FRACTION, about="Share of samples that lie among the data.",
     ),
     _quality(
-        "recall", "recall", "Manifold", number=_THREE, better="higher", priority=15, validated=True, **_FRACTION,
+        "recall", "recall", "manifold", number=_THREE, better="higher", priority=15, validated=True, **_FRACTION,
         about="Share of the data that lies among the samples.",
     ),
     _quality(
-        "density", "density", "Manifold", short="den-\nsity", number=_THREE, better="higher", priority=13, minimum=0.0,
+        "density", "density", "manifold", short="den-\nsity", number=_THREE, better="higher", priority=13, minimum=0.0,
         about="How densely the samples lie among the data.",
     ),
     _quality(
-        "coverage", "coverage", "Manifold", short="cover-\nage", number=_THREE, better="higher", priority=14,
+        "coverage", "coverage", "manifold", short="cover-\nage", number=_THREE, better="higher", priority=14,
         **_FRACTION, about="Share of the data that has a sample beside it.",
     ),
     _quality(
-        "recall_by_class", "recall by class", "RecallByClass", kind="list", optional=True, **_FRACTION,
+        "recall_by_class", "recall by class", "manifold", kind="list", needs=("classes",), optional=True, **_FRACTION,
         about="Recall of each class, by rising label.",
     ),
     _quality(
-        "sliced_wasserstein", "sliced Wasserstein", "SlicedWasserstein", short="sliced\nW",
+        "sliced_wasserstein", "sliced Wasserstein", _METRICS + "vectors:SlicedWasserstein", short="sliced\nW",
         number=Number("significant", 3), better="lower", priority=7, headline=True, validated=True, minimum=0.0,
-        optional=True, about="Mean over directions of the distance between projections.",
+        needs=("values",), optional=True, about="Mean over directions of the distance between projections.",
     ),
     _quality(
-        "mmd", "MMD", "MaximumMeanDiscrepancy", number=Number("significant", 3), better="lower", priority=6,
-        optional=True, about="Squared maximum mean discrepancy with Gaussian kernels.",
+        "mmd", "MMD", _METRICS + "vectors:MaximumMeanDiscrepancy", number=Number("significant", 3), better="lower",
+        priority=6, needs=("values",), optional=True, about="Squared maximum mean discrepancy with Gaussian kernels.",
     ),
     _quality(
-        "class_total_variation", "class TV", "ClassHistogram", short="class\nTV", number=_THREE, better="lower",
-        priority=5, validated=True, optional=True, **_FRACTION,
+        "class_total_variation", "class TV", "class_histogram", short="class\nTV", number=_THREE, better="lower",
+        priority=5, validated=True, needs=("classes",), optional=True, **_FRACTION,
         about="Between the class frequencies of samples and data.",
     ),
     _quality(
-        "missing_classes", "missing classes", "ClassHistogram", number=Number("whole"), minimum=0, kind="whole",
-        optional=True, about="Classes with under a tenth of their share in the data: a sign of mode collapse.",
+        "missing_classes", "missing classes", "class_histogram", number=Number("whole"), minimum=0, kind="whole",
+        needs=("classes",), optional=True,
+        about="Classes with under a tenth of their share in the data: a sign of mode collapse.",
     ),
     _quality(
-        "inception_fid", "Inception FID", "Inception", short="Incep.\nFID", number=Number("fixed", 2), better="lower",
-        priority=18, optional=True, about="FID of the literature.",
+        "inception_fid", "Inception FID", "inception", short="Incep.\nFID", number=Number("fixed", 2), better="lower",
+        priority=18, needs=("inception",), optional=True, about="FID of the literature.",
     ),
     _quality(
-        "inception_kid", "Inception KID", "Inception", short="Incep.\nKID", number=Number("fixed", 4), better="lower",
-        priority=3, spread="inception_kid_sd", optional=True, about="KID of the literature.",
+        "inception_kid", "Inception KID", "inception", short="Incep.\nKID", number=Number("fixed", 4), better="lower",
+        priority=3, spread="inception_kid_sd", needs=("inception",), optional=True, about="KID of the literature.",
     ),
-    _quality("inception_kid_sd", "Inception KID's deviation", "Inception", minimum=0.0, optional=True),
-    _quality("inception_sha256", "Inception's checksum", "Inception", kind="text", optional=True),
     _quality(
-        "classification_accuracy", "accuracy score", "ClassificationAccuracy", short="accu-\nracy", number=_THREE,
-        better="higher", priority=5, optional=True, **_FRACTION,
+        "inception_kid_sd", "Inception KID's deviation", "inception", minimum=0.0, needs=("inception",), optional=True,
+    ),
+    _quality("inception_sha256", "Inception's checksum", "inception", kind="text", needs=("inception",), optional=True),
+    _quality(
+        "classification_accuracy", "accuracy score", "accuracy", short="accu-\nracy", number=_THREE,
+        better="higher", priority=5, needs=("accuracy",), optional=True, **_FRACTION,
         about="On real data, of a classifier trained on the samples.",
     ),
     _quality(
-        "classification_accuracy_real", "accuracy of real data", "ClassificationAccuracy", number=_THREE, optional=True,
-        **_FRACTION, about="The same of one trained on as many real examples: the ceiling.",
+        "classification_accuracy_real", "accuracy of real data", "accuracy", number=_THREE, needs=("accuracy",),
+        optional=True, **_FRACTION, about="The same of one trained on as many real examples: the ceiling.",
     ),
     _quality(
-        "neighbour_ratio", "neighbour ratio", "Neighbours", short="neigh-\nbours", number=_THREE, priority=4,
-        minimum=0.0, optional=True,  # neither way is better: far below 1 says that training examples are repeated
+        "neighbour_ratio", "neighbour ratio", "neighbours", short="neigh-\nbours", number=_THREE, priority=4,
+        minimum=0.0, needs=("features", "training"), optional=True,
+        # Neither way is better: far below 1 says that training examples are repeated.
         about="Median distance of samples to their nearest training example, over that of test examples.",
     ),
     Figure(

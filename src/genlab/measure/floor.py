@@ -10,8 +10,10 @@ import torch
 
 from genlab.core.randomness import Stream, generator
 from genlab.data.base import GenlabDataModule
+from genlab.measure.case import Instruments
+from genlab.measure.measuring import reference_of
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.quality import MIN_SAMPLES, QualityOptions, evaluate_floor
+from genlab.measure.quality import MIN_SAMPLES, measure_quality
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.runs.folder import RunDir
 
@@ -24,7 +26,7 @@ def write_floor(
     data: dict[str, Any],
     protocol: EvaluationProtocol,
     command: str,
-    options: QualityOptions,
+    instruments: Instruments,
     extractor_sha256: str | None,
 ) -> None:
     """Write the floor beside a run, once for all that it depends on: ``runs/<data>/floor/floor-<hash>``.
@@ -38,7 +40,7 @@ def write_floor(
         data: The ``data`` section of the run's result.
         protocol: The protocol.
         command: The command that was given.
-        options: What is measured, as for the run itself.
+        instruments: What samples are judged with, as for the run itself.
         extractor_sha256: Checksum of the extractor that the run's figures rest on; None without one.
     """
     if place.path.absolute().parts[-4:-3] != ("runs",):
@@ -50,8 +52,8 @@ def write_floor(
         return
     order = torch.randperm(len(train.x), generator=generator(Stream.SAMPLES, protocol.seed))
     count = min(protocol.num_samples, len(train.x) - MIN_SAMPLES)
-    test = datamodule.tensors(protocol.split)
-    quality = evaluate_floor(order[:count], test, train, protocol.split, datamodule.spec, options)
+    rows = order[:count]
+    quality = measure_quality(train.rows(rows), reference_of(datamodule, protocol.split), instruments, rows=rows)
     if quality.figures is None:
         return
     result = new_result(

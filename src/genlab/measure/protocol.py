@@ -1,6 +1,6 @@
 """The evaluation protocol as settings: what is measured, and the hash that says which figures compare.
 
-Apart from :mod:`genlab.measure.evaluation`, which measures, so that a result can be found without importing torch.
+Apart from :mod:`genlab.measure.likelihood`, which measures, so that a result can be found without importing torch.
 """
 
 from __future__ import annotations

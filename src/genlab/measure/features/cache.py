@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genlab.runs.atomic import write_atomic
 
-__all__ = ["FEATURES_VERSION", "FeatureCache"]
+__all__ = ["FEATURES_VERSION", "FeatureCache", "MemoryCache"]
 
 FEATURES_VERSION = 1
 """Raised when code changes what features an extractor gives: then what was kept is computed again."""
@@ -70,6 +70,28 @@ class FeatureCache:
             found = extract()
             _write(path, key, found)
         return found
+
+
+class MemoryCache:
+    """Features in main memory, for one process that measures the same examples again and again."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], dict[str, Tensor]] = {}
+
+    def get(
+        self,
+        data: str,
+        split: str,
+        extractor_sha256: str,
+        x: Tensor,
+        levels: int,
+        extract: Callable[[], dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """Return what ``extract`` gives for examples, computed once for each tensor; see :meth:`FeatureCache.get`."""
+        key = (data, split, extractor_sha256, levels, x.data_ptr(), x.shape)
+        if key not in self._kept:
+            self._kept[key] = extract()
+        return self._kept[key]
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:

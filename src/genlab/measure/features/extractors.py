@@ -1,7 +1,8 @@
-"""Frozen feature extractors: small classifiers of the data that is modelled, shipped with the package.
+"""Frozen feature extractors: what the quality of samples is measured on.
 
 On small gray images the 2048 features of Inception are mostly finite-sample bias; the 64 of a classifier of the very
-classes tell samples from data with a few thousand images.
+classes tell samples from data with a few thousand images. Where there is no such classifier, those of a fixed random
+network do: see :mod:`genlab.measure.features.random_network`.
 """
 
 from __future__ import annotations
@@ -11,179 +12,149 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load, save
-from torch import Tensor, nn
-from torch.nn import functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
+from genlab.measure.features.classifier import Classifier
 
-__all__ = ["EXTRACTORS", "Classifier", "Extractor", "ExtractorInfo", "extractor_for", "load_extractor", "pack"]
+__all__ = ["SHIPPED", "ClassifierExtractor", "Extractor", "Features", "Values", "load_extractor", "shipped_extractor"]
 
-FEATURES = 64
-"""Width of the penultimate layer."""
+SHIPPED: dict[str, str] = {
+    "digits-64": "74b744d4e6ea7f9b5fc1f6c09ceba939cb74cd901b072c89dd0f953057455715",
+    "fashion_mnist-64": "0f45fd277870cfe61d02bdfafcb859afdbabc85934157d4202816cc3d8922c65",
+    "mnist-64": "af38afea6363da0f8c9fab52c633bf32d9198d86ed5cc9280e4ebff2aadaea27",
+}
+"""Name and SHA-256 of each shipped extractor; ``scripts/train_extractor.py`` makes their files again."""
+
+_BATCH = 500
 
 
 @dataclass(frozen=True)
-class ExtractorInfo:
-    """What is known of a shipped extractor.
+class Features:
+    """One set of examples as the metrics see it.
 
-    Args:
-        name: Name of the extractor and of its file.
-        data: Names of the data sets that it serves.
-        sha256: Checksum of its file.
+    Attributes:
+        values: ``[N, D]``, float32, on the CPU.
+        logits: ``[N, num_classes]`` of the extractor's classes; None where it tells none apart.
+    """
+
+    values: Tensor
+    logits: Tensor | None = None
+
+    def at(self, rows: Tensor) -> Features:
+        """Return the features of the chosen examples."""
+        return Features(self.values[rows], None if self.logits is None else self.logits[rows])
+
+
+class Extractor(Protocol):
+    """What turns examples of one data set into features. Never a module, so that it becomes part of none.
+
+    Attributes:
+        name: Its name in results: figures compare only on the same features.
+        sha256: Checksum of all that its features depend on; None where they are the values themselves.
     """
 
     name: str
-    data: tuple[str, ...]
-    sha256: str
+    sha256: str | None
+
+    def __call__(self, x: Tensor) -> Features:
+        """Return the features of examples ``[N, *spec.shape]`` in the data's own values, on the CPU."""
+        ...
 
 
-EXTRACTORS: tuple[ExtractorInfo, ...] = (
-    ExtractorInfo(
-        "fashion_mnist-64", ("fashion_mnist",), "0f45fd277870cfe61d02bdfafcb859afdbabc85934157d4202816cc3d8922c65"
-    ),
-    ExtractorInfo(
-        "mnist-64", ("mnist", "binarized_mnist"), "af38afea6363da0f8c9fab52c633bf32d9198d86ed5cc9280e4ebff2aadaea27"
-    ),
-    ExtractorInfo("digits-64", ("digits",), "74b744d4e6ea7f9b5fc1f6c09ceba939cb74cd901b072c89dd0f953057455715"),
-)
-"""All shipped extractors; ``scripts/train_extractor.py`` makes their files again."""
+class Values:
+    """The values themselves as features: for vectors."""
+
+    name = "identity"
+    sha256 = None
+
+    def __call__(self, x: Tensor) -> Features:
+        return Features(x.flatten(1).float())
 
 
-class Classifier(nn.Module):
-    """Small convolutional classifier of gray or colour images.
-
-    Args:
-        in_channels: Channels of the images.
-        size: Height and width of the images, a multiple of 4.
-        num_classes: Number of classes.
-        width: Channels of the first convolution; the others have twice as many.
-
-    Attributes:
-        feature_mean: ``[64]``, mean of each feature over the training data.
-        feature_sd: ``[64]``, standard deviation of each feature over the training data.
-    """
-
-    feature_mean: Tensor
-    feature_sd: Tensor
-
-    def __init__(self, in_channels: int, size: int, num_classes: int, width: int = 24) -> None:
-        super().__init__()
-        wide = 2 * width
-        self.convolutions = nn.ModuleList(
-            [
-                nn.Conv2d(in_channels, width, 3, padding=1),
-                nn.Conv2d(width, wide, 3, padding=1, stride=2),
-                nn.Conv2d(wide, wide, 3, padding=1),
-                nn.Conv2d(wide, wide, 3, padding=1, stride=2),
-            ]
-        )
-        self.penultimate = nn.Linear(wide * (size // 4) ** 2, FEATURES)
-        self.last = nn.Linear(FEATURES, num_classes)
-        # Statistics of the training data: in units of their spread, figures have the same size for every extractor.
-        self.register_buffer("feature_mean", torch.zeros(FEATURES))
-        self.register_buffer("feature_sd", torch.ones(FEATURES))
-        self.arguments = {"in_channels": in_channels, "size": size, "num_classes": num_classes, "width": width}
-
-    def features(self, images: Tensor) -> Tensor:
-        """Map images ``[N, C, H, W]`` in [0, 1] to features ``[N, 64]``, before their rectifier."""
-        h = images
-        for convolution in self.convolutions:
-            h = F.gelu(convolution(h))
-        return self.penultimate(h.flatten(1))
-
-    def standardized(self, features: Tensor) -> Tensor:
-        """Map features ``[N, 64]`` to those of mean 0 and variance 1 over the training data."""
-        return (features - self.feature_mean) / self.feature_sd
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Map features ``[N, 64]`` to logits ``[N, num_classes]``."""
-        return self.last(F.gelu(features))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images ``[N, C, H, W]`` in [0, 1] to logits ``[N, num_classes]``."""
-        return self.logits(self.features(images))
-
-
-class Extractor:
-    """A frozen classifier under a name and the checksum of its weights.
-
-    It is no module, so that it never becomes part of one, nor of a checkpoint.
+class ClassifierExtractor:
+    """A classifier of discrete images: its penultimate layer, in units of its spread over the training data.
 
     Args:
         name: Name of the extractor.
         sha256: Checksum of its file.
         classifier: The network.
+        levels: Number of values per dimension of the images.
     """
 
-    def __init__(self, name: str, sha256: str, classifier: Classifier) -> None:
+    def __init__(self, name: str, sha256: str, classifier: Classifier, levels: int) -> None:
         self.name = name
         self.sha256 = sha256
+        self.levels = levels
         self._classifier = classifier.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, levels: int, batch_size: int = 500) -> tuple[Tensor, Tensor]:
-        """Return features and logits of discrete images.
-
-        Args:
-            x: ``[N, C, H, W]``, integers in ``[0, levels)``.
-            levels: Number of values per dimension.
-            batch_size: Images per pass.
-
-        Returns:
-            Standardized features ``[N, 64]`` and logits ``[N, num_classes]``, float32, on the CPU.
-        """
+    def __call__(self, x: Tensor) -> Features:
+        """Return standardized features ``[N, 64]`` and logits of images ``[N, C, H, W]``."""
         device = next(self._classifier.parameters()).device
-        features, logits = [], []
-        for part in x.split(batch_size):
-            found = self._classifier.features(part.to(device, torch.float32) / (levels - 1))
-            features.append(self._classifier.standardized(found).cpu())
+        values, logits = [], []
+        for part in x.split(_BATCH):
+            found = self._classifier.features(part.to(device, torch.float32) / (self.levels - 1))
+            values.append(self._classifier.standardized(found).cpu())
             logits.append(self._classifier.logits(found).cpu())
-        return torch.cat(features), torch.cat(logits)
-
-    def to(self, device: torch.device) -> Extractor:
-        """Move the network, in place; return self."""
-        self._classifier.to(device)
-        return self
+        return Features(torch.cat(values), torch.cat(logits))
 
 
-def pack(classifier: Classifier, about: dict[str, str]) -> bytes:
-    """Return a classifier as the content of a safetensors file, with what is known about it."""
-    return save(
-        {name: value.contiguous() for name, value in classifier.state_dict().items()},
-        metadata={**about, "arguments": json.dumps(classifier.arguments)},
-    )
-
-
-def extractor_for(spec: DataSpec) -> ExtractorInfo | None:
-    """Return the extractor that serves such data, or None."""
-    return next((info for info in EXTRACTORS if spec.name in info.data), None)
-
-
-def load_extractor(info: ExtractorInfo, folder: Path | None = None) -> Extractor:
-    """Open a shipped extractor and check that it is the one that was shipped.
+def shipped_extractor(spec: DataSpec, folder: Path | None = None) -> ClassifierExtractor | None:
+    """Open the shipped extractor that a data set declares, if it fits the data's shape and classes.
 
     Args:
-        info: Which one.
-        folder: Where its file lies; within the package by default.
+        spec: What one example is.
+        folder: Where the files lie; within the package by default.
 
     Raises:
-        GenlabError: If its file is missing or not the expected one.
+        GenlabError: If its file is missing or not the one that was shipped.
     """
-    file = (folder or resources.files("genlab.measure.features") / "weights") / f"{info.name}.safetensors"
+    if spec.extractor not in SHIPPED:
+        return None
+    file = Path(str(folder or resources.files("genlab.measure.features") / "weights")) / f"{spec.extractor}.safetensors"
     if not file.is_file():
         raise GenlabError(f"The feature extractor {file} is missing: install genlab again.")
     content = file.read_bytes()
     found = hashlib.sha256(content).hexdigest()
-    if found != info.sha256:
+    if found != SHIPPED[spec.extractor]:
         raise GenlabError(
-            f"The feature extractor {file} has the SHA-256 {found}, expected {info.sha256}: figures made with it would "
-            "not compare. Install genlab again."
+            f"The feature extractor {file} has the SHA-256 {found}, expected {SHIPPED[spec.extractor]}: figures made "
+            "with it would not compare. Install genlab again."
         )
-    length = int.from_bytes(content[:8], "little")
-    classifier = Classifier(**json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["arguments"]))
-    classifier.load_state_dict(load(content))
-    return Extractor(info.name, info.sha256, classifier)
+    return load_extractor(content, spec)
+
+
+def load_extractor(content: bytes, spec: DataSpec) -> ClassifierExtractor | None:
+    """Make an extractor from the content of its file, or return None if it does not fit the data.
+
+    Args:
+        content: What :func:`genlab.measure.features.classifier.pack` gave: tensors and texts alone.
+        spec: What one example is. Images of the classifier's shape and classes fit it.
+
+    Raises:
+        ValueError: If the content is damaged or of something else.
+    """
+    try:
+        length = int.from_bytes(content[:8], "little")
+        about: dict[str, Any] = json.loads(content[8 : 8 + length])["__metadata__"]
+        arguments = json.loads(about["arguments"])
+        if not _fits(arguments, spec):
+            return None
+        classifier = Classifier(**arguments)
+        classifier.load_state_dict(load(content))
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"it is damaged or no feature extractor ({type(error).__name__})") from error
+    return ClassifierExtractor(about["name"], hashlib.sha256(content).hexdigest(), classifier, spec.levels or 0)
+
+
+def _fits(arguments: dict[str, Any], spec: DataSpec) -> bool:
+    size = arguments["size"]
+    shape = (arguments["in_channels"], size, size)
+    return spec.is_discrete and spec.shape == shape and spec.num_classes == arguments["num_classes"]

@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from genlab.core.schedules import WarmupCosine
-from genlab.measure.features.extractors import Classifier
+from genlab.measure.features.classifier import Classifier
 from genlab.measure.metrics.rows import MetricError, as_labels, require_examples
 
 __all__ = ["BATCH", "STEPS", "classification_accuracy"]

@@ -1,24 +1,22 @@
-"""The evaluation protocol: one function from a model and its data to the figures of one result."""
+"""The likelihood of a protocol: of which examples, with how many draws, how sure."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from genlab.core.batch import Batch
+from genlab.core.hardware import full_float32
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator
 from genlab.core.spec import DataSpec
 from genlab.measure.protocol import EvaluationProtocol
 
-__all__ = ["Drawn", "draw_samples", "evaluate_likelihood", "evaluate_sampling", "full_float32"]
+__all__ = ["measure_likelihood"]
 
 
 class Evaluable(Protocol):
@@ -41,7 +39,7 @@ class Evaluable(Protocol):
 
 
 @torch.no_grad()
-def evaluate_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any] | None:
+def measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any] | None:
     """Measure the negative log-likelihood in float32 or better.
 
     Args:
@@ -55,21 +53,10 @@ def evaluate_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProto
     if not model.has_likelihood:
         return None
     with full_float32():
-        return _measure_likelihood(model, data, protocol)
+        return _in_full_precision(model, data, protocol)
 
 
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Keep a GPU from rounding float32 products to TensorFloat-32, so that every device gives the same figures."""
-    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolution
-
-
-def _measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
+def _in_full_precision(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
     kind = model.likelihood_kind(protocol.num_draws)
     # Bounds of several draws stand beside that of one, e.g. the ELBO, which costs little more. A figure that says
     # nothing of draws does not use them.
@@ -114,43 +101,3 @@ def _figures(model: Evaluable, metric: NegativeLogLikelihood, kind: str) -> dict
         "nats_se": error,
         "kind": kind,
     }
-
-
-class Drawn(NamedTuple):
-    """The samples of a protocol.
-
-    Attributes:
-        samples: ``[N, *spec.shape]``, on the CPU.
-        labels: ``[N]``, int64, on the CPU: the classes that they were drawn for, or None where none were asked for.
-        ms_per_sample: Milliseconds that one cost.
-    """
-
-    samples: Tensor
-    labels: Tensor | None
-    ms_per_sample: float
-
-
-@torch.no_grad()
-def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> Drawn:
-    """Draw the protocol's samples, with their labels where the protocol needs them and the model takes them."""
-    samples: list[Tensor] = []
-    labels: list[Tensor] = []
-    labelled = protocol.classification_accuracy and model.conditional
-    model.sample(1, generator=generator(Stream.SAMPLES, protocol.seed, device=model.device))  # warms up, untimed
-    started = time.perf_counter()
-    for start in range(0, protocol.num_samples, protocol.batch_size):
-        count = min(protocol.batch_size, protocol.num_samples - start)
-        noise = generator(Stream.SAMPLES, protocol.seed, start, device=model.device)
-        y = None
-        if labelled:
-            y = torch.randint(model.spec.num_classes or 1, (count,), generator=noise, device=model.device)
-            labels.append(y.cpu())
-        samples.append(model.sample(count, y, generator=noise).cpu())
-    milliseconds = 1000 * (time.perf_counter() - started)
-    return Drawn(torch.cat(samples), torch.cat(labels) if labels else None, milliseconds / protocol.num_samples)
-
-
-def evaluate_sampling(model: Evaluable, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:
-    """Return the ``sampling`` section of a result."""
-    batch_size = min(protocol.batch_size, protocol.num_samples)
-    return {"nfe": model.nfe, "ms_per_sample": ms_per_sample, "batch_size": batch_size} | model.sampling_settings

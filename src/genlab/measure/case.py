@@ -1,0 +1,192 @@
+"""One set of samples to be judged: with what they are compared, through which features, and what is not at hand."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from genlab.core.batch import Batch
+from genlab.core.spec import DataSpec
+from genlab.measure.features.cache import FeatureCache, MemoryCache
+from genlab.measure.features.extractors import Extractor, Features
+from genlab.measure.features.inception import InceptionExtractor
+
+__all__ = ["Case", "Instruments", "Reference"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What samples are compared with.
+
+    Attributes:
+        spec: What one example is.
+        examples: The real examples; all of them are used.
+        split: Name of the split that they are.
+        training: What the model was trained on, for the distances to the nearest training example; None where these
+            are not asked for.
+    """
+
+    spec: DataSpec
+    examples: Batch
+    split: str
+    training: Batch | None = None
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What samples are judged with.
+
+    Attributes:
+        extractor: What examples are seen through; None where nothing judges such data yet.
+        cache: Keeps the features of real examples, in memory or in files.
+        inception: Gives the FID and KID of the literature too, of images.
+        classification_accuracy: Whether a classifier is trained on the samples, and beside it one on real examples.
+    """
+
+    extractor: Extractor | None
+    cache: FeatureCache | MemoryCache = field(default_factory=MemoryCache)
+    inception: InceptionExtractor | None = None
+    classification_accuracy: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """Samples, what they are compared with, and what with; what measurements share is computed once.
+
+    Attributes:
+        samples: ``x`` ``[N, *spec.shape]`` in the data's own values, on the CPU; ``y`` the classes that they were drawn
+            for, or None where the model was given none.
+        rows: Places of the samples among the training examples, where they are such: these then count as trained on
+            the others.
+    """
+
+    samples: Batch
+    reference: Reference
+    instruments: Instruments
+    rows: Tensor | None = None
+
+    def lacks(self, need: str) -> str | None:
+        """Say why something that a figure needs is not at hand, in a sentence without its full stop; None if it is.
+
+        Args:
+            need: ``features``, or of these ``values`` (vectors as they are), ``network`` (any other), ``classes``
+                (logits of a classifier and labels); ``training`` (the training examples); ``inception`` and
+                ``accuracy``, which are measured where they are asked for.
+
+        Raises:
+            ValueError: If there is no such need.
+        """
+        found = _NEEDS.get(need)
+        if found is None:
+            raise ValueError(f"need is {need!r}, expected one of {', '.join(_NEEDS)}.")
+        return found(self)
+
+    def asks_for(self, need: str) -> bool:
+        """Whether the protocol asks for what other protocols leave out."""
+        if need == "inception":
+            return self.instruments.inception is not None
+        return need == "accuracy" and self.instruments.classification_accuracy
+
+    @functools.cached_property
+    def fake(self) -> Features:
+        """The samples' features."""
+        if self.rows is None:
+            return self._extractor(self.samples.x)
+        return self._all_trained.at(self.rows)
+
+    @functools.cached_property
+    def real(self) -> Features:
+        """The real examples' features."""
+        return self._kept(self.reference.examples.x, self.reference.split)
+
+    @functools.cached_property
+    def trained(self) -> Features:
+        """The training examples' features, without the samples where these are training examples."""
+        if self.rows is None:
+            return self._all_trained
+        others = torch.ones(len(self._all_trained.values), dtype=torch.bool)
+        others[self.rows] = False
+        return self._all_trained.at(others)
+
+    @functools.cached_property
+    def _all_trained(self) -> Features:
+        assert self.reference.training is not None
+        return self._kept(self.reference.training.x, "train")
+
+    @property
+    def _extractor(self) -> Extractor:
+        assert self.instruments.extractor is not None
+        return self.instruments.extractor
+
+    def _kept(self, x: Tensor, split: str) -> Features:
+        extractor, spec = self._extractor, self.reference.spec
+        if extractor.sha256 is None:  # nothing to compute
+            return extractor(x)
+
+        def extract() -> dict[str, Tensor]:
+            found = extractor(x)
+            return {"features": found.values} | ({} if found.logits is None else {"logits": found.logits})
+
+        kept = self.instruments.cache.get(spec.name, split, extractor.sha256, x, spec.levels or 0, extract)
+        return Features(kept["features"], kept.get("logits"))
+
+
+def _without_features(case: Case) -> str | None:
+    if case.instruments.extractor is not None:
+        return None
+    return f"sample quality needs a feature extractor, and there is none for {case.reference.spec.name}"
+
+
+def _without_values(case: Case) -> str | None:
+    extractor = case.instruments.extractor
+    if extractor is not None and extractor.sha256 is None:
+        return None
+    return "it is for vectors, which are their own features"
+
+
+def _without_network(case: Case) -> str | None:
+    return _without_features(case) or (None if _without_values(case) else "it is for the features of a network")
+
+
+def _without_classes(case: Case) -> str | None:
+    labelled = case.reference.examples.y is not None and case.reference.spec.num_classes is not None
+    if _without_features(case) is None and labelled and case.fake.logits is not None:
+        return None
+    return "it needs labelled data and a classifier of its classes"
+
+
+def _without_training(case: Case) -> str | None:
+    return None if case.reference.training is not None else "it needs the training examples"
+
+
+def _without_inception(case: Case) -> str | None:
+    spec = case.reference.spec
+    if case.instruments.inception is None:
+        return "it needs the weights of Inception: evaluation.inception_weights=<file>"
+    if len(spec.shape) == 3 and spec.shape[0] in (1, 3) and spec.is_discrete:
+        return None
+    return "Inception sees discrete images of one or three channels"
+
+
+def _without_accuracy(case: Case) -> str | None:
+    reference = case.reference
+    if not case.instruments.classification_accuracy:
+        return "it is measured with evaluation.classification_accuracy=true"
+    labelled = reference.training is not None and reference.training.y is not None and reference.examples.y is not None
+    if len(reference.spec.shape) != 3 or not reference.spec.is_discrete or not labelled:
+        return "the score needs discrete images with labels"
+    return "the model is not class-conditional: its samples have no labels" if case.samples.y is None else None
+
+
+_NEEDS = {
+    "features": _without_features,
+    "values": _without_values,
+    "network": _without_network,
+    "classes": _without_classes,
+    "training": _without_training,
+    "inception": _without_inception,
+    "accuracy": _without_accuracy,
+}

@@ -1,0 +1,86 @@
+"""The protocol, carried out: from a model, or from samples, and data to all figures of one result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from genlab.core.batch import Batch
+from genlab.core.hardware import device_name
+from genlab.data.base import GenlabDataModule
+from genlab.measure.case import Instruments, Reference
+from genlab.measure.features.cache import FeatureCache, MemoryCache
+from genlab.measure.features.choice import choose_extractor
+from genlab.measure.features.inception import load_inception
+from genlab.measure.likelihood import Evaluable, measure_likelihood
+from genlab.measure.protocol import EvaluationProtocol
+from genlab.measure.quality import Quality, measure_quality
+from genlab.measure.sampling import describe_sampling, draw_samples
+
+__all__ = ["Measured", "choose_instruments", "measure", "reference_of"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All figures of one source of samples.
+
+    Attributes:
+        likelihood: The ``likelihood`` section of a result; None for samples, and for a model without one.
+        quality: How the samples compare with data.
+        sampling: The ``sampling`` section of a result; None for samples whose cost nobody knows.
+        samples: What was judged, on the CPU.
+    """
+
+    likelihood: dict[str, Any] | None
+    quality: Quality
+    sampling: dict[str, Any] | None
+    samples: Batch
+
+
+def measure(
+    source: Evaluable | Batch, reference: Reference, instruments: Instruments, protocol: EvaluationProtocol
+) -> Measured:
+    """Measure a model, or samples, under a protocol.
+
+    Args:
+        source: A model in eval mode, or samples in the data's own values, on the CPU.
+        reference: The data; of a model, the likelihood of its examples is measured.
+        instruments: What samples are judged with.
+        protocol: How many examples, draws and samples.
+    """
+    if isinstance(source, Batch):
+        return Measured(None, measure_quality(source, reference, instruments), None, source)
+    likelihood = measure_likelihood(source, reference.examples, protocol)
+    drawn = draw_samples(source, protocol)
+    # Before other samples are drawn: an adaptive sampler counts what all of them cost.
+    sampling = describe_sampling(source, protocol, drawn.ms_per_sample) | {"device": device_name(source.device)}
+    samples = Batch(drawn.samples, drawn.labels)
+    return Measured(likelihood, measure_quality(samples, reference, instruments), sampling, samples)
+
+
+def reference_of(datamodule: GenlabDataModule, split: str) -> Reference:
+    """Return what the samples of a model that was trained on a data set's training split are compared with."""
+    return Reference(datamodule.spec, datamodule.tensors(split), split, datamodule.tensors("train"))
+
+
+def choose_instruments(
+    datamodule: GenlabDataModule, protocol: EvaluationProtocol, device: torch.device | None = None
+) -> Instruments:
+    """Return what the samples of a data set are judged with under a protocol.
+
+    Args:
+        datamodule: The data set.
+        protocol: Asks for some figures beside those that all protocols have.
+        device: Where Inception runs; the CPU by default.
+    """
+    # Data that does not come in files is small, and need not have a folder.
+    cache = FeatureCache(datamodule.root / "genlab_cache") if datamodule.archives else MemoryCache()
+    weights = protocol.inception_weights
+    return Instruments(
+        choose_extractor(datamodule.spec, lambda: datamodule.tensors("train").x),
+        cache,
+        None if weights is None else load_inception(weights, device),
+        protocol.classification_accuracy,
+    )

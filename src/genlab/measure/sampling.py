@@ -1,0 +1,55 @@
+"""Samples of a protocol, and what they cost."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genlab.core.randomness import Stream, generator
+from genlab.measure.likelihood import Evaluable
+from genlab.measure.protocol import EvaluationProtocol
+
+__all__ = ["Drawn", "describe_sampling", "draw_samples"]
+
+
+class Drawn(NamedTuple):
+    """The samples of a protocol.
+
+    Attributes:
+        samples: ``[N, *spec.shape]``, on the CPU.
+        labels: ``[N]``, int64, on the CPU: the classes that they were drawn for, or None where none were asked for.
+        ms_per_sample: Milliseconds that one cost.
+    """
+
+    samples: Tensor
+    labels: Tensor | None
+    ms_per_sample: float
+
+
+@torch.no_grad()
+def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> Drawn:
+    """Draw the protocol's samples, with their labels where the protocol needs them and the model takes them."""
+    samples: list[Tensor] = []
+    labels: list[Tensor] = []
+    labelled = protocol.classification_accuracy and model.conditional
+    model.sample(1, generator=generator(Stream.SAMPLES, protocol.seed, device=model.device))  # warms up, untimed
+    started = time.perf_counter()
+    for start in range(0, protocol.num_samples, protocol.batch_size):
+        count = min(protocol.batch_size, protocol.num_samples - start)
+        noise = generator(Stream.SAMPLES, protocol.seed, start, device=model.device)
+        y = None
+        if labelled:
+            y = torch.randint(model.spec.num_classes or 1, (count,), generator=noise, device=model.device)
+            labels.append(y.cpu())
+        samples.append(model.sample(count, y, generator=noise).cpu())
+    milliseconds = 1000 * (time.perf_counter() - started)
+    return Drawn(torch.cat(samples), torch.cat(labels) if labels else None, milliseconds / protocol.num_samples)
+
+
+def describe_sampling(model: Evaluable, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:
+    """Return the ``sampling`` section of a result."""
+    batch_size = min(protocol.batch_size, protocol.num_samples)
+    return {"nfe": model.nfe, "ms_per_sample": ms_per_sample, "batch_size": batch_size} | model.sampling_settings
