@@ -25,7 +25,7 @@ from genlab.measure.floor import write_floor
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import Quality, QualityOptions, evaluate_quality
 from genlab.measure.results import new_result, result_path, write_result
-from genlab.modalities.pictures import samples_in_a_picture, save_pairs, save_samples
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint
 from genlab.runs.folder import RunDir, find_run, read_config
@@ -143,11 +143,12 @@ def _draw_pictures(
     stem: Path, title: str, drawn: Drawn, quality: Quality, test: Batch, datamodule: GenlabDataModule
 ) -> None:
     spec, samples = datamodule.spec, drawn.samples
-    shown = samples[: samples_in_a_picture(spec, PICTURE_SAMPLES)]
-    save_samples(shown, spec, stem.with_name(f"{stem.name}.png"), title, test.x[: len(shown)])
+    modality = modality_of(spec)
+    shown = samples[: PICTURE_SAMPLES * modality.preview_samples_per_image]
+    modality.preview(shown, spec, stem.with_name(f"{stem.name}.png"), title, test.x[: len(shown)])
     if quality.pairs is not None:
         near, nearest = samples[quality.pairs[0]], datamodule.tensors("train").x[quality.pairs[1]]
-        save_pairs(near, nearest, spec, stem.with_name(f"{stem.name}_neighbours.png"), title)
+        modality.preview_pairs(near, nearest, spec, stem.with_name(f"{stem.name}_neighbours.png"), title)
 
 
 def _quality_options(

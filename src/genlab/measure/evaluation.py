@@ -6,42 +6,23 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from genlab.core.batch import Batch
+from genlab.core.contract import Samples, Scores
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator
-from genlab.core.spec import DataSpec
 from genlab.measure.protocol import EvaluationProtocol
 
 __all__ = ["Drawn", "draw_samples", "evaluate_likelihood", "evaluate_sampling", "full_float32"]
 
 
-class Evaluable(Protocol):
-    """What the protocol needs of a model; see :class:`genlab.models.base.GenerativeModel`."""
-
-    spec: DataSpec
-    nfe: int
-    device: torch.device
-    has_likelihood: bool
-    conditional: bool
-    likelihood_examples: int | None
-    likelihood_settings: dict[str, Any]
-    sampling_settings: dict[str, Any]
-
-    def likelihood_kind(self, num_draws: int = 1) -> str: ...
-
-    def log_prob(self, x: Tensor, y: Tensor | None = None, *, num_draws: int, generator: torch.Generator) -> Tensor: ...
-
-    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor: ...
-
-
 @torch.no_grad()
-def evaluate_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any] | None:
+def evaluate_likelihood(model: Scores, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any] | None:
     """Measure the negative log-likelihood in float32 or better.
 
     Args:
@@ -69,7 +50,7 @@ def full_float32() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolution
 
 
-def _measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
+def _measure_likelihood(model: Scores, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
     kind = model.likelihood_kind(protocol.num_draws)
     # Bounds of several draws stand beside that of one, e.g. the ELBO, which costs little more. A figure that says
     # nothing of draws does not use them.
@@ -104,7 +85,7 @@ def _drawn(data: Batch, protocol: EvaluationProtocol, affordable: int | None) ->
     return data.rows(rows)
 
 
-def _figures(model: Evaluable, metric: NegativeLogLikelihood, kind: str) -> dict[str, Any]:
+def _figures(model: Scores, metric: NegativeLogLikelihood, kind: str) -> dict[str, Any]:
     nats, error, dims = float(metric.compute()), metric.standard_error(), model.spec.num_dims
     discrete = model.spec.is_discrete
     return {
@@ -131,7 +112,7 @@ class Drawn(NamedTuple):
 
 
 @torch.no_grad()
-def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> Drawn:
+def draw_samples(model: Samples, protocol: EvaluationProtocol) -> Drawn:
     """Draw the protocol's samples, with their labels where the protocol needs them and the model takes them."""
     samples: list[Tensor] = []
     labels: list[Tensor] = []
@@ -150,7 +131,7 @@ def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> Drawn:
     return Drawn(torch.cat(samples), torch.cat(labels) if labels else None, milliseconds / protocol.num_samples)
 
 
-def evaluate_sampling(model: Evaluable, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:
+def evaluate_sampling(model: Samples, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:
     """Return the ``sampling`` section of a result."""
     batch_size = min(protocol.batch_size, protocol.num_samples)
     return {"nfe": model.nfe, "ms_per_sample": ms_per_sample, "batch_size": batch_size} | model.sampling_settings

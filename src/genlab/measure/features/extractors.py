@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core.codec import levels_to_unit
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 
@@ -139,7 +140,7 @@ class Extractor:
         device = next(self._classifier.parameters()).device
         features, logits = [], []
         for part in x.split(batch_size):
-            found = self._classifier.features(part.to(device, torch.float32) / (levels - 1))
+            found = self._classifier.features(levels_to_unit(part.to(device), levels))
             features.append(self._classifier.standardized(found).cpu())
             logits.append(self._classifier.logits(found).cpu())
         return torch.cat(features), torch.cat(logits)
