@@ -8,9 +8,10 @@ import math
 import pytest
 import torch
 
+from genlab.core.contract import Inpaints
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.models.autoregressive import Autoregressive, Inpaints
+from genlab.models.autoregressive import Autoregressive
 from tests.contract.families import Case, make_batch, make_model, perturb
 
 IMAGE = DataSpec("image", "image", (1, 6, 5), levels=17, num_classes=3)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlab.core.contract import Encodes
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.models.base import Reconstructs
 from genlab.models.hvae import HVae
 from tests.contract.families import BINARY, COUNTS, GRAY, PLANE, SMALL_HVAE, Case, make_batch, make_model, perturb
 
@@ -134,7 +134,7 @@ def test_the_start_has_no_divergence() -> None:
 
 def test_decoding_what_was_encoded_follows_the_same_way_down() -> None:
     model, batch = make(GRAY), make_batch(GRAY, 3)
-    assert isinstance(model, Reconstructs)
+    assert isinstance(model, Encodes)
     with torch.no_grad():
         z = model.encode(batch.x)
         features = model.infer(model._embed(batch.x)[0])

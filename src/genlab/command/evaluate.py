@@ -26,7 +26,7 @@ from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import measure_quality
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
-from genlab.modalities.pictures import samples_in_a_picture, save_pairs, save_samples
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint
 from genlab.runs.folder import RunDir, find_run, read_config
@@ -134,12 +134,13 @@ def evaluate_run(
 
 def _draw_pictures(stem: Path, title: str, measured: Measured, reference: Reference) -> None:
     spec, samples = reference.spec, measured.samples.x
-    shown = samples[: samples_in_a_picture(spec, PICTURE_SAMPLES)]
-    save_samples(shown, spec, stem.with_name(f"{stem.name}.png"), title, reference.examples.x[: len(shown)])
+    modality = modality_of(spec)
+    shown = samples[: PICTURE_SAMPLES * modality.preview_samples_per_image]
+    modality.preview(shown, spec, stem.with_name(f"{stem.name}.png"), title, reference.examples.x[: len(shown)])
     if measured.quality.pairs is not None and reference.training is not None:
         near, nearest = measured.quality.pairs
         pairs = samples[near], reference.training.x[nearest]
-        save_pairs(*pairs, spec, stem.with_name(f"{stem.name}_neighbours.png"), title)
+        modality.preview_pairs(*pairs, spec, stem.with_name(f"{stem.name}_neighbours.png"), title)
 
 
 def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any], str]:

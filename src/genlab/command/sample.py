@@ -16,7 +16,7 @@ from genlab.command.schemas import SampleConfig
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
 from genlab.core.randomness import Stream, generator
-from genlab.modalities.pictures import save_samples
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.folder import find_run
 
@@ -46,7 +46,7 @@ def run(config: DictConfig) -> Path:
     arrays = {"x": samples.numpy()} if y is None else {"x": samples.numpy(), "y": y.cpu().numpy()}
     np.savez_compressed(out.with_suffix(".npz"), **arrays)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command_line('scripts/sample.py')}"
-    drawn = save_samples(samples, model.spec, out.with_suffix(".png"), title)
+    drawn = modality_of(model.spec).preview(samples, model.spec, out.with_suffix(".png"), title)
     print(f"Saved {n} samples: {out.with_suffix('.npz')}" + (f" and {out.with_suffix('.png')}" if drawn else ""))
     return out.with_suffix(".npz")
 

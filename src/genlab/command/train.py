@@ -251,6 +251,8 @@ def _initialize(model: GenerativeModel, datamodule: GenlabDataModule, seed: int)
     data, began = datamodule.tensors("train"), time.monotonic()
     rows = torch.randperm(len(data.x), generator=generator(Stream.WEIGHTS, seed, 1))[: model.initial_examples]
     torch.manual_seed(stream_seed(Stream.WEIGHTS, seed, 2))
-    model.initialize(data.rows(rows))
+    first = data.rows(rows)
+    model.check(first)
+    model.initialize(first)
     # A mixture is fitted here for the most part: what it takes is training, and counts as such.
     model.progress.seconds = time.monotonic() - began

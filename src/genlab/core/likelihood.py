@@ -1,4 +1,4 @@
-"""Likelihoods of the data as it is: dequantization, preprocessing with its log-determinant, bits per dimension.
+"""Likelihoods of the data as it is: dequantization, the logit with its log-determinant, bits per dimension.
 
 The only place where these are computed, so that every family's figure means the same.
 Everything here runs in float32 or better, also under autocast.
@@ -7,22 +7,20 @@ Everything here runs in float32 or better, also under autocast.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 __all__ = [
-    "Affine",
     "Dequantized",
     "Dequantizer",
     "Logit",
     "bits_per_dim",
     "dequantized_log_weights",
     "importance_weighted",
-    "quantize",
     "standard_normal_log_prob",
     "sum_dims",
     "uniform_dequantize",
@@ -115,11 +113,6 @@ def dequantized_log_weights(
     return log_density(noisy.z) - noisy.log_q - x[0].numel() * math.log(levels)
 
 
-def quantize(z: Tensor, levels: int) -> Tensor:
-    """Cells of continuous values: ``[0, 1] -> {0 ... levels - 1}``, int64."""
-    return (z * levels).floor().clamp(0, levels - 1).long()
-
-
 class Logit:
     """Map ``[0, 1]`` to the real line and back, keeping ``alpha`` away from the borders.
 
@@ -144,39 +137,3 @@ class Logit:
         squeezed = torch.sigmoid(y)
         log_det = sum_dims(F.logsigmoid(y) + F.logsigmoid(-y) - math.log(1 - 2 * self.alpha))
         return ((squeezed - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1), log_det
-
-
-class Affine(nn.Module):
-    """Scale and shift each dimension by fixed values, kept in buffers: ``y = scale * x + shift``.
-
-    Args:
-        shape: Shape of one example, or () for one factor that all dimensions share.
-        scale: Factor of every dimension, until :meth:`fit`; not 0.
-        shift: What is added after it.
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, shape: Sequence[int], scale: float = 1.0, shift: float = 0.0) -> None:
-        super().__init__()
-        self.register_buffer("scale", torch.full(tuple(shape), scale))
-        self.register_buffer("shift", torch.full(tuple(shape), shift))
-
-    @torch.no_grad()
-    def fit(self, x: Tensor, deviation: float = 1.0) -> None:
-        """Give each dimension of ``x [N, *shape]`` mean 0 and this standard deviation; a constant one stays finite."""
-        scale = deviation / x.std(0).clamp_min(1e-3)
-        self.scale.copy_(scale)
-        self.shift.copy_(-x.mean(0) * scale)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the transformed values and the log-determinant ``[N]``, nats."""
-        return self.scale * x + self.shift, self._log_det(x)
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the values whose image is ``y`` and the log-determinant of this inverse ``[N]``, nats."""
-        return (y - self.shift) / self.scale, -self._log_det(y)
-
-    def _log_det(self, x: Tensor) -> Tensor:
-        return self.scale.abs().log().expand(x.shape[1:]).sum().expand(len(x))

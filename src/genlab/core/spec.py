@@ -64,6 +64,17 @@ class DataSpec:
             raise ValueError(f"{len(self.fields)} fields were given for {self.num_dims} dimensions.")
 
     @property
+    def needs(self) -> frozenset[str]:
+        """What a model must be able to use beside values and labels, of ``mask``, ``context`` and ``fields``."""
+        asked = {
+            "mask": self.has_mask,
+            "context": self.context_shape is not None,
+            # Columns that are all continuous are a vector's dimensions with names.
+            "fields": any(field.levels is not None for field in self.fields),
+        }
+        return frozenset(name for name, needed in asked.items() if needed)
+
+    @property
     def num_dims(self) -> int:
         """Number of dimensions of one example: the product of its axes."""
         return math.prod(self.shape)

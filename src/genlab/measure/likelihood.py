@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from genlab.core.batch import Batch
+from genlab.core.contract import Scores
 from genlab.core.hardware import full_float32
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator
-from genlab.core.spec import DataSpec
 from genlab.measure.protocol import EvaluationProtocol
 
 __all__ = ["measure_likelihood"]
 
 
-class Evaluable(Protocol):
-    """What the protocol needs of a model; see :class:`genlab.models.base.GenerativeModel`."""
-
-    spec: DataSpec
-    nfe: int
-    device: torch.device
-    has_likelihood: bool
-    conditional: bool
-    likelihood_examples: int | None
-    likelihood_settings: dict[str, Any]
-    sampling_settings: dict[str, Any]
-
-    def likelihood_kind(self, num_draws: int = 1) -> str: ...
-
-    def log_prob(self, x: Tensor, y: Tensor | None = None, *, num_draws: int, generator: torch.Generator) -> Tensor: ...
-
-    def sample(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor: ...
-
-
 @torch.no_grad()
-def measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any] | None:
+def measure_likelihood(model: Scores, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any] | None:
     """Measure the negative log-likelihood in float32 or better.
 
     Args:
@@ -56,7 +36,7 @@ def measure_likelihood(model: Evaluable, data: Batch, protocol: EvaluationProtoc
         return _in_full_precision(model, data, protocol)
 
 
-def _in_full_precision(model: Evaluable, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
+def _in_full_precision(model: Scores, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
     kind = model.likelihood_kind(protocol.num_draws)
     # Bounds of several draws stand beside that of one, e.g. the ELBO, which costs little more. A figure that says
     # nothing of draws does not use them.
@@ -91,7 +71,7 @@ def _drawn(data: Batch, protocol: EvaluationProtocol, affordable: int | None) ->
     return data.rows(rows)
 
 
-def _figures(model: Evaluable, metric: NegativeLogLikelihood, kind: str) -> dict[str, Any]:
+def _figures(model: Scores, metric: NegativeLogLikelihood, kind: str) -> dict[str, Any]:
     nats, error, dims = float(metric.compute()), metric.standard_error(), model.spec.num_dims
     discrete = model.spec.is_discrete
     return {

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 
 from genlab.core.batch import Batch
+from genlab.core.contract import Evaluable
 from genlab.core.hardware import device_name
 from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Instruments, Reference
 from genlab.measure.features.cache import FeatureCache, MemoryCache
 from genlab.measure.features.choice import choose_extractor
 from genlab.measure.features.inception import load_inception
-from genlab.measure.likelihood import Evaluable, measure_likelihood
+from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import Quality, measure_quality
 from genlab.measure.sampling import describe_sampling, draw_samples

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from genlab.core.contract import Samples
 from genlab.core.randomness import Stream, generator
-from genlab.measure.likelihood import Evaluable
 from genlab.measure.protocol import EvaluationProtocol
 
 __all__ = ["Drawn", "describe_sampling", "draw_samples"]
@@ -30,7 +30,7 @@ class Drawn(NamedTuple):
 
 
 @torch.no_grad()
-def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> Drawn:
+def draw_samples(model: Samples, protocol: EvaluationProtocol) -> Drawn:
     """Draw the protocol's samples, with their labels where the protocol needs them and the model takes them."""
     samples: list[Tensor] = []
     labels: list[Tensor] = []
@@ -49,7 +49,7 @@ def draw_samples(model: Evaluable, protocol: EvaluationProtocol) -> Drawn:
     return Drawn(torch.cat(samples), torch.cat(labels) if labels else None, milliseconds / protocol.num_samples)
 
 
-def describe_sampling(model: Evaluable, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:
+def describe_sampling(model: Samples, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:
     """Return the ``sampling`` section of a result."""
     batch_size = min(protocol.batch_size, protocol.num_samples)
     return {"nfe": model.nfe, "ms_per_sample": ms_per_sample, "batch_size": batch_size} | model.sampling_settings

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from genlab.core.codec import Codec
 from genlab.core.spec import DataSpec
 
 __all__ = ["Layout", "Modality"]
 
-Layout = Literal["grid", "sequence", "flat"]
-"""How a network sees an example: ``grid`` ``[C, H, W]``, ``sequence`` of values in an order, ``flat`` ``[D]``."""
+Layout = Literal["grid", "sequence", "flat", "signal"]
+"""How a network sees an example: as a ``grid`` ``[C, H, W]``, a ``sequence`` of values in an order, a ``flat`` vector
+``[D]`` or a ``signal`` ``[C, T]``."""
 
 
 class Modality(ABC):
@@ -22,32 +24,39 @@ class Modality(ABC):
 
     Attributes:
         name: What a :class:`~genlab.core.spec.DataSpec` calls it.
-        axes: Number of axes of one example.
-        layouts: How networks can see an example, what suits best first: a family takes the kinds of data with which it
+        axes: Names of the axes of one example, e.g. ``("C", "H", "W")``.
+        layouts: How networks can see an example, what suits best first. A family takes the kinds of data with which it
             shares a layout, and its network for the first of these is its default.
-        has_order: Whether levels are ordered, so that nearby levels are alike; symbols of a text are not.
+        has_order: Whether levels are ordered, so that nearby levels are alike; the symbols of a text are not.
         is_large: Whether examples are so large that networks may run in bfloat16 and that costly likelihoods are
             measured on some examples only.
+        discrete_dtype: How levels are stored.
         features: What the quality of samples is measured on: the features of a ``network``, the ``values`` themselves,
             or nothing yet (None).
-        sample_figure: Key of the figure of samples that chooses a checkpoint where the likelihood cannot.
-        samples_per_image: Samples that validation draws, and that a preview shows, for each image that is asked for:
-            small examples are cheap to draw, and few of them say little.
+        sample_figure: Key of the figure of samples that chooses a checkpoint where the likelihood does not.
+        validation_samples_per_image: Samples that a validation draws where it would draw one image: small examples are
+            cheap to draw, and few of them say little.
+        preview_samples_per_image: Samples that a preview shows where it would show one image.
     """
 
     name: ClassVar[str]
-    axes: ClassVar[int]
+    axes: ClassVar[tuple[str, ...]]
     layouts: ClassVar[tuple[Layout, ...]]
     has_order: ClassVar[bool] = True
     is_large: ClassVar[bool] = False
+    discrete_dtype: ClassVar[torch.dtype] = torch.int64
     features: ClassVar[Literal["network", "values"] | None] = None
     sample_figure: ClassVar[str | None] = None
     validation_samples_per_image: ClassVar[int] = 1
     preview_samples_per_image: ClassVar[int] = 1
 
-    @abstractmethod
     def dtype(self, spec: DataSpec) -> torch.dtype:
         """Return the dtype of examples as they are stored and sampled."""
+        return self.discrete_dtype if spec.is_discrete else torch.float32
+
+    def codec(self, spec: DataSpec) -> Codec:
+        """Return what encodes and checks such examples."""
+        return Codec(spec, self.dtype(spec))
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         """Save a picture of samples as PNG, and say whether this kind of data has one.

@@ -5,7 +5,7 @@ The order is the raster's: row by row from the top left, the channels of a pixel
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
 import torch
 from annotated_types import Ge
@@ -19,18 +19,9 @@ from genlab.models.base import GenerativeModel, GradClip, LearningRate, Optimize
 from genlab.networks.blocks.observations import ObservationName, observation_model
 from genlab.networks.causal.base import CausalNetwork, Steps, from_raster, to_raster
 
-__all__ = ["Autoregressive", "Inpaints"]
+__all__ = ["Autoregressive"]
 
 Count = Annotated[int, Ge(1)]
-
-
-@runtime_checkable
-class Inpaints(Protocol):
-    """A model that fills in the rest of an example: optional, tested for by callers."""
-
-    def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        """Keep the values of ``x`` where ``mask`` is true and draw the others."""
-        ...
 
 
 class Autoregressive(GenerativeModel):
@@ -65,9 +56,7 @@ class Autoregressive(GenerativeModel):
         if conditional and spec.num_classes is None:
             raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
         self.conditional = conditional
-        # The symbols of a text have no order that a mixture over the levels could use.
-        suited = "categorical" if observation == "auto" and spec.modality == "text" else observation
-        self.observation = observation_model(suited, spec, components)
+        self.observation = observation_model(observation, spec, components)
 
     def _sizes(self) -> tuple[DataSpec, int, int]:
         """The first arguments of every network: the data, parameters per value, classes."""
@@ -85,23 +74,21 @@ class Autoregressive(GenerativeModel):
     def likelihood_kind(self, num_draws: int = 1) -> str:
         return "exact"
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        log_prob = self.log_prob(batch.x, batch.y)
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
+        log_prob = self._log_prob(batch.x, batch.y)
         if not self.spec.is_discrete:
             return {"loss": -log_prob.mean()}
         loss = bits_per_dim(log_prob, self.spec.num_dims).mean()
         return {"loss": loss, "bits_per_dim": loss}
 
-    def log_prob(
-        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    def _log_prob(
+        self, x: Tensor, y: Tensor | None, *, num_draws: int = 1, generator: Generator | None = None
     ) -> Tensor:
-        if self.conditional and y is None:
-            raise GenlabError(f"This {self.name} is class-conditional: give the labels y.")
         values = to_raster(x, self.spec)
         return sum_dims(self.observation.log_prob(values, self.network(values, y)))
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        return self.draw(self.network.steps(n, self._labels(n, y, generator)), generator)
+        return self.draw(self.network.steps(n, self._labels_to_draw(n, y, generator)), generator)
 
     def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Keep the values of ``x`` where ``mask`` is true and draw the others, one after the other.
@@ -120,12 +107,20 @@ class Autoregressive(GenerativeModel):
             ``[N, *spec.shape]`` in the data's own values and dtype.
 
         Raises:
-            GenlabError: If ``mask`` is not boolean.
+            GenlabError: If ``mask`` is not boolean or does not broadcast, or what is kept of ``x`` is no such data.
         """
+        self.codec.check_shape(x)
         if mask.dtype != torch.bool:
             raise GenlabError(f"mask is {mask.dtype}, expected torch.bool, true where values are kept.")
-        steps = self.network.steps(len(x), self._labels(len(x), y, generator))
-        return self.draw(steps, generator, x, mask.expand_as(x))
+        try:
+            kept = mask.expand_as(x)
+        except RuntimeError as error:
+            raise GenlabError(
+                f"mask has shape {list(mask.shape)}, expected one that broadcasts to that of x, {list(x.shape)}."
+            ) from error
+        self.codec.check(x.masked_fill(~kept, 0))
+        steps = self.network.steps(len(x), self._labels_to_draw(len(x), y, generator))
+        return self.draw(steps, generator, x, kept)
 
     @torch.no_grad()
     def draw(
@@ -155,9 +150,4 @@ class Autoregressive(GenerativeModel):
                     value = torch.where(kept[:, dim], given[:, dim].to(value.dtype), value)
                 values.append(value)
         sites = torch.stack(values, dim=1).unflatten(1, (-1, self.network.channels))
-        return from_raster(sites, self.spec).to(self.data_dtype)
-
-    def _labels(self, n: int, y: Tensor | None, generator: Generator | None) -> Tensor | None:
-        if self.conditional and y is None:
-            return torch.randint(self.spec.num_classes, (n,), generator=generator, device=self.device)
-        return y
+        return self.codec.as_data(from_raster(sites, self.spec))

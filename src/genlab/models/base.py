@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Gt
@@ -20,6 +20,7 @@ from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.sharded import whole
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout, Modality, all_modalities, modality_of
 
 __all__ = [
     "GenerativeModel",
@@ -28,7 +29,6 @@ __all__ = [
     "NonFiniteError",
     "OptimizerFactory",
     "Progress",
-    "Reconstructs",
     "Schedule",
 ]
 
@@ -59,21 +59,21 @@ class Progress:
     fraction: float = 0.0
 
 
-@runtime_checkable
-class Reconstructs(Protocol):
-    """A model with a latent code: optional, tested for by callers."""
-
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor: ...
-
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
+_CANNOT_USE = {
+    "mask": ("cannot leave out what is masked", "Use data whose examples have one length."),
+    "context": ("cannot be given covariates", "Use data without a context."),
+    "fields": ("cannot model categories beside continuous values", "Use data with columns of one kind."),
+}
+"""What is said to data that needs what a family cannot use: what the family cannot, and what to do."""
 
 
 class GenerativeModel(LightningModule):
     """A family of generative models, trained and compared like every other.
 
-    A family implements :meth:`loss`, :meth:`sample` and, unless it has no likelihood, :meth:`log_prob`
-    and :meth:`likelihood_kind`. One optimizer is stepped automatically; a family with several sets
-    ``automatic_optimization = False`` and overrides :meth:`configure_optimizers` and :meth:`training_step`.
+    A family implements :meth:`_loss`, :meth:`sample` and, unless it has no likelihood, :meth:`_log_prob`
+    and :meth:`likelihood_kind`; what is given to :meth:`loss` and :meth:`log_prob` is checked before it gets there. One
+    optimizer is stepped automatically; a family with several sets ``automatic_optimization = False`` and overrides
+    :meth:`configure_optimizers` and :meth:`training_step`.
 
     Args:
         spec: What one example is. Shapes and alphabets come from here alone.
@@ -89,8 +89,13 @@ class GenerativeModel(LightningModule):
 
     family: ClassVar[str]
     """The family's name in results."""
-    modalities: ClassVar[tuple[str, ...]]
-    """The kinds of data that the family takes."""
+    layouts: ClassVar[Mapping[Layout, str]]
+    """How the family can see an example, and the name of its network for each layout. It takes the kinds of data that
+    can be seen so; ``network=auto`` is the network of the first of their layouts that is here."""
+    uses: ClassVar[frozenset[str]] = frozenset()
+    """What the family can use beside values and labels, of ``mask``, ``context`` and ``fields``."""
+    alternative: ClassVar[str] = ""
+    """What to use for kinds of data that the family does not take, a sentence."""
     conditional: bool = False
     """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""
     nfe: int = 1
@@ -119,6 +124,7 @@ class GenerativeModel(LightningModule):
         if reason := self.unsupported(spec):
             raise GenlabError(reason)
         self.spec = spec
+        self.codec = modality_of(spec).codec(spec)
         self.name = name
         self.progress = Progress()
         self._optimizer = optimizer
@@ -132,11 +138,31 @@ class GenerativeModel(LightningModule):
     @classmethod
     def unsupported(cls, spec: DataSpec) -> str | None:
         """Say why the family cannot take such data, in one sentence; None if it can."""
-        if spec.modality in cls.modalities:
-            return None
-        return (
-            f"The {cls.family} family models {' and '.join(cls.modalities)} data, but {spec.name} is {spec.modality}."
-        )
+        if cls._shared_layouts(modality_of(spec)):
+            lacking = sorted(spec.needs - cls.uses)
+            return cls._cannot_use(lacking[0], f"{spec.name} needs") if lacking else None
+        kinds = " and ".join(kind.name for kind in all_modalities() if cls._shared_layouts(kind))
+        reason = f"The {cls.family} family models {kinds} data, but {spec.name} is {spec.modality}."
+        return f"{reason} {cls.alternative}".rstrip()
+
+    @classmethod
+    def layout_of(cls, spec: DataSpec) -> Layout:
+        """Return how the family sees such data unless the config says otherwise."""
+        return cls._shared_layouts(modality_of(spec))[0]
+
+    @classmethod
+    def default_network(cls, spec: DataSpec) -> str:
+        """Return the network that ``network=auto`` is for such data."""
+        return cls.layouts[cls.layout_of(spec)]
+
+    @classmethod
+    def _shared_layouts(cls, modality: Modality) -> list[Layout]:
+        return [layout for layout in modality.layouts if layout in cls.layouts]
+
+    @classmethod
+    def _cannot_use(cls, what: str, who: str) -> str:
+        lack, advice = _CANNOT_USE[what]
+        return f"The {cls.family} family {lack}, which {who}. {advice}"
 
     # What a family implements.
 
@@ -145,9 +171,13 @@ class GenerativeModel(LightningModule):
         """What distinguishes this model within its family, in a few words, for tables."""
         return ""
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``"loss"``, a scalar to minimize, and any parts that are worth logging."""
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Compute :meth:`loss` of examples that are what they should be, reading nothing back from the device."""
         raise NotImplementedError
+
+    def _log_prob(self, x: Tensor, y: Tensor | None, *, num_draws: int, generator: Generator | None) -> Tensor:
+        """Compute :meth:`log_prob` of examples that are what they should be."""
+        raise NotImplementedError(f"{type(self).__name__} has no likelihood.")
 
     def likelihood_kind(self, num_draws: int = 1) -> str:
         """Say what :meth:`log_prob` returns with so many draws.
@@ -155,22 +185,6 @@ class GenerativeModel(LightningModule):
         One of ``exact``, ``elbo``, ``iwae-K``, ``dequantized-K``, ``vlb``, ``ode`` or ``none``.
         """
         return "none"
-
-    def log_prob(
-        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
-    ) -> Tensor:
-        """Log-probability of the data as it is, or a lower bound of it.
-
-        Args:
-            x: ``[N, *spec.shape]`` in the data's own values and dtype.
-            y: Labels ``[N]`` for class-conditional models.
-            num_draws: Importance samples per example, where the family has a bound that uses them.
-            generator: Source of any noise.
-
-        Returns:
-            ``[N]``, nats per example, float32 or better.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no likelihood.")
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, *spec.shape]`` in the data's own values and dtype.
@@ -190,6 +204,73 @@ class GenerativeModel(LightningModule):
         """Set data-dependent starting values from some training data; called once, before the first step."""
 
     # What all families share.
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``"loss"``, a scalar to minimize, and any parts that are worth logging.
+
+        Values are checked where PyTorch looks for anomalies (``torch.autograd.detect_anomaly``), and else are not: a
+        training step reads nothing back from the device.
+
+        Raises:
+            GenlabError: If the batch brings what the family cannot use, or labels are missing.
+        """
+        self._check_loss_input(batch)
+        return self._loss(batch)
+
+    def log_prob(
+        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    ) -> Tensor:
+        """Log-probability of the data as it is, or a lower bound of it.
+
+        Args:
+            x: ``[N, *spec.shape]`` in the data's own values and dtype.
+            y: Labels ``[N]`` for class-conditional models.
+            num_draws: Importance samples per example, where the family has a bound that uses them.
+            generator: Source of any noise.
+
+        Returns:
+            ``[N]``, nats per example, float32 or better.
+
+        Raises:
+            GenlabError: If the data has another shape, dtype or range than :attr:`spec` says, or labels are missing.
+        """
+        self.check(Batch(x, y))
+        return self._log_prob(x, y, num_draws=num_draws, generator=generator)
+
+    def check(self, batch: Batch) -> None:
+        """Refuse examples whose shape, dtype or range is not what :attr:`spec` says.
+
+        It reads values back from the device.
+
+        Raises:
+            GenlabError: What was given and what was expected, in a line.
+        """
+        self._check_parts(batch)
+        self.codec.check(batch.x)
+        if batch.y is not None:
+            self.codec.check_labels(batch.y, len(batch.x))
+
+    def _check_loss_input(self, batch: Batch) -> None:
+        if torch.is_anomaly_enabled():
+            self.check(batch)
+        else:
+            self._check_parts(batch)
+
+    def _check_parts(self, batch: Batch) -> None:
+        for part, tensor in (("mask", batch.mask), ("context", batch.context)):
+            if tensor is not None and part not in self.uses:
+                raise GenlabError(self._cannot_use(part, "this batch needs"))
+        if self.conditional and batch.y is None:
+            raise GenlabError(f"This {self.name} is class-conditional: give the labels y.")
+
+    def _labels_to_draw(self, n: int, y: Tensor | None, generator: Generator | None) -> Tensor | None:
+        """Return the labels of n samples: those given, else drawn uniformly; None for an unconditional model."""
+        if not self.conditional:
+            return None
+        if y is None:
+            return torch.randint(self.spec.num_classes, (n,), generator=generator, device=self.device)
+        self.codec.check_labels(y, n)
+        return y
 
     @property
     def has_likelihood(self) -> bool:
@@ -214,9 +295,7 @@ class GenerativeModel(LightningModule):
     @property
     def data_dtype(self) -> torch.dtype:
         """The data's own dtype: uint8 for discrete images, int64 for other discrete data, float32 for continuous."""
-        if not self.spec.is_discrete:
-            return torch.float32
-        return torch.uint8 if self.spec.modality == "image" else torch.int64
+        return self.codec.dtype
 
     @property
     def chosen_by_samples(self) -> bool:
@@ -227,7 +306,7 @@ class GenerativeModel(LightningModule):
     def monitor(self) -> str:
         """Name of the validation metric by which the best checkpoint is chosen; lower is better."""
         if self.chosen_by_samples:
-            return "val/fid" if self.spec.modality == "image" else "val/sliced_wasserstein"
+            return f"val/{modality_of(self.spec).sample_figure or 'loss'}"
         return "val/bits_per_dim" if self.spec.is_discrete else "val/nats"
 
     def configure_optimizers(self) -> list[Optimizer]:

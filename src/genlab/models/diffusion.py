@@ -123,7 +123,7 @@ class Diffusion(IterativeModel):
     def passes(self) -> int:
         return SAMPLERS[self.sampler].evaluations(self.steps)
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
         clean, y = self.training_values(batch.x), self.training_labels(batch.y)
         sigma, weight = self._training_noise(clean)
         x = clean + _like(sigma, clean) * torch.randn_like(clean)
@@ -172,9 +172,9 @@ class Diffusion(IterativeModel):
         )
         return log_p - self.spec.num_dims * math.log(scale)
 
-    def _log_prob(self, x: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def _estimate(self, x: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
         if self.likelihood == "ode":
-            return super()._log_prob(x, y, generator)
+            return super()._estimate(x, y, generator)
         levels = torch.arange(self.spec.levels, device=x.device)
         centres = self.level_centres(levels)
         sigmas = self.noise.descent(self.vlb_steps)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -19,10 +19,10 @@ from genlab.core.likelihood import (
     bits_per_dim,
     dequantized_log_weights,
     importance_weighted,
-    quantize,
     uniform_dequantize,
 )
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout, has_layout
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.flow.dequantization import VariationalDequantizer
 from genlab.networks.flow.invertible import data_dependent_init
@@ -32,7 +32,6 @@ from genlab.networks.flow.vector_flows import VECTOR_FLOWS, VectorFlow
 
 __all__ = ["Flow", "MultiScaleConfig", "VectorConfig"]
 
-DEFAULT_NETWORK = {"image": "multiscale", "vector": "nsf"}
 Count = Annotated[int, Ge(1)]
 NonNegative = Annotated[int, Ge(0)]
 
@@ -65,7 +64,7 @@ class MultiScaleConfig:
 
     def build(self, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
         """Return the density and the dequantizer for images of ``spec``."""
-        if spec.modality != "image" or num_scales(*spec.shape[1:]) == 0:
+        if not has_layout(spec, "grid") or num_scales(*spec.shape[1:]) == 0:
             raise GenlabError(
                 f"The multi-scale flow needs images whose sides are even and at least 4, but {spec.name} is "
                 f"{spec.modality} of shape {spec.shape}. Use model.network=nsf."
@@ -127,7 +126,7 @@ class Flow(GenerativeModel):
     """
 
     family = "flow"
-    modalities = ("image", "vector")
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "multiscale", "flat": "nsf"}
 
     def __init__(
         self,
@@ -148,7 +147,7 @@ class Flow(GenerativeModel):
             raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
         self.conditional = conditional
         context = spec.num_classes or 0 if conditional else 0
-        kind = DEFAULT_NETWORK[spec.modality] if network == "auto" else network
+        kind = self.default_network(spec) if network == "auto" else network
         self.network_kind = kind
         self.density, self.dequantize = (
             vector.build(kind, spec, context) if kind in VECTOR_FLOWS else multiscale.build(spec, context)
@@ -164,15 +163,15 @@ class Flow(GenerativeModel):
     def likelihood_kind(self, num_draws: int = 1) -> str:
         return f"dequantized-{num_draws}" if self.spec.is_discrete else "exact"
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        nats = -self.log_prob(batch.x, batch.y)
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
+        nats = -self._log_prob(batch.x, batch.y)
         if not self.spec.is_discrete:
             return {"loss": nats.mean()}
         loss = bits_per_dim(-nats, self.spec.num_dims).mean()
         return {"loss": loss, "bits_per_dim": loss}
 
-    def log_prob(
-        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    def _log_prob(
+        self, x: Tensor, y: Tensor | None, *, num_draws: int = 1, generator: Generator | None = None
     ) -> Tensor:
         context = self._context(y)
         if self.spec.levels is None:
@@ -189,21 +188,16 @@ class Flow(GenerativeModel):
         return importance_weighted(torch.stack(weights))
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        if self.conditional and y is None:
-            y = torch.randint(self.spec.num_classes, (n,), generator=generator, device=self.device)
-        real = self.density.sample(n, self._context(y), generator).view(n, *self.spec.shape)
-        if self.spec.levels is None:
-            return real
-        return quantize(self._logit.inverse(real)[0], self.spec.levels).to(self.data_dtype)
+        labels = self._labels_to_draw(n, y, generator)
+        real = self.density.sample(n, self._context(labels), generator).view(n, *self.spec.shape)
+        return self.codec.from_cells(self._logit.inverse(real)[0]) if self.spec.is_discrete else real
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
         with data_dependent_init(self.density):
-            self.log_prob(batch.x, batch.y)
+            self._log_prob(batch.x, batch.y)
 
     def _context(self, y: Tensor | None) -> Tensor | None:
-        if not self.conditional:
+        if not self.conditional or y is None:
             return None
-        if y is None:
-            raise GenlabError("This flow is class-conditional: give the labels y.")
-        return F.one_hot(y, self.spec.num_classes).float()
+        return F.one_hot(y.long(), self.spec.num_classes).float()

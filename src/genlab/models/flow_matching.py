@@ -127,7 +127,7 @@ class FlowMatching(IterativeModel):
             return self._evaluations / max(1, self._drawn)
         return self.sampler.evaluations
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
         data = self.training_values(batch.x)
         noise = self.pairs.pair(torch.randn_like(data), data, batch.y if self.conditional else None)
         t = self.pairs.draw_times(len(data), data.device)

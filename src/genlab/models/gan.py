@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, MinLen
@@ -15,8 +15,10 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
+from genlab.core.codec import mean_and_deviation
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout, require_grid
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.adversarial.augmentation import AugmentationName, augment
 from genlab.networks.adversarial.losses import (
@@ -121,8 +123,7 @@ class ConvConfig:
 
     def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
         """Return a generator and the features of a discriminator."""
-        if spec.modality != "image":
-            raise GenlabError(f"network=conv needs images, but {spec.name} is {spec.modality}. Use model.network=mlp.")
+        require_grid("network=conv", spec, "Use model.network=mlp.")
         widths = scale_widths(spec.shape, self.channels, self.max_channels)
         if self.kind == "dcgan":
             return ConvGenerator(inputs, spec.shape, widths), ConvDiscriminator(spec.shape, widths)
@@ -166,7 +167,7 @@ class Gan(GenerativeModel):
     """
 
     family = "gan"
-    modalities = ("image", "vector")
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "conv", "flat": "mlp"}
     adversarial = True
     partial_gradients = True
 
@@ -194,13 +195,13 @@ class Gan(GenerativeModel):
         self.automatic_optimization = False
         if conditional and spec.num_classes is None:
             raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
-        if objective.augment and spec.modality != "image":
-            raise GenlabError(f"model.objective.augment needs images, but {spec.name} is {spec.modality}. Leave it [].")
+        if objective.augment:
+            require_grid("model.objective.augment", spec, "Leave it [].")
         self.conditional = conditional
         self.latent_dims = latent_dims
         self.objective = objective
         self._lr_ratio = discriminator_lr_ratio
-        kind = {"image": "conv", "vector": "mlp"}[spec.modality] if network == "auto" else network
+        kind = self.default_network(spec) if network == "auto" else network
         sizes: ConvConfig | MLPConfig = {"conv": conv, "mlp": mlp}[kind]
         classes = spec.num_classes or 0 if conditional else 0
         self.generator, features = sizes.build(spec, latent_dims + classes)
@@ -219,15 +220,11 @@ class Gan(GenerativeModel):
         return self._variant
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        if self.conditional and y is None:
-            y = torch.randint(self.spec.num_classes, (n,), generator=generator, device=self.device)
-        values = self._generate(self._noise(n, generator), y)
-        if self.spec.levels is None:
-            return self.location + self.scale * values
-        levels = (values.float() + 1) / 2 * (self.spec.levels - 1)
-        return levels.round().to(self.data_dtype)
+        labels = self._labels_to_draw(n, y, generator)
+        values = self._generate(self._noise(n, generator), labels)
+        return self.codec.from_signed(values) if self.spec.is_discrete else self.location + self.scale * values
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return both players' losses and, as ``"loss"``, their sum; the gradient of each reaches its player alone."""
         real, y = self._embed(batch.x), batch.y
         fake = self._generate(self._noise(len(real)), y)
@@ -241,8 +238,9 @@ class Gan(GenerativeModel):
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
         if not self.spec.is_discrete:
-            self.location.copy_(batch.x.mean(0))
-            self.scale.copy_(batch.x.std(0, correction=0).clamp(min=1e-6))
+            mean, deviation = mean_and_deviation(batch.x, smallest=1e-6, correction=0)
+            self.location.copy_(mean)
+            self.scale.copy_(deviation)
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [
@@ -254,6 +252,7 @@ class Gan(GenerativeModel):
         generator_optimizer, discriminator_optimizer = self.optimizers()
         # By the count of the run's batches, so that a resumed run keeps the rhythm.
         generator_is_due = (self.progress.batches + 1) % self.objective.critic_steps == 0
+        self._check_loss_input(batch)
         real, y = self._embed(batch.x), batch.y
         with torch.set_grad_enabled(generator_is_due):
             fake = self._generate(self._noise(len(real)), y)
@@ -315,9 +314,7 @@ class Gan(GenerativeModel):
         return torch.randn((n, self.latent_dims), generator=generator, device=self.device).to(self.dtype)
 
     def _embed(self, x: Tensor) -> Tensor:
-        if self.spec.levels is None:
-            return (x - self.location) / self.scale
-        return 2 * x.to(self.dtype) / (self.spec.levels - 1) - 1
+        return self.codec.to_signed(x, self.dtype) if self.spec.is_discrete else (x - self.location) / self.scale
 
 
 @contextmanager

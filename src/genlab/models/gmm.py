@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt
 from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
-from genlab.core.errors import GenlabError
 from genlab.core.likelihood import (
     bits_per_dim,
     dequantized_log_weights,
     importance_weighted,
-    quantize,
-    uniform_dequantize,
 )
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
 from genlab.networks.mixture.expectation_maximization import fit_by_em
@@ -76,7 +74,7 @@ class GMM(GenerativeModel):
     """
 
     family = "gmm"
-    modalities = ("image", "vector")
+    layouts: ClassVar[Mapping[Layout, str]] = {"flat": "mixture"}
     initial_examples = 20_000
 
     def __init__(
@@ -116,7 +114,7 @@ class GMM(GenerativeModel):
             return f"dequantized-{num_draws}"
         return "elbo" if num_draws == 1 else f"iwae-{num_draws}"
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, enabled=False):
             nats = -self._training_log_prob(batch.x).mean()
             loss = nats - self._prior * self.mixture.log_prior()
@@ -125,11 +123,8 @@ class GMM(GenerativeModel):
         dims = self.spec.num_dims
         return {"loss": bits_per_dim(-loss, dims), "bits_per_dim": bits_per_dim(-nats, dims)}
 
-    def log_prob(
-        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
-    ) -> Tensor:
+    def _log_prob(self, x: Tensor, y: Tensor | None, *, num_draws: int, generator: Generator | None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            self._check_levels(x)
             if not self._is_bound:
                 return self.mixture.log_prob(x.flatten(1))
             weights = self.mixture.box_log_weights(*self._bins(x.flatten(1)), num_draws, generator)
@@ -138,15 +133,12 @@ class GMM(GenerativeModel):
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         x = self.mixture.sample(n, generator).view(n, *self.spec.shape)
-        return (quantize(x, self.spec.levels) if self._is_bound else x).to(self.data_dtype)
+        return self.codec.from_cells(x) if self._is_bound else self.codec.as_data(x)
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
-        x = batch.x
-        self._check_levels(x)
-        if self._is_bound:
-            x = uniform_dequantize(x, self.spec.levels).z
-        x = x.flatten(1)
+        self.check(batch)
+        x = (self.codec.dequantize(batch.x) if self._is_bound else batch.x).flatten(1)
         if self._is_auto:
             self.mixture = self._make(self._choose_components(x))
         fit_by_em(self.mixture, x, self._em_steps, self._prior)
@@ -171,22 +163,10 @@ class GMM(GenerativeModel):
             return self.mixture.log_prob(x.flatten(1))
         return dequantized_log_weights(x, self.spec.levels, self._log_density)
 
-    def _check_levels(self, x: Tensor) -> None:
-        """Refuse levels that the data does not have, which tables and logits would give plausible numbers."""
-        if self.spec.levels is None:
-            return
-        lowest, highest = (end.item() for end in x.aminmax())
-        if lowest < 0 or highest >= self.spec.levels:
-            raise GenlabError(
-                f"Values from {lowest} to {highest} were given, expected the levels 0 to {self.spec.levels - 1} of "
-                f"{self.spec.name}. Give the model the kind of data for which it was made."
-            )
-
     def _bins(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Lower and upper ends, on the axis of dequantized data, of the bins of levels ``x [N, D]``."""
-        levels = self.spec.levels
-        low, high = x.double() / levels, (x.double() + 1) / levels
-        return low.masked_fill(x == 0, -torch.inf), high.masked_fill(x == levels - 1, torch.inf)
+        low, high = self.codec.to_cells(x)
+        return low.masked_fill(x == 0, -torch.inf), high.masked_fill(x == self.codec.levels - 1, torch.inf)
 
     def _log_density(self, z: Tensor) -> Tensor:
         return self.mixture.log_prob(z.flatten(1))

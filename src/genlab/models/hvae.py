@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -10,6 +11,7 @@ from torch import Generator, Tensor
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
 from genlab.networks.blocks.observations import ObservationName
@@ -47,7 +49,7 @@ class HVae(LatentModel):
     """
 
     family = "vae"
-    modalities = ("image", "vector")
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "topdown", "flat": "topdown"}
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class HVae(LatentModel):
                 f"model.layers is {layers} and model.channels is {channels}, "
                 "expected as many numbers in both and at least one layer."
             )
-        self.image_shape = spec.shape if spec.modality == "image" else (spec.num_dims, 1, 1)
+        self.image_shape = spec.shape if self.layout_of(spec) == "grid" else (spec.num_dims, 1, 1)
         self.bottom_up = BottomUp(self.image_shape[0], channels, blocks)
         self.top_down = TopDown(self.image_shape, channels, layers, latents, self.observation.num_params)
         self.sizes = [torch.Size(shape).numel() for shape in self.top_down.latent_shapes]
@@ -123,8 +125,8 @@ class HVae(LatentModel):
         params, _ = self.top_down(len(z), lambda index, *_: parts[index])
         return params.view(len(z), -1, *self.spec.shape)
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the posterior's means, each given the means above, ``[N, num_latents]`` from the top layer on."""
+    def _encode(self, x: Tensor) -> Tensor:
+        # Each layer's mean is given the means above; the top layer comes first.
         inputs, _, _ = self._embed(x)
         _, steps = self.top_down(len(x), lambda _, __, posterior: posterior.mean, self.infer(inputs))
         return torch.cat([step.z.flatten(1) for step in steps], dim=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,10 +14,12 @@ from annotated_types import Ge, Lt, MinLen
 from torch import Generator, Tensor, nn
 
 from genlab.core.batch import Batch
+from genlab.core.codec import Affine
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import fast_bfloat16
-from genlab.core.likelihood import Affine, dequantized_log_weights, quantize, uniform_dequantize
+from genlab.core.likelihood import dequantized_log_weights
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout, modality_of, require_grid
 from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.diffusion.dit import DiT
 from genlab.networks.diffusion.ode import LikelihoodConfig
@@ -34,12 +36,13 @@ __all__ = [
     "UNetConfig",
 ]
 
-DEFAULT_NETWORK = {"image": "unet", "vector": "mlp"}
 Count = Annotated[int, Ge(1)]
 Probability = Annotated[float, Ge(0), Lt(1)]
 NetworkName = Literal["auto", "unet", "dit", "mlp"]
 LikelihoodName = Literal["auto", "ode", "vlb", "none"]
 PrecisionName = Literal["auto", "bf16-mixed", "32-true"]
+
+_INSTEAD = "Use model.network=mlp."
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class UNetConfig:
 
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
         """Return the network for images of ``spec``."""
-        _require_images("unet", spec)
+        require_grid("network=unet", spec, _INSTEAD)
         return UNet(spec.shape, self.channels, self.blocks, self.attention, num_classes, self.dropout)
 
 
@@ -82,7 +85,7 @@ class DiTConfig:
 
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
         """Return the network for images of ``spec``."""
-        _require_images("dit", spec)
+        require_grid("network=dit", spec, _INSTEAD)
         return DiT(spec.shape, self.patch, self.hidden, self.layers, self.heads, num_classes)
 
 
@@ -112,15 +115,10 @@ class _Flattened(nn.Module):
         return self.network(x.flatten(1), t, y).view_as(x)
 
 
-def _require_images(network: str, spec: DataSpec) -> None:
-    if spec.modality != "image":
-        raise GenlabError(f"network={network} needs images, but {spec.name} is {spec.modality}. Use model.network=mlp.")
-
-
 class IterativeModel(GenerativeModel):
     """A model that samples by many evaluations of one network, each at a noisy example and a noise level or time.
 
-    A subclass implements :meth:`loss`, :attr:`passes`, :meth:`generate` and :meth:`log_density`, all of *scaled* data:
+    A subclass implements :meth:`_loss`, :attr:`passes`, :meth:`generate` and :meth:`log_density`, all of *scaled* data:
     levels at the centres of their cells within [-1, 1], and continuous data with mean 0 and standard deviation
     :attr:`deviation` in each dimension. Samples choose its checkpoints: likelihoods cost hundreds of evaluations.
 
@@ -141,13 +139,14 @@ class IterativeModel(GenerativeModel):
         likelihood: ``ode``, ``vlb`` where the family has it, ``none``, or ``auto``, which is ``ode``.
         likelihood_ode: Solver and trace of the ``ode`` likelihood.
         likelihood_images: Most images whose likelihood is measured, or None for as many as the protocol says.
-        sampling_precision: Of the network on images while sampling: ``bf16-mixed``, ``32-true``, or ``auto`` for
-            ``bf16-mixed`` where the hardware multiplies it fast. Likelihoods stay in float32.
+        sampling_precision: Of the network on large examples, as images are, while sampling: ``bf16-mixed``,
+            ``32-true``, or ``auto`` for ``bf16-mixed`` where the hardware multiplies it fast. Likelihoods stay in
+            float32.
 
     The other arguments are those of :class:`GenerativeModel`.
     """
 
-    modalities = ("image", "vector")
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "unet", "flat": "mlp"}
     initial_examples = 10_000
     chosen_by_samples = True
     deviation: ClassVar[float] = 1.0
@@ -185,9 +184,10 @@ class IterativeModel(GenerativeModel):
             expected = " or ".join(("auto", *self.likelihoods))
             raise GenlabError(f"model.likelihood is {likelihood}, expected {expected} for the {self.family} family.")
         self.likelihood_ode = likelihood_ode
-        self.likelihood_examples = likelihood_images if spec.modality == "image" else None
+        self._is_large = modality_of(spec).is_large
+        self.likelihood_examples = likelihood_images if self._is_large else None
         self.sampling_precision = sampling_precision
-        kind = DEFAULT_NETWORK[spec.modality] if network == "auto" else network
+        kind = self.default_network(spec) if network == "auto" else network
         self.network_kind = kind
         sizes: UNetConfig | DiTConfig | MLPConfig = {"unet": unet, "dit": dit, "mlp": mlp}[kind]
         self.num_classes = spec.num_classes or 0 if conditional else 0
@@ -241,8 +241,8 @@ class IterativeModel(GenerativeModel):
         Returns:
             ``[N, *shape]`` in the dtype of ``x``.
         """
-        # Vectors are small and their densities exact: they gain nothing from fewer digits.
-        with torch.autocast(x.device.type, enabled=False) if self.spec.modality == "vector" else _ambient():
+        # Small examples, whose densities are exact, gain nothing from fewer digits.
+        with _ambient() if self._is_large else torch.autocast(x.device.type, enabled=False):
             return self.network(x, t.view(-1), y).to(x.dtype)  # one time for all is embedded once
 
     def guided(
@@ -264,20 +264,21 @@ class IterativeModel(GenerativeModel):
         if self.spec.levels is None:
             return self.scaling(x)[0]
         if self.likelihood == "ode":
-            return self.scaling(uniform_dequantize(x, self.spec.levels).z)[0]
+            return self.scaling(self.codec.dequantize(x))[0]
         return self.level_centres(x)
 
     def level_centres(self, x: Tensor) -> Tensor:
         """Scale levels to the centres of their cells, ``[N, *shape]`` within [-1, 1]."""
-        return self.scaling((x.to(self.dtype) + 0.5) / (self.spec.levels or 1))[0]
+        return self.scaling(self.codec.to_centres(x, self.dtype))[0]
 
     def training_labels(self, y: Tensor | None) -> Tensor | None:
         """Drop the labels of some examples, at random; None for an unconditional model."""
-        labels = self._labels(y)
-        if labels is None or self.label_dropout == 0:
-            return labels
-        dropped = torch.rand(labels.shape, device=labels.device) < self.label_dropout
-        return labels.masked_fill(dropped, self.num_classes)
+        if not self.conditional or y is None:
+            return None
+        if self.label_dropout == 0:
+            return y
+        dropped = torch.rand(y.shape, device=y.device) < self.label_dropout
+        return y.masked_fill(dropped, self.num_classes)
 
     def likelihood_kind(self, num_draws: int = 1) -> str:
         return self.likelihood
@@ -300,16 +301,15 @@ class IterativeModel(GenerativeModel):
             }
         }
 
-    def log_prob(
-        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
-    ) -> Tensor:
+    def _log_prob(self, x: Tensor, y: Tensor | None, *, num_draws: int, generator: Generator | None) -> Tensor:
         if not self.has_likelihood:
-            return super().log_prob(x, y, num_draws=num_draws, generator=generator)
-        labels = self._labels(y)
+            return super()._log_prob(x, y, num_draws=num_draws, generator=generator)
         with torch.autocast(x.device.type, enabled=False):
-            return self._log_prob(x, labels, generator)
+            return self._estimate(x, y if self.conditional else None, generator)
 
-    def _log_prob(self, x: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def _estimate(self, x: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+        """Estimate the log-probability ``[N]``, nats, once, by the ODE."""
+
         def log_density(values: Tensor) -> Tensor:
             scaled, log_det = self.scaling(values)
             return self.log_density(scaled, y, generator) + log_det
@@ -320,33 +320,23 @@ class IterativeModel(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        if self.conditional and y is None:
-            y = torch.randint(self.num_classes, (n,), generator=generator, device=self.device)
+        labels = self._labels_to_draw(n, y, generator)
         noise = torch.randn((n, *self.spec.shape), generator=generator, device=self.device)
         with self._precision():
-            scaled = self.generate(noise, self._labels(y), generator)
+            scaled = self.generate(noise, labels, generator)
         values = self.scaling.inverse(scaled)[0]
-        if self.spec.levels is None:
-            return values.float()
-        return quantize(values, self.spec.levels).to(self.data_dtype)
+        return self.codec.from_cells(values) if self.spec.is_discrete else self.codec.as_data(values)
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
         if not self.spec.is_discrete:
             self.scaling.fit(batch.x, self.deviation)
 
-    def _labels(self, y: Tensor | None) -> Tensor | None:
-        if not self.conditional:
-            return None
-        if y is None:
-            raise GenlabError("This model is class-conditional: give the labels y.")
-        return y
-
     def _precision(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._samples_in_bfloat16())
 
     def _samples_in_bfloat16(self) -> bool:
-        if self.spec.modality != "image":
+        if not self._is_large:
             return False
         if self.sampling_precision == "auto":
             return fast_bfloat16(self.device.type)

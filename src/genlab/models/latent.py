@@ -87,7 +87,7 @@ class Draws:
 class LatentModel(GenerativeModel):
     """A model with latent variables z, a decoder p(x | z) and an approximate posterior q(z | x).
 
-    A subclass implements the four methods below and sets ``num_latents``. Continuous data is standardized on the way
+    A subclass implements the five methods below and sets ``num_latents``. Continuous data is standardized on the way
     in, with the log-determinant in every figure; discrete data is scaled to [-1, 1] for the encoder alone.
 
     Args:
@@ -142,12 +142,16 @@ class LatentModel(GenerativeModel):
     def predict(self, z: Tensor) -> Tensor:
         """Return the parameters ``[N, num_params, *shape]`` that latents ``[N, num_latents]`` predict."""
 
+    @abstractmethod
+    def _encode(self, x: Tensor) -> Tensor:
+        """Return the posterior's means ``[N, num_latents]`` for data ``x [N, *shape]``."""
+
     # What they share.
 
     def likelihood_kind(self, num_draws: int = 1) -> str:
         return "elbo" if num_draws == 1 else f"iwae-{num_draws}"
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
         inputs, observed, log_det = self._embed(batch.x)
         noise = self._noise(self.objective.draws, inputs)
         draws = self.draw(observed, self.infer(inputs), noise)
@@ -163,9 +167,7 @@ class LatentModel(GenerativeModel):
             parts["bits_per_dim"] = bits_per_dim(elbo, self.spec.num_dims)
         return parts | draws.diagnostics
 
-    def log_prob(
-        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
-    ) -> Tensor:
+    def _log_prob(self, x: Tensor, y: Tensor | None, *, num_draws: int, generator: Generator | None) -> Tensor:
         inputs, observed, log_det = self._embed(x)
         inferred = self.infer(inputs)
         values = len(x) * self.observation.num_params * self.spec.num_dims
@@ -183,14 +185,27 @@ class LatentModel(GenerativeModel):
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         values = self.observation.sample(self.generate(n, generator), generator)
-        return values.to(self.data_dtype) if self.spec.is_discrete else self._unstandardize(values)
+        return self.codec.as_data(values) if self.spec.is_discrete else self._unstandardize(values)
 
-    @abstractmethod
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the posterior's means ``[N, num_latents]`` for data ``x [N, *shape]``."""
+        """Return the posterior's means ``[N, num_latents]`` for data ``x [N, *shape]`` as it is.
+
+        Raises:
+            GenlabError: If the data has another shape, dtype or range than :attr:`spec` says.
+        """
+        self.check(Batch(x, y))
+        return self._encode(x)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return the expected data ``[N, *shape]``, floating point in the data's own units, given latents ``z``."""
+        """Return the expected data ``[N, *shape]``, floating point in the data's own units, given latents ``z``.
+
+        Raises:
+            GenlabError: If the latents are not ``[N, num_latents]``.
+        """
+        if z.ndim != 2 or z.shape[1] != self.num_latents:
+            raise GenlabError(
+                f"z has shape {list(z.shape)}, expected [N, {self.num_latents}], the latents of this {self.name}."
+            )
         expected = self.observation.mean(self.predict(z))
         return expected if self.spec.is_discrete else self._unstandardize(expected)
 
@@ -205,8 +220,8 @@ class LatentModel(GenerativeModel):
 
     def _embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the encoder's input, the values that the decoder predicts, and the log-determinant ``[N]``."""
-        if self.spec.levels is not None:
-            return 2 * x.to(self.dtype) / (self.spec.levels - 1) - 1, x, torch.zeros(len(x), device=x.device)
+        if self.spec.is_discrete:
+            return self.codec.to_signed(x, self.dtype), x, torch.zeros(len(x), device=x.device)
         flat, log_det = self.standardize(x.flatten(1)[:, :, None, None])
         inputs = flat.view_as(x)
         return inputs, inputs, log_det

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout
 from genlab.models.autoregressive import Autoregressive, Count
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.blocks.observations import ObservationName
@@ -31,7 +33,7 @@ class Made(Autoregressive):
     """
 
     family = "made"
-    modalities = ("image", "vector", "text")
+    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "mlp"}
 
     def __init__(
         self,

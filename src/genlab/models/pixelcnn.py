@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout
 from genlab.models.autoregressive import Autoregressive, Count
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.blocks.observations import ObservationName
@@ -27,7 +31,8 @@ class PixelCNN(Autoregressive):
     """
 
     family = "pixelcnn"
-    modalities = ("image",)
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "pixelcnn"}
+    alternative = "Use model=made or model=transformer."
 
     def __init__(
         self,
@@ -45,8 +50,3 @@ class PixelCNN(Autoregressive):
     ) -> None:
         super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
         self.network = GatedPixelCNN(*self._sizes(), hidden, dilations)
-
-    @classmethod
-    def unsupported(cls, spec: DataSpec) -> str | None:
-        reason = super().unsupported(spec)
-        return reason and f"{reason} Use model=made or model=transformer."

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout
 from genlab.models.autoregressive import Autoregressive, Count
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.blocks.observations import ObservationName
@@ -26,7 +30,8 @@ class PixelRNN(Autoregressive):
     """
 
     family = "pixelrnn"
-    modalities = ("image",)
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "pixelrnn"}
+    alternative = "Use model=made or model=transformer."
 
     def __init__(
         self,
@@ -44,8 +49,3 @@ class PixelRNN(Autoregressive):
     ) -> None:
         super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
         self.network = DiagonalBiLSTM(*self._sizes(), hidden, layers)
-
-    @classmethod
-    def unsupported(cls, spec: DataSpec) -> str | None:
-        reason = super().unsupported(spec)
-        return reason and f"{reason} Use model=made or model=transformer."

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout
 from genlab.models.autoregressive import Autoregressive, Count
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.networks.blocks.observations import ObservationName
@@ -27,7 +31,7 @@ class Transformer(Autoregressive):
     """
 
     family = "transformer"
-    modalities = ("image", "vector", "text")
+    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "transformer"}
 
     def __init__(
         self,

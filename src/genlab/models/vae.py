@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge
@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
+from genlab.modalities import Layout, require_grid
 from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
 from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
 from genlab.networks.blocks.observations import ObservationName
@@ -22,7 +23,6 @@ from genlab.networks.latent.priors import FlowPrior, LatentDensity, NormalPrior,
 
 __all__ = ["ConvConfig", "MLPConfig", "PriorConfig", "Vae"]
 
-DEFAULT_NETWORK = {"image": "conv", "vector": "mlp"}
 Count = Annotated[int, Ge(1)]
 NonNegative = Annotated[int, Ge(0)]
 
@@ -57,8 +57,7 @@ class ConvConfig:
 
     def build(self, spec: DataSpec, latent_dims: int, num_params: int) -> tuple[nn.Module, nn.Module]:
         """Return an encoder and a decoder."""
-        if spec.modality != "image":
-            raise GenlabError(f"network=conv needs images, but {spec.name} is {spec.modality}. Use model.network=mlp.")
+        require_grid("network=conv", spec, "Use model.network=mlp.")
         if not self.channels:
             raise GenlabError("model.conv.channels is empty, expected the channels of at least one scale.")
         encoder = ConvEncoder(spec.shape, self.channels, self.blocks, 2 * latent_dims)
@@ -118,7 +117,7 @@ class Vae(LatentModel):
     """
 
     family = "vae"
-    modalities = ("image", "vector")
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "conv", "flat": "mlp"}
 
     def __init__(
         self,
@@ -139,7 +138,7 @@ class Vae(LatentModel):
     ) -> None:
         super().__init__(spec, name, observation, components, objective, optimizer, lr, schedule, grad_clip)
         self.num_latents = latent_dims
-        kind = DEFAULT_NETWORK[spec.modality] if network == "auto" else network
+        kind = self.default_network(spec) if network == "auto" else network
         sizes: MLPConfig | ConvConfig = {"mlp": mlp, "conv": conv}[kind]
         self.encoder, self.decoder = sizes.build(spec, latent_dims, self.observation.num_params)
         self.prior = prior.build(spec, latent_dims)
@@ -180,7 +179,7 @@ class Vae(LatentModel):
     def predict(self, z: Tensor) -> Tensor:
         return self.decoder(z)
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def _encode(self, x: Tensor) -> Tensor:
         return self._posterior(self._embed(x)[0]).mean
 
     @torch.no_grad()

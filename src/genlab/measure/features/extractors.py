@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from genlab.core.codec import levels_to_unit
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.measure.features.classifier import Classifier
@@ -100,7 +101,7 @@ class ClassifierExtractor:
         device = next(self._classifier.parameters()).device
         values, logits = [], []
         for part in x.split(_BATCH):
-            found = self._classifier.features(part.to(device, torch.float32) / (self.levels - 1))
+            found = self._classifier.features(levels_to_unit(part.to(device), self.levels))
             values.append(self._classifier.standardized(found).cpu())
             logits.append(self._classifier.logits(found).cpu())
         return Features(torch.cat(values), torch.cat(logits))

@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from genlab.core.codec import levels_to_unit
 from genlab.core.schedules import WarmupCosine
 from genlab.measure.features.classifier import Classifier
 from genlab.measure.metrics.rows import MetricError, as_labels, require_examples
@@ -52,7 +53,7 @@ def classification_accuracy(
         _fit(classifier, images, labels, levels)
     with torch.no_grad():
         parts = zip(test_images.split(500), test_labels.split(500), strict=True)
-        right = sum(int((classifier(_scaled(x, levels)).argmax(1) == y).sum()) for x, y in parts)
+        right = sum(int((classifier(levels_to_unit(x, levels)).argmax(1) == y).sum()) for x, y in parts)
     return right / len(test_labels)
 
 
@@ -62,11 +63,7 @@ def _fit(classifier: Classifier, images: Tensor, labels: Tensor, levels: int) ->
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = PEAK_RATE * schedule(step / STEPS)
         rows = torch.randint(len(images), (BATCH,), generator=generator)
-        loss = F.cross_entropy(classifier(_scaled(images[rows], levels)), labels[rows])
+        loss = F.cross_entropy(classifier(levels_to_unit(images[rows], levels)), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-
-def _scaled(x: Tensor, levels: int) -> Tensor:
-    return x.float() / (levels - 1)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
+from genlab.modalities import modality_of
 
 __all__ = [
     "Bernoulli",
@@ -243,12 +244,12 @@ def observation_model(name: ObservationName, spec: DataSpec, components: int = 1
     Raises:
         GenlabError: If the distribution is not one over such data.
     """
-    chosen = _suited(spec.levels) if name == "auto" else name
+    chosen = _suited(spec) if name == "auto" else name
     levels = spec.levels
     if (chosen == "gaussian") != (levels is None) or (chosen == "bernoulli" and levels != 2):
         values = "continuous" if levels is None else f"discrete with {levels} levels"
         raise GenlabError(
-            f"The {chosen} distribution was asked for, but {spec.name} is {values}. Use observation={_suited(levels)}."
+            f"The {chosen} distribution was asked for, but {spec.name} is {values}. Use observation={_suited(spec)}."
         )
     makers: dict[str, Callable[[int], ObservationModel]] = {
         "bernoulli": lambda _: Bernoulli(),
@@ -259,9 +260,12 @@ def observation_model(name: ObservationName, spec: DataSpec, components: int = 1
     return makers[chosen](levels or 0)
 
 
-def _suited(levels: int | None) -> str:
-    if levels is None:
+def _suited(spec: DataSpec) -> str:
+    if spec.levels is None:
         return "gaussian"
-    if levels == 2:
+    # A mixture of logistics uses the order of levels, which symbols do not have.
+    if not modality_of(spec).has_order:
+        return "categorical"
+    if spec.levels == 2:
         return "bernoulli"
-    return "categorical" if levels <= MAX_CATEGORIES else "logistic_mixture"
+    return "categorical" if spec.levels <= MAX_CATEGORIES else "logistic_mixture"

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core.codec import Codec
 from genlab.core.spec import DataSpec
+from genlab.modalities import modality_of
 
-__all__ = ["CausalNetwork", "ChannelHead", "Steps", "from_raster", "scale_values", "site_shape", "to_raster"]
+__all__ = ["CausalNetwork", "ChannelHead", "Steps", "from_raster", "site_shape", "to_raster"]
 
 Steps = Generator[Tensor, Tensor, None]
 """Yields the parameters ``[N, P]`` of one value after another, and is sent each value ``[N]`` that was chosen."""
@@ -36,11 +38,6 @@ def from_raster(x: Tensor, spec: DataSpec) -> Tensor:
     return x.transpose(1, 2).reshape(-1, *spec.shape)
 
 
-def scale_values(x: Tensor, levels: int | None, dtype: torch.dtype) -> Tensor:
-    """Map levels to ``[-1, 1]``; leave continuous values as they are."""
-    return x.to(dtype) if levels is None else x.to(dtype) * (2 / (levels - 1)) - 1
-
-
 class CausalNetwork(nn.Module, ABC):
     """Predicts the parameters of every value from the values before it in raster order.
 
@@ -53,6 +50,7 @@ class CausalNetwork(nn.Module, ABC):
     def __init__(self, spec: DataSpec, num_params: int, num_classes: int) -> None:
         super().__init__()
         self.spec = spec
+        self.codec = modality_of(spec).codec(spec)
         self.num_params = num_params
         self.num_classes = num_classes
         self.sites, self.channels = site_shape(spec)
@@ -125,16 +123,16 @@ class ChannelHead(nn.Module):
             features = features + self.mix[c - 1](earlier)
         return self.leave[c](F.relu(features))
 
-    def steps(self, features: Tensor, levels: int | None) -> Generator[Tensor, Tensor, Tensor]:
+    def steps(self, features: Tensor, codec: Codec) -> Generator[Tensor, Tensor, Tensor]:
         """Yield the parameters ``[N, P]`` of each channel of one site; return the values ``[N, C]`` that were chosen.
 
         Args:
             features: ``[N, features]``.
-            levels: Number of values per dimension, or None for continuous data.
+            codec: Scales the values.
         """
         values: list[Tensor] = []
         scaled = features[:, :0]
         for c in range(len(self.leave)):
             values.append((yield self.channel(c, features, scaled)))
-            scaled = scale_values(torch.stack(values, dim=1), levels, features.dtype)
+            scaled = codec.to_signed(torch.stack(values, dim=1), features.dtype)
         return torch.stack(values, dim=1)

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.networks.causal.base import CausalNetwork, Steps, scale_values
+from genlab.modalities import modality_of
+from genlab.networks.causal.base import CausalNetwork, Steps
 
 __all__ = ["MaskedLinear", "MaskedMLP"]
 
@@ -66,7 +67,7 @@ class MaskedMLP(CausalNetwork):
     cost what a single forward pass does.
 
     Args:
-        spec: What one example is. Text enters as one-hot symbols, all else as numbers.
+        spec: What one example is. Symbols without an order enter one-hot, all else as numbers.
         num_params: Parameters P of each value's distribution.
         num_classes: Labels that the network is given, or 0.
         hidden: Units of each layer.
@@ -87,7 +88,7 @@ class MaskedMLP(CausalNetwork):
                 f"hidden is {hidden}, but {spec.name} has {dims} dimensions: some would see too little. "
                 f"Use at least {dims - 1} hidden units, or model.direct=true."
             )
-        self.symbols = spec.levels if spec.modality == "text" and spec.levels else 1
+        self.symbols = spec.levels if spec.levels and not modality_of(spec).has_order else 1
         values = torch.arange(dims)
         inputs = values.repeat_interleave(self.symbols)
         # Unit degrees run over 0 ... dims - 2: nothing may see the last value, and no first value sees anything.
@@ -113,7 +114,7 @@ class MaskedMLP(CausalNetwork):
         dtype = self.enter.weight.dtype
         if self.symbols > 1:
             return F.one_hot(x.long(), self.symbols).to(dtype).flatten(1)
-        return scale_values(x, self.spec.levels, dtype).flatten(1)
+        return self.codec.to_signed(x, dtype).flatten(1)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         inputs = self.encode(x)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genlab.core.spec import DataSpec
-from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps, scale_values
+from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps
 
 __all__ = ["GatedPixelCNN"]
 
@@ -83,7 +83,7 @@ class GatedPixelCNN(CausalNetwork):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        values = scale_values(x, self.spec.levels, self.down.weight.dtype)
+        values = self.codec.to_signed(x, self.down.weight.dtype)
         image = values.view(-1, *self.sites, self.channels).permute(0, 3, 1, 2)
         # A negative padding cuts the last row, or column, off: with it the image moves by one.
         v = self.down(F.pad(image, (REACH, REACH, REACH, -1)))
@@ -108,8 +108,8 @@ class GatedPixelCNN(CausalNetwork):
                     linked = inputs[column + layer.dilation] = h + link[column]
                     along = torch.addmm(shift, torch.cat([inputs[column], linked], dim=1), taps)
                     h = h + torch.addmm(layer.leave.bias, _gate(along), leave)
-                values = yield from self.head.steps(h, self.spec.levels)
-                pixels[:, :, 0, column + REACH] = scale_values(values, self.spec.levels, weight.dtype)
+                values = yield from self.head.steps(h, self.codec)
+                pixels[:, :, 0, column + REACH] = self.codec.to_signed(values, weight.dtype)
             image[:, :, row + REACH, REACH:-REACH] = pixels[:, :, 0, REACH:]
 
 

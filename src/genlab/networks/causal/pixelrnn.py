@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genlab.core.spec import DataSpec
-from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps, scale_values
+from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps
 
 __all__ = ["DiagonalBiLSTM"]
 
@@ -131,7 +131,7 @@ class DiagonalBiLSTM(CausalNetwork):
         self.head = ChannelHead(hidden, self.channels, num_params)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        values = scale_values(x, self.spec.levels, self.down.weight.dtype)
+        values = self.codec.to_signed(x, self.down.weight.dtype)
         image = values.view(-1, *self.sites, self.channels).permute(0, 3, 1, 2)
         # A negative padding cuts the last row, or column, off: with it the image moves by one.
         h = self.down(F.pad(image, (REACH, REACH + 1, REACH, -1))) + self.right(F.pad(image, (REACH, 0, 0, 0)))
@@ -155,8 +155,8 @@ class DiagonalBiLSTM(CausalNetwork):
                     h = layer_row.step(column, h)
                 if column == width:
                     break
-                values = yield from self.head.steps(h, self.spec.levels)
-                pixels[:, :, 0, column + REACH] = scale_values(values, self.spec.levels, weight.dtype)
+                values = yield from self.head.steps(h, self.codec)
+                pixels[:, :, 0, column + REACH] = self.codec.to_signed(values, weight.dtype)
             image[:, :, row + REACH, REACH : REACH + width] = pixels[:, :, 0, REACH:]
             for layer_row in rows:
                 layer_row.end()

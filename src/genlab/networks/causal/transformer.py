@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps, scale_values
+from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps
 
 __all__ = ["CausalTransformer"]
 
@@ -114,7 +114,7 @@ class CausalTransformer(CausalNetwork):
         h = torch.cat([self.first(len(x), y), self.embed(x[:, :-1])], dim=1) + self.codes()
         for block in self.blocks:
             h = block(h)
-        return self.head(self.norm(h), scale_values(x, self.spec.levels, self.start.weight.dtype))
+        return self.head(self.norm(h), self.codec.to_signed(x, self.start.weight.dtype))
 
     def steps(self, n: int, y: Tensor | None = None) -> Steps:
         token, codes = self.first(n, y), self.codes()
@@ -126,5 +126,5 @@ class CausalTransformer(CausalNetwork):
             for block, cache in zip(self.blocks, kept, strict=True):
                 query, cache[0, :, :, site : site + 1], cache[1, :, :, site : site + 1] = block.project(h)
                 h = block.attend(h, query, *cache[:, :, :, : site + 1], causal=False)
-            values = yield from self.head.steps(self.norm(h)[:, 0], self.spec.levels)
+            values = yield from self.head.steps(self.norm(h)[:, 0], self.codec)
             token = self.embed(values[:, None])

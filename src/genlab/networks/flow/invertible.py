@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core.codec import mean_and_deviation
 from genlab.core.likelihood import sum_dims
 from genlab.networks.flow.splines import ElementwiseTransform
 
@@ -96,9 +97,9 @@ class ActNorm(Invertible):
 
     @torch.no_grad()
     def _fit(self, x: Tensor) -> None:
-        deviation = x.std(dim=(0, 2, 3), keepdim=True)[0]
-        self.shift.copy_(-x.mean(dim=(0, 2, 3), keepdim=True)[0])
-        self.log_scale.copy_(-deviation.clamp_min(1e-3).log())
+        mean, deviation = mean_and_deviation(x, (0, 2, 3))
+        self.shift.copy_(-mean[0])
+        self.log_scale.copy_(-deviation[0].log())
 
 
 @contextmanager

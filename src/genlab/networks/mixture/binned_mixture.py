@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from genlab.core.likelihood import quantize
+from genlab.core.codec import cells_to_levels
 from genlab.networks.mixture.binned_normal import CensoredMoments, fit_censored_normal, log_interval_mass
 from genlab.networks.mixture.mixtures import DiagonalGaussianMixture
 
@@ -82,7 +82,7 @@ class BinnedGaussianMixture(DiagonalGaussianMixture):
         self._set_scale(scale.to(self.mean.dtype))
 
     def draw(self, chosen: Tensor, generator: Generator | None) -> Tensor:
-        return quantize(super().draw(chosen, generator), self.levels)
+        return cells_to_levels(super().draw(chosen, generator), self.levels)
 
     def _level_log_mass(self, dims: Tensor, levels: Tensor) -> Tensor:
         """Log-masses ``[U, K]`` of the bins of given dimensions ``[U]`` and levels ``[U]``."""

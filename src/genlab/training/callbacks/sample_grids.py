@@ -9,7 +9,7 @@ from pytorch_lightning import Trainer
 from genlab.core.randomness import Stream, generator
 from genlab.core.sharded import gathered
 from genlab.loggers.protocols import LogsPicture
-from genlab.modalities.pictures import samples_in_a_picture, save_samples
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.base import Callback
 
@@ -39,11 +39,12 @@ class SampleGrids(Callback):
 
     def _draw(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         noise = generator(Stream.GRIDS, self.seed, device=pl_module.device)
-        samples = pl_module.sample(samples_in_a_picture(pl_module.spec, self.count), generator=noise)
+        modality = modality_of(pl_module.spec)
+        samples = pl_module.sample(self.count * modality.preview_samples_per_image, generator=noise)
         examples = pl_module.progress.examples
         path = self.folder / f"examples_{examples:010d}.png"
         real = trainer.datamodule.tensors("validation").x[: len(samples)]
-        if not save_samples(samples, pl_module.spec, path, f"{self.title}, {examples:,} examples seen", real):
+        if not modality.preview(samples, pl_module.spec, path, f"{self.title}, {examples:,} examples seen", real):
             return
         for logger in trainer.loggers:
             if isinstance(logger, LogsPicture):

@@ -1,4 +1,4 @@
-"""Learning-rate schedules and sample pictures."""
+"""Previews: pictures of samples and of pairs, for the kinds of data that have them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from genlab.core.schedules import WarmupConstant, WarmupCosine
 from genlab.core.spec import DataSpec
-from genlab.modalities.pictures import image_grid, pairs_grid, save_pairs, save_samples
-
-
-def test_warmup_cosine_rises_and_falls() -> None:
-    assert WarmupCosine(warmup=0.1)(0.0) == 0
-    assert WarmupCosine(warmup=0.1)(0.05) == pytest.approx(0.5)
-    assert WarmupCosine(warmup=0.1)(0.1) == pytest.approx(1.0)
-    assert WarmupCosine(warmup=0.1, final=0.2)(0.55) == pytest.approx(0.6)
-    assert WarmupCosine(warmup=0.1, final=0.2)(1.0) == pytest.approx(0.2)
-    assert WarmupCosine(warmup=0.0)(0.0) == pytest.approx(1.0)
-
-
-def test_constant_only_warms_up() -> None:
-    assert [WarmupConstant(warmup=0.5)(f) for f in (0.0, 0.25, 0.5, 1.0)] == [0.0, 0.5, 1.0, 1.0]
-    assert WarmupConstant()(0.0) == 1.0
+from genlab.modalities import modality_of
+from genlab.modalities.image import image_grid, pairs_grid
 
 
 def test_a_grid_shows_each_image_in_its_place_and_full_range() -> None:
@@ -65,7 +51,7 @@ def test_each_sample_stands_above_its_training_example() -> None:
 )
 def test_pictures_open_and_say_which_run(spec: DataSpec, samples: torch.Tensor, tmp_path: Path) -> None:
     path = tmp_path / "samples" / "a.png"
-    assert save_samples(samples, spec, path, "flow, run 1")
+    assert modality_of(spec).preview(samples, spec, path, "flow, run 1")
     with Image.open(path) as picture:
         assert picture.text["Title"] == "flow, run 1"
         assert min(picture.size) > 100
@@ -74,15 +60,16 @@ def test_pictures_open_and_say_which_run(spec: DataSpec, samples: torch.Tensor, 
 def test_a_picture_of_pairs_says_which_run_and_vectors_have_none(tmp_path: Path) -> None:
     images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
     colour = DataSpec("colour", "image", (3, 4, 4), levels=256)
-    assert save_pairs(images, images, colour, tmp_path / "samples" / "a.png", "gan, run 2")
+    assert modality_of(colour).preview_pairs(images, images, colour, tmp_path / "samples" / "a.png", "gan, run 2")
     with Image.open(tmp_path / "samples" / "a.png") as picture:
         assert (picture.mode, picture.text["Title"]) == ("RGB", "gan, run 2")
     points = torch.zeros(3, 2)
-    assert not save_pairs(points, points, DataSpec("plane", "vector", (2,)), tmp_path / "b.png", "gan")
+    plane = DataSpec("plane", "vector", (2,))
+    assert not modality_of(plane).preview_pairs(points, points, plane, tmp_path / "b.png", "gan")
     assert not (tmp_path / "b.png").exists()
 
 
 def test_data_without_a_picture_gets_none(tmp_path: Path) -> None:
     spec = DataSpec("letters", "text", (5,), levels=65)
-    assert not save_samples(torch.zeros(2, 5, dtype=torch.long), spec, tmp_path / "a.png", "title")
+    assert not modality_of(spec).preview(torch.zeros(2, 5, dtype=torch.long), spec, tmp_path / "a.png", "title")
     assert not (tmp_path / "a.png").exists()

@@ -1,0 +1,70 @@
+"""What callers may ask of a model, as small protocols: they test for a capability, never for a family."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Generator, Tensor
+
+from genlab.core.spec import DataSpec
+
+__all__ = ["Encodes", "Evaluable", "Inpaints", "Samples", "Scores"]
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """A model with a latent code."""
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return latents ``[N, Z]`` of examples ``x [N, *spec.shape]``."""
+        ...
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return expected data ``[N, *spec.shape]``, floating point in the data's own units, given ``z [N, Z]``."""
+        ...
+
+
+@runtime_checkable
+class Inpaints(Protocol):
+    """A model that fills in the rest of an example."""
+
+    def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """Keep the values of ``x [N, *spec.shape]`` where ``mask`` is true and draw the others."""
+        ...
+
+
+class Samples(Protocol):
+    """A model that draws examples; see :class:`genlab.models.base.GenerativeModel`."""
+
+    spec: DataSpec
+    device: torch.device
+    conditional: bool
+    nfe: float
+    sampling_settings: dict[str, Any]
+
+    def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor: ...
+
+
+class Scores(Protocol):
+    """A model that says how probable an example is; where ``has_likelihood`` is false it cannot.
+
+    See :class:`genlab.models.base.GenerativeModel`.
+    """
+
+    spec: DataSpec
+    device: torch.device
+    conditional: bool
+    has_likelihood: bool
+    likelihood_examples: int | None
+    likelihood_settings: dict[str, Any]
+
+    def likelihood_kind(self, num_draws: int = 1) -> str: ...
+
+    def log_prob(
+        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+    ) -> Tensor: ...
+
+
+class Evaluable(Samples, Scores, Protocol):
+    """A model whose samples and likelihood a protocol measures."""

@@ -1,0 +1,127 @@
+"""Images: grids of pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genlab.core.codec import levels_to_unit
+from genlab.core.spec import DataSpec
+from genlab.modalities.base import Modality
+from genlab.modalities.registry import register
+
+__all__ = ["Image", "image_grid", "pairs_grid", "save_grid"]
+
+GRID_PIXELS = 480
+"""Width that an image grid comes close to: small images are enlarged by whole factors, without smoothing."""
+
+PAIRS_IN_A_ROW = 8
+
+GROUND = 96
+"""Gray between images, and in empty places."""
+
+
+class Image(Modality):
+    """Pictures ``[C, H, W]`` in gray or colour: uint8, int32 with more than 256 levels, or float32.
+
+    A preview is a grid of pictures. Continuous values are shown over the range that they have.
+    """
+
+    name = "image"
+    axes = ("C", "H", "W")
+    layouts = ("grid", "sequence", "flat")
+    is_large = True
+    features = "network"
+    sample_figure = "fid"
+
+    def dtype(self, spec: DataSpec) -> torch.dtype:
+        if spec.levels is None:
+            return torch.float32
+        return torch.uint8 if spec.levels <= 256 else torch.int32
+
+    def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
+        if not _has_colours(spec):
+            return False
+        save_grid(image_grid(samples, spec.levels), path, title)
+        return True
+
+    def preview_pairs(self, upper: Tensor, lower: Tensor, spec: DataSpec, path: Path, title: str) -> bool:
+        if not _has_colours(spec):
+            return False
+        save_grid(pairs_grid(upper, lower, spec.levels), path, title)
+        return True
+
+
+def _has_colours(spec: DataSpec) -> bool:
+    return spec.shape[0] in (1, 3)
+
+
+def image_grid(images: Tensor, levels: int | None, columns: int | None = None) -> np.ndarray:
+    """Arrange images as one ``[H', W', C]`` uint8 array, one pixel apart on a gray ground, row by row.
+
+    Args:
+        images: ``[N, C, H, W]``.
+        levels: Number of values per dimension; None for continuous values, shown over the range that they have.
+        columns: Images in a row; None for about as many as there are rows.
+    """
+    return _enlarged(_tiles(_brightness(images, levels), columns or int(np.ceil(np.sqrt(len(images))))))
+
+
+def pairs_grid(upper: Tensor, lower: Tensor, levels: int | None) -> np.ndarray:
+    """Arrange pairs of images, one above the other, in bands of eight; a ``[H', W', C]`` uint8 array.
+
+    Args:
+        upper: ``[N, C, H, W]``, N at least 1.
+        lower: ``[N, C, H, W]``, the other image of each pair.
+        levels: Number of values per dimension; None for continuous values, shown over the range that they have.
+    """
+    columns = min(PAIRS_IN_A_ROW, len(upper))
+    rows_of_pairs = _brightness(torch.cat([upper, lower]), levels).chunk(2)
+    rows = []
+    for first in range(0, len(upper), columns):
+        # The lower row's upper border is left out: one pixel joins a pair, and the width of five parts two bands.
+        above, below = (_tiles(images[first : first + columns], columns) for images in rows_of_pairs)
+        gap = np.full((3 if first else 0, *above.shape[1:]), GROUND, np.uint8)
+        rows += [gap, above, below[1:]]
+    return _enlarged(np.concatenate(rows))
+
+
+def _brightness(images: Tensor, levels: int | None) -> Tensor:
+    """Return values in ``[0, 1]``."""
+    if levels is not None:
+        return levels_to_unit(images.cpu(), levels, torch.float64)
+    values = images.cpu().double()
+    return (values - values.min()) / (values.max() - values.min()).clamp_min(1e-12)
+
+
+def _tiles(images: Tensor, columns: int) -> np.ndarray:
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    values = (images * 255).round().byte().numpy()
+    grid = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), GROUND, np.uint8)
+    for index, image in enumerate(values):
+        top, left = 1 + (index // columns) * (height + 1), 1 + (index % columns) * (width + 1)
+        grid[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return grid
+
+
+def _enlarged(grid: np.ndarray) -> np.ndarray:
+    factor = max(1, round(GRID_PIXELS / grid.shape[1]))
+    return grid.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def save_grid(grid: np.ndarray, path: Path, title: str) -> None:
+    """Save a ``[H, W, C]`` uint8 array as PNG with a title in its metadata; the folder is made."""
+    from PIL.Image import fromarray
+    from PIL.PngImagePlugin import PngInfo
+
+    about = PngInfo()
+    about.add_text("Title", title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fromarray(grid[..., 0] if grid.shape[2] == 1 else grid).save(path, pnginfo=about)
+
+
+register(Image())
