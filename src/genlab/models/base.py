@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, TypedDict, runtime_checkable
 
 import torch
 from annotated_types import Gt
@@ -22,6 +22,7 @@ from genlab.core.sharded import whole
 from genlab.core.spec import DataSpec
 
 __all__ = [
+    "ConditionalOptions",
     "GenerativeModel",
     "GradClip",
     "LearningRate",
@@ -30,12 +31,44 @@ __all__ = [
     "Progress",
     "Reconstructs",
     "Schedule",
+    "TrainingOptions",
 ]
 
 LearningRate = Annotated[float, Gt(0)]
 GradClip = Annotated[float, Gt(0)]
 OptimizerFactory = Callable[..., Optimizer]
 Schedule = Callable[[float], float]
+
+
+class TrainingOptions(TypedDict):
+    """The options of every family.
+
+    A family states its own options and passes on these, ``**shared: Unpack[TrainingOptions]``, so that each option is
+    declared once and yet all stand side by side in a config.
+
+    Attributes:
+        name: Name of the model in run folders and results.
+        optimizer: Called with parameters and ``lr``; a partial from the config.
+        lr: Peak learning rate.
+        schedule: Multiplier of the learning rate, called with the fraction of the budget spent.
+        grad_clip: Largest gradient norm of an optimizer step, or None.
+    """
+
+    name: str
+    optimizer: OptimizerFactory
+    lr: LearningRate
+    schedule: Schedule
+    grad_clip: GradClip | None
+
+
+class ConditionalOptions(TrainingOptions):
+    """The options of every family that can model data given its label.
+
+    Attributes:
+        conditional: Model the data given its label.
+    """
+
+    conditional: bool
 
 
 class NonFiniteError(GenlabError):
@@ -77,21 +110,18 @@ class GenerativeModel(LightningModule):
 
     Args:
         spec: What one example is. Shapes and alphabets come from here alone.
-        name: Name of the model in run folders and results.
-        optimizer: Called with parameters and ``lr``; a partial from the config.
-        lr: Peak learning rate.
-        schedule: Multiplier of the learning rate, called with the fraction of the budget spent.
-        grad_clip: Largest gradient norm of an optimizer step, or None.
+
+    The other arguments are those of :class:`ConditionalOptions`.
 
     Raises:
-        GenlabError: If the family cannot take this kind of data.
+        GenlabError: If the family cannot take this kind of data, or labels are asked for that the data does not have.
     """
 
     family: ClassVar[str]
     """The family's name in results."""
     modalities: ClassVar[tuple[str, ...]]
     """The kinds of data that the family takes."""
-    conditional: bool = False
+    conditional: bool
     """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""
     nfe: int = 1
     """Network evaluations that one sample costs."""
@@ -109,17 +139,22 @@ class GenerativeModel(LightningModule):
     def __init__(
         self,
         spec: DataSpec,
+        *,
         name: str,
         optimizer: OptimizerFactory,
         lr: LearningRate,
         schedule: Schedule,
         grad_clip: GradClip | None,
+        conditional: bool = False,
     ) -> None:
         super().__init__()
         if reason := self.unsupported(spec):
             raise GenlabError(reason)
+        if conditional and spec.num_classes is None:
+            raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
         self.spec = spec
         self.name = name
+        self.conditional = conditional
         self.progress = Progress()
         self._optimizer = optimizer
         self._lr = lr
@@ -190,6 +225,11 @@ class GenerativeModel(LightningModule):
         """Set data-dependent starting values from some training data; called once, before the first step."""
 
     # What all families share.
+
+    @property
+    def num_classes(self) -> int:
+        """Labels that the model tells apart: those of the data, or 0 for an unconditional model."""
+        return (self.spec.num_classes or 0) if self.conditional else 0
 
     @property
     def has_likelihood(self) -> bool:

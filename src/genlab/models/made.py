@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Unpack
 
 from annotated_types import Ge
 
 from genlab.core.spec import DataSpec
-from genlab.models.autoregressive import Autoregressive, Count
-from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.blocks.observations import ObservationName
+from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions, Count
 from genlab.networks.causal.masked import MaskedMLP
 
 __all__ = ["Made"]
@@ -26,7 +24,7 @@ class Made(Autoregressive):
         blocks: Residual blocks of two layers.
         direct: Connect inputs and outputs directly as well.
 
-    The other arguments are those of :class:`Autoregressive`; the network is
+    The other arguments are those of :class:`AutoregressiveOptions`; the network is
     :class:`genlab.networks.causal.masked.MaskedMLP`.
     """
 
@@ -36,17 +34,13 @@ class Made(Autoregressive):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
-        conditional: bool,
-        observation: ObservationName,
-        components: Count,
+        *,
         hidden: Count,
         blocks: Annotated[int, Ge(0)],
         direct: bool,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[AutoregressiveOptions],
     ) -> None:
-        super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
-        self.network = MaskedMLP(*self._sizes(), hidden, blocks, direct)
+        super().__init__(spec, **shared)
+        self.network = MaskedMLP(
+            spec, self.observation.num_params, self.num_classes, hidden=hidden, blocks=blocks, direct=direct
+        )
