@@ -82,7 +82,7 @@ def our_steps(batch: int) -> tuple[dict[str, Callable[[], float]], dict[str, int
     timers, parameters = {}, {}
     for name, (channels, blocks) in OURS.items():
         for way in WAYS:
-            network = UNet(IMAGE, channels, blocks, ATTENTION, num_classes=0, dropout=0.0)
+            network = UNet(IMAGE, channels=channels, blocks=blocks, attention=ATTENTION, num_classes=0, dropout=0.0)
             parameters[name] = sum(p.numel() for p in network.parameters())
             timers[f"{name}_{way}"] = TrainingStep(network, way, batch).seconds
     return timers, parameters

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from genlab.command.config import check_config, instantiate
 from tests.tiny import ROOT, SHORT, SMALL, composed, run_folder, train
@@ -35,6 +37,28 @@ def test_every_choice_composes_and_binds(choice: str) -> None:
     config = composed([choice])
     check_config(config)
     assert config.seed == 0
+
+
+@pytest.mark.parametrize("model", GROUPS["model"])
+def test_a_model_that_inherits_states_only_what_differs(model: str) -> None:
+    """A value that repeats the inherited one would stay behind when that one changes."""
+    own = OmegaConf.load(ROOT / "conf" / "model" / f"{model}.yaml")
+    for parent in own.pop("defaults", []):
+        if parent != "_self_":
+            assert _leaves(own).isdisjoint(_leaves(_inherited(parent)))
+
+
+def _inherited(parent: str) -> DictConfig:
+    """The config that an entry of a defaults list names: another model, or a part that several share."""
+    if parent.startswith("/"):
+        return OmegaConf.load(ROOT / f"conf{parent.partition('@')[0]}.yaml")
+    return composed([f"model={parent}"]).model
+
+
+def _leaves(node: Any, key: str = "") -> set[tuple[str, str]]:
+    if not isinstance(node, DictConfig):
+        return {(key, str(node))}
+    return {leaf for name, value in node.items() for leaf in _leaves(value, f"{key}.{name}") if name[0] != "_"}
 
 
 @pytest.mark.real_data

@@ -5,19 +5,19 @@ A new family adds its lines to ``CASES``; the tests themselves do not change.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from genlab.command.config import instantiate
 from genlab.core.batch import Batch
 from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel
-
-CONF = Path(__file__).parents[2] / "conf"
+from tests.tiny import composed
 
 GRAY = DataSpec("tiny_gray", "image", (1, 4, 4), levels=17, num_classes=3)
 COLOUR = DataSpec("tiny_colour", "image", (3, 8, 8), levels=256)
@@ -189,13 +189,21 @@ CASES = [
 ]
 
 
+@cache
+def _composed(model: str) -> DictConfig:
+    return composed([f"model={model}"]).model
+
+
+def model_config(model: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the config of a model with changes, given as on the command line without the leading ``model.``."""
+    return OmegaConf.to_container(OmegaConf.merge(_composed(model), OmegaConf.from_dotlist(list(overrides))))
+
+
 def make_model(case: Case, seed: int = 0) -> GenerativeModel:
     """Build the model of a case with starting values from some of its data."""
-    config = OmegaConf.merge(
-        OmegaConf.load(CONF / "model" / f"{case.model}.yaml"), OmegaConf.from_dotlist(case.overrides)
-    )
+    config = model_config(case.model, case.overrides)
     torch.manual_seed(seed)
-    model: GenerativeModel = instantiate(OmegaConf.to_container(config), spec=case.spec)
+    model: GenerativeModel = instantiate(config, spec=case.spec)
     model.initialize(make_batch(case.spec, 64, seed=1))
     return model
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from genlab.command.config import instantiate
@@ -20,7 +18,6 @@ from genlab.networks.diffusion.preconditioning import PARAMETERIZATIONS, SIGMA_D
 from genlab.networks.diffusion.samplers import SAMPLERS
 from tests.contract.families import (
     BINARY,
-    CONF,
     GRAY,
     PLANE,
     SMALL_DIFFUSION,
@@ -28,6 +25,7 @@ from tests.contract.families import (
     Case,
     make_batch,
     make_model,
+    model_config,
     perturb,
 )
 
@@ -242,11 +240,9 @@ def test_the_bound_lies_below_the_probability_of_a_discretized_normal_target() -
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_to_do(spec: DataSpec, overrides: list[str], words: str) -> None:
-    config: Any = OmegaConf.merge(
-        OmegaConf.load(CONF / "model" / "diffusion.yaml"), OmegaConf.from_dotlist([*SMALL_DIFFUSION, *overrides])
-    )
+    config = model_config("diffusion", [*SMALL_DIFFUSION, *overrides])
     with pytest.raises(GenlabError, match=words):
-        instantiate(OmegaConf.to_container(config), spec=spec)
+        instantiate(config, spec=spec)
 
 
 def test_a_result_says_how_the_equation_was_solved() -> None:

@@ -31,14 +31,14 @@ from genlab.networks.mixture.mixtures import (
 from tests.contract.families import BINARY, COUNTS, PLANE, Case, make_batch, make_model
 
 GAUSSIAN = {
-    "diag": lambda k, d, floor: DiagonalGaussianMixture(k, d, floor, True),
-    "low_rank": lambda k, d, floor: LowRankGaussianMixture(k, d, floor, True, rank=2),
-    "full": lambda k, d, floor: FullGaussianMixture(k, d, floor, True),
+    "diag": lambda k, d, floor: DiagonalGaussianMixture(k, d, min_scale=floor, common_scale=True),
+    "low_rank": lambda k, d, floor: LowRankGaussianMixture(k, d, min_scale=floor, common_scale=True, rank=2),
+    "full": lambda k, d, floor: FullGaussianMixture(k, d, min_scale=floor, common_scale=True),
 }
 MIXTURES = {
     **{name: lambda make=make: make(3, 4, 1e-3) for name, make in GAUSSIAN.items()},
     "bernoulli": lambda: BernoulliMixture(3, 4),
-    "binned": lambda: BinnedGaussianMixture(3, 4, 1e-3, levels=5),
+    "binned": lambda: BinnedGaussianMixture(3, 4, min_scale=1e-3, levels=5),
 }
 
 
@@ -148,7 +148,7 @@ def covariance(mixture: DiagonalGaussianMixture) -> Tensor:
 
 def test_the_probabilities_of_all_integers_sum_to_one() -> None:
     torch.manual_seed(0)
-    binned = BinnedGaussianMixture(4, 3, 1e-3, levels=6)
+    binned = BinnedGaussianMixture(4, 3, min_scale=1e-3, levels=6)
     x = torch.randint(6, (100, 3))
     x[:, 2] = 0
     fit_by_em(binned, x, 5, 1e-3)
@@ -293,7 +293,7 @@ def test_one_component_of_low_rank_matches_scikit_learn_s_factor_analysis() -> N
     torch.manual_seed(0)
     # Noise, so that no dimension is constant: the two bound variances in different ways.
     train, test = train + torch.randn_like(train), test + torch.randn_like(test)
-    made = LowRankGaussianMixture(1, 64, 1e-3, True, rank=4)
+    made = LowRankGaussianMixture(1, 64, min_scale=1e-3, common_scale=True, rank=4)
     fit_by_em(made, train, 200, 1e-9)
     reference = FactorAnalysis(4, tol=1e-3, random_state=0).fit(train.double().numpy())
     ours, theirs = made.log_prob(test).mean().item(), reference.score(test.double().numpy())
@@ -367,7 +367,7 @@ def test_a_dimension_that_is_all_but_constant_is_measured_by_the_others(sd: floa
 
 def test_dimensions_in_different_units_keep_their_own() -> None:
     torch.manual_seed(0)
-    made = DiagonalGaussianMixture(1, 2, 1e-3, common_scale=False)
+    made = DiagonalGaussianMixture(1, 2, min_scale=1e-3, common_scale=False)
     made.calibrate(torch.randn(1000, 2) * torch.tensor([1.0, 500.0]))
     torch.testing.assert_close(made.unit, torch.tensor([1.0, 500.0]), rtol=0.1, atol=0)
 

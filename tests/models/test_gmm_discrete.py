@@ -124,7 +124,7 @@ def test_levels_that_the_data_does_not_have_are_refused(spec: DataSpec, value: i
 def test_normals_much_wider_than_the_data_have_finite_bins_and_gradients() -> None:
     """The inner bins of 256 levels, each with a millionth of the mass, in float32 as in float64."""
     torch.manual_seed(0)
-    mixture = BinnedGaussianMixture(2, 3, 1e-3, levels=256)
+    mixture = BinnedGaussianMixture(2, 3, min_scale=1e-3, levels=256)
     mixture.calibrate(torch.randint(256, (100, 3)))
     mixture.log_scale.data.fill_(10.0)
     x = torch.randint(1, 255, (20, 3))

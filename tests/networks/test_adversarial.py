@@ -28,7 +28,9 @@ def pair(kind: str, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
     if kind == "dcgan":
         return ConvGenerator(5, shape, widths), ConvDiscriminator(shape, widths)
     if kind == "residual":
-        return ResidualGenerator(5, shape, widths, 1), ResidualDiscriminator(shape, widths, 1)
+        return ResidualGenerator(5, shape, widths=widths, blocks=1), ResidualDiscriminator(
+            shape, widths=widths, blocks=1
+        )
     dims = shape[0] * shape[1] * shape[2]
     return MLPGenerator(5, [6, 7], shape), MLPDiscriminator(dims, [7, 6])
 

@@ -20,11 +20,24 @@ from genlab.networks.diffusion.unet import ConditionedBlock, SelfAttention, UNet
 Maker = Callable[[int], nn.Module]
 """Makes a network for a number of classes."""
 
+
+def unet(
+    shape: tuple[int, ...],
+    channels: list[int],
+    attention: list[int],
+    *,
+    blocks: int = 1,
+    num_classes: int = 0,
+    dropout: float = 0.0,
+) -> UNet:
+    return UNet(shape, channels=channels, blocks=blocks, attention=attention, num_classes=num_classes, dropout=dropout)
+
+
 CASES: dict[str, tuple[tuple[int, ...], Maker]] = {
-    "unet": ((1, 8, 8), lambda classes: UNet((1, 8, 8), [16, 32], 1, [4], classes, 0.0)),
-    "unet_odd_sides": ((3, 7, 9), lambda classes: UNet((3, 7, 9), [8, 16, 8], 2, [7, 2], classes, 0.0)),
-    "unet_one_scale": ((2, 5, 4), lambda classes: UNet((2, 5, 4), [24], 1, [], classes, 0.0)),
-    "dit": ((3, 4, 6), lambda classes: DiT((3, 4, 6), 2, 16, 2, 2, classes)),
+    "unet": ((1, 8, 8), lambda classes: unet((1, 8, 8), [16, 32], [4], num_classes=classes)),
+    "unet_odd_sides": ((3, 7, 9), lambda classes: unet((3, 7, 9), [8, 16, 8], [7, 2], blocks=2, num_classes=classes)),
+    "unet_one_scale": ((2, 5, 4), lambda classes: unet((2, 5, 4), [24], [], num_classes=classes)),
+    "dit": ((3, 4, 6), lambda classes: DiT((3, 4, 6), patch=2, hidden=16, layers=2, heads=2, num_classes=classes)),
     "time_mlp": ((5,), lambda classes: TimeMLP(5, [16, 16, 24], classes)),
 }
 
@@ -148,7 +161,7 @@ def test_attention_is_a_weighted_mean_of_values(dtype: torch.dtype) -> None:
     ],
 )
 def test_scales_are_halved_rounding_up(shape: tuple[int, int, int], channels: list[int], heights: list[int]) -> None:
-    network, (x, t, _) = UNet(shape, channels, 1, [], 0, 0.0), inputs(shape, 1)
+    network, (x, t, _) = unet(shape, channels, []), inputs(shape, 1)
     seen: list[int] = []
     for layers in network.down:
         layers[0].register_forward_hook(lambda _module, _inputs, output: seen.append(output.shape[2]))
@@ -158,7 +171,7 @@ def test_scales_are_halved_rounding_up(shape: tuple[int, int, int], channels: li
 
 def test_attention_stands_at_the_heights_that_are_named() -> None:
     def heights(attention: list[int]) -> list[int]:
-        network, (x, t, _) = UNet((1, 12, 8), [8, 8, 8], 2, attention, 0, 0.0), inputs((1, 12, 8), 1)
+        network, (x, t, _) = unet((1, 12, 8), [8, 8, 8], attention, blocks=2), inputs((1, 12, 8), 1)
         seen: list[int] = []
         for module in network.modules():
             if isinstance(module, SelfAttention):
@@ -176,7 +189,7 @@ def test_attention_stands_at_the_heights_that_are_named() -> None:
 def test_feature_maps_keep_the_memory_format_of_the_weights(channels: int, layout: torch.memory_format) -> None:
     """A single one in the other format is converted there and back, and costs more than its convolution."""
     shape = (channels, 12, 12)
-    network, (x, t, _) = UNet(shape, [16, 32, 32], 1, [3], 0, 0.0), inputs(shape)
+    network, (x, t, _) = unet(shape, [16, 32, 32], [3]), inputs(shape)
     if layout is not torch.channels_last:
         network.to(memory_format=layout)
     other: list[str] = []
@@ -195,20 +208,20 @@ def test_feature_maps_keep_the_memory_format_of_the_weights(channels: int, layou
 
 
 def test_memory_formats_give_equal_values() -> None:
-    network, (x, t, _) = perturbed(UNet((3, 12, 12), [16, 32], 1, [6], 0, 0.0)), inputs((3, 12, 12))
+    network, (x, t, _) = perturbed(unet((3, 12, 12), [16, 32], [6])), inputs((3, 12, 12))
     last = network(x, t)
     torch.testing.assert_close(network.to(memory_format=torch.contiguous_format)(x, t), last, rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_acts_in_training_alone() -> None:
-    network, (x, t, _) = perturbed(UNet((1, 8, 8), [16], 1, [], 0, 0.5)), inputs((1, 8, 8))
+    network, (x, t, _) = perturbed(unet((1, 8, 8), [16], [], dropout=0.5)), inputs((1, 8, 8))
     assert not torch.equal(network(x, t), network(x, t))
     network.eval()
     assert torch.equal(network(x, t), network(x, t))
 
 
 def test_patches_are_cut_in_raster_order_and_put_together_again() -> None:
-    network = DiT((2, 4, 6), 2, 8, 1, 1, 0)
+    network = DiT((2, 4, 6), patch=2, hidden=8, layers=1, heads=1, num_classes=0)
     x = torch.arange(2 * 2 * 4 * 6.0).view(2, 2, 4, 6)
     patches = network.to_patches(x)
     assert torch.equal(patches[1, 4], x[1, :, 2:4, 2:4].flatten())
@@ -233,23 +246,23 @@ def test_a_transformer_tells_places_apart() -> None:
 
 def test_a_transformer_refuses_sizes_that_do_not_divide() -> None:
     with pytest.raises(GenlabError, match=r"patch is 3, but images are 28 x 28.*1, 2, 4, 7"):
-        DiT((1, 28, 28), 3, 16, 1, 1, 0)
+        DiT((1, 28, 28), patch=3, hidden=16, layers=1, heads=1, num_classes=0)
     with pytest.raises(GenlabError, match="patch is 2, but images are 4 x 5"):
-        DiT((1, 4, 5), 2, 16, 1, 1, 0)
+        DiT((1, 4, 5), patch=2, hidden=16, layers=1, heads=1, num_classes=0)
     with pytest.raises(GenlabError, match="hidden is 18 and heads 4"):
-        DiT((1, 4, 4), 2, 18, 1, 4, 0)
+        DiT((1, 4, 4), patch=2, hidden=18, layers=1, heads=4, num_classes=0)
     with pytest.raises(GenlabError, match="hidden is 18 and heads 2"):
-        DiT((1, 4, 4), 2, 18, 1, 2, 0)
+        DiT((1, 4, 4), patch=2, hidden=18, layers=1, heads=2, num_classes=0)
 
 
 @pytest.mark.parametrize(
     ("block", "shape", "embedding"),
     [
-        (ConditionedBlock(16, 16, 4, 0.0), (2, 16, 5, 5), 4),
+        (ConditionedBlock(16, 16, embedding=4, dropout=0.0), (2, 16, 5, 5), 4),
         (SelfAttention(16), (2, 16, 3, 5), None),
         (ConditionedLinear(16, 16, 4), (2, 16), 4),
         (AdaLNZeroBlock(4, 2), (2, 5, 4), 4),
-        (DiT((1, 4, 4), 2, 8, 1, 2, 0).blocks[0], (2, 4, 8), 8),
+        (DiT((1, 4, 4), patch=2, hidden=8, layers=1, heads=2, num_classes=0).blocks[0], (2, 4, 8), 8),
     ],
 )
 def test_blocks_start_as_their_shortcut(block: nn.Module, shape: tuple[int, ...], embedding: int | None) -> None:
@@ -260,7 +273,7 @@ def test_blocks_start_as_their_shortcut(block: nn.Module, shape: tuple[int, ...]
 
 def test_networks_without_a_layer_are_refused() -> None:
     with pytest.raises(GenlabError, match="channels is empty"):
-        UNet((1, 8, 8), [], 1, [], 0, 0.0)
+        unet((1, 8, 8), [], [])
     with pytest.raises(GenlabError, match="hidden is empty"):
         TimeMLP(2, [], 0)
 
@@ -268,7 +281,7 @@ def test_networks_without_a_layer_are_refused() -> None:
 @pytest.mark.parametrize(
     ("block", "last", "shape"),
     [
-        (ConditionedBlock(16, 16, 4, 0.0), "conv_out", (4, 16, 8, 8)),
+        (ConditionedBlock(16, 16, embedding=4, dropout=0.0), "conv_out", (4, 16, 8, 8)),
         (ConditionedLinear(16, 16, 4), "leave", (4, 16)),
     ],
 )

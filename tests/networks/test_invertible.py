@@ -139,7 +139,15 @@ def test_actnorm_starts_with_mean_zero_and_variance_one() -> None:
 @pytest.mark.parametrize("context", [0, CONTEXT])
 def test_multi_scale_flow_is_a_change_of_variables(context: int) -> None:
     """Its density is that of its latents times the Jacobian of the map from data to latents."""
-    flow = MultiScaleFlow((1, 8, 8), SplineTransform(bins=4), [6], 1, 2, [1, 2], context).double()
+    flow = MultiScaleFlow(
+        (1, 8, 8),
+        SplineTransform(bins=4),
+        hidden=[6],
+        blocks=1,
+        checkerboard_steps=2,
+        channel_steps=[1, 2],
+        context=context,
+    ).double()
     randomize(flow)
     given = torch.randn(1, context, dtype=torch.float64) if context else None
 
@@ -164,7 +172,7 @@ def test_multi_scale_flow_is_a_change_of_variables(context: int) -> None:
 
 def test_samples_come_from_the_density() -> None:
     """Pushing samples back gives standard normal latents: moments within four standard errors."""
-    flow = MultiScaleFlow((1, 4, 4), AffineTransform(), [4], 1, 2, [1])
+    flow = MultiScaleFlow((1, 4, 4), AffineTransform(), hidden=[4], blocks=1, checkerboard_steps=2, channel_steps=[1])
     randomize(flow)
     with torch.no_grad():
         x = flow.sample(4000, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ LEVELS = 9
 CENTRES = (2 * torch.arange(LEVELS, dtype=torch.float64) + 1) / LEVELS - 1
 LOG_P = (-0.5 * ((CENTRES - 0.2) / 0.4) ** 2).log_softmax(0)
 """A normal distribution, discretized."""
-SCHEDULE = EDMSchedule(0.002, 80.0, 7.0, -1.2, 1.2)
+SCHEDULE = EDMSchedule(0.002, 80.0, rho=7.0, mean=-1.2, deviation=1.2)
 
 
 def denoise(x: Tensor, sigma: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, Unpack, get_args, get_origin, get_type_hints, is_typeddict
 
 import hydra.utils
 from hydra.errors import InstantiationException
@@ -204,13 +204,31 @@ def _check_argument(
 
 
 def _parameters(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Return the arguments that can be named, with their annotations looked up, and whether any others are taken."""
+    """Return the arguments that can be named, with their annotations looked up, and whether any others are taken.
+
+    A group of options, ``**shared: Unpack[Options]``, counts as its keys; PEP 692.
+    """
     function = target.__init__ if isinstance(target, type) else target
     found = list(inspect.signature(function).parameters.values())[isinstance(target, type) :]
     scope = getattr(inspect.unwrap(function), "__globals__", {})
     named = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     parameters = {p.name: p.replace(annotation=_look_up(p.annotation, scope)) for p in named}
-    return parameters, any(p.kind is p.VAR_KEYWORD for p in found)
+    rest = next((p for p in found if p.kind is p.VAR_KEYWORD), None)
+    group = _unpacked(rest, scope) if rest is not None else None
+    if group is None:
+        return parameters, rest is not None
+    options = get_type_hints(group, include_extras=True).items()
+    keys = {name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in options}
+    return parameters | keys, False
+
+
+def _unpacked(rest: inspect.Parameter, scope: dict[str, Any]) -> type | None:
+    """Return the typed dictionary whose keys ``**rest`` takes; None where it takes any."""
+    annotation = _look_up(rest.annotation, scope)
+    if get_origin(annotation) is not Unpack:
+        return None
+    (group,) = get_args(annotation)
+    return group if is_typeddict(group) else None
 
 
 def _look_up(annotation: Any, scope: dict[str, Any]) -> Any:

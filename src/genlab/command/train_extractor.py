@@ -46,8 +46,8 @@ def run(config: DictConfig) -> Path:
     square = len(spec.shape) == 3 and spec.shape[1] == spec.shape[2] and spec.shape[1] % 4 == 0
     if modality_of(spec).features != "network" or not square or spec.levels is None or spec.num_classes is None:
         raise GenlabError(
-            f"{spec.name} is not square discrete images with labels, of a size that 4 divides: its samples are judged by "
-            "the features of a random network."
+            f"{spec.name} is not square discrete images with labels, of a size that 4 divides: its samples are judged "
+            "by the features of a random network."
         )
     datamodule.prepare_data()
     torch.manual_seed(stream_seed(Stream.WEIGHTS, plain["seed"]))

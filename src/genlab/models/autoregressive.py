@@ -5,7 +5,7 @@ The order is the raster's: row by row from the top left, the channels of a pixel
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
 from annotated_types import Ge
@@ -15,13 +15,25 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim, sum_dims
 from genlab.core.spec import DataSpec
-from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.models.base import ConditionalOptions, GenerativeModel
 from genlab.networks.blocks.observations import ObservationName, observation_model
 from genlab.networks.causal.base import CausalNetwork, Steps, from_raster, to_raster
 
-__all__ = ["Autoregressive"]
+__all__ = ["Autoregressive", "AutoregressiveOptions"]
 
 Count = Annotated[int, Ge(1)]
+
+
+class AutoregressiveOptions(ConditionalOptions):
+    """The options of every autoregressive family.
+
+    Attributes:
+        observation: Distribution of a value; see :func:`genlab.networks.blocks.observations.observation_model`.
+        components: Logistics of a ``logistic_mixture``.
+    """
+
+    observation: ObservationName
+    components: Count
 
 
 class Autoregressive(GenerativeModel):
@@ -31,11 +43,8 @@ class Autoregressive(GenerativeModel):
 
     Args:
         spec: What one example is.
-        conditional: Model the data given its label.
-        observation: Distribution of a value; see :func:`genlab.networks.blocks.observations.observation_model`.
-        components: Logistics of a ``logistic_mixture``.
 
-    The other arguments are those of :class:`GenerativeModel`.
+    The other arguments are those of :class:`AutoregressiveOptions`.
     """
 
     network: CausalNetwork
@@ -43,24 +52,13 @@ class Autoregressive(GenerativeModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
-        conditional: bool,
+        *,
         observation: ObservationName,
         components: Count,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[ConditionalOptions],
     ) -> None:
-        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
-        if conditional and spec.num_classes is None:
-            raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
-        self.conditional = conditional
+        super().__init__(spec, **shared)
         self.observation = observation_model(observation, spec, components)
-
-    def _sizes(self) -> tuple[DataSpec, int, int]:
-        """The first arguments of every network: the data, parameters per value, classes."""
-        return self.spec, self.observation.num_params, (self.spec.num_classes or 0) if self.conditional else 0
 
     @property
     def variant(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
 
 import torch
 from annotated_types import Gt
@@ -23,6 +23,7 @@ from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, Modality, all_modalities, modality_of
 
 __all__ = [
+    "ConditionalOptions",
     "GenerativeModel",
     "GradClip",
     "LearningRate",
@@ -30,12 +31,44 @@ __all__ = [
     "OptimizerFactory",
     "Progress",
     "Schedule",
+    "TrainingOptions",
 ]
 
 LearningRate = Annotated[float, Gt(0)]
 GradClip = Annotated[float, Gt(0)]
 OptimizerFactory = Callable[..., Optimizer]
 Schedule = Callable[[float], float]
+
+
+class TrainingOptions(TypedDict):
+    """The options of every family.
+
+    A family states its own options and passes on these, ``**shared: Unpack[TrainingOptions]``, so that each option is
+    declared once and yet all stand side by side in a config.
+
+    Attributes:
+        name: Name of the model in run folders and results.
+        optimizer: Called with parameters and ``lr``; a partial from the config.
+        lr: Peak learning rate.
+        schedule: Multiplier of the learning rate, called with the fraction of the budget spent.
+        grad_clip: Largest gradient norm of an optimizer step, or None.
+    """
+
+    name: str
+    optimizer: OptimizerFactory
+    lr: LearningRate
+    schedule: Schedule
+    grad_clip: GradClip | None
+
+
+class ConditionalOptions(TrainingOptions):
+    """The options of every family that can model data given its label.
+
+    Attributes:
+        conditional: Model the data given its label.
+    """
+
+    conditional: bool
 
 
 class NonFiniteError(GenlabError):
@@ -77,14 +110,11 @@ class GenerativeModel(LightningModule):
 
     Args:
         spec: What one example is. Shapes and alphabets come from here alone.
-        name: Name of the model in run folders and results.
-        optimizer: Called with parameters and ``lr``; a partial from the config.
-        lr: Peak learning rate.
-        schedule: Multiplier of the learning rate, called with the fraction of the budget spent.
-        grad_clip: Largest gradient norm of an optimizer step, or None.
+
+    The other arguments are those of :class:`ConditionalOptions`.
 
     Raises:
-        GenlabError: If the family cannot take this kind of data.
+        GenlabError: If the family cannot take this kind of data, or labels are asked for that the data does not have.
     """
 
     family: ClassVar[str]
@@ -96,7 +126,7 @@ class GenerativeModel(LightningModule):
     """What the family can use beside values and labels, of ``mask``, ``context`` and ``fields``."""
     alternative: ClassVar[str] = ""
     """What to use for kinds of data that the family does not take, a sentence."""
-    conditional: bool = False
+    conditional: bool
     """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""
     nfe: int = 1
     """Network evaluations that one sample costs."""
@@ -114,18 +144,23 @@ class GenerativeModel(LightningModule):
     def __init__(
         self,
         spec: DataSpec,
+        *,
         name: str,
         optimizer: OptimizerFactory,
         lr: LearningRate,
         schedule: Schedule,
         grad_clip: GradClip | None,
+        conditional: bool = False,
     ) -> None:
         super().__init__()
         if reason := self.unsupported(spec):
             raise GenlabError(reason)
+        if conditional and spec.num_classes is None:
+            raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
         self.spec = spec
         self.codec = modality_of(spec).codec(spec)
         self.name = name
+        self.conditional = conditional
         self.progress = Progress()
         self._optimizer = optimizer
         self._lr = lr
@@ -271,6 +306,11 @@ class GenerativeModel(LightningModule):
             return torch.randint(self.spec.num_classes, (n,), generator=generator, device=self.device)
         self.codec.check_labels(y, n)
         return y
+
+    @property
+    def num_classes(self) -> int:
+        """Labels that the model tells apart: those of the data, or 0 for an unconditional model."""
+        return (self.spec.num_classes or 0) if self.conditional else 0
 
     @property
     def has_likelihood(self) -> bool:

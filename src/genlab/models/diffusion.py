@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Unpack
 
 import torch
 from annotated_types import Ge
@@ -14,20 +14,9 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
-from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.models.iterative import (
-    Count,
-    DiTConfig,
-    IterativeModel,
-    LikelihoodName,
-    MLPConfig,
-    NetworkName,
-    PrecisionName,
-    Probability,
-    UNetConfig,
-)
+from genlab.models.iterative import Count, IterativeModel, IterativeOptions
 from genlab.networks.diffusion.noise_schedules import NoiseConfig, log_uniform_sigmas
-from genlab.networks.diffusion.ode import LikelihoodConfig, ode_log_prob
+from genlab.networks.diffusion.ode import ode_log_prob
 from genlab.networks.diffusion.preconditioning import (
     PARAMETERIZATIONS,
     SIGMA_DATA,
@@ -62,7 +51,7 @@ class Diffusion(IterativeModel):
         steps: Steps of the sampler.
         vlb_steps: Steps of the process that ``likelihood=vlb`` bounds.
 
-    The other arguments are those of :class:`genlab.models.iterative.IterativeModel`.
+    The other arguments are those of :class:`genlab.models.iterative.IterativeOptions`.
 
     Raises:
         GenlabError: If the bound is asked for of continuous data; and as the base class does.
@@ -75,34 +64,17 @@ class Diffusion(IterativeModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
-        network: NetworkName,
+        *,
         parameterization: ParameterizationName,
         noise: NoiseConfig,
         weighting: Literal["edm", "min_snr", "likelihood"],
         sampler: SamplerName,
         steps: Count,
-        conditional: bool,
-        label_dropout: Probability,
-        guidance: Annotated[float, Ge(0)],
-        unet: UNetConfig,
-        dit: DiTConfig,
-        mlp: MLPConfig,
-        likelihood: LikelihoodName,
-        likelihood_ode: LikelihoodConfig,
-        likelihood_images: Annotated[int, Ge(2)] | None,
         vlb_steps: Annotated[int, Ge(2)],
-        sampling_precision: PrecisionName,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[IterativeOptions],
     ) -> None:
-        super().__init__(
-            spec, name, network, conditional, label_dropout, guidance, unet, dit, mlp, likelihood, likelihood_ode,
-            likelihood_images, sampling_precision, optimizer, lr, schedule, grad_clip,
-        )  # fmt: skip
-        if likelihood == "vlb" and not spec.is_discrete:
+        super().__init__(spec, **shared)
+        if self.likelihood == "vlb" and not spec.is_discrete:
             raise GenlabError(
                 f"model.likelihood is vlb, which bounds the probability of levels, but {spec.name} is continuous. "
                 "Use model.likelihood=ode."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -23,7 +23,7 @@ from genlab.core.likelihood import (
 )
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, has_layout
-from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.models.base import ConditionalOptions, GenerativeModel
 from genlab.networks.flow.dequantization import VariationalDequantizer
 from genlab.networks.flow.invertible import data_dependent_init
 from genlab.networks.flow.multiscale import MultiScaleFlow, num_scales
@@ -76,11 +76,11 @@ class MultiScaleConfig:
         network = MultiScaleFlow(
             spec.shape,
             transforms[self.coupling](),
-            self.hidden,
-            self.blocks,
-            self.checkerboard_steps,
-            self.channel_steps,
-            context,
+            hidden=self.hidden,
+            blocks=self.blocks,
+            checkerboard_steps=self.checkerboard_steps,
+            channel_steps=self.channel_steps,
+            context=context,
         )
         dequantizers: dict[str, Callable[[], Dequantizer]] = {
             "uniform": lambda: uniform_dequantize,
@@ -105,7 +105,8 @@ class VectorConfig:
 
     def build(self, kind: str, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
         """Return the density and the dequantizer for vectors, or flattened images, of ``spec``."""
-        return VectorFlow(kind, spec.num_dims, self.transforms, self.hidden, context), uniform_dequantize
+        flow = VectorFlow(kind, spec.num_dims, transforms=self.transforms, hidden=self.hidden, context=context)
+        return flow, uniform_dequantize
 
 
 class Flow(GenerativeModel):
@@ -117,12 +118,11 @@ class Flow(GenerativeModel):
     Args:
         spec: Images or vectors, discrete or continuous.
         network: ``multiscale``, ``nsf``, ``maf``, ``realnvp``, or ``auto`` for what suits the data.
-        conditional: Model the data given its label.
         logit_alpha: Distance that the logit keeps from 0 and 1, in (0, 0.5).
         multiscale: Sizes of the multi-scale flow.
         vector: Sizes of the flows on vectors.
 
-    The other arguments are those of :class:`GenerativeModel`.
+    The other arguments are those of :class:`genlab.models.base.ConditionalOptions`.
     """
 
     family = "flow"
@@ -131,26 +131,20 @@ class Flow(GenerativeModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
+        *,
         network: Literal["auto", "multiscale", "nsf", "maf", "realnvp"],
-        conditional: bool,
         logit_alpha: Annotated[float, Gt(0), Lt(0.5)],
         multiscale: MultiScaleConfig,
         vector: VectorConfig,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[ConditionalOptions],
     ) -> None:
-        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
-        if conditional and spec.num_classes is None:
-            raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
-        self.conditional = conditional
-        context = spec.num_classes or 0 if conditional else 0
+        super().__init__(spec, **shared)
         kind = self.default_network(spec) if network == "auto" else network
         self.network_kind = kind
         self.density, self.dequantize = (
-            vector.build(kind, spec, context) if kind in VECTOR_FLOWS else multiscale.build(spec, context)
+            vector.build(kind, spec, self.num_classes)
+            if kind in VECTOR_FLOWS
+            else multiscale.build(spec, self.num_classes)
         )
         self._coupling = "" if kind in VECTOR_FLOWS else f"-{multiscale.coupling}"
         self.nfe = self.density.nfe

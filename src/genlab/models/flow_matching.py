@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -13,18 +13,8 @@ from torch.nn import functional as F
 from genlab.core.batch import Batch
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
-from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.models.iterative import (
-    DiTConfig,
-    IterativeModel,
-    LikelihoodName,
-    MLPConfig,
-    NetworkName,
-    PrecisionName,
-    Probability,
-    UNetConfig,
-)
-from genlab.networks.diffusion.ode import LikelihoodConfig, OdeConfig, integrate, ode_log_prob
+from genlab.models.iterative import IterativeModel, IterativeOptions
+from genlab.networks.diffusion.ode import OdeConfig, integrate, ode_log_prob
 from genlab.networks.diffusion.paths import LinearPath, logit_normal, optimal_transport, stratified_uniform
 
 __all__ = ["FlowMatching", "PathConfig"]
@@ -77,7 +67,7 @@ class FlowMatching(IterativeModel):
         sampler: Solver of the equation from noise to data. With ``dopri5`` the network samples in float32, whatever
             ``sampling_precision`` says.
 
-    The other arguments are those of :class:`genlab.models.iterative.IterativeModel`.
+    The other arguments are those of :class:`genlab.models.iterative.IterativeOptions`.
     """
 
     family = "flow_matching"
@@ -85,31 +75,14 @@ class FlowMatching(IterativeModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
-        network: NetworkName,
-        conditional: bool,
-        label_dropout: Probability,
-        guidance: Annotated[float, Ge(0)],
+        *,
         path: PathConfig,
         sampler: OdeConfig,
-        unet: UNetConfig,
-        dit: DiTConfig,
-        mlp: MLPConfig,
-        likelihood: LikelihoodName,
-        likelihood_ode: LikelihoodConfig,
-        likelihood_images: Annotated[int, Ge(2)] | None,
-        sampling_precision: PrecisionName,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[IterativeOptions],
     ) -> None:
         if sampler.solver == "dopri5":  # which would take rounding for a stiff equation
-            sampling_precision = "32-true"
-        super().__init__(
-            spec, name, network, conditional, label_dropout, guidance, unet, dit, mlp, likelihood, likelihood_ode,
-            likelihood_images, sampling_precision, optimizer, lr, schedule, grad_clip,
-        )  # fmt: skip
+            shared["sampling_precision"] = "32-true"
+        super().__init__(spec, **shared)
         self.pairs = path
         self.path = LinearPath(path.sigma_min, path.width)
         self.sampler = sampler

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt, MinLen
@@ -16,10 +16,9 @@ from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.codec import mean_and_deviation
-from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, require_grid
-from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.models.base import ConditionalOptions, GenerativeModel
 from genlab.networks.adversarial.augmentation import AugmentationName, augment
 from genlab.networks.adversarial.losses import (
     LOSSES,
@@ -127,8 +126,8 @@ class ConvConfig:
         widths = scale_widths(spec.shape, self.channels, self.max_channels)
         if self.kind == "dcgan":
             return ConvGenerator(inputs, spec.shape, widths), ConvDiscriminator(spec.shape, widths)
-        generator = ResidualGenerator(inputs, spec.shape, widths, self.blocks)
-        return generator, ResidualDiscriminator(spec.shape, widths, self.blocks)
+        generator = ResidualGenerator(inputs, spec.shape, widths=widths, blocks=self.blocks)
+        return generator, ResidualDiscriminator(spec.shape, widths=widths, blocks=self.blocks)
 
 
 class _Discriminator(nn.Module):
@@ -150,17 +149,17 @@ class Gan(GenerativeModel):
     Args:
         spec: Images or vectors, discrete or continuous.
         network: ``conv``, ``mlp``, or ``auto`` for what suits the data.
-        conditional: Model the data given its label.
         latent_dims: Length of the noise vector.
         spectral_norm: Bound the gain of each layer of the discriminator; see
             :class:`genlab.networks.adversarial.spectral_norm.SpectralNorm`.
         conv: Sizes of ``network=conv``.
         mlp: Sizes of ``network=mlp``.
         objective: What the networks play for.
-        lr: Peak learning rate of the generator.
-        discriminator_lr_ratio: Learning rate of the discriminator, as a multiple of ``lr``; Heusel et al. (2017).
+        discriminator_lr_ratio: Learning rate of the discriminator, as a multiple of ``lr``, which is the generator's;
+            Heusel et al. (2017).
 
-    The other arguments are those of :class:`GenerativeModel`; each network has an optimizer of its own.
+    The other arguments are those of :class:`genlab.models.base.ConditionalOptions`; each network has an optimizer of
+    its own.
 
     Raises:
         GenlabError: If labels or images are asked for that the data does not have.
@@ -177,42 +176,34 @@ class Gan(GenerativeModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
+        *,
         network: Literal["auto", "conv", "mlp"],
-        conditional: bool,
         latent_dims: Count,
         spectral_norm: bool,
         conv: ConvConfig,
         mlp: MLPConfig,
         objective: ObjectiveConfig,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
         discriminator_lr_ratio: Annotated[float, Gt(0)],
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[ConditionalOptions],
     ) -> None:
-        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
+        super().__init__(spec, **shared)
         self.automatic_optimization = False
-        if conditional and spec.num_classes is None:
-            raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
         if objective.augment:
             require_grid("model.objective.augment", spec, "Leave it [].")
-        self.conditional = conditional
         self.latent_dims = latent_dims
         self.objective = objective
         self._lr_ratio = discriminator_lr_ratio
         kind = self.default_network(spec) if network == "auto" else network
         sizes: ConvConfig | MLPConfig = {"conv": conv, "mlp": mlp}[kind]
-        classes = spec.num_classes or 0 if conditional else 0
-        self.generator, features = sizes.build(spec, latent_dims + classes)
-        self.discriminator = _Discriminator(features, classes)
+        self.generator, features = sizes.build(spec, latent_dims + self.num_classes)
+        self.discriminator = _Discriminator(features, self.num_classes)
         if spectral_norm:
             normalize_spectrally(self.discriminator)
         self.register_buffer("location", torch.zeros(spec.shape))
         self.register_buffer("scale", torch.ones(spec.shape))
         traits = [objective.describe(), conv.kind if kind == "conv" else "mlp"]
         self._variant = ", ".join(
-            traits + ["spectral norm"] * spectral_norm + ["class-conditional"] * conditional,
+            traits + ["spectral norm"] * spectral_norm + ["class-conditional"] * self.conditional,
         )
 
     @property

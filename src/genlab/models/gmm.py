@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt
@@ -18,7 +18,7 @@ from genlab.core.likelihood import (
 )
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.models.base import GenerativeModel, TrainingOptions
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
 from genlab.networks.mixture.expectation_maximization import fit_by_em
 from genlab.networks.mixture.mixtures import (
@@ -70,7 +70,7 @@ class GMM(GenerativeModel):
         min_scale: Bound below all standard deviations, in units of the data's. The prior holds those that EM finds
             further up: a component of n of N examples at about ``sqrt(m / (n + m))`` or more, with ``m = prior * N``.
 
-    The other arguments are those of :class:`GenerativeModel`.
+    The other arguments are those of :class:`genlab.models.base.TrainingOptions`.
     """
 
     family = "gmm"
@@ -80,19 +80,16 @@ class GMM(GenerativeModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
+        *,
         components: Annotated[int, Ge(1)] | Literal["auto"],
         covariance: Literal["diagonal", "low_rank", "full"],
         rank: Annotated[int, Ge(1)],
         em_steps: Annotated[int, Ge(0)],
         prior: Annotated[float, Gt(0)],
         min_scale: Annotated[float, Gt(0)],
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
+        super().__init__(spec, **shared)
         self._make = _mixture_factory(spec, covariance, rank, min_scale)
         self.mixture = self._make(1 if components == "auto" else components)
         self._is_auto = components == "auto"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Unpack
 
 import torch
 from annotated_types import Ge
@@ -12,9 +12,7 @@ from torch import Generator, Tensor
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
-from genlab.networks.blocks.observations import ObservationName
+from genlab.models.latent import Draws, LatentModel, LatentOptions
 from genlab.networks.latent.latents import DiagonalNormal, active_units
 from genlab.networks.latent.topdown import BottomUp, TopDown
 
@@ -37,12 +35,8 @@ class HVae(LatentModel):
         layers: Layers of latents at each scale, finest first, as many numbers as in ``channels``.
         latents: Channels of each layer of latents.
         blocks: Residual blocks at each scale on the way up.
-        observation: Distribution of the data given latents; see
-            :func:`genlab.networks.blocks.observations.observation_model`.
-        components: Logistics of ``observation=logistic_mixture``.
-        objective: What training maximizes.
 
-    The other arguments are those of :class:`genlab.models.base.GenerativeModel`.
+    The other arguments are those of :class:`genlab.models.latent.LatentOptions`.
 
     Raises:
         GenlabError: If the numbers of scales differ, or there is no layer.
@@ -54,20 +48,14 @@ class HVae(LatentModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
+        *,
         channels: list[Count],
         layers: list[NonNegative],
         latents: Count,
         blocks: NonNegative,
-        observation: ObservationName,
-        components: Count,
-        objective: ObjectiveConfig,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[LatentOptions],
     ) -> None:
-        super().__init__(spec, name, observation, components, objective, optimizer, lr, schedule, grad_clip)
+        super().__init__(spec, **shared)
         if len(layers) != len(channels) or sum(layers) == 0:
             raise GenlabError(
                 f"model.layers is {layers} and model.channels is {channels}, "
@@ -75,7 +63,13 @@ class HVae(LatentModel):
             )
         self.image_shape = spec.shape if self.layout_of(spec) == "grid" else (spec.num_dims, 1, 1)
         self.bottom_up = BottomUp(self.image_shape[0], channels, blocks)
-        self.top_down = TopDown(self.image_shape, channels, layers, latents, self.observation.num_params)
+        self.top_down = TopDown(
+            self.image_shape,
+            channels=channels,
+            layers=layers,
+            latents=latents,
+            num_params=self.observation.num_params,
+        )
         self.sizes = [torch.Size(shape).numel() for shape in self.top_down.latent_shapes]
         self.num_latents = sum(self.sizes)
 

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Lt, MinLen
@@ -20,7 +20,7 @@ from genlab.core.hardware import fast_bfloat16
 from genlab.core.likelihood import dequantized_log_weights
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of, require_grid
-from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.models.base import ConditionalOptions, GenerativeModel
 from genlab.networks.diffusion.dit import DiT
 from genlab.networks.diffusion.ode import LikelihoodConfig
 from genlab.networks.diffusion.time_mlp import TimeMLP
@@ -29,6 +29,7 @@ from genlab.networks.diffusion.unet import UNet
 __all__ = [
     "DiTConfig",
     "IterativeModel",
+    "IterativeOptions",
     "LikelihoodName",
     "MLPConfig",
     "NetworkName",
@@ -64,7 +65,14 @@ class UNetConfig:
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
         """Return the network for images of ``spec``."""
         require_grid("network=unet", spec, _INSTEAD)
-        return UNet(spec.shape, self.channels, self.blocks, self.attention, num_classes, self.dropout)
+        return UNet(
+            spec.shape,
+            channels=self.channels,
+            blocks=self.blocks,
+            attention=self.attention,
+            num_classes=num_classes,
+            dropout=self.dropout,
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,14 @@ class DiTConfig:
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
         """Return the network for images of ``spec``."""
         require_grid("network=dit", spec, _INSTEAD)
-        return DiT(spec.shape, self.patch, self.hidden, self.layers, self.heads, num_classes)
+        return DiT(
+            spec.shape,
+            patch=self.patch,
+            hidden=self.hidden,
+            layers=self.layers,
+            heads=self.heads,
+            num_classes=num_classes,
+        )
 
 
 @dataclass(frozen=True)
@@ -115,20 +130,11 @@ class _Flattened(nn.Module):
         return self.network(x.flatten(1), t, y).view_as(x)
 
 
-class IterativeModel(GenerativeModel):
-    """A model that samples by many evaluations of one network, each at a noisy example and a noise level or time.
+class IterativeOptions(ConditionalOptions):
+    """The options of every family that samples in many steps of one network.
 
-    A subclass implements :meth:`_loss`, :attr:`passes`, :meth:`generate` and :meth:`log_density`, all of *scaled* data:
-    levels at the centres of their cells within [-1, 1], and continuous data with mean 0 and standard deviation
-    :attr:`deviation` in each dimension. Samples choose its checkpoints: likelihoods cost hundreds of evaluations.
-
-    Where the likelihood is that of the ODE, discrete data is trained with uniform noise in its cells, without which a
-    continuous model would pile up its density on the levels.
-
-    Args:
-        spec: Images or vectors, discrete or continuous.
+    Attributes:
         network: ``unet``, ``dit``, ``mlp``, or ``auto`` for what suits the data.
-        conditional: Model the data given its label.
         label_dropout: Probability that a training example comes without its label, which guidance needs.
         guidance: Weight w of classifier-free guidance, prediction = unconditional + w (conditional - unconditional);
             1 samples the plain conditional model. Ho and Salimans (2022), equation 6, with w - 1 for their w. The
@@ -142,8 +148,34 @@ class IterativeModel(GenerativeModel):
         sampling_precision: Of the network on large examples, as images are, while sampling: ``bf16-mixed``,
             ``32-true``, or ``auto`` for ``bf16-mixed`` where the hardware multiplies it fast. Likelihoods stay in
             float32.
+    """
 
-    The other arguments are those of :class:`GenerativeModel`.
+    network: NetworkName
+    label_dropout: Probability
+    guidance: Annotated[float, Ge(0)]
+    unet: UNetConfig
+    dit: DiTConfig
+    mlp: MLPConfig
+    likelihood: LikelihoodName
+    likelihood_ode: LikelihoodConfig
+    likelihood_images: Annotated[int, Ge(2)] | None
+    sampling_precision: PrecisionName
+
+
+class IterativeModel(GenerativeModel):
+    """A model that samples by many evaluations of one network, each at a noisy example and a noise level or time.
+
+    A subclass implements :meth:`_loss`, :attr:`passes`, :meth:`generate` and :meth:`log_density`, all of *scaled* data:
+    levels at the centres of their cells within [-1, 1], and continuous data with mean 0 and standard deviation
+    :attr:`deviation` in each dimension. Samples choose its checkpoints: likelihoods cost hundreds of evaluations.
+
+    Where the likelihood is that of the ODE, discrete data is trained with uniform noise in its cells, without which a
+    continuous model would pile up its density on the levels.
+
+    Args:
+        spec: Images or vectors, discrete or continuous.
+
+    The other arguments are those of :class:`IterativeOptions`.
     """
 
     layouts: ClassVar[Mapping[Layout, str]] = {"grid": "unet", "flat": "mlp"}
@@ -157,9 +189,8 @@ class IterativeModel(GenerativeModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
+        *,
         network: NetworkName,
-        conditional: bool,
         label_dropout: Probability,
         guidance: Annotated[float, Ge(0)],
         unet: UNetConfig,
@@ -169,14 +200,10 @@ class IterativeModel(GenerativeModel):
         likelihood_ode: LikelihoodConfig,
         likelihood_images: Annotated[int, Ge(2)] | None,
         sampling_precision: PrecisionName,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[ConditionalOptions],
     ) -> None:
-        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
-        _check_labels(spec, conditional, label_dropout, guidance)
-        self.conditional = conditional
+        super().__init__(spec, **shared)
+        _check_guidance(self.conditional, label_dropout, guidance)
         self.label_dropout = label_dropout
         self.guidance = guidance
         self.likelihood = "ode" if likelihood == "auto" else likelihood
@@ -190,7 +217,6 @@ class IterativeModel(GenerativeModel):
         kind = self.default_network(spec) if network == "auto" else network
         self.network_kind = kind
         sizes: UNetConfig | DiTConfig | MLPConfig = {"unet": unet, "dit": dit, "mlp": mlp}[kind]
-        self.num_classes = spec.num_classes or 0 if conditional else 0
         self.network = sizes.build(spec, self.num_classes)
         # Of z in [0, 1] to [-1, 1] for levels; for continuous data the identity until `initialize`.
         self.scaling = Affine((), 2.0, -1.0) if spec.is_discrete else Affine(spec.shape)
@@ -348,9 +374,7 @@ def _ambient() -> AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-def _check_labels(spec: DataSpec, conditional: bool, label_dropout: float, guidance: float) -> None:
-    if conditional and spec.num_classes is None:
-        raise GenlabError(f"model.conditional=true needs labels, and {spec.name} has none.")
+def _check_guidance(conditional: bool, label_dropout: float, guidance: float) -> None:
     if guidance != 1 and not conditional:
         raise GenlabError(f"model.guidance is {guidance:g}, which needs labels: add model.conditional=true.")
     if guidance != 1 and label_dropout == 0:

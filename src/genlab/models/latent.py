@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -14,11 +14,11 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim, importance_weighted, sum_dims
 from genlab.core.spec import DataSpec
-from genlab.models.base import GenerativeModel, GradClip, LearningRate, OptimizerFactory, Schedule
+from genlab.models.base import GenerativeModel, TrainingOptions
 from genlab.networks.blocks.observations import ObservationModel, ObservationName, observation_model
 from genlab.networks.flow.invertible import ActNorm, data_dependent_init
 
-__all__ = ["Draws", "LatentModel", "ObjectiveConfig"]
+__all__ = ["Draws", "LatentModel", "LatentOptions", "ObjectiveConfig"]
 
 CHUNK_VALUES = 2**20
 """Predicted parameters that importance sampling holds at a time; bounds its memory whatever the number of draws."""
@@ -84,6 +84,21 @@ class Draws:
         return self.log_likelihood + self.log_ratio
 
 
+class LatentOptions(TrainingOptions):
+    """The options of every family with latents.
+
+    Attributes:
+        observation: Distribution of the data given latents; see
+            :func:`genlab.networks.blocks.observations.observation_model`.
+        components: Logistics of ``observation=logistic_mixture``.
+        objective: What training maximizes.
+    """
+
+    observation: ObservationName
+    components: Annotated[int, Ge(1)]
+    objective: ObjectiveConfig
+
+
 class LatentModel(GenerativeModel):
     """A model with latent variables z, a decoder p(x | z) and an approximate posterior q(z | x).
 
@@ -92,12 +107,8 @@ class LatentModel(GenerativeModel):
 
     Args:
         spec: What one example is.
-        observation: Distribution of the data given latents; see
-            :func:`genlab.networks.blocks.observations.observation_model`.
-        components: Logistics of ``observation=logistic_mixture``.
-        objective: What training maximizes.
 
-    The other arguments are those of :class:`GenerativeModel`.
+    The other arguments are those of :class:`LatentOptions`.
     """
 
     num_latents: int
@@ -105,16 +116,13 @@ class LatentModel(GenerativeModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
+        *,
         observation: ObservationName,
-        components: int,
+        components: Annotated[int, Ge(1)],
         objective: ObjectiveConfig,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(spec, name, optimizer, lr, schedule, grad_clip)
+        super().__init__(spec, **shared)
         if objective.draws > 1 and objective.free_bits > 0:
             raise GenlabError(
                 f"model.objective.free_bits is {objective.free_bits} and draws is {objective.draws}, but free bits "

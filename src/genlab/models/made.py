@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Unpack
 
 from annotated_types import Ge
 
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.autoregressive import Autoregressive, Count
-from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.blocks.observations import ObservationName
+from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions, Count
 from genlab.networks.causal.masked import MaskedMLP
 
 __all__ = ["Made"]
@@ -28,7 +26,7 @@ class Made(Autoregressive):
         blocks: Residual blocks of two layers.
         direct: Connect inputs and outputs directly as well.
 
-    The other arguments are those of :class:`Autoregressive`; the network is
+    The other arguments are those of :class:`AutoregressiveOptions`; the network is
     :class:`genlab.networks.causal.masked.MaskedMLP`.
     """
 
@@ -38,17 +36,13 @@ class Made(Autoregressive):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
-        conditional: bool,
-        observation: ObservationName,
-        components: Count,
+        *,
         hidden: Count,
         blocks: Annotated[int, Ge(0)],
         direct: bool,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[AutoregressiveOptions],
     ) -> None:
-        super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
-        self.network = MaskedMLP(*self._sizes(), hidden, blocks, direct)
+        super().__init__(spec, **shared)
+        self.network = MaskedMLP(
+            spec, self.observation.num_params, self.num_classes, hidden=hidden, blocks=blocks, direct=direct
+        )

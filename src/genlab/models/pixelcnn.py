@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.autoregressive import Autoregressive, Count
-from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.blocks.observations import ObservationName
+from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions, Count
 from genlab.networks.causal.pixelcnn import GatedPixelCNN
 
 __all__ = ["PixelCNN"]
@@ -26,7 +24,7 @@ class PixelCNN(Autoregressive):
         dilations: Spacing of the taps of each layer, one layer for each. A pixel sees 3 + sum(dilations) rows up
             and columns to the side.
 
-    The other arguments are those of :class:`Autoregressive`; the network is
+    The other arguments are those of :class:`AutoregressiveOptions`; the network is
     :class:`genlab.networks.causal.pixelcnn.GatedPixelCNN`.
     """
 
@@ -37,16 +35,12 @@ class PixelCNN(Autoregressive):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
-        conditional: bool,
-        observation: ObservationName,
-        components: Count,
+        *,
         hidden: Count,
         dilations: list[Count],
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[AutoregressiveOptions],
     ) -> None:
-        super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
-        self.network = GatedPixelCNN(*self._sizes(), hidden, dilations)
+        super().__init__(spec, **shared)
+        self.network = GatedPixelCNN(
+            spec, self.observation.num_params, self.num_classes, hidden=hidden, dilations=dilations
+        )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.autoregressive import Autoregressive, Count
-from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.blocks.observations import ObservationName
+from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions, Count
 from genlab.networks.causal.pixelrnn import DiagonalBiLSTM
 
 __all__ = ["PixelRNN"]
@@ -25,7 +23,7 @@ class PixelRNN(Autoregressive):
         hidden: Features of each place, and of the state of each LSTM.
         layers: Number of layers, each with an LSTM from either side.
 
-    The other arguments are those of :class:`Autoregressive`; the network is
+    The other arguments are those of :class:`AutoregressiveOptions`; the network is
     :class:`genlab.networks.causal.pixelrnn.DiagonalBiLSTM`.
     """
 
@@ -36,16 +34,10 @@ class PixelRNN(Autoregressive):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
-        conditional: bool,
-        observation: ObservationName,
-        components: Count,
+        *,
         hidden: Count,
         layers: Count,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[AutoregressiveOptions],
     ) -> None:
-        super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
-        self.network = DiagonalBiLSTM(*self._sizes(), hidden, layers)
+        super().__init__(spec, **shared)
+        self.network = DiagonalBiLSTM(spec, self.observation.num_params, self.num_classes, hidden=hidden, layers=layers)

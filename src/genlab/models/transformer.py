@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.autoregressive import Autoregressive, Count
-from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.networks.blocks.observations import ObservationName
+from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions, Count
 from genlab.networks.causal.transformer import CausalTransformer
 
 __all__ = ["Transformer"]
@@ -26,7 +24,7 @@ class Transformer(Autoregressive):
         layers: Number of blocks.
         heads: Attention heads of a block.
 
-    The other arguments are those of :class:`Autoregressive`; the network is
+    The other arguments are those of :class:`AutoregressiveOptions`; the network is
     :class:`genlab.networks.causal.transformer.CausalTransformer`.
     """
 
@@ -36,17 +34,13 @@ class Transformer(Autoregressive):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
-        conditional: bool,
-        observation: ObservationName,
-        components: Count,
+        *,
         hidden: Count,
         layers: Count,
         heads: Count,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[AutoregressiveOptions],
     ) -> None:
-        super().__init__(spec, name, conditional, observation, components, optimizer, lr, schedule, grad_clip)
-        self.network = CausalTransformer(*self._sizes(), hidden, layers, heads)
+        super().__init__(spec, **shared)
+        self.network = CausalTransformer(
+            spec, self.observation.num_params, self.num_classes, hidden=hidden, layers=layers, heads=heads
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, Unpack
 
 import torch
 from annotated_types import Ge
@@ -14,9 +14,7 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, require_grid
-from genlab.models.base import GradClip, LearningRate, OptimizerFactory, Schedule
-from genlab.models.latent import Draws, LatentModel, ObjectiveConfig
-from genlab.networks.blocks.observations import ObservationName
+from genlab.models.latent import Draws, LatentModel, LatentOptions
 from genlab.networks.latent.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genlab.networks.latent.latents import DiagonalNormal, active_units
 from genlab.networks.latent.priors import FlowPrior, LatentDensity, NormalPrior, Prior, VampPrior
@@ -40,7 +38,7 @@ class MLPConfig:
     def build(self, spec: DataSpec, latent_dims: int, num_params: int) -> tuple[nn.Module, nn.Module]:
         """Return an encoder and a decoder."""
         encoder = MLPEncoder(spec.num_dims, self.hidden, 2 * latent_dims)
-        return encoder, MLPDecoder(latent_dims, self.hidden[::-1], num_params, spec.shape)
+        return encoder, MLPDecoder(latent_dims, spec.shape, hidden=self.hidden[::-1], num_params=num_params)
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,9 @@ class ConvConfig:
         require_grid("network=conv", spec, "Use model.network=mlp.")
         if not self.channels:
             raise GenlabError("model.conv.channels is empty, expected the channels of at least one scale.")
-        encoder = ConvEncoder(spec.shape, self.channels, self.blocks, 2 * latent_dims)
-        return encoder, ConvDecoder(latent_dims, self.channels, self.blocks, num_params, spec.shape)
+        channels, blocks = self.channels, self.blocks
+        encoder = ConvEncoder(spec.shape, channels=channels, blocks=blocks, outputs=2 * latent_dims)
+        return encoder, ConvDecoder(latent_dims, spec.shape, channels=channels, blocks=blocks, num_params=num_params)
 
 
 @dataclass(frozen=True)
@@ -105,15 +104,11 @@ class Vae(LatentModel):
         spec: Images or vectors, discrete or continuous.
         network: ``conv``, ``mlp``, or ``auto`` for what suits the data.
         latent_dims: Length of a latent vector.
-        observation: Distribution of the data given latents; see
-            :func:`genlab.networks.blocks.observations.observation_model`.
-        components: Logistics of ``observation=logistic_mixture``.
         mlp: Sizes of ``network=mlp``.
         conv: Sizes of ``network=conv``.
         prior: Distribution of the latents.
-        objective: What training maximizes.
 
-    The other arguments are those of :class:`genlab.models.base.GenerativeModel`.
+    The other arguments are those of :class:`genlab.models.latent.LatentOptions`.
     """
 
     family = "vae"
@@ -122,21 +117,15 @@ class Vae(LatentModel):
     def __init__(
         self,
         spec: DataSpec,
-        name: str,
+        *,
         network: Literal["auto", "mlp", "conv"],
         latent_dims: Count,
-        observation: ObservationName,
-        components: Count,
         mlp: MLPConfig,
         conv: ConvConfig,
         prior: PriorConfig,
-        objective: ObjectiveConfig,
-        optimizer: OptimizerFactory,
-        lr: LearningRate,
-        schedule: Schedule,
-        grad_clip: GradClip | None,
+        **shared: Unpack[LatentOptions],
     ) -> None:
-        super().__init__(spec, name, observation, components, objective, optimizer, lr, schedule, grad_clip)
+        super().__init__(spec, **shared)
         self.num_latents = latent_dims
         kind = self.default_network(spec) if network == "auto" else network
         sizes: MLPConfig | ConvConfig = {"mlp": mlp, "conv": conv}[kind]

@@ -173,7 +173,7 @@ class ResidualGenerator(nn.Module):
         blocks: Residual blocks at each scale.
     """
 
-    def __init__(self, inputs: int, shape: tuple[int, int, int], widths: Sequence[int], blocks: int) -> None:
+    def __init__(self, inputs: int, shape: tuple[int, int, int], *, widths: Sequence[int], blocks: int) -> None:
         super().__init__()
         self.sizes = halved_sizes(*shape[1:], len(widths) - 1)[::-1]
         coarse_first = list(widths)[::-1]
@@ -201,7 +201,7 @@ class ResidualDiscriminator(nn.Module):
         blocks: Residual blocks at each scale.
     """
 
-    def __init__(self, shape: tuple[int, int, int], widths: Sequence[int], blocks: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], *, widths: Sequence[int], blocks: int) -> None:
         super().__init__()
         height, width = halved_sizes(*shape[1:], len(widths) - 1)[-1]
         self.width = widths[-1] * height * width

@@ -20,7 +20,9 @@ class ConvResNet(nn.Module):
         zero_output: Start with an output of zero.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, hidden: int, blocks: int, zero_output: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, hidden: int, blocks: int, zero_output: bool = True
+    ) -> None:
         super().__init__()
         self.enter = nn.Conv2d(in_channels, hidden, 3, padding=1)
         self.wide = nn.ModuleList(nn.Conv2d(hidden, hidden, 3, padding=1) for _ in range(blocks))

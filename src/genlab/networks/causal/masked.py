@@ -79,7 +79,7 @@ class MaskedMLP(CausalNetwork):
     """
 
     def __init__(
-        self, spec: DataSpec, num_params: int, num_classes: int, hidden: int, blocks: int, direct: bool
+        self, spec: DataSpec, num_params: int, num_classes: int, *, hidden: int, blocks: int, direct: bool
     ) -> None:
         super().__init__(spec, num_params, num_classes)
         dims = spec.num_dims

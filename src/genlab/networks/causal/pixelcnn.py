@@ -72,7 +72,7 @@ class GatedPixelCNN(CausalNetwork):
     """
 
     def __init__(
-        self, spec: DataSpec, num_params: int, num_classes: int, hidden: int, dilations: Sequence[int]
+        self, spec: DataSpec, num_params: int, num_classes: int, *, hidden: int, dilations: Sequence[int]
     ) -> None:
         super().__init__(spec, num_params, num_classes)
         self.down = nn.Conv2d(self.channels, hidden, (REACH, 2 * REACH + 1))

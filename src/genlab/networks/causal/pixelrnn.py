@@ -123,7 +123,7 @@ class DiagonalBiLSTM(CausalNetwork):
         layers: Number of layers, each with an LSTM from either side.
     """
 
-    def __init__(self, spec: DataSpec, num_params: int, num_classes: int, hidden: int, layers: int) -> None:
+    def __init__(self, spec: DataSpec, num_params: int, num_classes: int, *, hidden: int, layers: int) -> None:
         super().__init__(spec, num_params, num_classes)
         self.down = nn.Conv2d(self.channels, hidden, (REACH, 2 * REACH + 1))
         self.right = nn.Conv2d(self.channels, hidden, (1, REACH))

@@ -61,7 +61,9 @@ class CausalTransformer(CausalNetwork):
         GenlabError: If ``hidden`` is not a multiple of ``heads``.
     """
 
-    def __init__(self, spec: DataSpec, num_params: int, num_classes: int, hidden: int, layers: int, heads: int) -> None:
+    def __init__(
+        self, spec: DataSpec, num_params: int, num_classes: int, *, hidden: int, layers: int, heads: int
+    ) -> None:
         super().__init__(spec, num_params, num_classes)
         if hidden % heads:
             raise GenlabError(f"hidden is {hidden} and heads {heads}, expected a multiple: use hidden={heads * 32}.")

@@ -80,7 +80,7 @@ class DiT(nn.Module):
     codes: Tensor
 
     def __init__(
-        self, shape: Sequence[int], patch: int, hidden: int, layers: int, heads: int, num_classes: int
+        self, shape: Sequence[int], *, patch: int, hidden: int, layers: int, heads: int, num_classes: int
     ) -> None:
         super().__init__()
         channels, height, width = shape

@@ -77,7 +77,7 @@ class EDMSchedule(NoiseSchedule):
         deviation: Standard deviation of the logarithms in training.
     """
 
-    def __init__(self, sigma_min: float, sigma_max: float, rho: float, mean: float, deviation: float) -> None:
+    def __init__(self, sigma_min: float, sigma_max: float, *, rho: float, mean: float, deviation: float) -> None:
         super().__init__(sigma_min, sigma_max)
         self.rho = rho
         self.mean = mean
@@ -186,7 +186,7 @@ class NoiseConfig:
                 "expected a sigma_min below sigma_max."
             )
         if self.schedule == "edm":
-            return EDMSchedule(self.sigma_min, self.sigma_max, self.rho, self.mean, self.deviation)
+            return EDMSchedule(self.sigma_min, self.sigma_max, rho=self.rho, mean=self.mean, deviation=self.deviation)
         return {"linear": LinearSchedule, "cosine": CosineSchedule}[self.schedule](self.sigma_min, self.sigma_max)
 
 

@@ -41,7 +41,7 @@ class ConditionedBlock(nn.Module):
         dropout: Probability that a feature is dropped before the second convolution.
     """
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, *, embedding: int, dropout: float) -> None:
         super().__init__()
         self.norm_in = group_norm(inputs)
         self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=1)
@@ -87,9 +87,9 @@ class SelfAttention(nn.Module):
 class Layer(nn.Module):
     """Residual block, and attention where it is asked for."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, dropout: float, attention: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, embedding: int, dropout: float, attention: bool) -> None:
         super().__init__()
-        self.block = ConditionedBlock(inputs, outputs, embedding, dropout)
+        self.block = ConditionedBlock(inputs, outputs, embedding=embedding, dropout=dropout)
         self.attention = SelfAttention(outputs) if attention else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -119,6 +119,7 @@ class UNet(nn.Module):
     def __init__(
         self,
         shape: Sequence[int],
+        *,
         channels: Sequence[int],
         blocks: int,
         attention: Sequence[int],
@@ -135,7 +136,8 @@ class UNet(nn.Module):
 
         def layers(scale: int, inputs: int) -> nn.ModuleList:
             return nn.ModuleList(
-                Layer(inputs, channels[scale], embedding, dropout, attends[scale]) for _ in range(blocks)
+                Layer(inputs, channels[scale], embedding=embedding, dropout=dropout, attention=attends[scale])
+                for _ in range(blocks)
             )
 
         finer_and_coarser = list(itertools.pairwise(channels))
@@ -145,7 +147,7 @@ class UNet(nn.Module):
         self.halve = nn.ModuleList(
             nn.Conv2d(fine, coarse, 3, stride=2, padding=1) for fine, coarse in finer_and_coarser
         )
-        self.middle = ConditionedBlock(channels[-1], channels[-1], embedding, dropout)
+        self.middle = ConditionedBlock(channels[-1], channels[-1], embedding=embedding, dropout=dropout)
         self.up = nn.ModuleList(layers(scale, 2 * width) for scale, width in enumerate(channels))
         self.widen = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in finer_and_coarser)
         self.norm = group_norm(channels[0])

@@ -30,10 +30,10 @@ class VariationalDequantizer(nn.Module):
 
     def __init__(self, channels: int, hidden: int, steps: int) -> None:
         super().__init__()
-        self.features = ConvResNet(4 * channels, hidden, hidden, blocks=1, zero_output=False)
+        self.features = ConvResNet(4 * channels, hidden, hidden=hidden, blocks=1, zero_output=False)
 
         def conditioner(inputs: int, outputs: int) -> nn.Module:
-            return ConvResNet(inputs, outputs, hidden, blocks=1)
+            return ConvResNet(inputs, outputs, hidden=hidden, blocks=1)
 
         self.flow = Chain(
             [Squeeze(), *checkerboard_couplings(4 * channels, steps, AffineTransform(), conditioner, context=hidden)]

@@ -102,6 +102,7 @@ class MultiScaleFlow(nn.Module):
         self,
         shape: tuple[int, ...],
         transform: ElementwiseTransform,
+        *,
         hidden: Sequence[int],
         blocks: int,
         checkerboard_steps: int,
@@ -125,7 +126,7 @@ class MultiScaleFlow(nn.Module):
             self.scales.append(Chain([*layers, ActNorm(channels)]))
             if scale < count - 1:
                 channels //= 2
-                self.priors.append(ConvResNet(channels + context, 2 * channels, width_here, blocks=1))
+                self.priors.append(ConvResNet(channels + context, 2 * channels, hidden=width_here, blocks=1))
                 self.latent_shapes.append((channels, height, width))
         self.latent_shapes.append((channels, height, width))
 

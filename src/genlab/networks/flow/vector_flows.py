@@ -31,7 +31,7 @@ class VectorFlow(nn.Module):
         context: Length of an optional context vector.
     """
 
-    def __init__(self, kind: str, num_dims: int, transforms: int, hidden: Sequence[int], context: int = 0) -> None:
+    def __init__(self, kind: str, num_dims: int, *, transforms: int, hidden: Sequence[int], context: int = 0) -> None:
         super().__init__()
         # Splines act on [-5, 5] only, so the data is brought to unit variance.
         self.standardize = ActNorm(num_dims)

@@ -83,12 +83,12 @@ class MLPDecoder(nn.Module):
 
     Args:
         inputs: Width of the input.
+        shape: Shape of one example.
         hidden: Widths of the hidden layers, first to last.
         num_params: Parameters per dimension.
-        shape: Shape of one example.
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], num_params: int, shape: Sequence[int]) -> None:
+    def __init__(self, inputs: int, shape: Sequence[int], *, hidden: Sequence[int], num_params: int) -> None:
         super().__init__()
         self.output_shape = (num_params, *shape)
         self.layers = gated_mlp(inputs, hidden, torch.Size(self.output_shape).numel())
@@ -133,7 +133,7 @@ class ConvEncoder(nn.Module):
         outputs: Width of the output.
     """
 
-    def __init__(self, shape: tuple[int, int, int], channels: Sequence[int], blocks: int, outputs: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], *, channels: Sequence[int], blocks: int, outputs: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in zip([shape[0], *channels[:-1]], channels, strict=True):
@@ -156,14 +156,14 @@ class ConvDecoder(nn.Module):
 
     Args:
         inputs: Width of the input.
+        shape: ``(C, H, W)`` of one image, of any size.
         channels: Channels at each scale, finest first, as for the encoder.
         blocks: Residual blocks at each scale.
         num_params: Parameters per dimension.
-        shape: ``(C, H, W)`` of one image, of any size.
     """
 
     def __init__(
-        self, inputs: int, channels: Sequence[int], blocks: int, num_params: int, shape: tuple[int, int, int]
+        self, inputs: int, shape: tuple[int, int, int], *, channels: Sequence[int], blocks: int, num_params: int
     ) -> None:
         super().__init__()
         self.sizes = halved_sizes(*shape[1:], len(channels))[::-1]

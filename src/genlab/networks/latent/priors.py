@@ -84,7 +84,7 @@ class FlowPrior(Prior):
 
     def __init__(self, latent_dims: int, transforms: int, hidden: Sequence[int]) -> None:
         super().__init__()
-        self.flow = VectorFlow("maf", latent_dims, transforms, hidden)
+        self.flow = VectorFlow("maf", latent_dims, transforms=transforms, hidden=hidden)
         self.nfe = self.flow.nfe
 
     def given(self, encode: Encode) -> LatentDensity:

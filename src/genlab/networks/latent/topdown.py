@@ -114,6 +114,7 @@ class TopDown(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int, int],
+        *,
         channels: Sequence[int],
         layers: Sequence[int],
         latents: int,

@@ -33,8 +33,8 @@ class BinnedGaussianMixture(DiagonalGaussianMixture):
 
     em_dtype = torch.float32
 
-    def __init__(self, components: int, num_dims: int, min_scale: float, levels: int) -> None:
-        super().__init__(components, num_dims, min_scale, common_scale=True)
+    def __init__(self, components: int, num_dims: int, *, min_scale: float, levels: int) -> None:
+        super().__init__(components, num_dims, min_scale=min_scale, common_scale=True)
         self.levels = levels
 
     @property

@@ -173,7 +173,7 @@ class DiagonalGaussianMixture(Mixture):
     location: Tensor
     unit: Tensor
 
-    def __init__(self, components: int, num_dims: int, min_scale: float, common_scale: bool) -> None:
+    def __init__(self, components: int, num_dims: int, *, min_scale: float, common_scale: bool) -> None:
         super().__init__(components, num_dims)
         self.min_scale = min_scale
         self._common_scale = common_scale
@@ -259,8 +259,8 @@ class LowRankGaussianMixture(DiagonalGaussianMixture):
         rank: Columns of W, R.
     """
 
-    def __init__(self, components: int, num_dims: int, min_scale: float, common_scale: bool, rank: int) -> None:
-        super().__init__(components, num_dims, min_scale, common_scale)
+    def __init__(self, components: int, num_dims: int, *, min_scale: float, common_scale: bool, rank: int) -> None:
+        super().__init__(components, num_dims, min_scale=min_scale, common_scale=common_scale)
         self.factors = nn.Parameter(0.1 * torch.randn(components, num_dims, rank))
 
     def maximize(self, features: Tensor, responsibilities: Tensor, prior: float) -> None:
@@ -340,8 +340,8 @@ class FullGaussianMixture(DiagonalGaussianMixture):
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, components: int, num_dims: int, min_scale: float, common_scale: bool) -> None:
-        super().__init__(components, num_dims, min_scale, common_scale)
+    def __init__(self, components: int, num_dims: int, *, min_scale: float, common_scale: bool) -> None:
+        super().__init__(components, num_dims, min_scale=min_scale, common_scale=common_scale)
         rows, columns = torch.tril_indices(num_dims, num_dims, offset=-1)
         self.regression = nn.Parameter(torch.zeros(components, len(rows)))
         """Below the diagonal of ``[K, D, D]``, row by row."""
