@@ -167,7 +167,7 @@ def test_the_same_results_give_the_same_page_but_for_its_date(logs: Path) -> Non
 
 def test_headings_say_which_way_is_better() -> None:
     text, _ = page_of(compared(run(quality__neighbour_ratio=1.0)))
-    arrows = dict(re.findall(r'<button type="button">([^<]*?)(?: <abbr title="([^"]*)">.</abbr>)?</button>', text))
+    arrows = dict(re.findall(r'<button type="button">([^<]*?)(?:\xa0<abbr title="([^"]*)">.</abbr>)?</button>', text))
     assert arrows["FID"] == "lower is better"
     assert arrows["precision"] == "higher is better"
     assert arrows["neighbour ratio"] == "", "neither way is"
@@ -177,6 +177,18 @@ def test_a_table_without_a_report_waits_for_no_plots_and_no_templates() -> None:
     code = "import genlab.command.compare, sys; print(*{'matplotlib', 'jinja2', 'numpy'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == []
+
+
+def test_a_cost_that_is_the_same_for_all_is_not_drawn() -> None:
+    def costs(second: float) -> list[str]:
+        rows = (
+            run(1, training__wall_seconds=1200.0),
+            run(2, training__wall_seconds=second, sampling__ms_per_sample=9.0),
+        )
+        return re.findall(r"FID against (\w+) cost", page_of(compared(*rows))[0])
+
+    assert set(costs(1201.0)) == {"sampling"}
+    assert set(costs(1300.0)) == {"sampling", "training"}
 
 
 def test_what_is_no_picture_is_left_out(logs: Path) -> None:

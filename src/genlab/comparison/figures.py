@@ -18,6 +18,8 @@ __all__ = ["Gallery", "Picture", "Plot", "Recall", "curves", "galleries", "recal
 MOST_PICTURES = 24
 MOST_CURVES = STYLES
 MOST_POINTS = 200
+SAME_COST = 1.05
+"""Costs within this ratio, as of trainings under one budget of minutes, differ by chance: no plot is made of them."""
 
 _KINDS_DIFFER = "The kinds of likelihood are those of the table."
 _FEW_SAMPLES = "Of few samples and the validation split, so not the figure of the table."
@@ -173,6 +175,8 @@ def _curves(group: Group, name: str, label: str, remark: str, ident: str) -> Plo
 def trade_offs(group: Group, ident: str) -> list[Plot]:
     """Return plots of quality against the cost of sampling and of training, with Pareto fronts.
 
+    There is none where fewer than two rows have both figures, or where the cost is the same for all.
+
     Args:
         group: Whose rows.
         ident: Begins the ids in the drawings.
@@ -192,7 +196,8 @@ def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: s
         if quality.key in row.figures and row.figures.get(cost.key) and row.figures[cost.key].mean > 0
     ]
     numbers = found[:MOST_POINTS]
-    if len(numbers) < 2:
+    costs = [group.rows[number].figures[cost.key].mean for number in numbers]
+    if len(numbers) < 2 or max(costs) < SAME_COST * min(costs):
         return None
     rows = [group.rows[number] for number in numbers]
     styles = _styles(numbers)

@@ -46,6 +46,9 @@ _PLACES = (
 )  # fmt: skip
 """Where a label may stand beside its point, in points to the right and up, the first that has room."""
 
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -245,38 +248,49 @@ def tick_text(value: float, step: float) -> str:
 def _label(
     axes: Axes, points: Sequence[Point], labelled: Sequence[Point], fronts: Sequence[Sequence[Point]]
 ) -> dict[str, list[str]]:
-    """Write labels beside points where they fit: on no point, line or other label, within the axes."""
+    """Write labels beside points in the axes where they fit: on no point or label, on a line only if need be."""
     at = {id(point): tuple(axes.transData.transform((point.x, point.y))) for point in points}
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in at.values()]
+    lines = []
     for front in fronts:
         for (x0, y0), (x1, y1) in itertools.pairwise(at[id(point)] for point in front):
-            taken += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, y1, x1 + 1, y0)]
+            lines += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, y1, x1 + 1, y0)]
     names: dict[str, list[str]] = {}
     for number, point in enumerate(labelled):
         text = _short(point.label)
-        width = _width(text)
-        x, y = at[id(point)]
-        for right, up, side in _PLACES:
-            left = x + right - {"left": 0, "center": width / 2, "right": width}[side]
-            box = (left, y + up - LABEL_HEIGHT / 2, left + width, y + up + LABEL_HEIGHT / 2)
-            inside = box[0] > LEFT and box[2] < WIDTH - RIGHT and box[1] > BOTTOM and box[3] < HEIGHT - TOP
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                names[f"label-{number}"] = [point.name]
-                axes.annotate(
-                    text,
-                    (point.x, point.y),
-                    xytext=(right, up - 0.36 * LABEL_SIZE),
-                    textcoords="offset points",
-                    ha=side,
-                    va="baseline",
-                    fontsize=LABEL_SIZE,
-                    color=THEME["ink"],
-                    parse_math=False,
-                    gid=f"label-{number}",
-                )
-                break
+        place = _place(at[id(point)], _width(text), taken, lines) or _place(at[id(point)], _width(text), taken, [])
+        if place is None:
+            continue
+        (right, up, side), box = place
+        taken.append(box)
+        names[f"label-{number}"] = [point.name]
+        axes.annotate(
+            text,
+            (point.x, point.y),
+            xytext=(right, up - 0.36 * LABEL_SIZE),
+            textcoords="offset points",
+            ha=side,
+            va="baseline",
+            fontsize=LABEL_SIZE,
+            color=THEME["ink"],
+            parse_math=False,
+            gid=f"label-{number}",
+        )
     return names
+
+
+def _place(
+    at: tuple[float, float], width: float, taken: Sequence[Box], lines: Sequence[Box]
+) -> tuple[tuple[int, int, str], Box] | None:
+    """Return the first place beside a point with room for a label, and the box that it fills there."""
+    x, y = at
+    for right, up, side in _PLACES:
+        left = x + right - {"left": 0, "center": width / 2, "right": width}[side]
+        box = (left, y + up - LABEL_HEIGHT / 2, left + width, y + up + LABEL_HEIGHT / 2)
+        inside = box[0] > LEFT and box[2] < WIDTH - RIGHT and box[1] > BOTTOM and box[3] < HEIGHT - TOP
+        if inside and not any(_overlap(box, other) for other in itertools.chain(taken, lines)):
+            return (right, up, side), box
+    return None
 
 
 def _short(label: str) -> str:
@@ -291,5 +305,5 @@ def _width(text: str) -> float:
         return text_to_path.get_text_width_height_descent(text, _FONT, ismath=False)[0]
 
 
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
