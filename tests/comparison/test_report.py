@@ -123,6 +123,10 @@ def test_the_page_can_be_read_and_worked_without_sight_or_mouse(logs: Path) -> N
     assert len(ids) == len(set(ids))
     for _, attributes in page.elements:
         assert (attributes.get("aria-labelledby") or ids[0]) in ids
+    values = [value or "" for _, attributes in page.elements for value in attributes.values()]
+    pointers = [name for value in values for name in re.findall(r"^(?:url\()?#([^)]+)", value)]
+    assert len(set(pointers)) > 6, "marks and the axes' edges, which each drawing has for itself"
+    assert set(pointers) <= set(ids)
     drawings = [drawing for drawing in page.all("svg") if "aria-hidden" not in drawing]
     assert len(drawings) == 6, "curves of two figures, and two qualities against two costs"
     assert all(drawing["role"] == "img" for drawing in drawings)

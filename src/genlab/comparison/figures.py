@@ -131,7 +131,7 @@ def curves(group: Group, ident: str) -> list[Plot]:
 
     Args:
         group: Whose runs.
-        ident: Begins the ids in the drawings.
+        ident: Makes the ids in the drawings their own.
     """
     unit = likelihood_unit(group.data.levels or None)
     likelihood = "val/bits_per_dim" if group.data.levels else "val/nats"
@@ -179,7 +179,7 @@ def trade_offs(group: Group, ident: str) -> list[Plot]:
 
     Args:
         group: Whose rows.
-        ident: Begins the ids in the drawings.
+        ident: Makes the ids in the drawings their own.
     """
     plots = (
         _trade_off(group, _BY_KEY[quality], _BY_KEY[cost], label, f"{ident}-{quality}-{cost}")

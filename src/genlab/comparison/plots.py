@@ -84,7 +84,7 @@ def line_plot(series: Sequence[Series], x_label: str, y_label: str, title: str, 
         x_label: Below the plot, with its unit.
         y_label: Beside the plot, with its unit.
         title: Read out in place of the plot.
-        ident: Begins the ids in the drawing; used once in a page.
+        ident: Makes the ids in the drawing its own; used once in a page.
     """
     figure, axes = _axes(x_label, y_label)
     low = min(y for curve in series for _, y in curve.points)
@@ -116,7 +116,7 @@ def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str
         x_label: Below the plot, with its unit.
         y_label: Beside the plot, with its unit.
         title: Read out in place of the plot.
-        ident: Begins the ids in the drawing; used once in a page.
+        ident: Makes the ids in the drawing its own; used once in a page.
     """
     figure, axes = _axes(x_label, y_label)
     low, high = min(point.y for point in points), max(point.y for point in points)

@@ -36,12 +36,13 @@ def inline_svg(figure: Figure, ident: str, title: str, names: Mapping[str, Seque
 
     Args:
         figure: Drawn at 72 dots per inch, so that a point is a unit of the drawing.
-        ident: Begins every id in the drawing; used once in a page.
+        ident: Makes the ids in the drawing its own; used once in a page.
         title: Read out in place of the drawing.
         names: What is shown on hover, by the gid of an artist: one text for each of its marks, or one for the whole.
             What stands before a hyphen in the gid becomes the artist's class.
     """
     buffer = io.StringIO()
+    # Salted, so that the ids in the drawing are those of no other drawing, and always the same.
     settings = {"svg.fonttype": "none", "svg.hashsalt": ident, "svg.id": None}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         # The page's font, not matplotlib's, has to have the letters of a name.
@@ -54,25 +55,25 @@ def inline_svg(figure: Figure, ident: str, title: str, names: Mapping[str, Seque
     # The joins and caps of the style sheet that matplotlib puts into each drawing.
     body = ElementTree.SubElement(root, "g", {"stroke-linejoin": "round", "stroke-linecap": "butt"})
     for child in drawn:
-        _clean(child, ident, names)
+        _clean(child, names)
         if child.tag not in ("metadata", "style") and (len(child) or child.text):
             body.append(child)
     _keep_needed_ids(body)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _clean(element: Element, ident: str, names: Mapping[str, Sequence[str]]) -> None:
+def _clean(element: Element, names: Mapping[str, Sequence[str]]) -> None:
     """Turn an element and all below it into what the page allows."""
     element.tag = element.tag.rpartition("}")[2]
     gid = element.attrib.get("id", "")
-    attributes = dict(_attributes(element, ident))
+    attributes = dict(_attributes(element))
     element.attrib.clear()
     element.attrib.update(attributes)
     if element.tag not in ("text", "tspan"):
         element.text = None
     element.tail = None
     for child in list(element):
-        _clean(child, ident, names)
+        _clean(child, names)
         if child.tag in ("style", "metadata") or (child.tag == "g" and not len(child)):
             element.remove(child)
     if gid in names:
@@ -85,7 +86,7 @@ def _clean(element: Element, ident: str, names: Mapping[str, Sequence[str]]) -> 
             target.insert(0, title)
 
 
-def _attributes(element: Element, ident: str) -> Iterator[tuple[str, str]]:
+def _attributes(element: Element) -> Iterator[tuple[str, str]]:
     for name, value in element.attrib.items():
         key = name.rpartition("}")[2]
         if key == "style":
@@ -93,12 +94,9 @@ def _attributes(element: Element, ident: str) -> Iterator[tuple[str, str]]:
                 prop, _, setting = (text.strip() for text in part.partition(":"))
                 if prop and prop not in _FROM_THE_PAGE:
                     yield prop, _VARIABLES.get(setting, setting)
-        elif key == "id":
-            yield key, f"{ident}-{value}"
         elif key == "transform" and value.startswith("rotate(-0 "):
             pass
         else:
-            value = _REFERENCE.sub(rf"#{ident}-\1", value)
             yield key, _MANY_DIGITS.sub(lambda number: f"{float(number[0]):.2f}", " ".join(value.split()))
 
 
