@@ -212,6 +212,8 @@ def test_one_row_no_row_and_ten_thousand() -> None:
     assert "No results." in text
     text, _ = page_of(compare(many_runs()))
     assert text.count('<tr><th scope="row" data-value') == 5000
+    assert text.count("Pareto front</title>") > 0
+    assert "300 more points are left out" in text
 
 
 def test_a_line_plot_places_its_points() -> None:
