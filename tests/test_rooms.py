@@ -23,6 +23,7 @@ STRANGERS = {"sweeps": {"loggers", "training", "models", "networks", "data"}, "c
 WITHOUT = {
     "core/spec.py": {"torch", "pytorch_lightning"},
     "core/errors.py": {"torch", "pytorch_lightning"},
+    "core/pareto.py": {"torch", "numpy", "pytorch_lightning"},
     "core/schedules.py": {"torch", "pytorch_lightning"},
     "networks": {"pytorch_lightning"},
     "processes": {"torch", "pytorch_lightning"},

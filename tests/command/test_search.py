@@ -32,7 +32,7 @@ from genlab.core.errors import GenlabError
 from genlab.runs.identity import run_id
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.search import open_study, override_of, run_search
-from genlab.sweeps.study_tables import pareto_front
+from genlab.sweeps.study_tables import trials_on_front
 from tests.sweeps.searching import MONITOR, FakeLauncher
 from tests.tiny import ROOT, SHORT
 
@@ -256,7 +256,7 @@ def test_two_objectives_leave_a_front_of_recipes(tmp_path: Path) -> None:
     plan, _, trials = searched(
         tmp_path, "search=gmm", "data=digits", trials=6, objective=[MONITOR, "sampling.nfe"], seed=1
     )
-    front = pareto_front(trials, plan.objectives)
+    front = trials_on_front(trials, plan.objectives)
     for trial in trials:
         better = [t for t in trials if t.values[0] <= trial.values[0] and t.values[1] <= trial.values[1]]
         assert (trial in front) == all(other.values == trial.values for other in better)

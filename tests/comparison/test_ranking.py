@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from genlab.comparison.columns import COLUMNS
-from genlab.comparison.plots import pareto_front
 from genlab.comparison.ranking import Group, compare
 from tests.comparison.results import compared, many_runs, run
 
@@ -218,17 +217,3 @@ def test_ten_thousand_results_are_grouped_and_ranked() -> None:
             2.0 * number + 0.5 for number in range(index, 5000, 10)
         ]
         assert [row for row in group.rows if "fid" in row.best] == [group.rows[0]]
-
-
-def test_pareto_front_against_brute_force() -> None:
-    chance = random.Random(0)
-    for _ in range(200):
-        points = [(chance.randint(0, 5), chance.randint(0, 5)) for _ in range(chance.randint(1, 8))]
-        beaten = {
-            index
-            for index, (x, y) in enumerate(points)
-            if any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)
-        }
-        front = pareto_front(points)
-        assert set(front) == set(range(len(points))) - beaten
-        assert [points[index] for index in front] == sorted(points[index] for index in front)

@@ -2,17 +2,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import re
+import subprocess
+import sys
+import warnings
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import pytest
 from matplotlib import pyplot
 
-from genlab.comparison.plots import Point, Scale, Series, line_plot, scatter_plot
+import genlab
+from genlab.comparison import plots
+from genlab.comparison.plots import Point, Series, limits, line_plot, round_ticks, scatter_plot, tick_text
 from genlab.comparison.ranking import Comparison, compare
 from genlab.comparison.reading import read_results
 from genlab.comparison.report import to_html
+from genlab.comparison.svg import THEME
 from tests.comparison.results import compared, many_runs, run, write
 
 NASTY = """<script>alert(1)</script><img src=x onerror=alert(2)>"' & style=x"""
@@ -115,6 +123,10 @@ def test_the_page_can_be_read_and_worked_without_sight_or_mouse(logs: Path) -> N
     assert len(ids) == len(set(ids))
     for _, attributes in page.elements:
         assert (attributes.get("aria-labelledby") or ids[0]) in ids
+    values = [value or "" for _, attributes in page.elements for value in attributes.values()]
+    pointers = [name for value in values for name in re.findall(r"^(?:url\()?#([^)]+)", value)]
+    assert len(set(pointers)) > 6, "marks and the axes' edges, which each drawing has for itself"
+    assert set(pointers) <= set(ids)
     drawings = [drawing for drawing in page.all("svg") if "aria-hidden" not in drawing]
     assert len(drawings) == 6, "curves of two figures, and two qualities against two costs"
     assert all(drawing["role"] == "img" for drawing in drawings)
@@ -132,11 +144,55 @@ def test_each_figure_says_its_run_and_its_command(logs: Path) -> None:
         assert re.search(r"\d-s0", figure.split("<figcaption>")[1])
 
 
-def test_curves_and_fronts_are_those_of_the_files(logs: Path) -> None:
+def drawn(text: str, kind: str) -> list[str]:
+    """What stands in each group of a class of a drawing."""
+    return re.findall(rf'<g class="{kind}">(.*?)</g>', text, re.DOTALL)
+
+
+def corners(path: str) -> list[tuple[float, float]]:
+    (numbers,) = re.findall(r'<path d="([^"]*)"', path)
+    return [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", numbers)]
+
+
+def test_curves_are_those_of_the_files(logs: Path) -> None:
     text, _ = page_of(compare(*read_results([logs])))
-    curves = re.findall(r'<polyline class="curve[^"]*" points="([^"]*)"', text)
+    curves = drawn(text, "curve")
     assert len(curves) == 12, "likelihood and FID, one curve for each seed"
-    assert all(len(points.split()) == 2 for points in curves), "an empty and a non-finite figure are no points"
+    assert all(len(corners(curve)) == 2 for curve in curves), "an empty and a non-finite figure are no points"
+    assert all(re.search(r"<title>.*, run .*\d-s[01]</title>", curve) for curve in curves)
+
+
+def test_the_same_results_give_the_same_page_but_for_its_date(logs: Path) -> None:
+    comparison = compare(*read_results([logs]))
+    first, second = (re.sub(r"Made on [-0-9: ]+ UTC", "", to_html(comparison)) for _ in range(2))
+    assert first == second
+    assert re.search(rf"Made on \d{{4}}-\d\d-\d\d \d\d:\d\d UTC with genlab {genlab.__version__}", to_html(comparison))
+
+
+def test_headings_say_which_way_is_better() -> None:
+    text, _ = page_of(compared(run(quality__neighbour_ratio=1.0)))
+    arrows = dict(re.findall(r'<button type="button">([^<]*?)(?:\xa0<abbr title="([^"]*)">.</abbr>)?</button>', text))
+    assert arrows["FID"] == "lower is better"
+    assert arrows["precision"] == "higher is better"
+    assert arrows["neighbour ratio"] == "", "neither way is"
+
+
+def test_a_table_without_a_report_waits_for_no_plots_and_no_templates() -> None:
+    code = "import genlab.command.compare, sys; print(*{'matplotlib', 'jinja2', 'numpy'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == []
+
+
+def test_a_cost_that_is_the_same_for_all_is_not_drawn() -> None:
+    def costs(second: float) -> list[str]:
+        rows = (
+            run(1, training__wall_seconds=1200.0),
+            run(2, training__wall_seconds=second, sampling__ms_per_sample=9.0),
+        )
+        return re.findall(r"FID against (\w+) cost", page_of(compared(*rows))[0])
+
+    assert set(costs(1201.0)) == {"sampling"}
+    assert set(costs(1300.0)) == {"sampling", "training"}
 
 
 def test_what_is_no_picture_is_left_out(logs: Path) -> None:
@@ -156,28 +212,90 @@ def test_one_row_no_row_and_ten_thousand() -> None:
     assert "No results." in text
     text, _ = page_of(compare(many_runs()))
     assert text.count('<tr><th scope="row" data-value') == 5000
+    assert text.count("Pareto front</title>") > 0
+    assert "300 more points are left out" in text
 
 
 def test_a_line_plot_places_its_points() -> None:
-    drawing = line_plot([Series("a", 0, [(0.0, 2.0), (10.0, 1.0)])], "x", "y", "title", "i")
-    ((x0, y0), (x1, y1)) = [
-        tuple(map(float, point.split(","))) for point in re.search('points="([^"]*)"', drawing)[1].split()
-    ]
+    (curve,) = drawn(line_plot([Series("a", 0, [(0.0, 2.0), (10.0, 1.0)])], "x", "y", "title", "i"), "curve")
+    (x0, y0), (x1, y1) = corners(curve)
     assert x0 < x1
     assert y0 < y1, "SVG's y grows downwards"
 
 
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("values", [[1.0], [0.001, 1000.0], [1.07, 1.08], [5.0, 5.0], [3.0, 40.0]])
-def test_ticks_are_few_and_within(values: list[float], log: bool) -> None:
-    scale = Scale.around(values, 0, 100, log)
-    assert 2 <= len(scale.ticks()) <= 8
-    assert all(0 <= scale(tick) <= 100 for tick in scale.ticks())
-    assert scale(min(values)) <= scale(max(values))
+def test_ticks_are_few_and_within_and_read_differently(values: list[float], log: bool) -> None:
+    low, high = limits(values, log)
+    assert low < min(values)
+    assert max(values) < high
+    ticks = round_ticks(low, high, log)
+    assert 2 <= len(ticks) <= 8
+    assert all(low <= tick <= high for tick in ticks)
+    texts = [tick_text(tick, 0.0 if log else ticks[1] - ticks[0]) for tick in ticks]
+    assert len(set(texts)) == len(texts)
 
 
 def test_a_scatter_plot_has_a_front_for_each_set_of_rivals() -> None:
     points = [Point("p", "p", 0, x, y, rivals) for rivals in "ab" for x, y in ((1, 3), (2, 2), (3, 2.5))]
+    fronts = drawn(scatter_plot(points, "x", "y", "title", "i"), "front")
+    assert len(fronts) == 2
+    for front in fronts:
+        (x0, y0), across, (x1, y1) = corners(front)
+        assert across == (x1, y0), "a step: across at the height of the first, then to the second"
+        assert x0 < x1
+        assert y0 < y1
+
+
+def test_every_point_has_its_own_name_and_place() -> None:
+    points = [Point(f"name {number}", "", number % 5, number + 1.0, 1.0 + number % 7) for number in range(60)]
     drawing = scatter_plot(points, "x", "y", "title", "i")
-    assert drawing.count('class="front"') == 2
-    assert all(front.count("H") == 1 for front in re.findall(r'class="front" d="([^"]*)"', drawing))
+    marks = re.findall(r'<use href="[^"]*" x="([^"]*)" y="([^"]*)"[^>]*><title>name (\d+)</title>', drawing)
+    assert len(marks) == 60
+    placed = {int(number): (float(x), float(y)) for x, y, number in marks}
+    across = [placed[number][0] for number in range(60)]
+    assert across == sorted(across)
+    assert placed[0][1] > placed[6][1]
+
+
+def test_labels_neither_overlap_nor_leave_the_axes_and_the_front_goes_first() -> None:
+    chance = random.Random(0)
+    points = [
+        Point("p", f"a name of {number}", number % 24, 10 ** chance.uniform(0, 2), chance.random(), "same")
+        for number in range(80)
+    ]
+    drawing = scatter_plot(points, "x", "y", "title", "i")
+    boxes = []
+    for anchor, x, y, words in re.findall(
+        r'<g class="label"><title>p</title><text [^>]*text-anchor="(\w+)"[^>]* x="(\S+)" y="(\S+)">([^<]*)', drawing
+    ):
+        width = 4.5 * len(words)  # no font that a page would use is narrower
+        left = float(x) - {"start": 0, "middle": width / 2, "end": width}[anchor]
+        boxes.append((left, float(y) - 8, left + width, float(y)))
+    assert len(boxes) > 5
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        assert left >= plots.LEFT
+        assert right <= plots.WIDTH - plots.RIGHT
+        assert top >= plots.TOP
+        assert bottom <= plots.HEIGHT - plots.BOTTOM
+        for a, b, c, d in boxes[:number]:
+            assert right <= a or c <= left or bottom <= b or d <= top
+
+
+def test_names_are_text_whatever_they_hold() -> None:
+    names = ["$x_{1$", "a\x00b", "\N{CJK UNIFIED IDEOGRAPH-6A21}", "<b>&", "\\frac{"]
+    points = [Point(name, name, number, 10.0**number, 1.0 + number) for number, name in enumerate(names)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawing = scatter_plot(points, "$x", "y_{", "<title>", "i")
+    Page(drawing)
+    assert "&lt;b&gt;&amp;" in drawing
+    assert "$x_{1$" in drawing
+
+
+def test_colours_are_those_of_the_pages_light_theme() -> None:
+    css = resources.files("genlab.comparison").joinpath("templates", "report.css").read_text()
+    light = dict(re.findall(r"--([\w-]+): (#\w+)", css[: css.index("@media")]))
+    assert {name: light[name] for name in THEME} == THEME
+    drawing = scatter_plot([Point("p", "p", n, 1.0 + n, 1.0) for n in range(24)], "x", "y", "title", "i")
+    assert not re.search(r'(fill|stroke)="(?!var|none)', drawing)

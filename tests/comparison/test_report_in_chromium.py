@@ -32,6 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run / "results" / "standard.json",
             config_hash=f"{number:064x}", run_id=f"run-{name}", model__name=name, model__variant="",
             quality__fid=fid, quality__recall_by_class=[0.5] * 10, sampling__ms_per_sample=1.0 + number,
+            training__wall_seconds=60.0 * (number + 1),
         )  # fmt: skip
         (run / "config.yaml").touch()
         (run / "samples").mkdir()
@@ -53,10 +54,10 @@ def test_a_click_sorts_and_another_turns_it(browser: Browser, report: Path) -> N
     browser.open(report)
     assert browser.run(MODELS) == ["c", "a", "b", "none"]
     browser.click(FID)
-    assert browser.run(SORTED) == [["FID", "ascending"]]
+    assert browser.run(SORTED) == [["FID\N{NO-BREAK SPACE}↓", "ascending"]]
     browser.click(FID)
     assert browser.run(MODELS) == ["b", "a", "c", "none"], "as numbers, the unknown one last"
-    assert browser.run(SORTED) == [["FID", "descending"]]
+    assert browser.run(SORTED) == [["FID\N{NO-BREAK SPACE}↓", "descending"]]
     browser.click("th:first-child button")
     assert browser.run(MODELS) == ["a", "b", "c", "none"]
     assert browser.run(SORTED) == [["model", "ascending"]]
@@ -68,9 +69,9 @@ def test_the_keyboard_sorts(browser: Browser, report: Path) -> None:
     browser.run(f"document.querySelector('{FID}').focus()")
     browser.press("Enter", 13, "\r")
     browser.press(" ", 32, " ")
-    assert browser.run(SORTED) == [["FID", "descending"]]
+    assert browser.run(SORTED) == [["FID\N{NO-BREAK SPACE}↓", "descending"]]
     browser.press("Tab", 9)
-    assert browser.run("document.activeElement.textContent") == "KID"
+    assert browser.run("document.activeElement.textContent") == "KID\N{NO-BREAK SPACE}↓"
 
 
 def test_a_grid_opens_and_closes(browser: Browser, report: Path) -> None:
@@ -107,3 +108,28 @@ def test_pictures_have_one_size_and_a_phone_needs_no_sideways_scroll(browser: Br
         assert browser.run("document.documentElement.scrollWidth") <= width
         assert browser.run("document.querySelectorAll('.plots svg[role=img]').length") == 5
     assert browser.picture().startswith(b"\x89PNG")
+
+
+def test_drawings_follow_the_dark_mode(browser: Browser, report: Path) -> None:
+    color = "getComputedStyle(document.querySelector('.plots svg text')).fill"
+    line = "getComputedStyle(document.querySelector('.curve path')).stroke"
+    seen = []
+    for mode in ("light", "dark"):
+        browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": mode}])
+        browser.open(report)
+        seen.append((browser.run(color), browser.run(line)))
+    browser.call("Emulation.setEmulatedMedia", features=[])
+    (light_text, light_line), (dark_text, dark_line) = seen
+    assert light_text == "rgb(88, 94, 100)"
+    assert dark_text == "rgb(163, 169, 175)"
+    assert light_line != dark_line
+    assert browser.problems == [], "the policy refused nothing of the drawings"
+
+
+def test_a_wide_table_scrolls_under_its_first_column(browser: Browser, report: Path) -> None:
+    browser.open(report, 700)
+    browser.run("document.querySelector('.scroll').scrollLeft = 200")
+    assert browser.run("document.querySelector('.scroll').scrollLeft") == 200
+    for cell in ("thead th", "tbody th"):
+        left = f"document.querySelector('table.sortable {cell}').getBoundingClientRect().left"
+        assert browser.run(f"{left} - document.querySelector('.scroll').getBoundingClientRect().left") == 0

@@ -17,7 +17,7 @@ from genlab.runs.atomic import write_atomic
 from genlab.sweeps.search import SearchPlan
 from genlab.sweeps.shared_study import SharedStudy
 from genlab.sweeps.study_plots import draw_history, draw_importance, draw_pareto
-from genlab.sweeps.study_tables import best_first, complete, pareto_front, print_study, recipe_text
+from genlab.sweeps.study_tables import best_first, complete, print_study, recipe_text, trials_on_front
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -53,7 +53,7 @@ def report(plan: SearchPlan, study: SharedStudy, command: SearchCommand, folder:
     (folder / "experiment").mkdir(parents=True, exist_ok=True)
     one = len(plan.objectives) == 1
     chosen = {"best": best_first(trials, plan.objectives)[0]} if one else {}
-    chosen |= {} if one else {f"pareto_{trial.number}": trial for trial in pareto_front(trials, plan.objectives)}
+    chosen |= {} if one else {f"pareto_{trial.number}": trial for trial in trials_on_front(trials, plan.objectives)}
     for old in (folder / "experiment").glob("pareto_*.yaml"):
         if old.stem not in chosen:
             old.unlink()

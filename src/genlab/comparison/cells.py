@@ -1,4 +1,4 @@
-"""What stands in a cell: the same words in every format, each of which only sets them in its own way."""
+"""The text of cells, headings and notes: the same in every format, which only adds its own markup."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = [
 ]
 
 LEGEND = (
-    "± is the standard deviation over seeds. Best is marked among figures that compare: likelihoods as the lowest "
-    "proven (exact values and bounds; estimates by ode, p(x|y), and likelihoods of fewer examples compete only among "
-    "their like), quality on the same features and numbers of examples, milliseconds on the same device. The floor, "
-    "training against test data, is not ranked."
+    "± is the standard deviation over seeds. Best is marked only among figures that can be compared. Likelihoods: "
+    "exact values and bounds with each other; estimates by ode, p(x|y), and likelihoods of fewer examples each only "
+    "with their own kind. Quality: the same features and numbers of examples. Milliseconds: the same device. The "
+    "floor, training against test data, is not ranked."
 )
 
 
@@ -35,9 +35,9 @@ class Cell:
     Attributes:
         value: The mean; empty where the figure is not known.
         spread: The standard deviation over seeds; empty for one seed.
-        remark: The kind of a likelihood, how many examples of the split it is of if not of all, and how many seeds have
-            the figure if not all; may be empty.
-        best: Whether it is best of those that it competes with.
+        remark: The kind of a likelihood; its number of examples, if these are not the whole split; the number of seeds
+            that have the figure, if not all do. May be empty.
+        best: Whether it is the best of the figures that it competes with.
     """
 
     value: str = ""
@@ -58,10 +58,10 @@ def cell(row: Row, column: Column) -> Cell:
         return Cell()
     value = column.write(figure.mean, None)
     spread = ""
-    # A count that is the same for all seeds has no spread to speak of.
+    # A count that is the same for all seeds is shown without "± 0".
     if figure.sd is not None and not (column.basis is None and figure.sd == 0):
         _, _, decimals = value.partition(".")
-        # As many places as the mean has, so that the two can be read together; counts have units of their own.
+        # As many decimal places as the mean has; a count such as 1.31M has a unit of its own and none are forced.
         spread = column.write(figure.sd, len(decimals) if decimals.isdigit() or not decimals else None)
     remarks = [row.kind(column) or ""]
     if remarks[0] and row.first.of == "p(x|y)":
@@ -103,7 +103,7 @@ def ordered_by(group: Group) -> str:
 
 
 def notes(group: Group) -> list[str]:
-    """Say what a reader has to know beside the figures: a missing baseline, and runs whose samples lack classes."""
+    """Return what a reader must know beside the figures: that the baseline is missing, which runs lack classes."""
     found = []
     name, protocol = group.data.name, group.protocol[0]
     if not any(row.reference == "baseline" for row in group.rows):
@@ -120,7 +120,7 @@ def notes(group: Group) -> list[str]:
 
 
 def shared_device(group: Group) -> str | None:
-    """Return the device of all rows, which then needs no column, or None if they differ."""
+    """Return the device if all rows have the same, so that it needs no column; else None."""
     devices = {row.device for row in group.rows if row.reference != "floor"}  # nothing is trained for the floor
     return devices.pop() if len(devices) == 1 else None
 

@@ -1,205 +1,245 @@
-"""The figures of the HTML report: pictures, curves, trade-offs, recall of each class."""
+"""The figures of the HTML report, as its templates show them: pictures, curves, trade-offs, recall of each class."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from html import escape
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from genlab.comparison.artifacts import neighbours_picture, picture_uri, samples_picture, validation_curve
 from genlab.comparison.columns import COLUMNS, Column, likelihood_unit
-from genlab.comparison.plots import COLORS, DASHES, Point, Series, line_plot, scatter_plot
+from genlab.comparison.plots import STYLES, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
 from genlab.comparison.reading import RunResult
-from genlab.comparison.tables import UNKNOWN, row_name
 
-__all__ = ["curves", "neighbours", "recalls", "samples", "trade_offs"]
+__all__ = ["Gallery", "Picture", "Plot", "Recall", "curves", "galleries", "recall", "row_name", "trade_offs"]
 
 MOST_PICTURES = 24
-MOST_CURVES = COLORS * DASHES
+MOST_CURVES = STYLES
 MOST_POINTS = 200
+SAME_COST = 1.05
+"""Costs within this ratio, as of trainings under one budget of minutes, differ by chance: no plot is made of them."""
 
 _KINDS_DIFFER = "The kinds of likelihood are those of the table."
 _FEW_SAMPLES = "Of few samples and the validation split, so not the figure of the table."
+_NEIGHBOURS = (
+    "The samples that lie nearest to a training example in the features of the extractor, the nearest first. In each "
+    "pair the sample is above, its training example below."
+)
 _BY_KEY = {column.key: column for column in COLUMNS}
 _QUALITIES = ("fid", "likelihood")
 _COSTS = {"ms_per_sample": "sampling cost (ms per sample)", "train_minutes": "training cost (minutes)"}
 
 
-def samples(group: Group) -> Iterator[str]:
-    """Give the lines of the sample grids, side by side at one size; of each row the lowest seed's."""
-    yield from _pictures(group, "Samples", "Samples of", samples_picture)
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a run.
+
+    Attributes:
+        row: The row that it stands for.
+        alt: What it shows, in words.
+        uri: The file itself, as a ``data:`` URI.
+    """
+
+    row: Row
+    alt: str
+    uri: str
 
 
-def neighbours(group: Group) -> Iterator[str]:
-    """Give the lines of the pictures of samples beside their nearest training examples."""
-    lines = list(_pictures(group, "Nearest training examples", "Nearest training examples of", neighbours_picture))
-    if lines:
-        yield from lines
-        yield (
-            '<p class="notes">Of all samples those that lie nearest to a training example, in the features of the '
-            "extractor; the nearest first. In each pair the sample is above, its training example below.</p>"
-        )
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of one kind, side by side.
+
+    Attributes:
+        name: Its heading.
+        pictures: At least one.
+        left_out: How many more rows have such a picture.
+        note: Stands below; may be empty.
+    """
+
+    name: str
+    pictures: Sequence[Picture]
+    left_out: int
+    note: str
 
 
-def _pictures(group: Group, name: str, what: str, find: Callable[[RunResult], Path | None]) -> Iterator[str]:
-    figures, left_out = [], 0
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with what a reader needs to know about it.
+
+    Attributes:
+        svg: The drawing.
+        caption: What is drawn, and how to read it.
+        mark: What stands for a row in it, ``"curve"`` or ``"point"``.
+        legend: The rows by the number of their style; empty where there are more rows than styles.
+        rows: All rows in it.
+        left_out: How many more rows could be in it.
+    """
+
+    svg: str
+    caption: str
+    mark: str
+    legend: Sequence[tuple[int, Row]]
+    rows: Sequence[Row]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Recall of each class, of the lowest seed of each row.
+
+    Attributes:
+        classes: How many there are.
+        rows: Each with a value for each class, None where it is not known.
+    """
+
+    classes: int
+    rows: Sequence[tuple[Row, Sequence[float | None]]]
+
+
+def row_name(row: Row) -> str:
+    """Return a row's whole name in plain text: model, reference, variant, note."""
+    remarks = ", ".join(filter(None, (row.reference, row.first.variant, row.note)))
+    return f"{row.model} ({remarks})" if remarks else row.model
+
+
+def galleries(group: Group) -> list[Gallery]:
+    """Return the sample grids and the pictures of nearest training examples; of each row the lowest seed's."""
+    found = (
+        _gallery(group, "Samples", samples_picture, ""),
+        _gallery(group, "Nearest training examples", neighbours_picture, _NEIGHBOURS),
+    )
+    return [gallery for gallery in found if gallery.pictures]
+
+
+def _gallery(group: Group, name: str, find: Callable[[RunResult], Path | None], note: str) -> Gallery:
+    pictures, left_out = [], 0
     for row in group.rows:
         path = find(row.first)
         if path is None:
             continue
-        if len(figures) == MOST_PICTURES:
+        if len(pictures) == MOST_PICTURES:
             left_out += 1
         elif (uri := picture_uri(path)) is not None:
-            alt = escape(f"{what} {row_name(row)}, run {row.first.run_id}")
-            figures.append(
-                f'<figure><button type="button" class="open" aria-label="Enlarge: {alt}">'
-                f'<img alt="{alt}" src="{uri}" width="480" height="480"></button>'
-                f"<figcaption>{_source(row, row.first)}</figcaption></figure>"
-            )
-    if figures:
-        yield f'<h3>{name}</h3><div class="grids">'
-        yield from figures
-        yield "</div>"
-        yield from _left_out(left_out, "pictures")
+            pictures.append(Picture(row, f"{name} of {row_name(row)}, run {row.first.run_id}", uri))
+    return Gallery(name, pictures, left_out, note)
 
 
-def _left_out(count: int, what: str) -> Iterator[str]:
-    if count:
-        yield f'<p class="notes">{count} more {what} are left out; a comparison of fewer runs shows them.</p>'
-
-
-def _source(row: Row, run: RunResult) -> str:
-    return (
-        f"<strong>{escape(row_name(row))}</strong> <code>{escape(run.run_id)}</code>"
-        f"<details><summary>command</summary><code>{escape(run.command)}</code></details>"
-    )
-
-
-def curves(group: Group, ident: str) -> Iterator[str]:
-    """Give the lines of the plots of validation against examples seen: a curve for each run, a colour for each row.
+def curves(group: Group, ident: str) -> list[Plot]:
+    """Return plots of validation against examples seen: a curve for each run, a style for each row.
 
     Args:
         group: Whose runs.
-        ident: Begins the ids in the drawings.
+        ident: Makes the ids in the drawings their own.
     """
     unit = likelihood_unit(group.data.levels or None)
     likelihood = "val/bits_per_dim" if group.data.levels else "val/nats"
-    figures = [
-        *_curves(group, likelihood, f"validation NLL ({unit})", _KINDS_DIFFER, f"{ident}-curves"),
-        *_curves(group, "val/fid", "validation FID", _FEW_SAMPLES, f"{ident}-fid-curves"),
-        *_curves(group, "val/sliced_wasserstein", "validation sliced Wasserstein", _FEW_SAMPLES, f"{ident}-sw-curves"),
-    ]
-    if figures:
-        yield '<h3>Training curves</h3><div class="plots">'
-        yield from figures
-        yield "</div>"
-
-
-def _curves(group: Group, name: str, label: str, remark: str, ident: str) -> Iterator[str]:
-    series: list[Series] = []
-    shown: list[tuple[int, Row]] = []
-    left_out = 0
-    for number, row in enumerate(group.rows):
-        points = [(run, found) for run in row.runs if (found := validation_curve(run, name))]
-        if points and len(shown) == MOST_CURVES:
-            left_out += 1
-        elif points:
-            shown.append((number, row))
-            series += [Series(f"{row_name(row)}, run {run.run_id}", number, found) for run, found in points]
-    if not series:
-        return
-    title = f"{label[0].upper()}{label[1:]} against examples seen, on {group.data.name}"
-    yield f"<figure>{line_plot(series, 'examples seen', label, title, ident)}"
-    yield f"<figcaption>{escape(title)}; one curve for each seed. {remark}{_legend(shown)}"
-    yield f"{_commands([row for _, row in shown])}</figcaption>"
-    yield from _left_out(left_out, "curves")
-    yield "</figure>"
-
-
-def _legend(rows: Sequence[tuple[int, Row]]) -> str:
-    items = []
-    for number, row in rows:
-        classes = f"curve c{number % COLORS} d{number // COLORS % DASHES}"
-        swatch = f'<svg viewBox="0 0 28 12" aria-hidden="true"><path class="{classes}" d="M0 6H28"/></svg>'
-        items.append(f"<li>{swatch}{escape(row_name(row))}</li>")
-    return f'<ul class="legend">{"".join(items)}</ul>'
-
-
-def _commands(rows: Sequence[Row]) -> str:
-    lines = "".join(
-        f"<li>{escape(row_name(row))}: <code>{escape(' '.join(run.run_id for run in row.runs))}</code>, "
-        f"<code>{escape(row.first.command)}</code></li>"
-        for row in rows
+    plots = (
+        _curves(group, likelihood, f"validation NLL ({unit})", _KINDS_DIFFER, f"{ident}-curves"),
+        _curves(group, "val/fid", "validation FID", _FEW_SAMPLES, f"{ident}-fid-curves"),
+        _curves(group, "val/sliced_wasserstein", "validation sliced Wasserstein", _FEW_SAMPLES, f"{ident}-sw-curves"),
     )
-    return f"<details><summary>runs and commands</summary><ul>{lines}</ul></details>"
+    return [plot for plot in plots if plot is not None]
 
 
-def trade_offs(group: Group, ident: str) -> Iterator[str]:
-    """Give the lines of the plots of quality against the cost of sampling and of training, with Pareto fronts.
+def _curves(group: Group, name: str, label: str, remark: str, ident: str) -> Plot | None:
+    found: list[tuple[int, list[Series]]] = []
+    for number, row in enumerate(group.rows):
+        points = ((run, validation_curve(run, name)) for run in row.runs)
+        series = [Series(f"{row_name(row)}, run {run.run_id}", 0, curve) for run, curve in points if curve]
+        if series:
+            found.append((number, series))
+    shown = found[:MOST_CURVES]
+    if not shown:
+        return None
+    numbers = [number for number, _ in shown]
+    styles = _styles(numbers)
+    drawn = [
+        Series(series.name, style, series.points)
+        for style, (_, of_row) in zip(styles, shown, strict=True)
+        for series in of_row
+    ]
+    title = f"{label[0].upper()}{label[1:]} against examples seen, on {group.data.name}"
+    rows = [group.rows[number] for number in numbers]
+    return Plot(
+        line_plot(drawn, "examples seen", label, title, ident),
+        f"{title}; one curve for each seed. {remark}",
+        "curve",
+        list(zip(styles, rows, strict=True)),
+        rows,
+        len(found) - len(shown),
+    )
+
+
+def trade_offs(group: Group, ident: str) -> list[Plot]:
+    """Return plots of quality against the cost of sampling and of training, with Pareto fronts.
+
+    There is none where fewer than two rows have both figures, or where the cost is the same for all.
 
     Args:
         group: Whose rows.
-        ident: Begins the ids in the drawings.
+        ident: Makes the ids in the drawings their own.
     """
-    figures = [
-        figure
+    plots = (
+        _trade_off(group, _BY_KEY[quality], _BY_KEY[cost], label, f"{ident}-{quality}-{cost}")
         for quality in _QUALITIES
         for cost, label in _COSTS.items()
-        if (figure := _trade_off(group, _BY_KEY[quality], _BY_KEY[cost], label, f"{ident}-{quality}-{cost}"))
-    ]
-    if figures:
-        yield '<h3>Quality against cost</h3><div class="plots">'
-        yield from figures
-        yield "</div>"
+    )
+    return [plot for plot in plots if plot is not None]
 
 
-def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: str) -> str:
-    numbered = [
-        (number, row)
+def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: str) -> Plot | None:
+    found = [
+        number
         for number, row in enumerate(group.rows)
         if quality.key in row.figures and row.figures.get(cost.key) and row.figures[cost.key].mean > 0
-    ][:MOST_POINTS]
-    if len(numbered) < 2:
-        return ""
+    ]
+    numbers = found[:MOST_POINTS]
+    costs = [group.rows[number].figures[cost.key].mean for number in numbers]
+    if len(numbers) < 2 or max(costs) < SAME_COST * min(costs):
+        return None
+    rows = [group.rows[number] for number in numbers]
+    styles = _styles(numbers)
     models = Counter(row.model for row in group.rows)
     points = [
         Point(
-            row_name(row),
+            f"{row_name(row)}: {_figure(row, quality)}, {_figure(row, cost)}",
             row.model if models[row.model] == 1 else row_name(row),
-            number,
+            style,
             row.figures[cost.key].mean,
             row.figures[quality.key].mean,
             # Costs compare on one device, and qualities as they do in the table.
             repr((comparable_set(row, quality), row.sampling_device if cost.basis == "hardware" else row.device)),
         )
-        for number, row in numbered
+        for style, row in zip(styles, rows, strict=True)
     ]
     unit = f"NLL ({likelihood_unit(group.data.levels or None)})" if quality.key == "likelihood" else quality.heading
     title = f"{unit} against {label}, on {group.data.name}"
-    plot = scatter_plot(points, label, unit, title, ident)
-    caption = (
-        f"{escape(title)}; lower is better on both axes. The dashed line is the Pareto front of runs on one device "
-        "whose figures compare."
+    return Plot(
+        scatter_plot(points, label, unit, title, ident),
+        f"{title}; lower is better on both axes. A dashed line is the Pareto front of rows on one device whose figures "
+        "compare.",
+        "point",
+        list(zip(styles, rows, strict=True)) if len(rows) <= STYLES else [],
+        rows,
+        len(found) - len(numbers),
     )
-    return f"<figure>{plot}<figcaption>{caption}{_commands([row for _, row in numbered])}</figcaption></figure>"
 
 
-def recalls(group: Group) -> Iterator[str]:
-    """Give the lines of the table of recall by class."""
+def _figure(row: Row, column: Column) -> str:
+    return f"{column.heading} {column.write(row.figures[column.key].mean, None)}"
+
+
+def _styles(numbers: Sequence[int]) -> list[int]:
+    """Return a style for each row: the same in all plots of a group, unless that has more rows than styles."""
+    return list(numbers) if max(numbers) < STYLES else [place % STYLES for place in range(len(numbers))]
+
+
+def recall(group: Group) -> Recall | None:
+    """Return the recall of each class, or None where no row has it."""
     rows = [row for row in group.rows if row.first.recall_by_class]
     if not rows:
-        return
+        return None
     classes = max(len(row.first.recall_by_class) for row in rows)
-    yield '<h3>Recall by class</h3><div class="scroll" role="region" tabindex="0" aria-label="Recall by class">'
-    yield '<table class="recall"><thead><tr>'
-    yield "".join(f'<th scope="col" class="text">{name}</th>' for name in ("model", "run"))
-    yield "".join(f'<th scope="col">{label}</th>' for label in range(classes)) + "</tr></thead><tbody>"
-    for row in rows:
-        values = [*row.first.recall_by_class, *[None] * classes][:classes]
-        cells = "".join(f"<td>{UNKNOWN if value is None else f'{value:.2f}'}</td>" for value in values)
-        run = f'<td class="text"><code>{escape(row.first.run_id)}</code></td>'
-        yield f'<tr><th scope="row">{escape(row_name(row))}</th>{run}{cells}</tr>'
-    yield "</tbody></table></div>"
-    yield f'<p class="notes">Of the lowest seed of each row.</p>{_commands(rows)}'
+    return Recall(classes, [(row, [*row.first.recall_by_class, *[None] * classes][:classes]) for row in rows])

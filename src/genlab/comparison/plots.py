@@ -1,37 +1,67 @@
-"""Line and scatter plots as inline SVG, without style attributes: colours come from the page's classes."""
+"""Line and scatter plots of the HTML report, drawn by matplotlib. Importing this module takes a third of a second."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
-__all__ = ["Point", "Scale", "Series", "line_plot", "pareto_front", "scatter_plot"]
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from genlab.comparison.svg import THEME, inline_svg
+from genlab.core.pareto import pareto_front
+
+__all__ = ["COLORS", "STYLES", "Point", "Series", "line_plot", "scatter_plot"]
 
 WIDTH, HEIGHT = 460, 320
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
-CHARACTER, LINE = 6.6, 14
-"""About what a character of a label takes, in units of the drawing."""
+"""In points; the page scales the drawing to its column."""
+LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 46
+"""Room around the axes, for their names and ticks."""
 
-COLORS, DASHES = 8, 3
+COLORS = 8
+DASHES = ("-", (0, (6, 3)), (0, (2, 2.5)))
+MARKERS = ("o", "s", "^")
+STYLES = COLORS * len(DASHES)
+"""So many curves, or marks, can be told apart by colour and by dashes, or by colour and by shape."""
 
 WIDE = 8
 """Ratio of the highest to the lowest figure from which equal ratios are drawn alike."""
 
+LABEL_SIZE, LABEL_HEIGHT = 10.5, 13
+LONGEST_LABEL = 24
+MOST_LABELS = 40
+"""More find no room; measuring them takes time."""
+_FONT = FontProperties(size=LABEL_SIZE)
+_PLACES = (
+    (9, 0, "left"), (-9, 0, "right"), (0, 13, "center"), (0, -13, "center"), (7, 11, "left"), (7, -11, "left"),
+    (-7, 11, "right"), (-7, -11, "right"),
+)  # fmt: skip
+"""Where a label may stand beside its point, in points to the right and up, the first that has room."""
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
 
 @dataclass(frozen=True)
 class Series:
-    """A curve: its name, its number among the colours, its points by rising x."""
+    """A curve: its name, the number of its style, its points by rising x."""
 
     name: str
-    number: int
+    style: int
     points: Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Point:
-    """A mark: its name, its number among the colours, where it stands.
+    """A mark: its name, the number of its style, where it stands.
 
     Attributes:
         label: Short name, written beside it where there is room.
@@ -40,73 +70,10 @@ class Point:
 
     name: str
     label: str
-    number: int
+    style: int
     x: float
     y: float
     rivals: str = ""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Maps values to positions.
-
-    Attributes:
-        low: Value at ``start``.
-        high: Value at ``end``.
-        start: Position of ``low``.
-        end: Position of ``high``.
-        log: Whether equal ratios, not equal differences, are equally far apart.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        """Return the position of a value."""
-        low, high, at = (math.log(v) if self.log else v for v in (self.low, self.high, value))
-        return self.start + (at - low) / (high - low) * (self.end - self.start)
-
-    @classmethod
-    def around(cls, values: Iterable[float], start: float, end: float, log: bool = False) -> Scale:
-        """Return a scale that holds the values with a little room on both sides."""
-        values = list(values)
-        low, high = min(values), max(values)
-        if log:
-            room = max(high / low, 1.2) ** 0.08
-            return cls(low / room, high * room, start, end, True)
-        room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-        return cls(low - room, high + room, start, end)
-
-    def ticks(self) -> list[float]:
-        """Return round values within the scale, about five."""
-        if self.log:
-            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            for steps in ((1,), (1, 3), (1, 2, 5)):
-                ticks = [step * 10.0**decade for decade in decades for step in steps]
-                ticks = [tick for tick in ticks if self.low <= tick <= self.high]
-                if len(ticks) >= 3:
-                    return ticks[:: math.ceil(len(ticks) / 7)]
-            if len(ticks) >= 2:
-                return ticks
-        rough = (self.high - self.low) / 5
-        unit = 10.0 ** math.floor(math.log10(rough))
-        step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
-        first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [number * step for number in range(first, last + 1)]
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices, by rising x, of points that no other beats: none is as low in both and lower in one."""
-    front: list[int] = []
-    lowest = math.inf
-    for index in sorted(range(len(points)), key=lambda index: points[index]):
-        if points[index][1] < lowest or (front and points[index] == points[front[-1]]):
-            front.append(index)
-            lowest = points[index][1]
-    return front
 
 
 def line_plot(series: Sequence[Series], x_label: str, y_label: str, title: str, ident: str) -> str:
@@ -117,22 +84,28 @@ def line_plot(series: Sequence[Series], x_label: str, y_label: str, title: str, 
         x_label: Below the plot, with its unit.
         y_label: Beside the plot, with its unit.
         title: Read out in place of the plot.
-        ident: Begins the ids in the drawing; used once in a page.
+        ident: Makes the ids in the drawing its own; used once in a page.
     """
+    figure, axes = _axes(x_label, y_label)
     low = min(y for curve in series for _, y in curve.points)
     # A tenth of a curve is the fall from its first weights, against which the rest would look flat.
     settled = [y for curve in series for _, y in curve.points[len(curve.points) // 10 :]]
-    x = Scale.around((x for curve in series for x, _ in curve.points), LEFT, WIDTH - RIGHT)
-    y = Scale.around([low, max(settled)], HEIGHT - BOTTOM, TOP)
-    body = [f'<clipPath id="{ident}-clip"><rect {_box()}/></clipPath>', f'<g clip-path="url(#{ident}-clip)">']
-    for curve in series:
-        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in curve.points)
-        classes = f"curve c{curve.number % COLORS} d{curve.number // COLORS % DASHES}"
-        body.append(f'<polyline class="{classes}" points="{path}"><title>{escape(curve.name)}</title></polyline>')
-        if len(curve.points) == 1:
-            body.append(_circle(x(curve.points[0][0]), y(curve.points[0][1]), curve.number, curve.name))
-    body.append("</g>")
-    return _drawing(x, y, x_label, y_label, title, ident, body)
+    _scale(axes.xaxis, [x for curve in series for x, _ in curve.points])
+    _scale(axes.yaxis, [low, max(settled)])
+    names: dict[str, list[str]] = {}
+    for number, curve in enumerate(series):
+        names[f"curve-{number}"] = [curve.name]
+        line = Line2D(
+            *zip(*curve.points, strict=True),
+            color=_color(curve.style),
+            linestyle=DASHES[curve.style // COLORS % len(DASHES)],
+            linewidth=1.75,
+            marker="o" if len(curve.points) == 1 else None,
+            markersize=6,
+            gid=f"curve-{number}",
+        )
+        axes.add_line(line)
+    return inline_svg(figure, ident, title, names)
 
 
 def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str, ident: str) -> str:
@@ -143,86 +116,194 @@ def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str
         x_label: Below the plot, with its unit.
         y_label: Beside the plot, with its unit.
         title: Read out in place of the plot.
-        ident: Begins the ids in the drawing; used once in a page.
+        ident: Makes the ids in the drawing its own; used once in a page.
     """
-    x = Scale.around((point.x for point in points), LEFT, WIDTH - RIGHT, log=True)
+    figure, axes = _axes(x_label, y_label)
     low, high = min(point.y for point in points), max(point.y for point in points)
-    y = Scale.around([low, high], HEIGHT - BOTTOM, TOP, log=low > 0 and high > WIDE * low)
-    body: list[str] = []
-    first: list[Point] = []
-    for rivals in dict.fromkeys(point.rivals for point in points):
-        rows = [point for point in points if point.rivals == rivals]
-        front = [rows[index] for index in pareto_front([(row.x, row.y) for row in rows])]
-        first += front
-        if len(front) > 1:
-            body.append(f'<path class="front" d="{_steps([(x(p.x), y(p.y)) for p in front])}"/>')
-    body += [_circle(x(point.x), y(point.y), point.number, point.name) for point in points]
+    _scale(axes.xaxis, [point.x for point in points], log=True)
+    _scale(axes.yaxis, [low, high], log=low > 0 and high > WIDE * low)
+    names: dict[str, list[str]] = {}
+    fronts = _fronts(points)
+    for number, front in enumerate(front for front in fronts if len(front) > 1):
+        names[f"front-{number}"] = ["Pareto front"]
+        corners = [(point.x, point.y) for point in front]
+        axes.step(
+            *zip(*corners, strict=True),
+            where="post",
+            color=THEME["strong-rule"],
+            linestyle=(0, (4, 3)),
+            linewidth=1,
+            gid=f"front-{number}",
+        )
+    # One artist for each style: one for each point would take ten times as long.
+    for style in dict.fromkeys(point.style for point in points):
+        alike = [point for point in points if point.style == style]
+        names[f"points-{style}"] = [point.name for point in alike]
+        marks = Line2D(
+            [point.x for point in alike],
+            [point.y for point in alike],
+            linestyle="none",
+            marker=MARKERS[style // COLORS % len(MARKERS)],
+            markersize=9,
+            color=_color(style),
+            markeredgecolor=THEME["paper"],
+            markeredgewidth=1.25,
+            gid=f"points-{style}",
+            zorder=3,
+        )
+        axes.add_line(marks)
+    first = [point for front in fronts for point in front]
     # The front is named first: where labels find no room, the others go without.
-    body += _labels([*first, *(point for point in points if point not in first)], x, y)
-    return _drawing(x, y, x_label, y_label, title, ident, body)
+    order = [*first, *(point for point in points if point not in first)]
+    names |= _label(axes, points, order[:MOST_LABELS], fronts)
+    return inline_svg(figure, ident, title, names)
 
 
-def _steps(corners: Sequence[tuple[float, float]]) -> str:
-    (left, top), *rest = corners
-    return f"M{left:.1f} {top:.1f}" + "".join(f"H{across:.1f}V{down:.1f}" for across, down in rest)
-
-
-def _circle(x: float, y: float, number: int, name: str) -> str:
-    classes = f"point c{number % COLORS}"
-    return f'<circle class="{classes}" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(name)}</title></circle>'
-
-
-def _labels(points: Sequence[Point], x: Scale, y: Scale) -> Iterator[str]:
-    taken = [(x(p.x) - 6, y(p.y) - 6, x(p.x) + 6, y(p.y) + 6) for p in points]
+def _fronts(points: Sequence[Point]) -> list[list[Point]]:
+    sets: dict[str, list[Point]] = {}
     for point in points:
-        name = point.label if len(point.label) <= 22 else f"{point.label[:21]}…"
-        width, across, down = CHARACTER * len(name), x(point.x), y(point.y)
-        for left, middle in (
-            (across + 9, down), (across - 9 - width, down), (across - width / 2, down - 15),
-            (across - width / 2, down + 15), (across + 7, down - 12), (across + 7, down + 12),
-        ):  # fmt: skip
-            box = (left, middle - LINE / 2, left + width, middle + LINE / 2)
-            inside = box[0] > LEFT and box[2] < WIDTH - RIGHT and box[1] > TOP and box[3] < HEIGHT - BOTTOM
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                yield f'<text class="label" x="{left:.1f}" y="{middle + 4:.1f}">{escape(name)}</text>'
-                break
+        sets.setdefault(point.rivals, []).append(point)
+    return [[rivals[index] for index in pareto_front([(p.x, p.y) for p in rivals])] for rivals in sets.values()]
 
 
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _color(style: int) -> str:
+    return THEME[f"c{style % COLORS}"]
 
 
-def _box() -> str:
-    return f'x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{HEIGHT - TOP - BOTTOM}"'
+def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), dpi=72, frameon=False)
+    box = (
+        LEFT / WIDTH,
+        BOTTOM / HEIGHT,
+        (WIDTH - LEFT - RIGHT) / WIDTH,
+        (HEIGHT - BOTTOM - TOP) / HEIGHT,
+    )
+    axes = figure.add_axes(box, frameon=True)
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(THEME["strong-rule"])
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color=THEME["rule"], linewidth=1)
+    axes.tick_params(axis="both", labelsize=11, labelcolor=THEME["muted"], color=THEME["strong-rule"], length=4)
+    axes.tick_params(axis="y", length=0)
+    for axis, text in ((axes.xaxis, x_label), (axes.yaxis, y_label)):
+        axis.set_label_text(text, fontsize=12, color=THEME["ink"], parse_math=False)
+    # Beside the ticks at a fixed place, however wide these are, and never beyond the drawing.
+    axes.yaxis.set_label_coords((12 - LEFT) / (WIDTH - LEFT - RIGHT), 0.5)
+    return figure, axes
 
 
-def _drawing(x: Scale, y: Scale, x_label: str, y_label: str, title: str, ident: str, body: Sequence[str]) -> str:
-    lines = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{ident}-title">',
-        f'<title id="{ident}-title">{escape(title)}</title>',
-    ]
-    for tick in y.ticks():
-        lines.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        lines.append(f'<text class="tick end" x="{LEFT - 7}" y="{y(tick) + 4:.1f}">{_tick(tick, y)}</text>')
-    base = HEIGHT - BOTTOM
-    for tick in x.ticks():
-        lines.append(f'<line class="axis" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{base}" y2="{base + 4}"/>')
-        lines.append(f'<text class="tick middle" x="{x(tick):.1f}" y="{base + 17}">{_tick(tick, x)}</text>')
-    lines.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}"/>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    lines.append(f'<text class="name middle" x="{middle:.1f}" y="{HEIGHT - 8}">{escape(x_label)}</text>')
-    turned = f'transform="translate(13 {(TOP + base) / 2:.1f}) rotate(-90)"'
-    lines.append(f'<text class="name middle" {turned}>{escape(y_label)}</text>')
-    return "\n".join([*lines, *body, "</svg>"])
+def _scale(axis: Axis, values: Iterable[float], log: bool = False) -> None:
+    """Set an axis to hold the values with a little room on both sides, with few round ticks."""
+    low, high = limits(values, log)
+    ticks = round_ticks(low, high, log)
+    set_limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
+    set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    set_scale("log" if log else "linear")
+    set_limits(low, high)
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    step = min((b - a for a, b in itertools.pairwise(ticks)), default=abs(low) or 1.0)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value, 0.0 if log else step)))
 
 
-def _tick(value: float, scale: Scale) -> str:
+def limits(values: Iterable[float], log: bool = False) -> tuple[float, float]:
+    """Return the ends of a scale that holds the values with a little room on both sides."""
+    values = list(values)
+    low, high = min(values), max(values)
+    if log:
+        room = max(high / low, 1.2) ** 0.08
+        return low / room, high * room
+    room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def round_ticks(low: float, high: float, log: bool = False) -> list[float]:
+    """Return two to eight round values from ``low`` to ``high``; on a logarithmic scale powers of ten if they do."""
+    if log:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for steps in ((1,), (1, 3), (1, 2, 5)):
+            ticks = [step * 10.0**decade for decade in decades for step in steps]
+            ticks = [tick for tick in ticks if low <= tick <= high]
+            if len(ticks) >= 3:
+                return ticks[:: math.ceil(len(ticks) / 7)]
+        if len(ticks) >= 2:
+            return ticks
+    rough = (high - low) / 5
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def tick_text(value: float, step: float) -> str:
+    """Write a tick: thousands as ``k``, and as many decimals as the distance of ticks has, 0 for as few as do."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        if abs(value) >= size:
             return f"{value / size:g}{unit}"
-    if scale.log:
+    if not step:
         return f"{value:g}"
-    ticks = scale.ticks()
-    step = ticks[1] - ticks[0] if len(ticks) > 1 else value or 1.0
-    return f"{value:.{max(0, -math.floor(math.log10(abs(step)) + 1e-9))}f}"
+    return f"{value + 0.0:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+
+
+def _label(
+    axes: Axes, points: Sequence[Point], labelled: Sequence[Point], fronts: Sequence[Sequence[Point]]
+) -> dict[str, list[str]]:
+    """Write labels beside points in the axes where they fit: on no point or label, on a line only if need be."""
+    at = {id(point): tuple(axes.transData.transform((point.x, point.y))) for point in points}
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in at.values()]
+    lines = []
+    for front in fronts:
+        for (x0, y0), (x1, y1) in itertools.pairwise(at[id(point)] for point in front):
+            lines += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, y1, x1 + 1, y0)]
+    names: dict[str, list[str]] = {}
+    for number, point in enumerate(labelled):
+        text = _short(point.label)
+        place = _place(at[id(point)], _width(text), taken, lines) or _place(at[id(point)], _width(text), taken, [])
+        if place is None:
+            continue
+        (right, up, side), box = place
+        taken.append(box)
+        names[f"label-{number}"] = [point.name]
+        axes.annotate(
+            text,
+            (point.x, point.y),
+            xytext=(right, up - 0.36 * LABEL_SIZE),
+            textcoords="offset points",
+            ha=side,
+            va="baseline",
+            fontsize=LABEL_SIZE,
+            color=THEME["ink"],
+            parse_math=False,
+            gid=f"label-{number}",
+        )
+    return names
+
+
+def _place(
+    at: tuple[float, float], width: float, taken: Sequence[Box], lines: Sequence[Box]
+) -> tuple[tuple[int, int, str], Box] | None:
+    """Return the first place beside a point with room for a label, and the box that it fills there."""
+    x, y = at
+    for right, up, side in _PLACES:
+        left = x + right - {"left": 0, "center": width / 2, "right": width}[side]
+        box = (left, y + up - LABEL_HEIGHT / 2, left + width, y + up + LABEL_HEIGHT / 2)
+        inside = box[0] > LEFT and box[2] < WIDTH - RIGHT and box[1] > BOTTOM and box[3] < HEIGHT - TOP
+        if inside and not any(_overlap(box, other) for other in itertools.chain(taken, lines)):
+            return (right, up, side), box
+    return None
+
+
+def _short(label: str) -> str:
+    # A control character has no place in XML.
+    text = "".join(letter if letter.isprintable() else " " for letter in label)
+    return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
+
+
+def _width(text: str) -> float:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        return text_to_path.get_text_width_height_descent(text, _FONT, ismath=False)[0]
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

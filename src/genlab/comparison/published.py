@@ -1,7 +1,8 @@
-"""Published likelihoods, beside ours and never among them: they are of other trainings, often of other draws of data.
+"""Published likelihoods, in a table of their own beside ours.
 
-Not every paper's figure can stand here: only those of the same data set and split, with the table that has them. Each
-says in its note what it was measured on, where that is not what ours are measured on.
+They are never ranked with ours: their models were trained otherwise, often on another sample of the data. A figure is
+listed only if it is of the same data set and split, with the paper's table that it is from. Its note says what it was
+measured on where that differs from ours.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ class Published:
 
     Attributes:
         data: The data set.
-        family: The family of ours that it is nearest to.
+        family: Our family that is most like the paper's model.
         method: What the paper calls it.
         value: The negative log-likelihood on the test split, with the paper's own digits.
         unit: ``"bits/dim"``, or ``"nats"`` per example.
-        kind: ``"exact"``, ``"bound"`` (an upper one) or ``"estimate"`` (may err to either side).
+        kind: ``"exact"``, ``"bound"`` (never too low) or ``"estimate"`` (may be too low or too high).
         source: Paper and table.
         note: What it was measured on and how.
     """
@@ -62,14 +63,14 @@ def published() -> tuple[Published, ...]:
 
 
 class Beside(NamedTuple):
-    """The words of a published figure beside ours.
+    """One line of the table: a published figure, and ours.
 
     Attributes:
         method: What the paper calls it.
         published: Value and unit.
         kind: Of the published figure.
-        ours: Model and value, in the paper's unit, of the lowest of ours of the nearest family; may be empty.
-        kind_of_ours: As in the result, with what the table remarks beside it.
+        ours: Model and value, in the paper's unit, of our best row of that family; empty where none has a likelihood.
+        kind_of_ours: Its kind, with the remarks of our table.
         source: Paper and table.
         measured_on: What the published figure was measured on and how.
     """
@@ -89,9 +90,9 @@ class Beside(NamedTuple):
 
 
 def beside(group: Group) -> list[Beside]:
-    """Return the published figures of the group's data and families, each beside the lowest of ours of its family.
+    """Return the published figures of the group's data and families, each beside our best row of the same family.
 
-    Empty where none is known, and for other splits than the test split.
+    Empty where no figure is known, and for any split but the test split.
     """
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in group.rows:
@@ -120,7 +121,7 @@ def published_text(group: Group, row: Row) -> str:
 
 
 def _by_family(group: Group) -> Mapping[str, Sequence[Published]]:
-    is_test = group.data.split.split(" ")[0] == "test"  # what stands behind the name says how the split was made
+    is_test = group.data.split.split(" ")[0] == "test"  # further words say how the split was made
     return _of_data(group.data.name) if is_test else {}
 
 
@@ -134,7 +135,7 @@ def _of_data(name: str) -> Mapping[str, Sequence[Published]]:
 
 
 def _ours(group: Group, rows: Sequence[Row], unit: str) -> tuple[str, str]:
-    """Return model and value, and the kind; of p(x) alone, nothing proven before an estimate, most examples first."""
+    """Return model with value, and kind, of our best row: of p(x), by `_preference`."""
     rows = [row for row in rows if "likelihood" in row.figures and row.first.of == "p(x)"]
     if not rows:
         return "", ""
@@ -145,11 +146,12 @@ def _ours(group: Group, rows: Sequence[Row], unit: str) -> tuple[str, str]:
 
 
 def _preference(row: Row) -> tuple[bool, int, float]:
+    """Exact values and bounds before estimates, then more examples before fewer, then the lowest."""
     return row.first.kind == "ode", -(row.first.likelihood_examples or 0), row.figures["likelihood"].mean
 
 
 def _scale(group: Group, unit: str) -> float:
-    """What a likelihood of the group is multiplied by to be in a unit."""
+    """Return the factor that turns a likelihood of the group into a unit."""
     ours = likelihood_unit(group.data.levels or None)
     if ours == unit:
         return 1.0

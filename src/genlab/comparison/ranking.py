@@ -1,11 +1,15 @@
 """Runs as ranked rows: one group for each data set and protocol, one row for each configuration over its seeds.
 
-Which figures compete is decided here. FID and its relatives compare only on the same features and numbers of examples,
-milliseconds only on the same device. Likelihoods compare in sets: exact values and bounds (``elbo``, ``iwae-K``,
-``dequantized-K``, ``vlb``) form one, since each is an upper bound on the model's negative log-likelihood, exact values
-a tight one; the mark then says: the lowest that is proven. An ``ode`` estimate may err to either side and competes with
-its like alone. And p(x|y), which was told the label, never competes with p(x). Nor do likelihoods of different numbers
-of examples: that of the few which a costly one can afford differs from that of all by chance, more than models do.
+This module decides which figures compete to be marked best:
+
+- FID and its relatives: those on the same features and numbers of examples.
+- Milliseconds: those on the same device, with the same batch size.
+- Exact likelihoods and bounds (``elbo``, ``iwae-K``, ``dequantized-K``, ``vlb``): with each other. A bound on the
+  negative log-likelihood is never below the exact value, so the lowest of these figures is proven to be reached.
+- ``ode`` estimates: only with each other, since an estimate may be too low.
+- Likelihoods of p(x|y): never with p(x), since the model was told the label.
+- Likelihoods of different numbers of examples: never with each other. A costly likelihood is measured on few examples,
+  and which examples these are can change it by more than models differ.
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ class Row:
         runs: One for each seed, by rising seed.
         figures: Known figures by column key.
         note: What tells the row from others of the same model and variant; may be empty.
-        few_examples: How many examples of the split its likelihood is of, if not of all; else None.
+        few_examples: Number of examples that its likelihood is of, if that is not the whole split; else None.
         reference: ``"floor"``, ``"baseline"`` or empty.
         best: Keys of the columns in which the row is best of those it competes with.
     """
@@ -130,8 +134,7 @@ def compare(runs: Iterable[RunResult], skipped: Sequence[Skipped] = ()) -> Compa
     """Group, aggregate and rank results.
 
     Runs that share configuration and checkpoint, by `genlab.runs.identity.config_hash`, which leaves the seed out,
-    become one row. Of several results of one seed, as a rerun leaves them, only the newest counts: they are no two
-    seeds.
+    become one row. A rerun leaves several results of the same seed: only the newest of them counts.
 
     Args:
         runs: In any order.
@@ -157,7 +160,7 @@ def compare(runs: Iterable[RunResult], skipped: Sequence[Skipped] = ()) -> Compa
 
 
 def _row_key(run: RunResult) -> Hashable:
-    # What a figure is belongs to the row: means over figures of different kinds would say nothing.
+    # Seeds with different kinds of likelihood, or different features, are different rows: a mean would mean nothing.
     return run.config_hash, run.checkpoint, run.kind, run.of, run.likelihood_examples, run.one_draw_kind, run.features
 
 
@@ -194,7 +197,7 @@ def _order(row: Row) -> tuple[object, ...]:
 
 
 def _likelihood_set(run: RunResult, kind: str | None) -> tuple[bool, bool, bool, int]:
-    """Say which likelihoods compete, in the order in which tables show them."""
+    """Return what likelihoods must share to compete. Sorted, it gives the order in which tables show them."""
     return kind is None, run.of == "p(x|y)", kind == "ode", -(run.likelihood_examples or 0)
 
 
@@ -215,7 +218,7 @@ def _mark_best(rows: Sequence[Row]) -> None:
             continue
         sets: dict[Hashable, list[tuple[str, float, Row]]] = defaultdict(list)
         for row in rows:
-            # The floor is no model: data against data is what the others cannot beat.
+            # The floor is training data against test data, not a model, so it is never marked as best.
             if column.key in row.figures and row.reference != "floor":
                 mean = row.figures[column.key].mean
                 sets[comparable_set(row, column)].append((column.write(mean, None), mean, row))
@@ -223,7 +226,7 @@ def _mark_best(rows: Sequence[Row]) -> None:
             if len(rivals) > 1:
                 choose = min if column.better == "lower" else max
                 text, _, _ = choose(rivals, key=lambda rival: rival[1])
-                # Figures that read the same are marked alike.
+                # Two figures that are printed alike are both marked.
                 for shown, _, row in rivals:
                     if shown == text:
                         row.best.add(column.key)
@@ -231,14 +234,14 @@ def _mark_best(rows: Sequence[Row]) -> None:
 
 def _tell_few_examples(rows: Sequence[Row]) -> None:
     counts = [row.first.likelihood_examples or 0 for row in rows]
-    # Quality is measured on the whole split, whatever the likelihood can afford.
+    # Quality is measured on the whole split even where the likelihood is not, so its count may be the larger one.
     most = max([*counts, *(row.first.features[2] or 0 for row in rows if row.first.features is not None)])
     for row, count in zip(rows, counts, strict=True):
         row.few_examples = count if 0 < count < most else None
 
 
 def _add_notes(rows: Sequence[Row]) -> None:
-    """Tell rows of one model and variant apart: by the settings of their commands, else by their hashes."""
+    """Give rows of the same model and variant notes that differ: the settings of their commands, else their hashes."""
     twins: dict[Hashable, list[Row]] = defaultdict(list)
     for row in rows:
         twins[row.first.model, row.first.variant].append(row)
@@ -261,7 +264,7 @@ def _checkpoint(row: Row) -> str:
 
 
 def _settings(command: str) -> list[str]:
-    """Return the overrides of a command that can matter to a trained weight."""
+    """Return the overrides of a command that may change what is trained."""
     try:
         words = shlex.split(command)
     except ValueError:

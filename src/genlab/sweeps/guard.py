@@ -1,7 +1,7 @@
-"""A small process beside a sweep that ends the jobs when the sweep itself is killed and cannot.
+"""A small process beside a sweep, which ends the jobs if the sweep is killed and cannot do so itself.
 
-It reads on its standard input which process groups run, and learns by the end of the input that the sweep is gone.
-It needs the standard library alone, and is run by its path to start at once.
+The sweep writes to its standard input which process groups run. When that input ends, the sweep is gone. It imports
+only the standard library and is run by its path, so that it starts at once.
 """
 
 from __future__ import annotations

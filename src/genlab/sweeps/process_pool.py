@@ -1,4 +1,4 @@
-"""Jobs as fresh operating-system processes, so many at a time, each in a place of its own."""
+"""Jobs as fresh processes of the operating system: several at a time, each in a place of its own."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class ProcessPool:
                         self.listener.tick()
                     time.sleep(_POLL_SECONDS)
             finally:
-                # What ends a sweep before its jobs, be it an error, may let them save; a second Ctrl-C does not.
+                # Whatever ends a sweep early, an error too, leaves its jobs time to save; a second Ctrl-C does not.
                 self._end(running, 0.0 if signals.again else self.patience_seconds)
         signals.raise_received()
 
@@ -122,7 +122,7 @@ class ProcessPool:
         log = _new_file(self.folder, str(job.number), ".log")
         report = _new_file(self.folder, log.stem, ".jsonl")
         base = without_launch(os.environ if self.environment is None else self.environment)
-        # What a job prints before it is killed must be in its log, and where it crashed.
+        # Unbuffered, with tracebacks of crashes: the log must hold what a job printed before it was killed.
         settings = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
         environment = {**settings, **base, **place.environment, REPORT_VARIABLE: str(report.absolute())}
         process = _Process(job, place, log, report)
@@ -197,7 +197,8 @@ class _Process:
         self._said: dict[str, Any] = {}
         self._began = time.monotonic()
         self._deadline = float("inf")
-        self._left = self._gone = False  # the job's own process has, everything has
+        self._left = False  # whether the job's own process has ended
+        self._gone = False  # whether everything that it started has ended as well
 
     @property
     def group(self) -> int:
@@ -221,7 +222,7 @@ class _Process:
         late = time.monotonic() > self._deadline
         if late:
             self.kill()
-        # The dead of a machine whose first process does not collect them stay in their group.
+        # Where process 1 does not reap dead processes, as in some containers, they stay in their group.
         self._gone = self._left and (late or not signal_group(self.group, 0))
         return self._gone
 

@@ -1,4 +1,4 @@
-"""A search: trials are claimed from a shared study, run as jobs, judged while they run, and told how they ended."""
+"""A search: claims trials from a shared study, runs them as jobs, prunes hopeless ones, records how each ended."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
 """Samplers by name, made from a seed."""
 
 PRUNERS: dict[str, Callable[[int], optuna.pruners.BasePruner]] = {
-    # Before three tenths of the budget curves cross too often, and the rate still warms up.
+    # Before three tenths of the budget curves cross too often, and the learning rate still warms up.
     "median": lambda validations: optuna.pruners.MedianPruner(5, n_warmup_steps=math.ceil(0.3 * validations)),
     # The best third goes on after a tenth, three tenths and nine tenths of the budget (with ten validations).
     "successive_halving": lambda validations: optuna.pruners.SuccessiveHalvingPruner(

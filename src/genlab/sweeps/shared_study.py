@@ -1,4 +1,4 @@
-"""An Optuna study in a database that any number of processes and machines work on, and that outlives each of them.
+"""An Optuna study in a database, on which many processes and machines may work, and which outlives each of them.
 
 Optuna's own loop counts trials for each process, and gives up those whose process died. Here a trial is claimed: under
 a lock that all processes share, a claim takes over a trial whose process is dead, or starts a new one while there are

@@ -16,7 +16,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from genlab.sweeps.objectives import Objective
-from genlab.sweeps.study_tables import best_first, complete, pareto_front, short_names
+from genlab.sweeps.study_tables import best_first, complete, short_names, trials_on_front
 
 __all__ = ["draw_history", "draw_importance", "draw_pareto"]
 
@@ -118,7 +118,7 @@ def draw_pareto(path: Path, trials: Sequence[FrozenTrial], objectives: Sequence[
         title: Says which study.
     """
     figure, axes = _figure(6, 4.5)
-    front = sorted(pareto_front(trials, objectives), key=lambda trial: trial.values[1])
+    front = sorted(trials_on_front(trials, objectives), key=lambda trial: trial.values[1])
     rest = [trial for trial in best_first(trials, objectives) if trial not in front]
     every = [*front, *rest]
     shown = _limit(axes, [trial.values[0] for trial in every], objectives[0])[len(front) :]

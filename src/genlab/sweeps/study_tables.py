@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,9 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genlab.core.pareto import pareto_front
 from genlab.sweeps.objectives import Objective
 
-__all__ = ["best_first", "complete", "number_text", "pareto_front", "print_study", "recipe_text", "short_names"]
+__all__ = ["best_first", "complete", "number_text", "print_study", "recipe_text", "short_names", "trials_on_front"]
 
 MOST_TRIALS = 10
 MOST_REASONS = 5
@@ -30,24 +30,18 @@ def complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def best_first(trials: Sequence[FrozenTrial], objectives: Sequence[Objective]) -> list[FrozenTrial]:
     """Return the complete trials by their first objective, the best first; of equals the earlier."""
-
-    def key(trial: FrozenTrial) -> list[float]:
-        return [-v if o.maximize else v for v, o in zip(trial.values, objectives, strict=True)]
-
-    return sorted(complete(trials), key=key)
+    return sorted(complete(trials), key=lambda trial: _losses(trial, objectives))
 
 
-def pareto_front(trials: Sequence[FrozenTrial], objectives: Sequence[Objective]) -> list[FrozenTrial]:
-    """Return the complete trials that no other beats in one objective without losing in another, best first."""
-    front: list[FrozenTrial] = []
-    least = math.inf
-    # Sorted by the first objective, a trial is beaten if one before it is as good in the last.
-    for trial in best_first(trials, objectives):
-        loss = -trial.values[-1] if objectives[-1].maximize else trial.values[-1]
-        if loss < least:
-            front.append(trial)
-            least = loss
-    return front
+def trials_on_front(trials: Sequence[FrozenTrial], objectives: Sequence[Objective]) -> list[FrozenTrial]:
+    """Return the complete trials on the Pareto front of the objectives, by the first objective, the best first."""
+    done = complete(trials)
+    return [done[index] for index in pareto_front([_losses(trial, objectives) for trial in done])]
+
+
+def _losses(trial: FrozenTrial, objectives: Sequence[Objective]) -> list[float]:
+    """The objectives with a sign that makes lower better."""
+    return [-v if o.maximize else v for v, o in zip(trial.values, objectives, strict=True)]
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -86,7 +80,7 @@ def print_study(
         console = Console(highlight=False)
         if not console.is_terminal:
             console = Console(highlight=False, width=PIPE_WIDTH)
-    front = pareto_front(trials, objectives)
+    front = trials_on_front(trials, objectives)
     shown = front if len(objectives) > 1 else best_first(trials, objectives)[:MOST_TRIALS]
     if shown:
         console.print()

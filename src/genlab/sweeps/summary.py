@@ -1,4 +1,4 @@
-"""What is said of the jobs that failed: which, why, where their logs are."""
+"""The summary of failed jobs: which failed, why, and where their logs are."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _last_line(log: Path) -> str:
 
 
 def varying(jobs: Iterable[Job]) -> dict[int, str]:
-    """Return, by number, what tells jobs apart: their settings without those that all of them share."""
+    """Return a name for each job by its number: its settings without those that all jobs share."""
     jobs = list(jobs)
     shared = set(jobs[0].overrides).intersection(*(job.overrides for job in jobs)) if len(jobs) > 1 else set()
     return {job.number: " ".join(o for o in job.overrides if o not in shared) for job in jobs}

@@ -1,4 +1,4 @@
-"""Mixtures of normals and of Bernoulli vectors: densities with the maximization step of EM beside the gradient."""
+"""Mixtures of normals and of Bernoulli vectors, to be fitted by expectation-maximization (EM) or by gradients."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ __all__ = [
 ]
 
 _LOG_2PI = math.log(2 * math.pi)
-_MIN_UNIT = 1e-3  # of the overall standard deviation; higher would blur dimensions in small units beside large ones
+# Smallest scale of a dimension, relative to the overall standard deviation. A larger one would blur dimensions whose
+# unit makes their numbers small beside those of others.
+_MIN_UNIT = 1e-3
 
 
 class Mixture(nn.Module):
     """A weighted sum of K distributions over vectors of length D.
 
-    Every component is held off degenerate fits by pseudo-examples, spread like the data as a whole: see
-    :meth:`prior_log_prob`.
+    Pseudo-examples, which are spread like the data as a whole, keep each component from collapsing onto a few examples:
+    see :meth:`prior_log_prob`.
 
     Args:
         components: K.
@@ -48,7 +50,7 @@ class Mixture(nn.Module):
 
     @property
     def em_row_elements(self) -> int:
-        """Numbers that :meth:`em_log_prob` holds in memory for each example."""
+        """How many numbers :meth:`em_log_prob` holds in memory per example, which limits the size of a batch."""
         return self.components
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -65,7 +67,7 @@ class Mixture(nn.Module):
         return self.draw(chosen, generator)
 
     def calibrate(self, x: Tensor) -> None:
-        """Set the constants that depend on data ``[N, D]``; before anything else, once."""
+        """Set the constants that depend on the data ``[N, D]``; called once, before all other methods."""
         raise NotImplementedError
 
     def component_log_prob(self, x: Tensor) -> Tensor:
@@ -73,24 +75,24 @@ class Mixture(nn.Module):
         raise NotImplementedError
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Map ``x [N, D]`` to floats of which Euclidean distances make sense."""
+        """Map ``x [N, D]`` to floats on one scale, so that Euclidean distances between them make sense."""
         raise NotImplementedError
 
     def em_features(self, x: Tensor) -> Tensor:
-        """What both steps of EM see of ``x [N, D]``: ``[N, F]``, float."""
+        """Return what both steps of EM use of ``x [N, D]``: ``[N, F]``, float."""
         return self.standardize(x)
 
     def em_log_prob(self, features: Tensor) -> Tensor:
-        """:meth:`component_log_prob` up to one constant, or a cheap stand-in for it, from features ``[N, F]``."""
+        """Return :meth:`component_log_prob` of features ``[N, F]``, up to a constant; a cheap approximation will do."""
         raise NotImplementedError
 
     def maximize(self, features: Tensor, responsibilities: Tensor, prior: float) -> None:
-        """Set the components to the maximum of their weighted likelihood; :meth:`log_prior` counts ``prior`` times.
+        """Set the components to the maximum of their weighted log-likelihood plus ``prior`` times :meth:`log_prior`.
 
         Args:
             features: ``[N, F]`` of :meth:`em_features`.
-            responsibilities: ``[N, K]``.
-            prior: Pseudo-examples for each component.
+            responsibilities: Probability of each component for each example, ``[N, K]``.
+            prior: Number of pseudo-examples for each component.
         """
         raise NotImplementedError
 
@@ -103,7 +105,7 @@ class Mixture(nn.Module):
         raise NotImplementedError
 
     def set_weights(self, responsibilities: Tensor, prior: float) -> None:
-        """Set the weights of the components as :meth:`maximize` sets the components."""
+        """Set the weights of the components to the maximum of the objective of :meth:`maximize`."""
         self.logits.data = (responsibilities.sum(0) + prior).log().log_softmax(0)
 
     def _noise(self, n: int, size: int, generator: Generator | None) -> Tensor:
@@ -114,7 +116,7 @@ class Mixture(nn.Module):
 class BernoulliMixture(Mixture):
     """A mixture of independent binary dimensions.
 
-    A pseudo-example has every dimension's own average over the data.
+    In a pseudo-example the value of each dimension is its average over the data.
 
     Args:
         components: K.
@@ -131,7 +133,7 @@ class BernoulliMixture(Mixture):
         self.register_buffer("average", torch.full((num_dims,), 0.5))
 
     def calibrate(self, x: Tensor) -> None:
-        # One zero and one one more, so that no average is 0 or 1.
+        # As if one more 0 and one more 1 had been seen, so that no average is 0 or 1.
         self.average.copy_((x.to(self.average.dtype).sum(0) + 1) / (len(x) + 2))
 
     def component_log_prob(self, x: Tensor) -> Tensor:
@@ -157,17 +159,18 @@ class BernoulliMixture(Mixture):
 
 
 class DiagonalGaussianMixture(Mixture):
-    """A mixture of normals with diagonal covariance, and what the other mixtures of normals share.
+    """A mixture of normals with diagonal covariance, and the base of the other mixtures of normals.
 
-    Means and scales are those of standardized data. A pseudo-example there is a standard normal.
+    Means and scales are in units of standardized data, where pseudo-examples have mean 0 and variance 1.
 
     Args:
         components: K.
         num_dims: D.
         min_scale: Smallest standard deviation, in units of the data's.
-        common_scale: Standardize all dimensions by one scale, not each by its own: for dimensions in the same unit,
-            where one that is constant in the training data may still vary. Otherwise a dimension has its own, and at
-            least a thousandth of the overall one, so that one that is all but constant has no density without bound.
+        common_scale: Whether one scale standardizes all dimensions. True suits dimensions of the same unit, such as
+            pixels: one that is constant in the training data may still vary in other data. False gives each dimension
+            its own scale, but at least a thousandth of the overall one: otherwise the density of a nearly constant
+            dimension would grow without bound.
     """
 
     location: Tensor
@@ -179,13 +182,13 @@ class DiagonalGaussianMixture(Mixture):
         self._common_scale = common_scale
         self.mean = nn.Parameter(torch.zeros(components, num_dims))
         self.log_scale = nn.Parameter(torch.zeros(components, num_dims))
-        """Log of what the scales exceed the smallest one by."""
+        """Logarithm of ``scale - min_scale``, ``[K, D]``."""
         self.register_buffer("location", torch.zeros(num_dims))
         self.register_buffer("unit", torch.ones(num_dims))
 
     @property
     def scale(self) -> Tensor:
-        """Standard deviations, of standardized data: ``[K, D]``."""
+        """Standard deviations in units of standardized data, ``[K, D]``."""
         return self.min_scale + self.log_scale.exp()
 
     @property
@@ -210,7 +213,7 @@ class DiagonalGaussianMixture(Mixture):
     def maximize(self, features: Tensor, responsibilities: Tensor, prior: float) -> None:
         count = self._maximize_means(features, responsibilities, prior)
         mean, total = self.mean.data, responsibilities.T @ features
-        # Standardized data is of order one, so that double precision bears this difference.
+        # A difference of large sums, which is precise enough: standardized data is of order one, EM runs in float64.
         squares = responsibilities.T @ features.square() - 2 * mean * total + responsibilities.sum(0)[:, None] * mean**2
         variance = (squares.clamp_min(0) + prior * (1 + mean**2)) / count
         self._set_scale((variance + self.min_scale**2).sqrt())
@@ -242,7 +245,7 @@ class DiagonalGaussianMixture(Mixture):
         return count
 
     def _set_scale(self, scale: Tensor) -> None:
-        # Where the scale is the smallest one its excess has no logarithm: the smallest one's thousandth stands there.
+        # Where the scale is the smallest one, the logarithm of the excess 0 does not exist: a thousandth replaces it.
         self.log_scale.data = (scale - self.min_scale).clamp_min(1e-3 * self.min_scale).log()
 
 
@@ -265,7 +268,7 @@ class LowRankGaussianMixture(DiagonalGaussianMixture):
 
     def maximize(self, features: Tensor, responsibilities: Tensor, prior: float) -> None:
         count = self._maximize_means(features, responsibilities, prior)
-        # The same matrices of "Ghahramani and Hinton", section 3, but one component at a time to save memory.
+        # Ghahramani and Hinton (1996), section 3, one component at a time to save memory.
         posterior, _ = self._posterior()
         rank = self.factors.shape[-1]
         scale = torch.empty_like(self.mean)
@@ -312,7 +315,8 @@ class LowRankGaussianMixture(DiagonalGaussianMixture):
         posterior, cholesky = self._posterior()
         deviation = z[:, None] - self.mean
         code = torch.einsum("krd,nkd->nkr", posterior, deviation)
-        # The distance as a sum of squares; Woodbury's difference of two large numbers would lose float32's digits.
+        # A sum of squares: the usual form, by the Woodbury identity, is a difference of two large numbers, which
+        # loses the digits of float32.
         rest = (deviation - torch.einsum("kdr,nkr->nkd", self.factors, code)) / self.scale
         distance = rest.square().sum(-1) + code.square().sum(-1)
         log_det = self.scale.log().sum(-1) + cholesky.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -328,7 +332,7 @@ class FullGaussianMixture(DiagonalGaussianMixture):
     """A mixture of normals with full covariance.
 
     Each dimension is regressed on those before it: the modified Cholesky decomposition of Pourahmadi (1999), "Joint
-    mean-covariance models", whose parameters are free of constraints. Scales are those of what the regression leaves.
+    mean-covariance models", whose parameters have no constraints. ``scale`` is that of the residuals.
 
     Args:
         components: K.
@@ -344,7 +348,7 @@ class FullGaussianMixture(DiagonalGaussianMixture):
         super().__init__(components, num_dims, min_scale=min_scale, common_scale=common_scale)
         rows, columns = torch.tril_indices(num_dims, num_dims, offset=-1)
         self.regression = nn.Parameter(torch.zeros(components, len(rows)))
-        """Below the diagonal of ``[K, D, D]``, row by row."""
+        """The entries below the diagonal of the unit lower triangular matrix ``[K, D, D]``, row by row."""
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
 
