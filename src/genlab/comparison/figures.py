@@ -8,11 +8,12 @@ from html import escape
 from pathlib import Path
 
 from genlab.comparison.artifacts import neighbours_picture, picture_uri, samples_picture, validation_curve
-from genlab.comparison.columns import COLUMNS, Column, likelihood_unit
+from genlab.comparison.columns import Column, columns, likelihood_unit
 from genlab.comparison.plots import COLORS, DASHES, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
 from genlab.comparison.reading import RunResult
 from genlab.comparison.tables import UNKNOWN, row_name
+from genlab.measure.figures import FIGURES, Figure
 
 __all__ = ["curves", "neighbours", "recalls", "samples", "trade_offs"]
 
@@ -22,7 +23,6 @@ MOST_POINTS = 200
 
 _KINDS_DIFFER = "The kinds of likelihood are those of the table."
 _FEW_SAMPLES = "Of few samples and the validation split, so not the figure of the table."
-_BY_KEY = {column.key: column for column in COLUMNS}
 _QUALITIES = ("fid", "likelihood")
 _COSTS = {"ms_per_sample": "sampling cost (ms per sample)", "train_minutes": "training cost (minutes)"}
 
@@ -143,11 +143,12 @@ def trade_offs(group: Group, ident: str) -> Iterator[str]:
         group: Whose rows.
         ident: Begins the ids in the drawings.
     """
+    by_key = {column.key: column for column in columns()}
     figures = [
         figure
         for quality in _QUALITIES
         for cost, label in _COSTS.items()
-        if (figure := _trade_off(group, _BY_KEY[quality], _BY_KEY[cost], label, f"{ident}-{quality}-{cost}"))
+        if (figure := _trade_off(group, by_key[quality], by_key[cost], label, f"{ident}-{quality}-{cost}"))
     ]
     if figures:
         yield '<h3>Quality against cost</h3><div class="plots">'
@@ -187,17 +188,22 @@ def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: s
 
 
 def recalls(group: Group) -> Iterator[str]:
-    """Give the lines of the table of recall by class."""
-    rows = [row for row in group.rows if row.first.recall_by_class]
-    if not rows:
-        return
-    classes = max(len(row.first.recall_by_class) for row in rows)
-    yield '<h3>Recall by class</h3><div class="scroll" role="region" tabindex="0" aria-label="Recall by class">'
+    """Give the lines of the tables of figures that are lists, such as the recall of each class."""
+    for figure in FIGURES.values():
+        rows = [row for row in group.rows if figure.key in row.first.lists]
+        if rows:
+            yield from _list_table(figure, rows)
+
+
+def _list_table(figure: Figure, rows: Sequence[Row]) -> Iterator[str]:
+    name = escape(figure.label.capitalize())
+    places = max(len(row.first.lists[figure.key]) for row in rows)
+    yield f'<h3>{name}</h3><div class="scroll" role="region" tabindex="0" aria-label="{name}">'
     yield '<table class="recall"><thead><tr>'
     yield "".join(f'<th scope="col" class="text">{name}</th>' for name in ("model", "run"))
-    yield "".join(f'<th scope="col">{label}</th>' for label in range(classes)) + "</tr></thead><tbody>"
+    yield "".join(f'<th scope="col">{place}</th>' for place in range(places)) + "</tr></thead><tbody>"
     for row in rows:
-        values = [*row.first.recall_by_class, *[None] * classes][:classes]
+        values = [*row.first.lists[figure.key], *[None] * places][:places]
         cells = "".join(f"<td>{UNKNOWN if value is None else f'{value:.2f}'}</td>" for value in values)
         run = f'<td class="text"><code>{escape(row.first.run_id)}</code></td>'
         yield f'<tr><th scope="row">{escape(row_name(row))}</th>{run}{cells}</tr>'
