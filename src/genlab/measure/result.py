@@ -91,7 +91,7 @@ class DataInfo(Section):
 
     name: str
     split: str
-    modality: str
+    modality: Text
     shape: Annotated[tuple[Positive, ...], Field(strict=False)]
     levels: Annotated[int, Ge(2)] | None
     num_classes: Positive | None

@@ -64,6 +64,8 @@ def _line(where: str, alternatives: Sequence[ErrorDetails]) -> str:
         return f"{where} is {value}: an unknown figure is null with its reason in missing"
     if kind.endswith("_type"):
         expected = dict.fromkeys(_expected(other) for other in alternatives if other["type"].endswith("_type"))
+        if "a number" in expected:  # a whole number is one
+            expected.pop("a whole number", None)
         return f"{where} is a {type(value).__name__}, expected {' or '.join(expected)}"
     return f"{where} is {value!r}, expected {_bound(kind, limits) or details['msg']}"
 
