@@ -51,9 +51,9 @@ def test_the_examples_train_together(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 f"hydra.searchpath=[file://{tmp_path / 'conf'}]",
             ],
         )
-    result = run(config)
-    assert result["model"]["family"] == "independent"
-    assert result["likelihood"]["kind"] == "exact"
+    result = run(config).result
+    assert result.model.family == "independent"
+    assert result.likelihood.kind == "exact"
     # Uniform noise over 4 levels has 2 bits; what the model learned of the training set costs a little.
-    assert 2.0 <= result["likelihood"]["bits_per_dim"] < 2.05
+    assert 2.0 <= result.likelihood.bits_per_dim < 2.05
     assert torch.load(next(tmp_path.glob("logs/runs/noise/independent/*/checkpoints/best.ckpt")), weights_only=True)

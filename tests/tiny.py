@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+
+from genlab.measure.result import Result
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,13 +80,13 @@ def composed(overrides: list[str], name: str = "config") -> DictConfig:
         return compose(name, overrides)
 
 
-def train(logs: Path, *overrides: str, model: str = "flow") -> dict[str, Any]:
+def train(logs: Path, *overrides: str, model: str = "flow") -> Result:
     """Train in this process and return the result."""
     from genlab.command.train import run
 
-    result = run(composed([*tiny(model), f"paths.logs={logs}", *overrides]))
-    assert result is not None
-    return result
+    finished = run(composed([*tiny(model), f"paths.logs={logs}", *overrides]))
+    assert finished is not None
+    return finished.result
 
 
 def train_in_a_process(

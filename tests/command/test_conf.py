@@ -68,8 +68,8 @@ def test_every_data_set_trains(data: str, tmp_path: Path) -> None:
         pytest.skip(f"the files of {data} are not in $GENLAB_DATA")
     small = ["data.train_size=500"] if data == "toy2d" else []
     result = train(tmp_path, f"data={data}", *THREE_STEPS, *small)
-    assert result["training"]["optimizer_steps"] == 3
-    assert math.isfinite(result["likelihood"]["nats"])
+    assert result.training.optimizer_steps == 3
+    assert math.isfinite(result.likelihood.nats)
     assert (run_folder(tmp_path) / "samples" / "quick.png").exists()
 
 
@@ -88,7 +88,7 @@ def test_every_recipe_runs_three_steps(experiment: str, tmp_path: Path) -> None:
     overrides = [f"experiment={experiment}", *kept, *small, *THREE_STEPS, *scale, f"paths.logs={tmp_path}"]
     from genlab.command.train import run
 
-    assert run(composed(overrides))["training"]["optimizer_steps"] == 3
+    assert run(composed(overrides)).result.training.optimizer_steps == 3
 
 
 @pytest.mark.parametrize("experiment", GROUPS["experiment"])

@@ -19,6 +19,7 @@ from genlab.command.cli import dashboard
 from genlab.command.dashboard import run
 from genlab.loggers.protocols import flatten, result_figures
 from genlab.loggers.wandb_logger import result_summary
+from genlab.measure.result import Result
 from genlab.measure.results import read_result
 from genlab.runs.metrics_csv import MetricsCsv
 from tests.comparison.results import result
@@ -118,7 +119,7 @@ def measured(folder: Path) -> set[str]:
     return {name for row in MetricsCsv(folder / "metrics.csv").rows() for name in row} - {MetricsCsv.POSITION}
 
 
-def final(folder: Path) -> dict[str, Any]:
+def final(folder: Path) -> Result:
     return read_result(next((folder / "results").glob("*.json")))
 
 
@@ -142,7 +143,7 @@ def test_panels_show_only_what_runs_log(runs: list[Path], capsys: pytest.Capture
         config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
         known |= {"config:" + re.sub(r"^([^.]+)", r"\1.value", key) for key in flatten(config)}
     # So few samples have no FID; a whole result names all its figures.
-    known |= set(result_summary(result(quality__sliced_wasserstein=0.1)))
+    known |= set(result_summary(Result.of(result(quality__sliced_wasserstein=0.1))))
     view = dry_run(capsys)
     keys = {key for found in panels(view).values() for panel in found for key in shown(panel)}
     assert {"train/loss", "val/bits_per_dim", "val/fid", "test/fid", "samples", "config:model.value.lr"} <= keys

@@ -22,22 +22,21 @@ SETTINGS = ["evaluation.num_samples=120", "evaluation.max_examples=20", "evaluat
 
 def test_the_nearest_pairs_are_drawn_for_each_checkpoint_and_the_report_shows_them(tmp_path: Path) -> None:
     result = train(tmp_path, *SETTINGS)
-    evaluate(composed([f"run={result['run_id']}", f"paths.logs={tmp_path}", "checkpoint=last", *SETTINGS], "evaluate"))
+    evaluate(composed([f"run={result.run_id}", f"paths.logs={tmp_path}", "checkpoint=last", *SETTINGS], "evaluate"))
     pictures = sorted(path.name for path in tmp_path.rglob("samples/*_neighbours.png"))
     assert pictures == ["small.last_neighbours.png", "small_neighbours.png"]
     with Image.open(next(tmp_path.rglob("samples/small_neighbours.png"))) as picture:
-        assert result["run_id"] in picture.text["Title"]
+        assert result.run_id in picture.text["Title"]
     page = to_html(compare(*read_results([tmp_path])))
     assert page.count('alt="Nearest training examples of') == 2
 
 
 def test_a_model_that_samples_choose_has_the_quality_of_its_last_checkpoint_too(tmp_path: Path) -> None:
     tiny = [*SETTINGS, "model=gan", *SMALL["gan"], "validation_samples=100"]
-    result = run_train(composed([*SHORT, *tiny, f"paths.logs={tmp_path}"]))
-    assert result is not None
-    again = [f"run={result['run_id']}", f"paths.logs={tmp_path}", "checkpoint=last", *SETTINGS]
-    last = evaluate(composed(again, "evaluate"))
-    assert result["quality_last"]["fid"] == last["quality"]["fid"]
+    result = run_train(composed([*SHORT, *tiny, f"paths.logs={tmp_path}"])).result
+    again = [f"run={result.run_id}", f"paths.logs={tmp_path}", "checkpoint=last", *SETTINGS]
+    last = evaluate(composed(again, "evaluate")).result
+    assert result.quality_last.fid == last.quality.fid
     assert "quality_last" not in train(tmp_path, *SETTINGS), "of others the likelihood is given"
 
 
@@ -45,16 +44,15 @@ def test_the_cost_of_an_adaptive_sampler_is_that_of_the_checkpoint_that_the_figu
     adaptive = ["model=flow_matching", "data=toy2d", *SMALL["flow_matching"], "model.sampler.solver=dopri5"]
     few = ["evaluation.num_samples=8", "evaluation.max_examples=2"]
     short = [*SHORT, *few, "budget.examples=64", "budget.validations=1", "validation_samples=100"]
-    result = run_train(composed([*short, *adaptive, f"paths.logs={tmp_path}"]))
-    assert result is not None
+    result = run_train(composed([*short, *adaptive, f"paths.logs={tmp_path}"])).result
     (path,) = tmp_path.rglob("last.ckpt")
     last = load_checkpoint(path)
     last["genlab"]["progress"]["batches"] += 1
     last["state_dict"]["network.network.leave.bias"] += 50  # a field that takes more steps
     torch.save(last, path)
-    again = evaluate(composed([f"run={result['run_id']}", f"paths.logs={tmp_path}", *few], "evaluate"))
-    assert again["training"]["optimizer_steps"] == result["training"]["optimizer_steps"] + 1
-    assert again["sampling"]["nfe"] == result["sampling"]["nfe"]
+    again = evaluate(composed([f"run={result.run_id}", f"paths.logs={tmp_path}", *few], "evaluate")).result
+    assert again.training.optimizer_steps == result.training.optimizer_steps + 1
+    assert again.sampling.nfe == result.sampling.nfe
 
 
 def test_a_missing_inception_file_is_named_before_anything_is_trained(tmp_path: Path) -> None:
@@ -67,6 +65,6 @@ def test_an_option_that_the_model_cannot_serve_leaves_a_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = train(tmp_path, *SETTINGS, "evaluation.classification_accuracy=true", "evaluation.name=scored")
-    assert result["quality"]["classification_accuracy"] is None
-    assert "not class-conditional" in result["missing"]["quality.classification_accuracy"]
+    assert result.quality.classification_accuracy is None
+    assert "not class-conditional" in result.missing["quality.classification_accuracy"]
     assert "accuracy score" in capsys.readouterr().out

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import torch
 
@@ -19,8 +18,9 @@ import genlab
 from genlab.command import cli
 from genlab.command.finished import find_finished
 from genlab.core.errors import GenlabError
+from genlab.measure.results import read_result
 from genlab.runs.checkpoints import load_checkpoint
-from tests.tiny import ROOT, TINY, composed, run_folder, tiny, train, train_in_a_process
+from tests.tiny import TINY, composed, run_folder, tiny, train, train_in_a_process
 
 DIE_AT = """
 import os, signal
@@ -78,11 +78,10 @@ def go_on(logs: Path, *overrides: str, model: str = "flow") -> None:
 
 def test_a_run_leaves_what_it_promises(finished: Path) -> None:
     run = run_folder(finished)
-    result = json.loads((run / "results" / "quick.json").read_text())
-    jsonschema.validate(result, json.loads((ROOT / "src/genlab/measure/result.schema.json").read_text()))
-    assert result["training"]["examples_seen"] == 640
-    assert result["training"]["optimizer_steps"] == 20
-    assert result["likelihood"]["kind"] == "dequantized-1"
+    result = read_result(run / "results" / "quick.json")
+    assert result.training.examples_seen == 640
+    assert result.training.optimizer_steps == 20
+    assert result.likelihood.kind == "dequantized-1"
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "last.previous.ckpt", "best.ckpt"}
     pictures = {path.name for path in (run / "samples").iterdir()}
     assert pictures == {"examples_0000000320.png", "examples_0000000640.png", "quick.png"}
@@ -107,9 +106,10 @@ def test_the_answer_of_a_finished_run_needs_no_torch(finished: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "This run is finished" in done.stdout
     command = [*TINY, f"paths.logs={finished}"]
-    result, place = find_finished(composed(command))
-    assert place.path == run_folder(finished)
-    assert result == json.loads((place.results / "quick.json").read_text())
+    found = find_finished(composed(command))
+    assert found is not None
+    assert found.place.path == run_folder(finished)
+    assert found.result.as_dict() == json.loads((found.place.results / "quick.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_is_no_finished_run_finds_no_answer(finished: Path, change: str) ->
 def test_another_protocol_evaluates_without_training(finished: Path) -> None:
     before = (run_folder(finished) / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     result = train(finished, "evaluation=standard", "evaluation.num_samples=4", "evaluation.num_draws=2")
-    assert result["likelihood"]["kind"] == "dequantized-2"
+    assert result.likelihood.kind == "dequantized-2"
     assert (run_folder(finished) / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
@@ -135,8 +135,8 @@ def test_a_result_is_never_replaced_by_another_protocols(finished: Path) -> None
     from tests.tiny import composed
 
     settings = ["evaluation=quick", "evaluation.num_samples=8", "evaluation.max_examples=50"]
-    last = run(composed([f"run={run_folder(finished)}", "checkpoint=last", *settings], "evaluate"))
-    assert last["training"]["checkpoint"] == "last"
+    last = run(composed([f"run={run_folder(finished)}", "checkpoint=last", *settings], "evaluate")).result
+    assert last.training.checkpoint == "last"
     assert (run_folder(finished) / "results" / "quick.last.json").exists()
     assert (run_folder(finished) / "results" / "quick.json").read_text() == before
 
@@ -152,7 +152,7 @@ def test_a_damaged_best_checkpoint_leaves_the_last(tmp_path: Path, caplog: pytes
     (run / "results" / "quick.json").unlink()
     (run / "checkpoints" / "best.ckpt").write_bytes(b"cut")
     result = train(tmp_path)
-    assert result["training"]["checkpoint"] == "last"
+    assert result.training.checkpoint == "last"
     assert any("figures are of the last checkpoint" in message for message in caplog.messages)
 
 
@@ -345,17 +345,17 @@ def test_a_pair_that_cannot_fit_says_why(tmp_path: Path) -> None:
 
 def test_no_ema_trains_and_resumes_too(tmp_path: Path) -> None:
     result = train(tmp_path, "ema_decay=null")
-    assert result["likelihood"] is not None
+    assert result.likelihood is not None
     assert "current_model_state" not in load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")
 
 
 def test_a_game_leaves_a_result_without_a_likelihood(tmp_path: Path) -> None:
     result = train(tmp_path, "model.objective.critic_steps=2", "evaluation.num_samples=100", model="gan")
-    assert result["likelihood"] is None
-    assert "no likelihood" in result["missing"]["likelihood"]
-    assert result["training"]["examples_seen"] == 640, "real images, whatever they train"
-    assert result["training"]["optimizer_steps"] == 20, "training steps, however many optimizers"
-    assert result["quality"]["recall"] is not None
+    assert result.likelihood is None
+    assert "no likelihood" in result.missing["likelihood"]
+    assert result.training.examples_seen == 640, "real images, whatever they train"
+    assert result.training.optimizer_steps == 20, "training steps, however many optimizers"
+    assert result.quality.recall is not None
     rows = list(csv.DictReader((run_folder(tmp_path) / "metrics.csv").open()))
     assert [row["examples_seen"] for row in rows if row["val/fid"]] == ["320", "640"]
     assert all(row["val/class_total_variation"] and row["val/recall"] for row in rows if row["val/fid"])
@@ -365,8 +365,8 @@ def test_a_game_leaves_a_result_without_a_likelihood(tmp_path: Path) -> None:
 
 def test_minutes_end_a_run(tmp_path: Path) -> None:
     result = train(tmp_path, "budget.examples=null", "budget.minutes=0.01")
-    assert result["training"]["stopped_by"] == "minutes"
-    assert result["training"]["wall_seconds"] >= 0.6
+    assert result.training.stopped_by == "minutes"
+    assert result.training.wall_seconds >= 0.6
 
 
 def test_the_time_that_starting_values_take_is_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,4 +381,4 @@ def test_the_time_that_starting_values_take_is_training(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Flow, "initialize", slow)
     monkeypatch.setattr(time, "monotonic", lambda: real() + jumped[0])
-    assert train(tmp_path)["training"]["wall_seconds"] >= 1000
+    assert train(tmp_path).training.wall_seconds >= 1000

@@ -10,6 +10,9 @@ from typing import Any
 
 from genlab.comparison.ranking import Comparison, compare
 from genlab.comparison.reading import RunResult, reduce_result
+from genlab.measure.finished_run import FinishedRun
+from genlab.measure.result import Result
+from genlab.runs.folder import RunDir
 
 RESULT: dict[str, Any] = {
     "schema": 1, "run_id": "3f2a91cc-s0", "config_hash": "3f" * 32, "code_version": "0.1.0 abc1234",
@@ -49,15 +52,29 @@ def result(**changes: object) -> dict[str, Any]:
         for section in sections:
             place = place[section]
         place[name] = value
+        dotted = key.replace("__", ".")
         if value is None:
-            made["missing"][key.replace("__", ".")] = "not measured"
+            # Reasons for what is no longer there are refused.
+            made["missing"] = {
+                other: why for other, why in made["missing"].items() if not f"{other}.".startswith(f"{dotted}.")
+            }
+            if not dotted.startswith("data."):  # null says something by itself there
+                made["missing"][dotted] = "not measured"
+        else:
+            made["missing"].pop(dotted, None)
     return made
 
 
 def run(number: int = 0, seed: int = 0, **changes: object) -> RunResult:
     """A run of the configuration of a number: runs of one number differ in their seeds alone."""
     digest = f"{number:064x}"
-    return reduce_result(result(**{"config_hash": digest, "run_id": f"{digest[-8:]}-s{seed}", "seed": seed, **changes}))
+    changes = {"config_hash": digest, "run_id": f"{digest[-8:]}-s{seed}", "seed": seed, **changes}
+    return reduce_result(Result.of(result(**changes)))
+
+
+def finished(folder: Path, **changes: object) -> dict[str, Any]:
+    """What a job reports of a run in a folder, in plain containers."""
+    return FinishedRun(RunDir(folder), Result.of(result(**changes))).as_dict()
 
 
 def many_runs() -> list[RunResult]:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from genlab.comparison.cells import cell
-from genlab.comparison.columns import COLUMNS, short_count
+from genlab.comparison.columns import columns
 from genlab.comparison.csv_table import to_csv
 from genlab.comparison.latex import to_latex
 from genlab.comparison.markdown import to_markdown
@@ -17,6 +17,7 @@ from genlab.comparison.ranking import Comparison, compare
 from genlab.comparison.reading import Skipped
 from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
+from genlab.measure.figures import short_count
 from tests.comparison.results import compared, many_runs, run
 
 NASTY = r"""a|b`c*_<i>&"'\[x](y){%$#~^}[/bold]"""
@@ -59,7 +60,9 @@ def test_the_terminals_table_cuts_and_wraps_no_number(width: int) -> None:
     assert (left_out == "") == (width >= 120), "at 120 columns all is there"
     for row in group.rows:
         assert any(
-            line.startswith(row.model) and cell(row, COLUMNS[0]).value in line and cell(row, COLUMNS[2]).value in line
+            line.startswith(row.model)
+            and cell(row, columns()[0]).value in line
+            and cell(row, columns()[2]).value in line
             for line in text.splitlines()
         ), row.model
 
@@ -67,13 +70,13 @@ def test_the_terminals_table_cuts_and_wraps_no_number(width: int) -> None:
 def test_the_kind_stands_in_the_cell_and_the_spread_beside_the_mean() -> None:
     values = [1.0, 1.25, 1.75]
     comparison = compare([run(1, seed, likelihood__bits_per_dim=value) for seed, value in enumerate(values)])
-    words = cell(comparison.groups[0].rows[0], COLUMNS[0])
+    words = cell(comparison.groups[0].rows[0], columns()[0])
     assert words.text == f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
     assert words.remark == "dequantized-16"
     conditional = compared(run(likelihood__of="p(x|y)")).groups[0].rows[0]
-    assert cell(conditional, COLUMNS[0]).remark == "dequantized-16, p(x|y)"
+    assert cell(conditional, columns()[0]).remark == "dequantized-16, p(x|y)"
     partial = compared(run(1, 0), run(1, 1, quality__fid=None)).groups[0].rows[0]
-    assert cell(partial, COLUMNS[2]).remark == "1 of 2 seeds"
+    assert cell(partial, columns()[2]).remark == "1 of 2 seeds"
 
 
 def test_each_format_says_of_how_many_examples_a_likelihood_is_that_is_not_of_all() -> None:
@@ -173,7 +176,7 @@ def test_a_missing_baseline_and_missing_classes_are_said_in_every_readable_forma
     comparison = compared(run(0), collapsed)
     words = (
         f"{collapsed.run_id}: 3 of 10 classes hardly occur",
-        "python train.py model=gmm data=mnist evaluation=standard",
+        "No baseline: python train.py model=gmm data=mnist adds it.",
     )
     for text in (terminal(comparison, 200), to_markdown(comparison).replace("\\", ""), to_html(comparison)):
         assert all(word in text for word in words)

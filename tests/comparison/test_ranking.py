@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from genlab.comparison.columns import COLUMNS
+from genlab.comparison.columns import columns
 from genlab.comparison.ranking import Group, compare
 from tests.comparison.results import compared, many_runs, run
 
@@ -88,7 +88,7 @@ def test_other_data_or_another_protocol_is_a_group_of_its_own(change: dict[str, 
 def test_best_is_lowest_or_highest_as_the_column_has_it() -> None:
     sides = {
         column.key: column.better
-        for column in COLUMNS
+        for column in columns()
         if column.basis == "features" and column.key != "neighbour_ratio"
     }
     low = {f"quality__{key}": 0.1 for key in sides}
@@ -190,7 +190,7 @@ def test_the_bound_of_one_draw_has_a_column_of_its_own() -> None:
     one = {"bits_per_dim": 1.2, "bits_per_dim_se": 0.1, "nats": 9.0, "nats_se": 0.1, "kind": "dequantized-1"}
     (row,) = only(run(likelihood__one_draw=one)).rows
     assert row.figures["one_draw"].mean == 1.2
-    assert [row.kind(column) for column in COLUMNS[:3]] == ["dequantized-16", "dequantized-1", None]
+    assert [row.kind(column) for column in columns()[:3]] == ["dequantized-16", "dequantized-1", None]
 
 
 def test_rows_of_one_model_are_told_apart_by_what_differs_in_their_commands() -> None:

@@ -3,71 +3,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from genlab.comparison.reading import find_result_files, read_results
-from genlab.comparison.validation import compile_schema
-from genlab.measure.results import result_problems
 from tests.comparison.results import result, write
-
-FITS = compile_schema(
-    json.loads(resources.files("genlab.measure").joinpath("result.schema.json").read_text(encoding="utf-8"))
-)
-
-
-def put(key: str, value: object) -> dict[str, Any]:
-    return result(**{key.replace(".", "__"): value})
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("schema", 2), ("schema", True), ("run_id", ""), ("config_hash", "xyz"), ("created", "yesterday"),
-        ("seed", "0"), ("seed", True), ("surprise", 1), ("model", None), ("model", []), ("model.parameters", -1),
-        ("model.parameters", 1.5), ("model.surprise", 1), ("data.modality", "smell"), ("data.shape", [1, 0]),
-        ("data.shape", "1x8x8"), ("data.levels", 1), ("training.stopped_by", None), ("likelihood.kind", "exactly"),
-        ("likelihood.draws", 0), ("likelihood.one_draw", {}), ("quality.precision", 1.5), ("quality.fid", "12"),
-        ("quality.fid", math.nan), ("quality.fid", math.inf), ("quality.fid", True), ("sampling", []),
-        ("quality.recall_by_class", [0.5, 2.0]), ("quality.recall_by_class", 0.5), ("protocol.name", "../quick"),
-        ("missing", {"quality.fid": ""}), ("missing", {"quality.fid": 1}),
-    ],
-)  # fmt: skip
-def test_the_fast_check_refuses_what_the_schema_refuses(key: str, value: object) -> None:
-    wrong = put(key, value)
-    assert result_problems(wrong)
-    assert not FITS(wrong)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("seed", 7), ("data.levels", None), ("likelihood", None), ("quality", None), ("sampling", None),
-        ("quality.fid", None), ("quality.fid", 3), ("quality.kid", -0.01), ("reference", None),
-        ("quality.recall_by_class", [0.5, None]), ("quality.inception_score", 9.1), ("quality.mmd", -0.1),
-        ("quality.mifid", 3.0), ("quality.class_total_variation", 0.2), ("quality.neighbour_ratio", 1.1),
-        ("quality.sliced_wasserstein", 0.1), ("training.wall_seconds", None),
-    ],
-)  # fmt: skip
-def test_the_fast_check_takes_what_the_schema_takes(key: str, value: object) -> None:
-    right = put(key, value)
-    if key == "data.levels":
-        del right["missing"][key]
-    if key == "reference":
-        del right["missing"]["reference.true_entropy_nats"]
-    assert result_problems(right) == []
-    assert FITS(right)
-
-
-@pytest.mark.parametrize("section", ["", "model", "data", "training", "likelihood", "quality", "sampling", "protocol"])
-def test_the_fast_check_asks_for_every_key(section: str) -> None:
-    for name in list(result()[section] if section else result()):
-        wrong = result()
-        del (wrong[section] if section else wrong)[name]
-        assert not FITS(wrong), name
 
 
 def test_what_is_no_result_is_listed_with_its_reason_and_skipped(tmp_path: Path) -> None:

@@ -58,10 +58,15 @@ def test_result_figures_are_the_numbers_under_the_split_and_nothing_else() -> No
     assert result_figures(RESULT) == {
         "test/bits_per_dim": 1.25,
         "test/nats": 679.3,
+        "test/examples": 100,
+        "test/draws": 8,
         "test/last/bits_per_dim": 1.5,
+        "test/last/examples": 100,
+        "test/last/draws": 8,
         "sampling/nfe": 1,
         "sampling/ms_per_sample": 0.5,
         "training/examples_seen": 640,
+        "training/optimizer_steps": 5,
         "training/wall_seconds": 1.5,
         "model/parameters": 1234,
     }

@@ -6,10 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-import jsonschema
-
 from genlab.command.evaluate import run as evaluate
-from tests.tiny import ROOT, composed, train
+from genlab.measure.results import read_result
+from tests.tiny import composed, train
 
 SETTINGS = ["evaluation.num_samples=120", "evaluation.max_examples=20", "evaluation.name=floored"]
 
@@ -17,14 +16,13 @@ SETTINGS = ["evaluation.num_samples=120", "evaluation.max_examples=20", "evaluat
 def test_the_floor_stands_beside_the_runs_of_a_protocol(tmp_path: Path) -> None:
     result = train(tmp_path, *SETTINGS)
     (path,) = tmp_path.glob("runs/digits/floor/*/results/floored.json")
-    floor = json.loads(path.read_text())
-    jsonschema.validate(floor, json.loads((ROOT / "src/genlab/measure/result.schema.json").read_text()))
-    assert floor["model"]["family"] == "floor"
-    assert floor["protocol"] == result["protocol"]
-    assert floor["data"] == result["data"]
-    assert (floor["quality"]["n_fake"], floor["quality"]["n_real"]) == (120, 250)
-    assert floor["quality"]["fid"] < result["quality"]["fid"]
-    assert floor["likelihood"] is None
+    floor = read_result(path)
+    assert floor.model.family == "floor"
+    assert floor.protocol == result.protocol
+    assert floor.data == result.data
+    assert (floor.quality.n_fake, floor.quality.n_real) == (120, 250)
+    assert floor.quality.fid < result.quality.fid
+    assert floor.likelihood is None
     written = path.stat().st_mtime_ns
     train(tmp_path, "seed=1", *SETTINGS)
     assert path.stat().st_mtime_ns == written

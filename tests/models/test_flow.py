@@ -74,4 +74,4 @@ def test_a_second_of_training_beats_independent_pixels(tmp_path: Path) -> None:
     assert 2 < independent < 3, "the digits are not the digits"
     wider = ["model.multiscale.hidden=[16]", "model.multiscale.checkerboard_steps=4"]
     result = train(tmp_path, "budget.examples=12800", "evaluation.max_examples=null", *wider)
-    assert result["likelihood"]["bits_per_dim"] < independent
+    assert result.likelihood.bits_per_dim < independent

@@ -18,6 +18,7 @@ from genlab.runs.metrics_csv import MetricsCsv
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective
 from genlab.sweeps.search import SearchPlan, open_study, run_search
+from tests.comparison.results import finished
 
 MONITOR = "val/bits_per_dim"
 SPACE = {
@@ -99,7 +100,7 @@ class FakeLauncher:
         run.mkdir(parents=True, exist_ok=True)
         (run / "metrics.csv").unlink(missing_ok=True)
         MetricsCsv(run / "metrics.csv").log({MONITOR: value, "val/fid": 10 * value}, 100)
-        result = {"run_dir": str(run), "sampling": {"nfe": parameters_of(job)["layers"]}, "missing": {}}
+        result = finished(run, sampling__nfe=parameters_of(job)["layers"])
         return Outcome(job, 0, result, None, 0.1, log)
 
 

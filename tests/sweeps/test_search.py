@@ -14,12 +14,14 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from genlab.core.errors import GenlabError
+from genlab.measure.finished_run import FinishedRun
 from genlab.runs.locks import IN_USE, RunLock
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective, parse_objectives
 from genlab.sweeps.search import SAMPLERS, open_study, override_of
 from genlab.sweeps.shared_study import INTERRUPTIONS, MOST_INTERRUPTIONS
 from genlab.sweeps.study_plots import draw_importance
+from tests.comparison.results import finished
 from tests.sweeps.searching import MONITOR, ONE_POINT, FakeLauncher, bowl, parameters_of, plan, search_once, trials_of
 
 
@@ -42,7 +44,7 @@ def test_a_trial_that_fails_counts_and_ends_nothing(bad: object, tmp_path: Path)
         def run(self, job, watch):  # type: ignore[no-untyped-def]
             outcome = super().run(job, watch)
             if bad == "raises" and job.number % 2:
-                (Path(outcome.result["run_dir"]) / "metrics.csv").unlink()
+                (outcome.finished.place.path / "metrics.csv").unlink()
             return outcome
 
     def function(parameters):  # type: ignore[no-untyped-def]
@@ -144,13 +146,13 @@ def test_a_metric_is_read_at_the_checkpoint_that_validation_chose(tmp_path: Path
     for examples, bits, fid in ((1, 3.0, 9.0), (2, math.nan, 1.0), (3, 2.0, 7.0), (4, 2.5, 5.0)):
         rows.log({MONITOR: bits, "val/fid": fid}, examples)
         rows.log({"train/loss": 1.0}, examples)
-    result = {"run_dir": str(tmp_path), "sampling": {"nfe": 35, "ms_per_sample": None}, "missing": {}}
+    run = FinishedRun.of(finished(tmp_path, sampling__nfe=35, sampling__ms_per_sample=None))
     objectives = (Objective("val/fid"), Objective("sampling.nfe"))
-    assert values_of(result, objectives, MONITOR) == [7.0, 35.0]
+    assert values_of(run, objectives, MONITOR) == [7.0, 35.0]
     with pytest.raises(GenlabError, match="val/recall"):
-        values_of(result, (Objective("val/recall", True),), MONITOR)
-    with pytest.raises(GenlabError, match="ms_per_sample is not known"):
-        values_of(result, (Objective("sampling.ms_per_sample"),), MONITOR)
+        values_of(run, (Objective("val/recall", True),), MONITOR)
+    with pytest.raises(GenlabError, match="ms_per_sample is not known: not measured"):
+        values_of(run, (Objective("sampling.ms_per_sample"),), MONITOR)
 
 
 def test_objectives_are_of_validation() -> None:

@@ -13,6 +13,7 @@ from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import Place
 from genlab.sweeps.status import LiveStatus, PlainStatus
 from genlab.sweeps.summary import describe_failures, explain_exit, varying
+from tests.comparison.results import finished
 
 JOBS = [Job(n, ("model=flow", f"seed={n}", *(["width=[a,b]"] if n == 2 else []))) for n in range(4)]
 
@@ -96,7 +97,7 @@ def test_a_line_says_when_a_job_begins_and_how_it_ended(clock: Clock) -> None:
     lines = PlainStatus(JOBS, len(JOBS), 2, stream)
     lines.started(JOBS[0], Place("GPU 3"), Path("logs/0.log"))
     lines.started(JOBS[1], Place(), Path("logs/1.log"))
-    result = {"likelihood": {"bits_per_dim": 3.14159, "nats": 1.0}, "quality": {"fid": 12.3456}}
+    result = finished(Path("run"), likelihood__bits_per_dim=3.14159, quality__fid=12.3456)
     lines.ended(Outcome(JOBS[0], 0, result, None, 90.0, Path("logs/0.log")))
     lines.ended(ended(1, 1, "ValueError: odd\nand more"))
     assert stream.getvalue().splitlines() == [

@@ -118,8 +118,8 @@ def test_both_processes_end_with_the_same_weights_and_one_reports(together: Path
     assert (first["has_result"], second["has_result"]) == (True, False)
     place = run_folder(together / "logs" / PLACES.get(name, name))
     result = read_result(place / "results" / "quick.json")
-    assert result["training"]["optimizer_steps"] == 3
-    assert result["training"]["device"].startswith("2 x cpu")
+    assert result.training.optimizer_steps == 3
+    assert result.training.device.startswith("2 x cpu")
     log = (place / "train.log").read_text()
     starts = [PLACES.get(each, each) for each in RUNS if each != "refused"].count(PLACES.get(name, name))
     assert log.count("Batch 32 = 2 devices x 16; the learning rate") == starts
@@ -191,7 +191,7 @@ def test_a_trained_run_is_evaluated_by_the_first_process_while_the_others_leave(
     trained, again = (
         read_result(run_folder(together / "logs/flow") / f"results/{name}.json") for name in ("quick", "other")
     )
-    assert again["likelihood"] == trained["likelihood"]
+    assert again.likelihood == trained.likelihood
 
 
 @pytest.mark.parametrize(("together", "done"), [(True, "parted"), (False, "stopped helpers")])
@@ -232,8 +232,8 @@ def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) 
     trained = read_result(place / "results" / "quick.json")
     settings = [override for override in TINY if override.startswith("evaluation.")]
     alone = evaluate(composed([f"run={place}", "evaluation=quick", *settings], "evaluate"))
-    assert alone["likelihood"] == trained["likelihood"]
-    assert alone["quality"] == trained["quality"]
+    assert alone.likelihood == trained.likelihood
+    assert alone.quality == trained.quality
 
 
 FULL_DISK = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
 from genlab.core.errors import GenlabError, nearest
 from genlab.loggers.wandb_comparison import log_comparison
+from genlab.measure.finished_run import FinishedRun
 from genlab.runs.atomic import write_atomic
 
 __all__ = ["FORMATS", "compare_sweep", "run"]
@@ -67,7 +68,8 @@ def compare_sweep(results: Iterable[object]) -> None:
     Args:
         results: What its jobs returned; all that is no result is left out.
     """
-    found = [reduce_result(result) for result in results if isinstance(result, Mapping)]
+    runs = [run for result in results if (run := FinishedRun.of(result)) is not None]
+    found = [reduce_result(run.result) for run in runs]
     if len(found) > 1:
         print_comparison(compare(found))
 

@@ -7,14 +7,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from genlab.measure.figures import Figure, of_section, spreads
+from genlab.measure.result import Likelihood, OneDraw, Quality, Result, Section
 from genlab.runs.folder import RunDir
 
-__all__ = ["log_to", "quiet", "show_result"]
+__all__ = ["log_to", "quiet", "result_lines", "show_result"]
 
 
 @contextmanager
@@ -64,13 +67,13 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def show_result(result: dict[str, Any], place: RunDir, remark: str = "") -> None:
+def show_result(result: Result, place: RunDir, remark: str = "") -> None:
     """Print a result as a small table, with the remark below it."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    for name, value in _rows(result, place):
-        table.add_row(name, value)
+    for name, value in result_lines(result, place):
+        table.add_row(name, escape(value))
     console = Console(highlight=False)
     console.print()
     console.print(table, soft_wrap=True)
@@ -78,57 +81,85 @@ def show_result(result: dict[str, Any], place: RunDir, remark: str = "") -> None
         console.print(remark)
 
 
-def _rows(result: dict[str, Any], place: RunDir) -> Iterator[tuple[str, str]]:
-    model, data, training = result["model"], result["data"], result["training"]
-    yield "model", f"{model['name']} ({model['variant']}), {model['parameters']:,} parameters"
-    yield "data", f"{data['name']}, {data['split']}"
-    yield "likelihood", _likelihood(result, "likelihood")
-    if (figures := result["likelihood"]) and figures["bits_per_dim"] is not None:
-        yield "  in nats", f"{figures['nats']:.3f} ± {figures['nats_se']:.3f}"
-    if figures and "one_draw" in figures:
-        yield "  of one draw", _figure(figures["one_draw"])
-    if result["likelihood_last"] is not None:
-        yield "  last checkpoint", _likelihood(result, "likelihood_last")
-    if (entropy := result["reference"]["true_entropy_nats"]) is not None:
+def result_lines(result: Result, place: RunDir) -> Iterator[tuple[str, str]]:
+    """Give what is said of a result: each line's name and its words. A figure that is not known says why."""
+    model, data, training = result.model, result.data, result.training
+    yield "model", f"{model.name} ({model.variant}), {model.parameters:,} parameters"
+    yield "data", f"{data.name}, {data.split}"
+    yield from _likelihood_lines(result)
+    if result.reference is not None and (entropy := result.reference.true_entropy_nats) is not None:
         yield "true entropy", f"{entropy:.4f} nats"
-    if (quality := result["quality"]) is not None:
-        features = "" if quality["extractor"] is None else f"{quality['extractor']} features, "
-        yield "FID", f"{_number(quality['fid'])} ({features}{quality['n_fake']:,} samples)"
-        if (last := result.get("quality_last")) is not None:
-            yield "  last checkpoint", _number(last["fid"])
-        yield "KID", f"{_number(quality['kid'])} ± {_number(quality['kid_sd'])}"
-        for name in ("precision", "recall", "density", "coverage"):
-            yield f"  {name}", _number(quality[name])
-        yield from _more_quality(quality, data["num_classes"])
-    time = "" if training["wall_seconds"] is None else f" in {training['wall_seconds'] / 60:.1f} min"
-    yield "training", f"{training['examples_seen']:,} examples{time} on {training['device']}"
-    if (sampling := result["sampling"]) is not None:
-        yield "sampling", f"{_number(sampling['ms_per_sample'])} ms per sample, {sampling['nfe']} network evaluations"
-    yield "protocol", f"{result['protocol']['name']} ({result['protocol']['hash']})"
+    yield from _quality_lines(result)
+    time = "" if training.wall_seconds is None else f" in {training.wall_seconds / 60:.1f} min"
+    yield "training", f"{training.examples_seen:,} examples{time} on {training.device}"
+    yield "sampling", _costs(result)
+    yield from (("warning", warning) for warning in result.warnings())
+    yield "protocol", f"{result.protocol.name} ({result.protocol.hash})"
     yield "run", str(place.path)
 
 
-def _more_quality(quality: dict[str, Any], classes: int | None) -> Iterator[tuple[str, str]]:
-    if missing := quality.get("missing_classes"):
-        yield "missing classes", f"{missing} of {classes} hardly occur among the samples: a sign of mode collapse"
-    if "inception_fid" in quality:
-        kid = f"{_number(quality['inception_kid'])} ± {_number(quality['inception_kid_sd'])}"
-        yield "Inception FID", f"{_number(quality['inception_fid'])}, KID {kid}"
-    if "classification_accuracy" in quality:
-        ceiling = _number(quality["classification_accuracy_real"])
-        yield "accuracy score", f"{_number(quality['classification_accuracy'])}; trained on real data {ceiling}"
+def _likelihood_lines(result: Result) -> Iterator[tuple[str, str]]:
+    yield "likelihood", _likelihood(result, "likelihood")
+    if (likelihood := result.likelihood) is not None:
+        _, *others = _known(likelihood)
+        yield from ((f"  in {figure.unit}", _with_spread(likelihood, figure)) for figure in others)
+        if likelihood.one_draw is not None:
+            yield "  of one draw", _with_kind(likelihood.one_draw)
+    if result.likelihood_last is not None:
+        yield "  last checkpoint", _likelihood(result, "likelihood_last")
 
 
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
+def _likelihood(result: Result, section: Literal["likelihood", "likelihood_last"]) -> str:
+    likelihood: Likelihood | None = getattr(result, section)
+    return f"none: {result.reason(section)}" if likelihood is None else _with_kind(likelihood)
 
 
-def _likelihood(result: dict[str, Any], section: str) -> str:
-    figures = result[section]
-    return f"none: {result['missing'][section]}" if figures is None else _figure(figures)
+def _with_kind(likelihood: OneDraw) -> str:
+    """The first figure that suits the data, with its unit and what it is: ``"1.0772 ± 0.0026 bits/dim (exact)"``."""
+    figure = _known(likelihood)[0]
+    return f"{_with_spread(likelihood, figure)} {figure.unit} ({likelihood.kind})"
 
 
-def _figure(figures: dict[str, Any]) -> str:
-    if figures["bits_per_dim"] is None:
-        return f"{figures['nats']:.4f} ± {figures['nats_se']:.4f} nats ({figures['kind']})"
-    return f"{figures['bits_per_dim']:.4f} ± {figures['bits_per_dim_se']:.4f} bits/dim ({figures['kind']})"
+def _known(likelihood: OneDraw) -> list[Figure]:
+    return [figure for figure in of_section("likelihood") if likelihood.get(figure.key) is not None]
+
+
+def _with_spread(section: Section, figure: Figure) -> str:
+    spread = None if figure.spread is None else section.get(figure.spread)
+    value = figure.write(section.get(figure.key))
+    return value if spread is None else f"{value} ± {figure.write(spread)}"
+
+
+def _quality_lines(result: Result) -> Iterator[tuple[str, str]]:
+    quality = result.quality
+    if quality is None:
+        yield "quality", f"none: {result.reason('quality')}"
+        return
+    features = "" if quality.extractor is None else f"{quality.extractor} features, "
+    yield "quality", f"{features}{quality.n_fake or 0:,} samples"
+    beside = spreads()
+    for figure in of_section("quality"):
+        if not figure.is_number or figure.key not in quality or figure.key in beside:
+            continue
+        yield f"  {figure.label}", _quality(result, quality, "quality", figure)
+        last = result.quality_last
+        if figure.headline and last is not None and figure.key in last:
+            yield "    last checkpoint", _quality(result, last, "quality_last", figure)
+
+
+def _quality(result: Result, quality: Quality, section: str, figure: Figure) -> str:
+    if (value := quality.get(figure.key)) is None:
+        return f"none: {result.reason(f'{section}.{figure.key}')}"
+    spread = None if figure.spread is None else quality.get(figure.spread)
+    # Four digits, as many as a few thousand samples can give.
+    return f"{value:.4g}" if spread is None else f"{value:.4g} ± {spread:.4g}"
+
+
+def _costs(result: Result) -> str:
+    if result.sampling is None:
+        return f"none: {result.reason('sampling')}"
+    known = [(figure, result.value(figure)) for figure in of_section("sampling")]
+    return ", ".join(
+        f"{figure.label} none: {result.reason(f'sampling.{figure.key}')}" if value is None else figure.phrase(value)
+        for figure, value in known
+    )

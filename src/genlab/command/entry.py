@@ -22,6 +22,7 @@ from genlab.command.explain import CommandLine, explain, explain_job
 from genlab.command.sweep_record import SweepRecord, check_launcher, check_no_search, hydra_arguments
 from genlab.core.errors import GenlabError, Interrupted, nearest
 from genlab.core.secrets import redact_text
+from genlab.measure.finished_run import FinishedRun
 from genlab.processes.job_reports import take_report
 from genlab.processes.ranks import is_first_process
 from genlab.processes.signals import stoppable
@@ -209,8 +210,9 @@ class _Task:
 
     @property
     def result(self) -> Mapping[str, Any] | None:
-        """What a single run returned, if it is a result."""
-        return next((result for result in self.results if isinstance(result, Mapping)), None)
+        """What a single run returned, in plain containers, if it is a result."""
+        plain = (result.as_dict() if isinstance(result, FinishedRun) else result for result in self.results)
+        return next((result for result in plain if isinstance(result, Mapping)), None)
 
     def arguments(self, overrides: Sequence[str]) -> list[str]:
         """Return the arguments of a single run with these settings and what else the command line decides of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
 from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Reference
+from genlab.measure.figures import of_section
+from genlab.measure.finished_run import FinishedRun
 from genlab.measure.floor import write_floor
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import measure_quality
+from genlab.measure.result import DataInfo, ModelInfo, ReferenceInfo, Result, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
 from genlab.modalities import modality_of
@@ -39,14 +43,14 @@ PICTURE_SAMPLES = 64
 _log = logging.getLogger("genlab")
 
 
-def run(config: DictConfig) -> dict[str, Any]:
+def run(config: DictConfig) -> FinishedRun:
     """Evaluate the run that ``config.run`` names under ``config.evaluation``, and write and show the result.
 
     Args:
         config: The composed config.
 
     Returns:
-        The result and, as ``run_dir``, the run's folder.
+        The run and its result.
     """
     check_config(config, EvaluateConfig)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -64,7 +68,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         choose_device(plain["device"]),
     )
     show_result(result, place)
-    return {**result, "run_dir": str(place.path)}
+    return FinishedRun(place, result)
 
 
 def evaluate_run(
@@ -74,7 +78,7 @@ def evaluate_run(
     command: str,
     checkpoint: str = "best",
     device: torch.device | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Measure a run's best checkpoint and beside it the last one, by what chose the best, and write the result.
 
     Args:
@@ -88,7 +92,7 @@ def evaluate_run(
     Raises:
         GenlabError: If the run has no finished training.
     """
-    result_path(place, protocol.describe(), checkpoint)  # before the work, not after it
+    result_path(place, protocol, checkpoint)  # before the work, not after it
     last, chosen, checkpoint = _open_checkpoints(place, checkpoint)
     datamodule = build_datamodule(config)
     model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
@@ -106,12 +110,19 @@ def evaluate_run(
         if model.chosen_by_samples:  # of others the likelihood says what the choice was worth, at no cost of samples
             drawn = draw_samples(model, protocol)
             quality_last = measure_quality(Batch(drawn.samples, drawn.labels), reference, instruments)
+    described = _describe_data(datamodule, protocol)
+    known = ReferenceInfo(true_entropy_nats=datamodule.true_entropy())
+    missing = {
+        **_reasons(model, {"likelihood": measured.likelihood, "likelihood_last": likelihood_last}, known),
+        **quality.missing(),
+        **(quality_last.missing("quality_last") if model.chosen_by_samples else {}),
+    }
     result = new_result(
         run_id=place.id,
         config_hash=config_hash(config),
         command=command,
         model=_describe_model(model),
-        data=_describe_data(datamodule, protocol),
+        data=described,
         seed=config["seed"],
         training=_describe_training(last, checkpoint),
         likelihood=measured.likelihood,
@@ -119,16 +130,14 @@ def evaluate_run(
         quality=quality.figures,
         sampling=measured.sampling,
         protocol=protocol.describe(),
-        reference={"true_entropy_nats": datamodule.true_entropy()},
+        reference=known,
+        missing=missing,
+        **({"quality_last": quality_last.figures} if model.chosen_by_samples else {}),
     )
-    result["missing"] = _reasons(result) | quality.missing()
-    if model.chosen_by_samples:
-        result["quality_last"] = quality_last.figures
-        result["missing"] |= quality_last.missing("quality_last")
     write_result(place, result)
     if quality.figures is not None:
         extractor = quality.figures["extractor_sha256"]
-        write_floor(place, datamodule, result["data"], protocol, command, instruments, extractor)
+        write_floor(place, datamodule, described, protocol, command, instruments, extractor)
     return result
 
 
@@ -159,50 +168,52 @@ def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], d
         return last, last, "last"
 
 
-def _describe_model(model: GenerativeModel) -> dict[str, Any]:
+def _describe_model(model: GenerativeModel) -> ModelInfo:
     parameters = sum(p.numel() for p in model.parameters())
-    return {"name": model.name, "family": model.family, "variant": model.variant, "parameters": parameters}
+    return ModelInfo(name=model.name, family=model.family, variant=model.variant, parameters=parameters)
 
 
-def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -> dict[str, Any]:
+def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -> DataInfo:
     spec = datamodule.spec
-    return {
-        "name": spec.name,
-        "split": datamodule.split_name(protocol.split),
-        "modality": spec.modality,
-        "shape": list(spec.shape),
-        "levels": spec.levels,
-        "num_classes": spec.num_classes,
-    }
+    return DataInfo(
+        name=spec.name,
+        split=datamodule.split_name(protocol.split),
+        modality=spec.modality,
+        shape=spec.shape,
+        levels=spec.levels,
+        num_classes=spec.num_classes,
+    )
 
 
-def _describe_training(last: dict[str, Any], checkpoint: str) -> dict[str, Any]:
+def _describe_training(last: dict[str, Any], checkpoint: str) -> Training:
     progress, hardware = last["genlab"]["progress"], last["genlab"]["hardware"]
-    return {
-        "examples_seen": progress["examples"],
+    return Training(
+        examples_seen=progress["examples"],
         # Not Lightning's global_step, which counts the steps of several optimizers together.
-        "optimizer_steps": progress["batches"],
-        "wall_seconds": progress["seconds"],
-        "device": hardware["device"],
-        "precision": hardware["precision"],
-        "peak_memory_bytes": hardware["peak_memory_bytes"],
-        "examples_per_second": progress["examples"] / progress["seconds"],
-        "stopped_by": last["genlab"]["stopped_by"],
-        "checkpoint": checkpoint,
-    }
+        optimizer_steps=progress["batches"],
+        wall_seconds=progress["seconds"],
+        device=hardware["device"],
+        precision=hardware["precision"],
+        peak_memory_bytes=hardware["peak_memory_bytes"],
+        examples_per_second=progress["examples"] / progress["seconds"],
+        stopped_by=last["genlab"]["stopped_by"],
+        checkpoint=checkpoint,
+    )
 
 
-def _reasons(result: dict[str, Any]) -> dict[str, str]:
-    """Say of each figure that is null why it is."""
+def _reasons(
+    model: GenerativeModel, likelihoods: Mapping[str, Mapping[str, Any] | None], reference: Reference
+) -> dict[str, str]:
+    """Say of each likelihood, by its section, and of the reference why it is null where it is."""
     reasons = {}
-    for section in ("likelihood", "likelihood_last"):
-        if result[section] is None:
-            reasons[section] = f"the {result['model']['family']} family has no likelihood"
+    for section, measured in likelihoods.items():
+        if measured is None:
+            reasons[section] = f"the {model.family} family has no likelihood"
             continue
-        for part in (section, *([f"{section}.one_draw"] if "one_draw" in result[section] else [])):
-            if result["data"]["levels"] is None:
-                for figure in ("bits_per_dim", "bits_per_dim_se"):
-                    reasons[f"{part}.{figure}"] = "the data is continuous: nats depend on its units"
-    if result["reference"]["true_entropy_nats"] is None:
+        for part, figures in ((section, measured), (f"{section}.one_draw", measured.get("one_draw") or {})):
+            for key in (key for figure in of_section("likelihood") for key in (figure.key, figure.spread)):
+                if figures.get(key, 0) is None:
+                    reasons[f"{part}.{key}"] = "the data is continuous: nats depend on its units"
+    if reference.true_entropy_nats is None:
         reasons["reference.true_entropy_nats"] = "the distribution of the data is not known"
     return reasons

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genlab.core.errors import GenlabError
+from genlab.measure.finished_run import FinishedRun
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.results import read_result, result_path
 from genlab.processes.ranks import others_wait
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import run_id
@@ -25,26 +25,25 @@ FINISHED = "This run is finished; rerun=true trains afresh beside it."
 _PROTOCOL = "genlab.measure.protocol.EvaluationProtocol"
 
 
-def show_if_finished(config: DictConfig) -> dict[str, Any] | None:
+def show_if_finished(config: DictConfig) -> FinishedRun | None:
     """Print the result of the run that a config describes, if there is one.
 
     Args:
         config: The composed config.
 
     Returns:
-        The result and, as ``run_dir``, the run's folder; None if training must see to the rest, errors too.
+        The run and its result; None if training must see to the rest, errors too.
     """
     found = find_finished(config)
     if found is None:
         return None
     from genlab.command.console import show_result
 
-    result, place = found
-    show_result(result, place, FINISHED)
-    return {**result, "run_dir": str(place.path)}
+    show_result(found.result, found.place, FINISHED)
+    return found
 
 
-def find_finished(config: DictConfig) -> tuple[dict[str, Any], RunDir] | None:
+def find_finished(config: DictConfig) -> FinishedRun | None:
     """Find the result of the run that a config describes under the config's protocol.
 
     The run's id holds the hash of the config, that of the data too: the folder's name needs no data module. Whatever
@@ -57,11 +56,15 @@ def find_finished(config: DictConfig) -> tuple[dict[str, Any], RunDir] | None:
             return None
         if plain["rerun"] or settings.pop("_target_") != _PROTOCOL or settings["inception_weights"] is not None:
             return None
-        protocol = EvaluationProtocol(**settings).describe()
+        protocol = EvaluationProtocol(**settings)
         pattern = f"*/{plain['model']['name']}/{run_id(plain, plain['seed'])}"
         places = [RunDir(path) for path in (Path(plain["paths"]["logs"]) / "runs").glob(pattern)]
-        if len(places) != 1 or not (path := result_path(places[0], protocol)).exists():
+        if len(places) != 1 or not places[0].is_finished:
             return None
-        return read_result(path), places[0]
+        from genlab.measure.results import read_result, result_path
+
+        if not (path := result_path(places[0], protocol)).exists():
+            return None
+        return FinishedRun(places[0], read_result(path))
     except (OmegaConfBaseException, GenlabError, KeyError, TypeError, AttributeError, ValueError):
         return None

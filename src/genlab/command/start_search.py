@@ -23,6 +23,7 @@ from genlab.command.explain import explain_job
 from genlab.command.search_space import SearchCommand, check_space, plain_config, read_command
 from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.secrets import REDACTED, redact
+from genlab.measure.finished_run import FinishedRun
 from genlab.runs.identity import config_hash
 from genlab.sweeps.jobs import Job, Outcome
 
@@ -148,7 +149,8 @@ def _batches(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
 
 def _outcome(job: Job, returned: JobReturn, folder: Path) -> Outcome:
     if returned.status is JobStatus.COMPLETED:
-        return Outcome(job, 0, returned.return_value, None, 0.0, folder)
+        value = returned.return_value
+        return Outcome(job, 0, value.as_dict() if isinstance(value, FinishedRun) else value, None, 0.0, folder)
     try:
         error: Exception | None = None
         _ = returned.return_value  # raises what the job raised

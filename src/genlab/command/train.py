@@ -29,7 +29,9 @@ from genlab.core.secrets import redact
 from genlab.data.base import GenlabDataModule
 from genlab.loggers.csv_logger import CsvLogger
 from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult
+from genlab.measure.finished_run import FinishedRun
 from genlab.measure.protocol import EvaluationProtocol
+from genlab.measure.result import Result
 from genlab.measure.results import read_result, result_path
 from genlab.models.base import GenerativeModel, NonFiniteError
 from genlab.processes.ranks import is_first_process, others_wait
@@ -54,7 +56,7 @@ __all__ = ["run"]
 _log = logging.getLogger("genlab")
 
 
-def run(config: DictConfig) -> dict[str, Any] | None:
+def run(config: DictConfig) -> FinishedRun | None:
     """Train and evaluate what a config describes; go on where an earlier start of the same run ended.
 
     Where several processes train the run, the first decides, writes and reports, and the others only help.
@@ -63,7 +65,7 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         config: The composed config.
 
     Returns:
-        The result and, as ``run_dir``, the run's folder, or None in a process that only helped to train.
+        The run and its result, or None in a process that only helped to train.
 
     Raises:
         GenlabError: For everything that the user can mend.
@@ -108,7 +110,7 @@ class _TrainingJob(NamedTuple):
         return build_trainer(self.config, self.place, model, callbacks, loggers, instantiate)
 
 
-def _lead(job: _TrainingJob) -> dict[str, Any]:
+def _lead(job: _TrainingJob) -> FinishedRun:
     """Be the first process: decide what there is to do, train, and evaluate alone."""
     waited_for = others_wait(job.config["trainer"]["num_nodes"])
     result = None if waited_for else _finished(job.place, job.protocol)
@@ -142,7 +144,7 @@ def _lead(job: _TrainingJob) -> dict[str, Any]:
             result = evaluate_run(job.place, job.config, job.protocol, command_line("train.py"))
             _show_on_dashboards(loggers, result, job.place)
     show_result(result, job.place, remark)
-    return {**result, "run_dir": str(job.place.path)}
+    return FinishedRun(job.place, result)
 
 
 def _help(config: DictConfig) -> None:
@@ -189,8 +191,8 @@ def _begin(job: _TrainingJob, model: GenerativeModel, stack: ExitStack) -> Start
     return Start(train=True, checkpoint=place.last_checkpoint)
 
 
-def _finished(place: RunDir, protocol: EvaluationProtocol) -> dict[str, Any] | None:
-    path = result_path(place, protocol.describe())
+def _finished(place: RunDir, protocol: EvaluationProtocol) -> Result | None:
+    path = result_path(place, protocol)
     return read_result(path) if path.exists() else None
 
 
@@ -219,11 +221,11 @@ def _closed(loggers: list[Logger]) -> Iterator[None]:
                 logger.close(status)
 
 
-def _show_on_dashboards(loggers: list[Logger], result: dict[str, Any], place: RunDir) -> None:
-    picture = place.samples / f"{result['protocol']['name']}.png"
+def _show_on_dashboards(loggers: list[Logger], result: Result, place: RunDir) -> None:
+    picture = place.samples / f"{result.protocol.name}.png"
     for logger in loggers:
         if isinstance(logger, LogsPicture) and picture.exists():
-            logger.log_picture("samples/final", picture, result["training"]["examples_seen"])
+            logger.log_picture("samples/final", picture, result.training.examples_seen)
         if isinstance(logger, LogsResult):
             logger.log_result(result)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
-from genlab.comparison.columns import Column, likelihood_unit
-from genlab.comparison.ranking import Comparison, Group, Row
+from genlab.comparison.columns import Column, leading_columns, likelihood_unit
+from genlab.comparison.ranking import Comparison, Group, Row, chosen_words
+from genlab.comparison.references import BASELINE, FLOOR, baseline_family
 
 __all__ = [
     "LEGEND",
@@ -97,31 +99,34 @@ def subtitle(group: Group) -> str:
 
 def ordered_by(group: Group) -> str:
     """Say in which order the rows stand."""
-    keys = {column.key for column in group.columns}
-    names = [name for key, name in (("fid", "FID"), ("likelihood", "NLL")) if key in keys]
-    return f"Rows by rising {', then '.join(names)}; references first." if names else "References first."
+    shown = [column for column in leading_columns() if column in group.columns]
+    keys = [f"{'falling' if column.better == 'higher' else 'rising'} {column.heading}" for column in shown]
+    return f"Rows by {', then '.join(keys)}; references first." if keys else "References first."
 
 
 def notes(group: Group) -> list[str]:
-    """Return what a reader must know beside the figures: that the baseline is missing, which runs lack classes."""
+    """Return what a reader must know beside the figures: that the baseline is missing, what figures warn of."""
     found = []
-    name, protocol = group.data.name, group.protocol[0]
-    if not any(row.reference == "baseline" for row in group.rows):
-        under = f" evaluation={protocol}" if protocol in ("quick", "standard", "paper") else ""
-        data = f"toy2d data.dataset={name.removeprefix('toy2d_')}" if name.startswith("toy2d_") else name
-        found.append(f"No baseline: python train.py model=gmm data={data}{under} adds it.")
-    for run in (run for row in group.rows for run in row.runs if run.missing_classes):
-        classes = f" of {len(run.recall_by_class)}" if run.recall_by_class else ""
-        found.append(
-            f"{run.model}, run {run.run_id}: {run.missing_classes}{classes} classes hardly occur among the samples, "
-            "a sign of mode collapse."
-        )
+    if not any(row.reference == BASELINE for row in group.rows):
+        found.append(f"No baseline: {_baseline_command(group)}")
+    for run in (run for row in group.rows for run in row.runs):
+        found += [f"{run.model}, run {run.run_id}: {warning}." for warning in run.warnings]
     return found
+
+
+def _baseline_command(group: Group) -> str:
+    """Say how a baseline is added: by the command of a row, whose words choose the data and the protocol."""
+    family = baseline_family()
+    for row in group.rows:
+        words = chosen_words(row.first.command, ("data", "evaluation"))
+        if any(word.startswith("data=") for word in words):
+            return f"{shlex.join(['python', 'train.py', f'model={family}', *words])} adds it."
+    return f"train model={family} on the same data, under the same protocol, to add it."
 
 
 def shared_device(group: Group) -> str | None:
     """Return the device if all rows have the same, so that it needs no column; else None."""
-    devices = {row.device for row in group.rows if row.reference != "floor"}  # nothing is trained for the floor
+    devices = {row.device for row in group.rows if row.reference != FLOOR}  # nothing is trained for the floor
     return devices.pop() if len(devices) == 1 else None
 
 

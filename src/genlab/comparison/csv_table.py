@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from genlab.comparison.columns import COLUMNS, likelihood_unit
+from genlab.comparison.columns import columns, likelihood_unit
 from genlab.comparison.published import published_text
 from genlab.comparison.ranking import Comparison, Group, Row
 
@@ -20,7 +20,7 @@ def to_csv(comparison: Comparison) -> str:
     """
     buffer = io.StringIO(newline="")
     lines = [line for group in comparison.groups for line in table_rows(group)]
-    writer = csv.DictWriter(buffer, _HEADER, lineterminator="\n")
+    writer = csv.DictWriter(buffer, _header(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return buffer.getvalue()
@@ -28,16 +28,17 @@ def to_csv(comparison: Comparison) -> str:
 
 def table_rows(group: Group) -> list[dict[str, object]]:
     """Return a group's rows with every column by its name, numbers as they are, unknown figures None."""
-    return [{**dict.fromkeys(_HEADER), **_line(group, row)} for row in group.rows]
+    return [{**dict.fromkeys(_header()), **_line(group, row)} for row in group.rows]
 
 
-_HEADER = [
-    "data", "split", "protocol", "protocol_hash", "model", "family", "variant", "note", "reference", "checkpoint",
-    "seeds", "likelihood_unit", "likelihood_kind", "likelihood_of", "likelihood_examples", "one_draw_kind",
-    *(f"{column.key}{part}" for column in COLUMNS for part in ("", "_sd", "_count")),
-    "extractor", "n_real", "n_fake", "device", "sampling_device", "config_hash", "run_ids", "code_version",
-    "published", "command",
-]  # fmt: skip
+def _header() -> list[str]:
+    return [
+        "data", "split", "protocol", "protocol_hash", "model", "family", "variant", "note", "reference", "checkpoint",
+        "seeds", "likelihood_unit", "likelihood_kind", "likelihood_of", "likelihood_examples", "one_draw_kind",
+        *(f"{column.key}{part}" for column in columns() for part in ("", "_sd", "_count")),
+        "extractor", "n_real", "n_fake", "device", "sampling_device", "config_hash", "run_ids", "code_version",
+        "published", "command",
+    ]  # fmt: skip
 
 
 def _line(group: Group, row: Row) -> dict[str, object]:

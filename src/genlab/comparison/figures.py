@@ -1,4 +1,4 @@
-"""The figures of the HTML report, as its templates show them: pictures, curves, trade-offs, recall of each class."""
+"""The figures of the HTML report, as its templates show them: pictures, curves, trade-offs, figures that are lists."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genlab.comparison.artifacts import neighbours_picture, picture_uri, samples_picture, validation_curve
-from genlab.comparison.columns import COLUMNS, Column, likelihood_unit
+from genlab.comparison.columns import Column, columns, likelihood_unit
 from genlab.comparison.plots import STYLES, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
 from genlab.comparison.reading import RunResult
+from genlab.measure.figures import FIGURES, Figure
 
-__all__ = ["Gallery", "Picture", "Plot", "Recall", "curves", "galleries", "recall", "row_name", "trade_offs"]
+__all__ = ["Gallery", "ListTable", "Picture", "Plot", "curves", "galleries", "list_tables", "row_name", "trade_offs"]
 
 MOST_PICTURES = 24
 MOST_CURVES = STYLES
@@ -27,7 +28,6 @@ _NEIGHBOURS = (
     "The samples that lie nearest to a training example in the features of the extractor, the nearest first. In each "
     "pair the sample is above, its training example below."
 )
-_BY_KEY = {column.key: column for column in COLUMNS}
 _QUALITIES = ("fid", "likelihood")
 _COSTS = {"ms_per_sample": "sampling cost (ms per sample)", "train_minutes": "training cost (minutes)"}
 
@@ -86,15 +86,17 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Recall:
-    """Recall of each class, of the lowest seed of each row.
+class ListTable:
+    """A figure that is a list, such as the recall of each class, of the lowest seed of each row.
 
     Attributes:
-        classes: How many there are.
-        rows: Each with a value for each class, None where it is not known.
+        name: What it is.
+        places: How many values the longest list has.
+        rows: Each with a value for each place, None where it is not known.
     """
 
-    classes: int
+    name: str
+    places: int
     rows: Sequence[tuple[Row, Sequence[float | None]]]
 
 
@@ -181,8 +183,9 @@ def trade_offs(group: Group, ident: str) -> list[Plot]:
         group: Whose rows.
         ident: Makes the ids in the drawings their own.
     """
+    by_key = {column.key: column for column in columns()}
     plots = (
-        _trade_off(group, _BY_KEY[quality], _BY_KEY[cost], label, f"{ident}-{quality}-{cost}")
+        _trade_off(group, by_key[quality], by_key[cost], label, f"{ident}-{quality}-{cost}")
         for quality in _QUALITIES
         for cost, label in _COSTS.items()
     )
@@ -236,10 +239,13 @@ def _styles(numbers: Sequence[int]) -> list[int]:
     return list(numbers) if max(numbers) < STYLES else [place % STYLES for place in range(len(numbers))]
 
 
-def recall(group: Group) -> Recall | None:
-    """Return the recall of each class, or None where no row has it."""
-    rows = [row for row in group.rows if row.first.recall_by_class]
-    if not rows:
-        return None
-    classes = max(len(row.first.recall_by_class) for row in rows)
-    return Recall(classes, [(row, [*row.first.recall_by_class, *[None] * classes][:classes]) for row in rows])
+def list_tables(group: Group) -> list[ListTable]:
+    """Return a table for each figure that is a list and that a row has."""
+    having = ((figure, [row for row in group.rows if figure.key in row.first.lists]) for figure in FIGURES.values())
+    return [_list_table(figure, rows) for figure, rows in having if rows]
+
+
+def _list_table(figure: Figure, rows: Sequence[Row]) -> ListTable:
+    places = max(len(row.first.lists[figure.key]) for row in rows)
+    padded = [(row, [*row.first.lists[figure.key], *[None] * places][:places]) for row in rows]
+    return ListTable(figure.label.capitalize(), places, padded)

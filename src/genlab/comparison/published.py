@@ -17,7 +17,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from genlab.comparison.cells import cell
-from genlab.comparison.columns import COLUMNS, likelihood_unit
+from genlab.comparison.columns import LIKELIHOOD, likelihood_unit
 from genlab.comparison.ranking import Group, Row
 
 __all__ = ["PUBLISHED_LEGEND", "Beside", "Published", "beside", "published", "published_text"]
@@ -26,7 +26,6 @@ PUBLISHED_LEGEND = (
     "Published likelihoods are of other trainings, as their papers have them, and are not ranked with ours."
 )
 
-_LIKELIHOOD = next(column for column in COLUMNS if column.key == "likelihood")
 _PLACES = {"bits/dim": 4, "nats": 2}
 
 
@@ -136,18 +135,18 @@ def _of_data(name: str) -> Mapping[str, Sequence[Published]]:
 
 def _ours(group: Group, rows: Sequence[Row], unit: str) -> tuple[str, str]:
     """Return model with value, and kind, of our best row: of p(x), by `_preference`."""
-    rows = [row for row in rows if "likelihood" in row.figures and row.first.of == "p(x)"]
+    rows = [row for row in rows if LIKELIHOOD.key in row.figures and row.first.of == "p(x)"]
     if not rows:
         return "", ""
     row = min(rows, key=_preference)
-    figure, scale, places = row.figures["likelihood"], _scale(group, unit), _PLACES[unit]
+    figure, scale, places = row.figures[LIKELIHOOD.key], _scale(group, unit), _PLACES[unit]
     spread = "" if figure.sd is None else f" ± {figure.sd * scale:.{places}f}"
-    return f"{row.model} {figure.mean * scale:.{places}f}{spread}", cell(row, _LIKELIHOOD).remark
+    return f"{row.model} {figure.mean * scale:.{places}f}{spread}", cell(row, LIKELIHOOD).remark
 
 
 def _preference(row: Row) -> tuple[bool, int, float]:
     """Exact values and bounds before estimates, then more examples before fewer, then the lowest."""
-    return row.first.kind == "ode", -(row.first.likelihood_examples or 0), row.figures["likelihood"].mean
+    return row.first.kind == "ode", -(row.first.likelihood_examples or 0), row.figures[LIKELIHOOD.key].mean
 
 
 def _scale(group: Group, unit: str) -> float:

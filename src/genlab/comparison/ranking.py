@@ -17,17 +17,15 @@ from __future__ import annotations
 import math
 import shlex
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from genlab.comparison.columns import COLUMNS, Column
+from genlab.comparison.columns import LIKELIHOOD, ONE_DRAW, Column, columns, leading_columns
 from genlab.comparison.reading import DataKey, RunResult, Skipped
+from genlab.comparison.references import FLOOR, REFERENCES, reference_of
 from genlab.runs.identity import IGNORED_KEYS
 
 __all__ = ["Comparison", "Figure", "Group", "Row", "comparable_set", "compare"]
-
-_REFERENCES = {"floor": "floor", "gmm": "baseline"}
-"""Families whose rows are references: the floor, which is training against test data, and the baseline model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class Row:
 
     def kind(self, column: Column) -> str | None:
         """Return which kind of likelihood a column's figure is; None where the column is none of likelihoods."""
-        return {"likelihood": self.first.kind, "one_draw": self.first.one_draw_kind}.get(column.key)
+        return {LIKELIHOOD.key: self.first.kind, ONE_DRAW.key: self.first.one_draw_kind}.get(column.key)
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class Group:
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns in which any row has a figure."""
-        return tuple(column for column in COLUMNS if any(column.key in row.figures for row in self.rows))
+        return tuple(column for column in columns() if any(column.key in row.figures for row in self.rows))
 
 
 @dataclass(frozen=True)
@@ -166,11 +164,11 @@ def _row_key(run: RunResult) -> Hashable:
 
 def _row(runs: tuple[RunResult, ...]) -> Row:
     figures = {}
-    for column in COLUMNS:
+    for column in columns():
         values = [run.figures[column.key] for run in runs if column.key in run.figures]
         if values:
             figures[column.key] = _aggregate(values)
-    return Row(runs, figures, reference=_REFERENCES.get(runs[0].family, ""))
+    return Row(runs, figures, reference=reference_of(runs[0].family))
 
 
 def _aggregate(values: Sequence[float]) -> Figure:
@@ -182,18 +180,24 @@ def _aggregate(values: Sequence[float]) -> Figure:
 
 
 def _order(row: Row) -> tuple[object, ...]:
-    references = [*_REFERENCES.values(), ""]
-    fid, likelihood = row.figures.get("fid"), row.figures.get("likelihood")
+    quality, likelihood = leading_columns()
     return (
-        references.index(row.reference),
-        (math.inf, "") if fid is None else (fid.mean, ""),
+        [*REFERENCES.values(), ""].index(row.reference),
+        _rank(row, quality),
         _likelihood_set(row.first, row.first.kind),
-        math.inf if likelihood is None else likelihood.mean,
+        _rank(row, likelihood),
         row.first.model,
         row.first.variant,
         row.first.config_hash,
         row.first.checkpoint,
     )
+
+
+def _rank(row: Row, column: Column) -> float:
+    """Smaller for better figures, infinite for unknown ones."""
+    if (figure := row.figures.get(column.key)) is None:
+        return math.inf
+    return -figure.mean if column.better == "higher" else figure.mean
 
 
 def _likelihood_set(run: RunResult, kind: str | None) -> tuple[bool, bool, bool, int]:
@@ -213,13 +217,13 @@ def comparable_set(row: Row, column: Column) -> Hashable:
 
 
 def _mark_best(rows: Sequence[Row]) -> None:
-    for column in COLUMNS:
+    for column in columns():
         if column.better is None:
             continue
         sets: dict[Hashable, list[tuple[str, float, Row]]] = defaultdict(list)
         for row in rows:
             # The floor is training data against test data, not a model, so it is never marked as best.
-            if column.key in row.figures and row.reference != "floor":
+            if column.key in row.figures and row.reference != FLOOR:
                 mean = row.figures[column.key].mean
                 sets[comparable_set(row, column)].append((column.write(mean, None), mean, row))
         for rivals in sets.values():
@@ -265,14 +269,25 @@ def _checkpoint(row: Row) -> str:
 
 def _settings(command: str) -> list[str]:
     """Return the overrides of a command that may change what is trained."""
+    ignored = {*IGNORED_KEYS, "run", "checkpoint", "device"}
+    return [word for word, key in _overrides(command) if not _is_of(key, ignored)]
+
+
+def chosen_words(command: str, groups: Sequence[str]) -> list[str]:
+    """Return the overrides of a command that choose an option of these config groups or a key in them."""
+    return [word for word, key in _overrides(command) if _is_of(key, groups)]
+
+
+def _overrides(command: str) -> list[tuple[str, str]]:
+    """Return the words of a command that are overrides, with their keys."""
     try:
         words = shlex.split(command)
     except ValueError:
         words = command.split()
-    keys = ((word, word.partition("=")[0].lstrip("+~")) for word in words if "=" in word and not word.startswith("--"))
-    ignored = {*IGNORED_KEYS, "run", "checkpoint", "device"}
     return [
-        word
-        for word, key in keys
-        if key not in ignored and not any(key.startswith(f"{name}.") for name in IGNORED_KEYS)
-    ]
+        (word, word.partition("=")[0].lstrip("+~")) for word in words if "=" in word and not word.startswith("--")
+    ]  # fmt: skip
+
+
+def _is_of(key: str, groups: Collection[str]) -> bool:
+    return key in groups or any(key.startswith(f"{group}.") for group in groups)

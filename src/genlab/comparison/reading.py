@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genlab.comparison.columns import COLUMNS
-from genlab.comparison.validation import Check, compile_schema
-from genlab.measure.results import RESULT_SCHEMA, result_problems
+from genlab.comparison.columns import columns
+from genlab.measure.figures import FIGURES
+from genlab.measure.result import Quality, Result, ResultError
+from genlab.measure.results import parse_result
 
 __all__ = ["DataKey", "RunResult", "Skipped", "find_result_files", "read_results", "reduce_result"]
 
@@ -53,8 +51,8 @@ class RunResult:
         features: Extractor, its hash, number of real and of drawn examples, reference split.
         sampling_batch: Samples per call.
         sampling_device: Where they were drawn; where the run was trained if the result does not say.
-        recall_by_class: Recall of each class; empty if not known.
-        missing_classes: Number of classes that hardly occur among the samples.
+        lists: Known figures that are lists, by their keys, such as the recall of each class.
+        warnings: What its figures warn of, such as classes that hardly occur among the samples.
     """
 
     path: str | None
@@ -79,8 +77,8 @@ class RunResult:
     sampling_batch: int | None
     sampling_device: str
     figures: dict[str, float]
-    recall_by_class: tuple[float | None, ...] = ()
-    missing_classes: int = 0
+    lists: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ def read_results(paths: Iterable[Path | str]) -> tuple[list[RunResult], list[Ski
     for path in find_result_files(paths, skipped):
         try:
             results.append(reduce_result(_read(path), path))
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ResultError) as error:
             skipped.append(Skipped(path, _reason(error)))
     return results, skipped
 
@@ -161,81 +159,55 @@ def _walk(folder: str, entered: set[str], skipped: list[Skipped]) -> Iterator[st
                     pending.append(entry.path)
 
 
-def _read(path: str) -> Mapping[str, Any]:
+def _read(path: str) -> Result:
     with open(path, "rb") as file:
-        content = file.read()
-    try:
-        result = json.loads(content)
-    except ValueError as error:
-        raise ValueError(f"it is no JSON: {error}") from error
-    if _fits()(result):
-        return result
-    number = result.get("schema") if isinstance(result, dict) else None
-    if type(number) is not int:
-        raise ValueError("it is no result of genlab: it has no schema number")
-    if number != RESULT_SCHEMA:
-        raise ValueError(f"it has layout {number}, this version of genlab reads {RESULT_SCHEMA}")
-    raise ValueError((result_problems(result) or ["it does not fit the schema"])[0])
+        return parse_result(file.read())
 
 
-@functools.cache
-def _fits() -> Check:
-    text = resources.files("genlab.measure").joinpath("result.schema.json").read_text(encoding="utf-8")
-    return compile_schema(json.loads(text))
+def _reason(error: OSError | ResultError) -> str:
+    return error.problems[0] if isinstance(error, ResultError) else error.strerror or type(error).__name__
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
-
-
-def reduce_result(result: Mapping[str, Any], path: str | None = None) -> RunResult:
-    """Take from a valid result what a table needs.
+def reduce_result(result: Result, path: str | None = None) -> RunResult:
+    """Take from a result what a table needs.
 
     Args:
-        result: Fits ``result.schema.json``.
+        result: What was read.
         path: Its file, beside which pictures and curves are looked for.
     """
-    model, data, training = result["model"], result["data"], result["training"]
-    likelihood, quality, sampling = (result[name] or {} for name in ("likelihood", "quality", "sampling"))
-    entropy = (result["reference"] or {}).get("true_entropy_nats")
-    read = ((column.key, column.read(result)) for column in COLUMNS)
+    data, likelihood, sampling = result.data, result.likelihood, result.sampling
+    one_draw = None if likelihood is None else likelihood.one_draw
+    entropy = None if result.reference is None else result.reference.true_entropy_nats
+    lists = {figure.key: result.value(figure) for figure in FIGURES.values() if figure.kind == "list"}
     return RunResult(
         path=path,
-        run_id=result["run_id"],
-        config_hash=result["config_hash"],
-        seed=result["seed"],
-        created=result["created"],
-        command=result["command"],
-        code_version=result["code_version"],
-        model=model["name"],
-        family=model["family"],
-        variant=model["variant"],
-        data=DataKey(
-            data["name"],
-            data["split"],
-            tuple(data["shape"]),
-            data["levels"] or 0,
-            "" if entropy is None else f"{entropy:.4f}",
-        ),
-        protocol=(result["protocol"]["name"], result["protocol"]["hash"]),
-        checkpoint=training["checkpoint"],
-        device=training["device"],
-        kind=likelihood.get("kind"),
-        of=likelihood.get("of"),
-        likelihood_examples=likelihood.get("examples"),
-        one_draw_kind=likelihood.get("one_draw", {}).get("kind"),
-        features=_features(quality),
-        sampling_batch=sampling.get("batch_size"),
-        sampling_device=sampling.get("device") or training["device"],
-        figures={key: value for key, value in read if value is not None},
-        recall_by_class=tuple(quality.get("recall_by_class") or ()),
-        missing_classes=quality.get("missing_classes") or 0,
+        run_id=result.run_id,
+        config_hash=result.config_hash,
+        seed=result.seed,
+        created=result.created,
+        command=result.command,
+        code_version=result.code_version,
+        model=result.model.name,
+        family=result.model.family,
+        variant=result.model.variant,
+        data=DataKey(data.name, data.split, data.shape, data.levels or 0, "" if entropy is None else f"{entropy:.4f}"),
+        protocol=(result.protocol.name, result.protocol.hash),
+        checkpoint=result.training.checkpoint,
+        device=result.training.device,
+        kind=None if likelihood is None else likelihood.kind,
+        of=None if likelihood is None else likelihood.of,
+        likelihood_examples=None if likelihood is None else likelihood.examples,
+        one_draw_kind=None if one_draw is None else one_draw.kind,
+        features=_features(result.quality),
+        sampling_batch=None if sampling is None else sampling.batch_size,
+        sampling_device=(None if sampling is None else sampling.device) or result.training.device,
+        figures={column.key: value for column in columns() if (value := column.read(result)) is not None},
+        lists={key: value for key, value in lists.items() if value},
+        warnings=tuple(result.warnings()),
     )
 
 
-def _features(quality: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    if not quality:
+def _features(quality: Quality | None) -> tuple[Any, ...] | None:
+    if quality is None:
         return None
-    return tuple(quality[name] for name in ("extractor", "extractor_sha256", "n_real", "n_fake", "reference_split"))
+    return quality.extractor, quality.extractor_sha256, quality.n_real, quality.n_fake, quality.reference_split

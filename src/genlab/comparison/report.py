@@ -79,7 +79,7 @@ def _environment() -> Environment:
 
 
 def _section(group: Group, ident: str) -> dict[str, Any]:
-    from genlab.comparison.figures import curves, galleries, recall, trade_offs
+    from genlab.comparison.figures import curves, galleries, list_tables, trade_offs
 
     return {
         "ident": ident,
@@ -93,7 +93,7 @@ def _section(group: Group, ident: str) -> dict[str, Any]:
         "galleries": galleries(group),
         "curves": curves(group, ident),
         "trade_offs": trade_offs(group, ident),
-        "recall": recall(group),
+        "lists": list_tables(group),
     }
 
 

@@ -21,6 +21,7 @@ from genlab.comparison.cells import (
 from genlab.comparison.columns import Column
 from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
+from genlab.comparison.references import FLOOR
 
 __all__ = ["print_comparison"]
 
@@ -81,7 +82,7 @@ def _print_group(group: Group, console: Console) -> None:
 
 def _devices(group: Group) -> dict[str, str]:
     """Give each device a letter, where there is more than one: their names are long."""
-    names = list(dict.fromkeys(row.device for row in group.rows if row.reference != "floor"))
+    names = list(dict.fromkeys(row.device for row in group.rows if row.reference != FLOOR))
     return {} if len(names) < 2 else {name: _letters(index) for index, name in enumerate(names)}
 
 

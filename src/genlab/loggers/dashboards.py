@@ -12,6 +12,7 @@ from pytorch_lightning.loggers.logger import Logger
 from genlab.core.secrets import redact
 from genlab.loggers.base import ExamplesLogger
 from genlab.loggers.protocols import RunStatus
+from genlab.measure.result import Result
 
 __all__ = ["Dashboard", "no_dashboard"]
 
@@ -60,7 +61,7 @@ class Dashboard(ExamplesLogger):
         """See :class:`genlab.loggers.protocols.LogsPicture`."""
 
     @abstractmethod
-    def log_result(self, result: Mapping[str, Any]) -> None:
+    def log_result(self, result: Result) -> None:
         """See :class:`genlab.loggers.protocols.LogsResult`."""
 
     @abstractmethod

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from genlab.measure.result import Result
 
 __all__ = ["ClosesRun", "LogsPicture", "LogsResult", "RunStatus", "flatten", "result_figures"]
 
@@ -31,11 +34,11 @@ class LogsPicture(Protocol):
 class LogsResult(Protocol):
     """A logger that shows the result of a run."""
 
-    def log_result(self, result: Mapping[str, Any]) -> None:
+    def log_result(self, result: Result) -> None:
         """Show a result.
 
         Args:
-            result: What stands in ``results/<protocol>.json``.
+            result: That of one protocol.
         """
         ...
 
@@ -66,16 +69,17 @@ def _leaves(tree: Mapping[str, Any], prefix: str, separator: str) -> Iterator[tu
             yield f"{prefix}{key}", value
 
 
-def result_figures(result: Mapping[str, Any]) -> dict[str, float]:
+def result_figures(result: Result) -> dict[str, float]:
     """Return the figures of a result under the names of a dashboard, e.g. ``test/bits_per_dim``.
 
     Likelihood and quality stand under the name of the split, those of the last checkpoint under ``<split>/last``, the
     other sections under their own names. What is missing is left out, never 0.
 
     Args:
-        result: What stands in ``results/<protocol>.json``.
+        result: That of one protocol.
     """
-    split = result["data"]["split"].split(" ")[0]  # what stands behind the name says how the split was made
+    sections = result.as_dict()
+    split = result.data.split.split(" ")[0]  # what stands behind the name says how the split was made
     prefixes = {
         "likelihood": split,
         "likelihood_last": f"{split}/last",
@@ -89,6 +93,6 @@ def result_figures(result: Mapping[str, Any]) -> dict[str, float]:
     return {
         f"{prefix}/{name}": value
         for section, prefix in prefixes.items()
-        for name, value in flatten(result.get(section) or {}, separator="/").items()
+        for name, value in flatten(sections.get(section) or {}, separator="/").items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }

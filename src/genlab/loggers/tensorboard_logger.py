@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from genlab.core.errors import GenlabError
 from genlab.loggers.dashboards import Dashboard
 from genlab.loggers.protocols import RunStatus, flatten, result_figures
+from genlab.measure.result import Result
 
 __all__ = ["TensorBoardDashboard"]
 
@@ -64,14 +65,14 @@ class TensorBoardDashboard(Dashboard):
                 writer.add_image(name, np.asarray(picture.convert("RGB")), examples_seen, dataformats="HWC")
 
     @rank_zero_only
-    def log_result(self, result: Mapping[str, Any]) -> None:
+    def log_result(self, result: Result) -> None:
         """Show the figures beside the configuration (the tab HPARAMS), and all of the result as text."""
-        examples_seen = result["training"]["examples_seen"]
+        examples_seen = result.training.examples_seen
         if writer := self._open(purge_from=examples_seen + 1):
             settings = {key: _setting(value) for key, value in flatten(self.config).items()}
             # The name "." keeps the figures in this run; otherwise they would make a second one, named by the time.
             writer.add_hparams(settings, result_figures(result), run_name=".", global_step=examples_seen)
-            writer.add_text(f"result/{result['protocol']['name']}", _as_text(result), examples_seen)
+            writer.add_text(f"result/{result.protocol.name}", _as_text(result.as_dict()), examples_seen)
             writer.flush()
 
     def finalize(self, status: str) -> None:

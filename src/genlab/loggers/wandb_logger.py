@@ -19,6 +19,7 @@ from genlab.loggers.dashboards import Dashboard
 from genlab.loggers.protocols import RunStatus, flatten, result_figures
 from genlab.loggers.wandb_access import WandbMode
 from genlab.loggers.wandb_session import first_line, quiet_settings, staged_in, start_run
+from genlab.measure.result import Result
 from genlab.runs.atomic import write_atomic
 
 __all__ = ["WandbDashboard", "result_summary"]
@@ -107,18 +108,18 @@ class WandbDashboard(Dashboard):
         self._attempt(show)
 
     @rank_zero_only
-    def log_result(self, result: Mapping[str, Any]) -> None:
+    def log_result(self, result: Result) -> None:
         """Write the figures to the summary of the W&B run, and all of the result to a table of one row."""
-        protocol = result["protocol"]["name"]
+        protocol = result.protocol.name
         # Lists and nulls have no type that a column could have.
-        row = {key: value for key, value in flatten(result).items() if isinstance(value, int | float | str)}
+        row = {key: value for key, value in flatten(result.as_dict()).items() if isinstance(value, int | float | str)}
 
         def show(run: Any) -> None:
             import wandb
 
             run.summary.update(result_summary(result))
             table = wandb.Table(columns=list(row), data=[list(row.values())])
-            run.log({f"result/{protocol}": table, _X_AXIS: result["training"]["examples_seen"]})
+            run.log({f"result/{protocol}": table, _X_AXIS: result.training.examples_seen})
 
         self._attempt(show)
 
@@ -205,18 +206,18 @@ class WandbDashboard(Dashboard):
         )
 
 
-def result_summary(result: Mapping[str, Any]) -> dict[str, float | str]:
+def result_summary(result: Result) -> dict[str, float | str]:
     """Return what the summary of a W&B run says of a result: its figures, and what kind and protocol they are of.
 
     Args:
-        result: What stands in ``results/<protocol>.json``.
+        result: That of one protocol.
     """
-    likelihood, quality = result.get("likelihood") or {}, result.get("quality") or {}
+    likelihood, quality = result.likelihood, result.quality
     words = {
-        "protocol": result["protocol"]["name"],
-        "protocol_hash": result["protocol"]["hash"],
-        "likelihood_kind": likelihood.get("kind"),
-        "likelihood_of": likelihood.get("of"),
-        "extractor": quality.get("extractor"),
+        "protocol": result.protocol.name,
+        "protocol_hash": result.protocol.hash,
+        "likelihood_kind": None if likelihood is None else likelihood.kind,
+        "likelihood_of": None if likelihood is None else likelihood.of,
+        "extractor": None if quality is None else quality.extractor,
     }
     return {**result_figures(result), **{name: word for name, word in words.items() if word is not None}}

@@ -6,31 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from genlab.core.errors import GenlabError
+from genlab.measure.figures import FIGURES, Figure, headlines, validated
 
 __all__ = ["build_workspace", "describe_workspace"]
 
-_RESULTS = {
-    "test/bits_per_dim": "bits/dim",
-    "test/nats": "nats",
-    "test/fid": "FID",
-    "test/sliced_wasserstein": "sliced Wasserstein distance",
-}
-"""Figures of a result, all of them better when lower, and what each is."""
-
-_COSTS = {
-    "sampling/ms_per_sample": "sampling cost (ms per sample)",
-    "training/wall_seconds": "training cost (seconds)",
-}
-
-_CURVES = {
-    "train/loss": "training loss, of each family its own",
-    "val/bits_per_dim": "validation bits/dim",
-    "val/nats": "validation nats",
-    "val/fid": "validation FID, of few samples",
-    "val/sliced_wasserstein": "validation sliced Wasserstein distance",
-    "train/grad_norm": "norm of the gradient",
-    "train/lr": "learning rate",
-}
+_X_AXIS = "examples_seen"
+"""What all curves are drawn against."""
 
 _SYSTEM = {
     "system/cpu": "CPU of the process (%)",
@@ -40,8 +21,8 @@ _SYSTEM = {
 }
 """What W&B itself records, where ``logger.machine_info=true``."""
 
-_COLUMNS = ("protocol", "likelihood_kind", "likelihood_of", *_RESULTS, *_COSTS, "training/examples_seen")
-"""Columns that the list of runs begins with."""
+_COLUMNS = ("protocol", "likelihood_kind", "likelihood_of")
+"""Columns that the list of runs begins with, before those of figures."""
 
 _ABOUT = """\
 Figures are of the test split and lower is better, unless a panel says otherwise. Likelihoods of different kinds \
@@ -93,10 +74,12 @@ def build_workspace(
             sections=[
                 ws.Section(name=title, panels=panels, is_open=True) for title, panels in _sections(wr, sweep).items()
             ],
-            settings=ws.WorkspaceSettings(x_axis="examples_seen", max_runs=50),
+            settings=ws.WorkspaceSettings(x_axis=_X_AXIS, max_runs=50),
             runset_settings=ws.RunsetSettings(
                 filters=expr.And(*filters) if filters else "",
-                pinned_columns=[f"summary:{column}" for column in _COLUMNS],
+                pinned_columns=[
+                    f"summary:{column}" for column in (*_COLUMNS, *_results(), *_costs(), f"training/{_X_AXIS}")
+                ],
             ),
         )
     except ValueError as error:  # the library's own checks
@@ -119,21 +102,47 @@ def _reason(error: ValueError) -> str:
     return errors()[0]["msg"] if errors else str(error).splitlines()[0]
 
 
+def _results() -> dict[str, Figure]:
+    """The headlines of a result under the names of the summary."""
+    return {f"test/{figure.key}": figure for figure in headlines()}
+
+
+def _costs() -> dict[str, str]:
+    """What quality is plotted against under the names of the summary, each with its label; stored units."""
+    costs = [figure for figure in FIGURES.values() if figure.cost]
+    return {f"{figure.section}/{figure.key}": f"{figure.cost} ({figure.key.replace('_', ' ')})" for figure in costs}
+
+
+def _curves() -> dict[str, str]:
+    """What is drawn against the examples seen, each with its title."""
+    remarks = {"features": ", of few samples"}
+    return {
+        "train/loss": "training loss, of each family its own",
+        **{
+            f"val/{figure.key}": f"validation {figure.label}{remarks.get(figure.basis or '', '')}"
+            for figure in validated(headlines_only=True)
+        },
+        "train/grad_norm": "norm of the gradient",
+        "train/lr": "learning rate",
+    }
+
+
 def _sections(wr: Any, sweep: Sequence[str]) -> dict[str, list[Any]]:
+    results, costs = _results(), _costs()
     return {
         "About": [wr.MarkdownPanel(markdown=_ABOUT)],
         "Likelihood and quality by family": [
-            _bars(wr, key, f"test {what} by data set and model") for key, what in _RESULTS.items()
+            _bars(wr, key, f"test {figure.label} by data set and model") for key, figure in results.items()
         ],
         "Quality against cost": [
-            _scatter(wr, cost, label, key, what) for key, what in _RESULTS.items() for cost, label in _COSTS.items()
+            _scatter(wr, cost, label, key, figure) for key, figure in results.items() for cost, label in costs.items()
         ],
         "Samples": [
             wr.MediaBrowser(title="the same noise at each validation", media_keys=["samples"], gallery_axis="step"),
             wr.MediaBrowser(title="after training", media_keys=["samples/final"], gallery_axis="run"),
         ],
-        "Training curves": [_curve(wr, key, title) for key, title in _CURVES.items()],
-        "Sweeps": [_parallel(wr, sweep, key, what) for key, what in _RESULTS.items()],
+        "Training curves": [_curve(wr, key, title) for key, title in _curves().items()],
+        "Sweeps": [_parallel(wr, sweep, key, figure.label) for key, figure in results.items()],
         "System use": [
             _curve(wr, "train/examples_per_second", "training examples per second"),
             _bars(wr, "training/peak_memory_bytes", "peak memory (bytes) by data set and model"),
@@ -153,20 +162,21 @@ def _bars(wr: Any, key: str, title: str) -> Any:
     )
 
 
-def _scatter(wr: Any, cost: str, label: str, key: str, what: str) -> Any:
-    # The line of the lowest figure so far, from cheap to dear, is the Pareto front.
+def _scatter(wr: Any, cost: str, label: str, key: str, figure: Figure) -> Any:
+    # The line of the best figure so far, from cheap to dear, is the Pareto front.
     return wr.ScatterPlot(
-        title=f"{what} against {label}",
+        title=f"{figure.label} against {label}",
         x=wr.SummaryMetric(cost),
         y=wr.SummaryMetric(key),
         log_x=True,
-        running_ymin=True,
+        running_ymin=figure.better == "lower" or None,
+        running_ymax=figure.better == "higher" or None,
         legend_template="${run:displayName} ${summary:likelihood_kind} ${summary:protocol}",
     )
 
 
 def _curve(wr: Any, key: str, title: str) -> Any:
-    return wr.LinePlot(title=title, x="examples_seen", y=[key], title_x="examples seen")
+    return wr.LinePlot(title=title, x=_X_AXIS, y=[key], title_x="examples seen")
 
 
 def _parallel(wr: Any, sweep: Sequence[str], key: str, what: str) -> Any:

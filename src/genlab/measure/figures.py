@@ -8,11 +8,23 @@ named and looked up when it is needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["FIGURES", "Figure", "Number", "decimal_places", "figure", "of_section", "register", "short_count"]
+__all__ = [
+    "FIGURES",
+    "Figure",
+    "Number",
+    "decimal_places",
+    "figure",
+    "headlines",
+    "known_figure",
+    "of_section",
+    "register",
+    "short_count",
+    "spreads",
+    "validated",
+]
 
 Section = Literal["likelihood", "quality", "sampling", "model", "training"]
 Better = Literal["lower", "higher"]
@@ -71,6 +83,8 @@ class Figure:
         section: The section of a result that has it.
         label: What tables and reports call it.
         short: The same for narrow tables; a line break is kept. The label by default.
+        unit: What stands behind the value in a sentence, which then goes without the label: ``"1.07 bits/dim"``.
+        column: Its name in CSV files, where that is not its key.
         number: How it is written.
         better: Which values are better, or None where neither is: then nothing is marked.
         basis: What two runs must share for the figure to compare; None: it always compares.
@@ -78,14 +92,17 @@ class Figure:
         minimum: Least value that it can have; None: no bound.
         maximum: Greatest value that it can have; None: no bound.
         spread: Key, in the same section, of how far it varies by chance: a standard error or deviation.
-        divisor: What the stored value is divided by where it is shown, as seconds that are shown in minutes.
+        divisor: What the stored value is divided by in tables, as seconds that are shown in minutes.
+        cost: What it costs, of a figure that quality is plotted against, e.g. ``"sampling cost"``; empty: it is none.
+        warning: What a value above zero says of a model, with ``{value}`` and ``{classes}``, the number of classes of
+            the data; tables and terminal show it beside the run. Empty: no value is a sign of trouble.
         headline: Whether it is among the few that a dashboard or a line about a run has room for.
         validated: Whether validation during training can measure it as ``val/<key>``.
         measured_by: ``module:name`` of what gives it, see :func:`genlab.measure.measurements.find_measurement`; figures
             of one measurement are computed together. None: another part of the protocol gives it.
         needs: What must be at hand to measure it, see :meth:`genlab.measure.case.Case.lacks`. Where it is not, an
             optional figure is left out, any other is null with the reason.
-        kind: Type of the stored value: a number, a whole number, a text, or a list of numbers.
+        kind: Type of the stored value: a number, a whole number, the hex digits of a SHA-256, or a list of numbers.
         optional: Whether results without it are complete: it does not apply to all data, or is measured on demand.
         about: What it says, in a sentence.
     """
@@ -94,6 +111,8 @@ class Figure:
     section: Section
     label: str
     short: str = ""
+    unit: str = ""
+    column: str = ""
     number: Number = Number()
     better: Better | None = None
     basis: Basis | None = None
@@ -102,11 +121,13 @@ class Figure:
     maximum: float | None = None
     spread: str | None = None
     divisor: float = 1.0
+    cost: str = ""
+    warning: str = ""
     headline: bool = False
     validated: bool = False
     measured_by: str | None = None
     needs: tuple[str, ...] = ("features",)
-    kind: Literal["number", "whole", "text", "list"] = "number"
+    kind: Literal["number", "whole", "sha256", "list"] = "number"
     optional: bool = False
     about: str = ""
 
@@ -115,14 +136,18 @@ class Figure:
         """An arrow that points to the better values, or nothing."""
         return {"lower": "↓", "higher": "↑", None: ""}[self.better]
 
-    def read(self, section: Mapping[str, Any] | None) -> float | None:
-        """Take the figure, as it is shown, from its section of a result; None where it is not known."""
-        value = None if section is None else section.get(self.key)
-        return value if value is None or self.divisor == 1 else value / self.divisor
+    @property
+    def is_number(self) -> bool:
+        """Whether its value is one number."""
+        return self.kind in ("number", "whole")
 
     def write(self, value: float, places: int | None = None) -> str:
         """Return a value as text; see :meth:`Number.write`."""
         return self.number.write(value, places)
+
+    def phrase(self, value: float) -> str:
+        """Return a value in four digits with its name or unit, e.g. ``"1.073 bits/dim"``, ``"FID 12.5"``."""
+        return f"{value:.4g} {self.unit}" if self.unit else f"{self.label} {value:.4g}"
 
 
 _METRICS = "genlab.measure.metrics."
@@ -154,9 +179,29 @@ def figure(key: str) -> Figure:
     return FIGURES[key.removeprefix("val/")]
 
 
+def known_figure(key: str) -> Figure | None:
+    """Return the figure of a key as :func:`figure` does; None where it is none, as ``"val/loss"``."""
+    return FIGURES.get(key.removeprefix("val/"))
+
+
 def of_section(section: Section) -> list[Figure]:
     """Return the figures of a section of a result."""
     return [figure for figure in FIGURES.values() if figure.section == section]
+
+
+def validated(headlines_only: bool = False) -> list[Figure]:
+    """Return the figures that validation measures as ``val/<key>``, all or those of the headlines."""
+    return [figure for figure in FIGURES.values() if figure.validated and (figure.headline or not headlines_only)]
+
+
+def headlines() -> list[Figure]:
+    """Return the few figures that a line or a dashboard has room for."""
+    return [figure for figure in FIGURES.values() if figure.headline]
+
+
+def spreads() -> set[str]:
+    """Return the keys of figures that say how far another varies by chance, beside which they are shown."""
+    return {figure.spread for figure in FIGURES.values() if figure.spread is not None}
 
 
 _FRACTION: dict[str, Any] = {"minimum": 0.0, "maximum": 1.0}
@@ -164,12 +209,13 @@ _THREE = Number("fixed", 3)
 
 register(
     Figure(
-        "bits_per_dim", "likelihood", "bits/dim", number=Number("fixed", 4), better="lower", basis="likelihood",
-        spread="bits_per_dim_se", headline=True, validated=True, about="Negative log-likelihood of discrete data.",
+        "bits_per_dim", "likelihood", "bits/dim", unit="bits/dim", number=Number("fixed", 4), better="lower",
+        basis="likelihood", spread="bits_per_dim_se", headline=True, validated=True,
+        about="Negative log-likelihood of discrete data.",
     ),
     Figure(
-        "nats", "likelihood", "nats", number=Number("fixed", 4), better="lower", basis="likelihood", spread="nats_se",
-        headline=True, validated=True, about="Negative log-likelihood per example.",
+        "nats", "likelihood", "nats", unit="nats", number=Number("fixed", 4), better="lower", basis="likelihood",
+        spread="nats_se", headline=True, validated=True, about="Negative log-likelihood per example.",
     ),
     _quality(
         "fid", "FID", _METRICS + "frechet:FrechetDistance", number=Number("fixed", 2), better="lower", priority=19,
@@ -225,8 +271,8 @@ register(
     ),
     _quality(
         "missing_classes", "missing classes", "class_histogram", number=Number("whole"), minimum=0, kind="whole",
-        needs=("classes",), optional=True,
-        about="Classes with under a tenth of their share in the data: a sign of mode collapse.",
+        needs=("classes",), optional=True, about="Classes with under a tenth of their share in the data.",
+        warning="{value} of {classes} classes hardly occur among the samples, a sign of mode collapse",
     ),
     _quality(
         "inception_fid", "Inception FID", "inception", short="Incep.\nFID", number=Number("fixed", 2), better="lower",
@@ -239,7 +285,9 @@ register(
     _quality(
         "inception_kid_sd", "Inception KID's deviation", "inception", minimum=0.0, needs=("inception",), optional=True,
     ),
-    _quality("inception_sha256", "Inception's checksum", "inception", kind="text", needs=("inception",), optional=True),
+    _quality(
+        "inception_sha256", "Inception's checksum", "inception", kind="sha256", needs=("inception",), optional=True,
+    ),
     _quality(
         "classification_accuracy", "accuracy score", "accuracy", short="accu-\nracy", number=_THREE,
         better="higher", priority=5, needs=("accuracy",), optional=True, **_FRACTION,
@@ -256,12 +304,13 @@ register(
         about="Median distance of samples to their nearest training example, over that of test examples.",
     ),
     Figure(
-        "nfe", "sampling", "NFE", number=Number("whole"), better="lower", priority=11, minimum=0.0,
-        about="Network evaluations per sample.",
+        "nfe", "sampling", "NFE", unit="network evaluations", number=Number("whole"), better="lower", priority=11,
+        minimum=0.0, about="Network evaluations per sample.",
     ),
     Figure(
-        "ms_per_sample", "sampling", "ms per sample", short="ms per\nsample", number=Number("significant", 3),
-        better="lower", basis="hardware", priority=12, minimum=0.0, about="Milliseconds that one sample costs.",
+        "ms_per_sample", "sampling", "ms per sample", short="ms per\nsample", unit="ms per sample",
+        number=Number("significant", 3), better="lower", basis="hardware", priority=12, minimum=0.0,
+        cost="sampling cost", about="Milliseconds that one sample costs.",
     ),
     Figure(
         "parameters", "model", "parameters", short="para-\nmeters", number=Number("count"), priority=10, minimum=0,
@@ -272,7 +321,8 @@ register(
         minimum=0, kind="whole", about="Training examples seen.",
     ),
     Figure(
-        "wall_seconds", "training", "train minutes", short="train\nmin", number=Number("fixed", 1), priority=9,
-        minimum=0.0, divisor=60.0, about="Wall time of training, in seconds; shown in minutes.",
+        "wall_seconds", "training", "train minutes", short="train\nmin", column="train_minutes",
+        number=Number("fixed", 1), priority=9, minimum=0.0, divisor=60.0, cost="training cost",
+        about="Wall time of training, in seconds; shown in minutes.",
     ),
 )  # fmt: skip

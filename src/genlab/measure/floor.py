@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 import torch
 
@@ -14,6 +13,7 @@ from genlab.measure.case import Instruments
 from genlab.measure.measuring import reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import MIN_SAMPLES, measure_quality
+from genlab.measure.result import DataInfo, ModelInfo, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.runs.folder import RunDir
 
@@ -23,7 +23,7 @@ __all__ = ["write_floor"]
 def write_floor(
     place: RunDir,
     datamodule: GenlabDataModule,
-    data: dict[str, Any],
+    data: DataInfo,
     protocol: EvaluationProtocol,
     command: str,
     instruments: Instruments,
@@ -46,9 +46,9 @@ def write_floor(
     if place.path.absolute().parts[-4:-3] != ("runs",):
         return
     train = datamodule.tensors("train")
-    identity = _identity(data["name"], protocol, len(train.x), extractor_sha256)
+    identity = _identity(data.name, protocol, len(train.x), extractor_sha256)
     floor = RunDir(place.path.parent.parent / "floor" / f"floor-{identity[:12]}")
-    if result_path(floor, protocol.describe()).exists():
+    if result_path(floor, protocol).exists():
         return
     order = torch.randperm(len(train.x), generator=generator(Stream.SAMPLES, protocol.seed))
     count = min(protocol.num_samples, len(train.x) - MIN_SAMPLES)
@@ -60,7 +60,7 @@ def write_floor(
         run_id=floor.id,
         config_hash=identity,
         command=command,
-        model={"name": "floor", "family": "floor", "variant": f"{count:,} training examples", "parameters": 0},
+        model=ModelInfo(name="floor", family="floor", variant=f"{count:,} training examples", parameters=0),
         data=data,
         seed=protocol.seed,
         training=_NOTHING,
@@ -70,8 +70,8 @@ def write_floor(
         sampling=None,
         protocol=protocol.describe(),
         reference=None,
+        missing=dict.fromkeys(_UNKNOWN, "real data, not a model") | quality.missing(),
     )
-    result["missing"] = dict.fromkeys(_UNKNOWN, "real data, not a model") | quality.missing()
     floor.create()
     write_result(floor, result)
 
@@ -82,21 +82,21 @@ def _identity(data: str, protocol: EvaluationProtocol, training_examples: int, e
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-_NOTHING = {
-    "examples_seen": 0,
-    "optimizer_steps": 0,
-    "wall_seconds": None,
-    "device": "none",
-    "precision": "none",
-    "peak_memory_bytes": None,
-    "examples_per_second": None,
-    "stopped_by": "nothing is trained",
-    "checkpoint": "best",
-}
+_NOTHING = Training(
+    examples_seen=0,
+    optimizer_steps=0,
+    wall_seconds=None,
+    device="none",
+    precision="none",
+    peak_memory_bytes=None,
+    examples_per_second=None,
+    stopped_by="nothing is trained",
+    checkpoint="best",
+)
 _UNKNOWN = (
     "likelihood",
     "likelihood_last",
     "sampling",
     "reference",
-    *(f"training.{name}" for name, value in _NOTHING.items() if value is None),
+    *(f"training.{name}" for name, value in _NOTHING if value is None),
 )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genlab.measure.finished_run import FinishedRun
+
 __all__ = ["Job", "Outcome"]
 
 
@@ -30,7 +32,7 @@ class Outcome:
     Attributes:
         job: The job.
         code: Exit code as shells have it: 0 for success, 128 plus the number of a signal that killed it.
-        result: The content of the run's result file and, as ``run_dir``, the run's folder; None if there is none.
+        result: What it reported in plain containers, as :meth:`FinishedRun.as_dict` gives it; None if nothing.
         error: What went wrong, in one or two lines; None after success.
         seconds: From the start of its process to the end.
         log: What it printed.
@@ -46,6 +48,11 @@ class Outcome:
     log: Path
     pruned: bool = False
     stopped: bool = False
+
+    @property
+    def finished(self) -> FinishedRun | None:
+        """The run and its result, if it reported one."""
+        return FinishedRun.of(self.result)
 
     @property
     def failed(self) -> bool:

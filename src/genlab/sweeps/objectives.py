@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from genlab.core.errors import GenlabError, nearest
+from genlab.measure.figures import Figure, known_figure, of_section, validated
+from genlab.measure.finished_run import FinishedRun
 from genlab.runs.folder import RunDir
 from genlab.runs.metrics_csv import MetricsCsv
 
-__all__ = ["COSTS", "VALIDATION", "Objective", "parse_objectives", "validation_curve", "values_of"]
+if TYPE_CHECKING:
+    from genlab.measure.result import Result
 
-VALIDATION: dict[str, bool] = {
-    "val/bits_per_dim": False,
-    "val/nats": False,
-    "val/loss": False,
-    "val/fid": False,
-    "val/sliced_wasserstein": False,
-    "val/class_total_variation": False,
-    "val/recall": True,
-}
-"""Validation metrics, and whether higher is better. The test split chooses nothing."""
+__all__ = ["Objective", "costs", "parse_objectives", "validation_curve", "validation_metrics", "values_of"]
 
-COSTS = ("sampling.ms_per_sample", "sampling.nfe")
-"""Figures of a result that a second objective may be; lower is better."""
+_LOSS = "val/loss"
+"""What every family minimizes in training, each its own; no figure, but a family may be tuned by it."""
+
+
+def validation_metrics() -> dict[str, bool]:
+    """Return the metrics of validation, and whether higher is better. The test split chooses nothing."""
+    return {**{f"val/{figure.key}": figure.better == "higher" for figure in validated()}, _LOSS: False}
+
+
+def costs() -> dict[str, Figure]:
+    """Return the figures of a result that a second objective may be, by dotted key; lower is better."""
+    return {f"sampling.{figure.key}": figure for figure in of_section("sampling") if figure.better == "lower"}
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,13 @@ def parse_objectives(names: Sequence[str] | str | None, monitor: str) -> tuple[O
     wanted = [monitor] if names is None else [names] if isinstance(names, str) else list(names)
     if not 1 <= len(wanted) <= 2 or len(set(wanted)) < len(wanted):
         raise GenlabError(f"hydra.sweeper.objective is {wanted}, expected one objective or two different ones.")
+    metrics = validation_metrics()
     for place, name in enumerate(wanted):
-        known = [*VALIDATION, *(COSTS if place else ())]
+        known = [*metrics, *(costs() if place else ())]
         if name not in known:
-            hint = nearest(str(name), known) if name not in COSTS else " A cost may be the second objective."
+            hint = nearest(str(name), known) if name not in costs() else " A cost may be the second objective."
             raise GenlabError(f"hydra.sweeper.objective has '{name}', expected {', '.join(known)}.{hint}")
-    return tuple(Objective(name, VALIDATION.get(name, False)) for name in wanted)
+    return tuple(Objective(name, metrics.get(name, False)) for name in wanted)
 
 
 def validation_curve(run: RunDir, metric: str) -> list[tuple[int, float]]:
@@ -74,20 +78,22 @@ def validation_curve(run: RunDir, metric: str) -> list[tuple[int, float]]:
     return [(int(row[MetricsCsv.POSITION]), float(row[metric])) for row in rows if row.get(metric)]
 
 
-def values_of(result: Mapping[str, Any], objectives: Sequence[Objective], monitor: str) -> list[float]:
+def values_of(finished: FinishedRun, objectives: Sequence[Objective], monitor: str) -> list[float]:
     """Return the objectives of a finished run, those of validation at the checkpoint that validation chose.
 
     Args:
-        result: The content of its result file and, as ``run_dir``, the run's folder.
+        finished: Its folder and its result.
         objectives: What is asked for.
         monitor: The metric that chose the checkpoint; lower is better.
 
     Raises:
         GenlabError: If one was not measured or is not finite.
     """
-    run = RunDir(Path(result["run_dir"]))
+    known = costs()
     values = [
-        _at_best(run, objective.name, monitor) if objective.name in VALIDATION else _cost(result, objective.name)
+        _cost(finished.result, objective.name, known[objective.name])
+        if objective.name in known
+        else _at_best(finished.place, objective.name, monitor)
         for objective in objectives
     ]
     for objective, value in zip(objectives, values, strict=True):
@@ -99,17 +105,17 @@ def values_of(result: Mapping[str, Any], objectives: Sequence[Objective], monito
 def _at_best(run: RunDir, metric: str, monitor: str) -> float:
     rows = [row for row in MetricsCsv(run.metrics).rows() if row.get(metric)]
     if not rows:
-        hint = " Give validation_samples=<number>." if metric not in ("val/nats", "val/bits_per_dim") else ""
+        measured = known_figure(metric)
+        needs_samples = measured is not None and measured.basis == "features"
+        hint = " Give validation_samples=<number>." if needs_samples else ""
         raise GenlabError(f"No validation of the run has {metric}, see {run.metrics}.{hint}")
     chosen = [row for row in rows if row.get(monitor) and not math.isnan(float(row[monitor]))]
     # The first of equals, as checkpoints are chosen; without the metric that chooses it is the last.
     return float((min(chosen, key=lambda row: float(row[monitor])) if chosen else rows[-1])[metric])
 
 
-def _cost(result: Mapping[str, Any], key: str) -> float:
-    section, _, name = key.partition(".")
-    value = result.get(section, {}).get(name)
+def _cost(result: Result, key: str, figure: Figure) -> float:
+    value = result.value(figure)
     if value is None:
-        reason = result.get("missing", {}).get(key, "the result does not have it")
-        raise GenlabError(f"{key} is not known: {reason}.")
+        raise GenlabError(f"{key} is not known: {result.reason(key)}.")
     return float(value)

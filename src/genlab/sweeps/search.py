@@ -15,6 +15,7 @@ from optuna.trial import Trial, TrialState
 
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.secrets import redact_text
+from genlab.measure.finished_run import FinishedRun
 from genlab.runs.locks import IN_USE
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective, values_of
@@ -211,23 +212,24 @@ class _Search:
             self.released = not outcome.stopped
             return
         facts: dict[str, Any] = {"seconds": round(outcome.seconds, 1), "log": str(outcome.log)}
-        if outcome.result is not None:
-            facts["run_dir"] = str(outcome.result["run_dir"])
+        finished = outcome.finished
+        if finished is not None:
+            facts["run_dir"] = str(finished.place.path)
         if outcome.pruned and outcome.code != 0:
             self.study.finish(trial, None, TrialState.PRUNED, **facts)
             return
-        values, error = self._values(outcome)
+        values, error = self._values(outcome, finished)
         if values is None:
             self.study.finish(trial, None, TrialState.FAIL, error=redact_text(error), **facts)
         else:
             self.study.finish(trial, values, TrialState.COMPLETE, **facts)
 
-    def _values(self, outcome: Outcome) -> tuple[list[float] | None, str]:
-        if outcome.code != 0 or outcome.result is None:
+    def _values(self, outcome: Outcome, finished: FinishedRun | None) -> tuple[list[float] | None, str]:
+        if outcome.code != 0 or finished is None:
             ended = outcome.signal_name or f"exit code {outcome.code}"
             return None, outcome.error or f"Ended by {ended} without a result."
         try:
-            return values_of(outcome.result, self.plan.objectives, self.plan.monitor), ""
+            return values_of(finished, self.plan.objectives, self.plan.monitor), ""
         except (GenlabError, OSError, ValueError) as error:
             return None, str(error)
 

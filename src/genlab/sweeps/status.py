@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from genlab.measure.figures import headlines, validated
+from genlab.measure.finished_run import FinishedRun
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import Place
 from genlab.sweeps.summary import varying
@@ -17,9 +19,6 @@ from genlab.sweeps.summary import varying
 __all__ = ["LiveStatus", "PlainStatus", "Status", "make_status"]
 
 SECONDS_BETWEEN_FRAMES = 0.5
-
-FIGURES = {"val/bits_per_dim": "{:.4g} bits/dim", "val/nats": "{:.4g} nats", "val/fid": "FID {:.4g}"}
-"""Validation figures that are shown, the first that a job reports."""
 
 
 @dataclass
@@ -254,7 +253,7 @@ def describe_end(outcome: Outcome, name: str) -> str:
     state = state_of(outcome)
     line = f"Job {outcome.job.number}{f' ({name})' if name else ''} {state} {'in' if state == 'done' else 'after'}"
     line += f" {duration(outcome.seconds)}"
-    said = _result(outcome.result) if state == "done" else (outcome.error or "").partition("\n")[0].rstrip(".")
+    said = _result(outcome.finished) if state == "done" else (outcome.error or "").partition("\n")[0].rstrip(".")
     return f"{line}: {said}" if said and state in ("done", "failed") else line
 
 
@@ -272,16 +271,16 @@ def duration(seconds: float) -> str:
 
 
 def _figure(metrics: Mapping[str, float]) -> str:
-    return next((form.format(metrics[name]) for name, form in FIGURES.items() if name in metrics), "")
+    """The first of the headlines that validation has measured."""
+    known = validated(headlines_only=True)
+    return next((figure.phrase(metrics[name]) for figure in known if (name := f"val/{figure.key}") in metrics), "")
 
 
-def _result(result: Mapping[str, Any] | None) -> str:
-    likelihood, quality = ((result or {}).get(section) or {} for section in ("likelihood", "quality"))
-    parts = []
-    if likelihood.get("bits_per_dim") is not None:
-        parts.append(f"{likelihood['bits_per_dim']:.4g} bits/dim")
-    elif likelihood.get("nats") is not None:
-        parts.append(f"{likelihood['nats']:.4g} nats")
-    if quality.get("fid") is not None:
-        parts.append(f"FID {quality['fid']:.4g}")
-    return ", ".join(parts)
+def _result(finished: FinishedRun | None) -> str:
+    """The headlines of a result: one likelihood, and what is known of the samples."""
+    if finished is None:
+        return ""
+    known = [figure for figure in headlines() if finished.result.value(figure) is not None]
+    likelihoods = [figure for figure in known if figure.section == "likelihood"]
+    shown = [*likelihoods[:1], *(figure for figure in known if figure.section != "likelihood")]
+    return ", ".join(figure.phrase(finished.result.value(figure)) for figure in shown)

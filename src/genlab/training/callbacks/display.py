@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from genlab.core.batch import Batch
+from genlab.measure.figures import validated
 from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.base import Callback
 from genlab.training.callbacks.budget import Budget
@@ -25,8 +26,8 @@ SECONDS_BETWEEN_FRAMES = 0.25
 class ProgressDisplay(Callback):
     """A progress bar over the budget on a terminal, a line now and then elsewhere.
 
-    Shows the fraction of the budget spent, examples per second, the time left, and the latest loss and
-    bits per dimension.
+    Shows the fraction of the budget spent, examples per second, the time left, the latest loss and what validation
+    has measured of the headlines.
 
     Args:
         budget: Knows what is spent.
@@ -87,11 +88,8 @@ class ProgressDisplay(Callback):
             f"{examples / max(seconds, 1e-9):,.0f}/s",
             f"{int(left) // 60}:{int(left) % 60:02d} left",
         ]
-        for name, label in (
-            ("train/loss", "loss"),
-            ("val/bits_per_dim", "val bits/dim"),
-            ("val/nats", "val nats"),
-        ):
+        headlines = ((f"val/{figure.key}", f"val {figure.label}") for figure in validated(headlines_only=True))
+        for name, label in (("train/loss", "loss"), *headlines):
             if name in latest:
                 parts.append(f"{label} {latest[name]:.3f}")
         return "  ".join(parts)

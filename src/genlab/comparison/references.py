@@ -1,0 +1,24 @@
+"""The rows of a table that say how good or bad its figures are: what real data reaches, and a simple model."""
+
+from __future__ import annotations
+
+__all__ = ["BASELINE", "FLOOR", "REFERENCES", "baseline_family", "reference_of"]
+
+FLOOR = "floor"
+"""Training examples in the place of samples: no model can be expected to do better. It is not ranked."""
+
+BASELINE = "baseline"
+"""A model so simple that others should beat it."""
+
+REFERENCES = {"floor": FLOOR, "gmm": BASELINE}
+"""Families whose rows are references, in the order in which tables show them."""
+
+
+def reference_of(family: str) -> str:
+    """Return what a family's rows are to the others, or nothing."""
+    return REFERENCES.get(family, "")
+
+
+def baseline_family() -> str:
+    """Return the family that a table without a baseline lacks."""
+    return next(family for family, reference in REFERENCES.items() if reference == BASELINE)

@@ -1,0 +1,44 @@
+"""The rule about unknown figures: each is null, and ``missing`` says why; a reason is given for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from genlab.measure.result import Section
+
+__all__ = ["null_problems"]
+
+_NOT_FIGURES = {"data.levels", "data.num_classes"}
+"""Null says something by itself here: continuous data, no labels."""
+
+
+def null_problems(result: Section, reasons: Mapping[str, str]) -> list[str]:
+    """Return a line for each null of a result without a reason, and for each reason without a null.
+
+    Args:
+        result: All of it.
+        reasons: By dotted key of a figure, or by the name of a whole section.
+    """
+    nulls = set(_nulls(result, "")) - _NOT_FIGURES
+    unexplained = sorted(key for key in nulls if key not in reasons and key.partition(".")[0] not in reasons)
+    explained = {part for key in nulls for part in _prefixes(key)}
+    return [
+        *(f"{key} is null without a reason in missing" for key in unexplained),
+        *(f"missing gives a reason for {key}, which is not null" for key in sorted(reasons) if key not in explained),
+    ]
+
+
+def _prefixes(key: str) -> Iterator[str]:
+    parts = key.split(".")
+    return (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+
+def _nulls(section: Section, prefix: str) -> Iterator[str]:
+    for name, value in vars(section).items():
+        if value is None:
+            if name in section:  # not one that may be left out, and is
+                yield f"{prefix}{name}"
+        elif hasattr(value, "model_fields_set"):
+            yield from _nulls(value, f"{prefix}{name}.")

@@ -1,0 +1,296 @@
+"""A result: what one run achieved under one evaluation protocol, as one typed object.
+
+The figures of sample quality are those of the registry (:mod:`genlab.measure.figures`), so that a figure that is added
+there is a field here. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from annotated_types import Ge, Le, MinLen
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from genlab.measure.figures import FIGURES, Figure, of_section
+from genlab.measure.missing import null_problems
+from genlab.measure.result_problems import describe_problems
+
+__all__ = [
+    "RESULT_SCHEMA",
+    "DataInfo",
+    "Likelihood",
+    "ModelInfo",
+    "OneDraw",
+    "OrdinaryDifferentialEquation",
+    "ProtocolInfo",
+    "Quality",
+    "ReferenceInfo",
+    "Result",
+    "ResultError",
+    "Sampling",
+    "Section",
+    "Training",
+    "VariationalBound",
+]
+
+RESULT_SCHEMA = 1
+"""Number of the layout of a result file; a change of the layout raises it."""
+
+# A whole number stays one: a file that is read and written again is the same.
+Real = int | float
+NonNegative = Annotated[int, Ge(0)] | Annotated[float, Ge(0)]
+Count = Annotated[int, Ge(0)]
+Positive = Annotated[int, Ge(1)]
+Text = Annotated[str, MinLen(1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Kind = Annotated[str, Field(pattern=r"^(exact|elbo|iwae-[0-9]+|dequantized-[0-9]+|vlb|ode)$")]
+
+
+class ResultError(ValueError):
+    """Says what is wrong with a result.
+
+    Attributes:
+        problems: One line for each key that is wrong.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(f"not a valid result: {'; '.join(problems)}")
+        self.problems = problems
+
+
+class Section(BaseModel):
+    """A part of a result: unknown keys, booleans for numbers, NaN and infinities are refused."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key; None where it is null or not there."""
+        return self.__dict__.get(key)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the section has a key, be it null."""
+        return key in self.model_fields_set
+
+
+class ModelInfo(Section):
+    """The model: its name in ``conf/model``, and how many weights are trained."""
+
+    name: Text
+    family: str
+    variant: str
+    parameters: Count
+
+
+class DataInfo(Section):
+    """The data: ``split`` is that of the figures, ``levels`` is None for continuous data, without labels
+    ``num_classes``."""
+
+    name: str
+    split: str
+    modality: Text
+    shape: Annotated[tuple[Positive, ...], Field(strict=False)]
+    levels: Annotated[int, Ge(2)] | None
+    num_classes: Positive | None
+
+
+class Training(Section):
+    """What the training took, in examples, steps of one global batch each, seconds and bytes."""
+
+    examples_seen: Count
+    optimizer_steps: Count
+    wall_seconds: NonNegative | None
+    device: str
+    precision: str
+    peak_memory_bytes: Count | None
+    examples_per_second: NonNegative | None
+    stopped_by: str
+    checkpoint: str
+
+
+class OrdinaryDifferentialEquation(Section):
+    """How the equation of a likelihood of kind ``ode`` was solved."""
+
+    solver: str
+    steps: Positive | None = None
+    rtol: NonNegative | None = None
+    atol: NonNegative | None = None
+    trace: Literal["exact", "hutchinson"]
+    probes: Positive | None = None
+
+
+class VariationalBound(Section):
+    """The discretization of a likelihood of kind ``vlb``."""
+
+    steps: Positive
+
+
+class OneDraw(Section):
+    """A negative log-likelihood, in bits per dimension of discrete data and in nats per example.
+
+    ``kind`` says whether it is exact, a bound or an estimate; ``_se`` is the standard error over examples.
+    """
+
+    bits_per_dim: Real | None
+    bits_per_dim_se: NonNegative | None
+    nats: Real | None
+    nats_se: NonNegative | None
+    kind: Kind
+
+
+class Likelihood(OneDraw):
+    """The negative log-likelihood of a split, with the numbers of examples and of noise draws per example.
+
+    ``p(x)`` and ``p(x|y)``, which was given the labels, do not compare. ``one_draw`` is the bound of a single draw,
+    e.g. the ELBO, beside one of several draws.
+    """
+
+    of: Literal["p(x)", "p(x|y)"]
+    examples: Positive
+    draws: Positive
+    ode: OrdinaryDifferentialEquation | None = None
+    vlb: VariationalBound | None = None
+    one_draw: OneDraw | None = None
+
+
+class Quality(Section):
+    """How samples compare with data, and the features and numbers of examples that the figures rest on.
+
+    The figures themselves are fields of the class that :class:`Result` makes of this one and the registry;
+    :meth:`Section.get` reads them by their keys.
+    """
+
+    extractor: str | None
+    extractor_sha256: Sha256 | None
+    n_real: Positive | None
+    n_fake: Positive | None
+    reference_split: str | None
+
+
+class Sampling(Section):
+    """What a sample costs: network evaluations and milliseconds, in batches of so many, on a device."""
+
+    nfe: NonNegative | None
+    ms_per_sample: NonNegative | None
+    batch_size: Positive | None
+    precision: str | None = None
+    device: str | None = None
+
+
+class ProtocolInfo(Section):
+    """Name and hash of the evaluation protocol; the name is that of the file too."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]+$")]
+
+
+class ReferenceInfo(Section):
+    """What is known of the distribution of the data: its entropy in nats."""
+
+    true_entropy_nats: Real | None
+
+
+class Result(Section):
+    """The result of one run under one protocol. :meth:`of` and :meth:`from_json` make it.
+
+    A figure that is not known is None, never 0, NaN or infinite, and ``missing`` says why by its dotted key, or by the
+    name of its section.
+    """
+
+    layout: Annotated[int, Ge(RESULT_SCHEMA), Le(RESULT_SCHEMA)] = Field(alias="schema")
+    code_version: Text
+    created: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
+    missing: dict[str, Text]
+    run_id: Text
+    config_hash: Sha256
+    command: str
+    model: ModelInfo
+    data: DataInfo
+    seed: int
+    training: Training
+    likelihood: Likelihood | None
+    likelihood_last: Likelihood | None
+    quality: Quality | None
+    sampling: Sampling | None
+    protocol: ProtocolInfo
+    reference: ReferenceInfo | None
+    quality_last: Quality | None = None
+
+    @model_validator(mode="after")
+    def _says_why_figures_are_missing(self) -> Self:
+        if problems := null_problems(self, self.missing):
+            raise ValueError("; ".join(problems))
+        return self
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Result:
+        """Make a result of its sections, as objects or as plain mappings.
+
+        Raises:
+            ResultError: If anything is wrong with it.
+        """
+        try:
+            return _with_figures(tuple(FIGURES)).model_validate(content)
+        except ValidationError as error:
+            raise ResultError(describe_problems(error, content)) from error
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Result:
+        """Read a result from the text of its file.
+
+        Raises:
+            pydantic.ValidationError: If it is none; :func:`genlab.measure.results.parse_result` says what is wrong.
+        """
+        return _with_figures(tuple(FIGURES)).model_validate_json(text)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain containers, as the file has them."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    def value(self, figure: Figure, last: bool = False) -> Any:
+        """Return a figure as it is stored; None where it is not known.
+
+        Args:
+            figure: Of the registry.
+            last: Of the last checkpoint, where the result has that too.
+        """
+        section = getattr(self, f"{figure.section}_last" if last else figure.section)
+        return None if section is None else section.get(figure.key)
+
+    def reason(self, key: str) -> str:
+        """Return why a figure or section is missing, by its dotted key, e.g. ``"quality.fid"``."""
+        return self.missing.get(key) or self.missing.get(key.partition(".")[0], "the result does not have it")
+
+    def warnings(self) -> list[str]:
+        """Return what its figures warn of, e.g. that the samples lack classes."""
+        classes = self.data.num_classes or "an unknown number of"
+        return [
+            figure.warning.format(value=value, classes=classes)
+            for figure in FIGURES.values()
+            if figure.warning and (value := self.value(figure))
+        ]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class is made of the registry, so that pickle would not find it.
+        return Result.of, (self.as_dict(),)
+
+
+@functools.lru_cache(maxsize=4)
+def _with_figures(keys: tuple[str, ...]) -> type[Result]:
+    """Make the classes whose quality has the figures of these keys, which are all of the registry."""
+    fields: dict[str, Any] = {figure.key: _field(figure) for figure in of_section("quality")}
+    quality = create_model("Quality", __base__=Quality, **fields)
+    return create_model("Result", __base__=Result, quality=(quality | None, ...), quality_last=(quality | None, None))
+
+
+def _field(figure: Figure) -> tuple[Any, Any]:
+    bounds = [Ge(figure.minimum)] if figure.minimum is not None else []
+    bounds += [Le(figure.maximum)] if figure.maximum is not None else []
+    whole: Any = Annotated[int, *bounds] if bounds else int
+    real: Any = whole | (Annotated[float, *bounds] if bounds else float)
+    many: Any = Annotated[tuple[real | None, ...], Field(strict=False)]
+    kinds: dict[str, Any] = {"number": real, "whole": whole, "sha256": Sha256, "list": many}
+    return kinds[figure.kind] | None, None if figure.optional else ...
