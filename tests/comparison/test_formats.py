@@ -17,6 +17,7 @@ from genlab.comparison.ranking import Comparison, compare
 from genlab.comparison.reading import Skipped
 from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
+from genlab.measure.figures import short_count
 from tests.comparison.results import compared, many_runs, run
 
 NASTY = r"""a|b`c*_<i>&"'\[x](y){%$#~^}[/bold]"""
