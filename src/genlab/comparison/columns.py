@@ -43,9 +43,13 @@ class Column:
     def of(cls, figure: Figure) -> Column:
         """Return the column of a figure."""
 
+        section, key, divisor = figure.section, figure.key, figure.divisor
+
+        # What `Result.value` does, at a third of the time: a table of 10,000 results asks for 200,000 figures.
         def read(result: Result) -> float | None:
-            value = result.value(figure)
-            return value if value is None or figure.divisor == 1 else value / figure.divisor
+            values = getattr(result, section)
+            value = None if values is None else values.__dict__.get(key)
+            return value if value is None or divisor == 1 else value / divisor
 
         return cls(
             figure.column or figure.key,

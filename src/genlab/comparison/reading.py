@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.comparison.columns import columns
-from genlab.measure.figures import FIGURES
+from genlab.measure.figures import of_kind
 from genlab.measure.result import Quality, Result, ResultError
 from genlab.measure.results import parse_result
 
@@ -178,7 +178,6 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
     data, likelihood, sampling = result.data, result.likelihood, result.sampling
     one_draw = None if likelihood is None else likelihood.one_draw
     entropy = None if result.reference is None else result.reference.true_entropy_nats
-    lists = {figure.key: result.value(figure) for figure in FIGURES.values() if figure.kind == "list"}
     return RunResult(
         path=path,
         run_id=result.run_id,
@@ -202,7 +201,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         sampling_batch=None if sampling is None else sampling.batch_size,
         sampling_device=(None if sampling is None else sampling.device) or result.training.device,
         figures={column.key: value for column in columns() if (value := column.read(result)) is not None},
-        lists={key: value for key, value in lists.items() if value},
+        lists={figure.key: value for figure in of_kind("list") if (value := result.value(figure))},
         warnings=tuple(result.warnings()),
     )
 

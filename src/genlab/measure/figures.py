@@ -19,6 +19,7 @@ __all__ = [
     "figure",
     "headlines",
     "known_figure",
+    "of_kind",
     "of_section",
     "register",
     "short_count",
@@ -29,6 +30,7 @@ __all__ = [
 Section = Literal["likelihood", "quality", "sampling", "model", "training"]
 Better = Literal["lower", "higher"]
 Basis = Literal["likelihood", "features", "hardware"]
+Kind = Literal["number", "whole", "sha256", "list"]
 
 
 def decimal_places(value: float, digits: int, most: int = 6) -> int:
@@ -127,7 +129,7 @@ class Figure:
     validated: bool = False
     measured_by: str | None = None
     needs: tuple[str, ...] = ("features",)
-    kind: Literal["number", "whole", "sha256", "list"] = "number"
+    kind: Kind = "number"
     optional: bool = False
     about: str = ""
 
@@ -187,6 +189,11 @@ def known_figure(key: str) -> Figure | None:
 def of_section(section: Section) -> list[Figure]:
     """Return the figures of a section of a result."""
     return [figure for figure in FIGURES.values() if figure.section == section]
+
+
+def of_kind(kind: Kind) -> list[Figure]:
+    """Return the figures whose values are of a kind."""
+    return [figure for figure in FIGURES.values() if figure.kind == kind]
 
 
 def validated(headlines_only: bool = False) -> list[Figure]:

@@ -13,6 +13,9 @@ __all__ = ["null_problems"]
 _NOT_FIGURES = {"data.levels", "data.num_classes"}
 """Null says something by itself here: continuous data, no labels."""
 
+_PLAIN = {str, int, float, tuple, dict}
+"""All that is no section; tables ask this of each value of 10,000 results, and ``isinstance`` takes its time."""
+
 
 def null_problems(result: Section, reasons: Mapping[str, str]) -> list[str]:
     """Return a line for each null of a result without a reason, and for each reason without a null.
@@ -36,9 +39,10 @@ def _prefixes(key: str) -> Iterator[str]:
 
 
 def _nulls(section: Section, prefix: str) -> Iterator[str]:
-    for name, value in vars(section).items():
+    values = vars(section)
+    for name in section.model_fields_set:  # without what may be left out, and is
+        value = values[name]
         if value is None:
-            if name in section:  # not one that may be left out, and is
-                yield f"{prefix}{name}"
-        elif hasattr(value, "model_fields_set"):
+            yield f"{prefix}{name}"
+        elif type(value) not in _PLAIN:
             yield from _nulls(value, f"{prefix}{name}.")
