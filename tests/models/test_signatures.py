@@ -12,6 +12,7 @@ import pytest
 
 import genlab.models
 from genlab.command.config import check_config
+from genlab.core.errors import GenlabError
 from genlab.models.base import ConditionalOptions, GenerativeModel, TrainingOptions
 from tests.tiny import ROOT, composed
 
@@ -95,3 +96,5 @@ def test_a_config_names_every_argument_and_nothing_else(model: str) -> None:
     module, _, name = config.model._target_.rpartition(".")
     options = _options(getattr(import_module(module), name))
     assert {key for key in config.model if not key.startswith("_")} == set(options)
+    with pytest.raises(GenlabError, match=r"Unknown key 'model\.learning_rate'"):
+        check_config(composed([f"model={model}", "+model.learning_rate=1"]))

@@ -20,7 +20,8 @@ def conditioner(inputs: int, outputs: int) -> ConvResNet:
 
 
 def coupling(transform: AffineTransform | SplineTransform) -> Coupling:
-    return Coupling([0, 2], 4, transform, conditioner(2 + CONTEXT, 2 * transform.num_params))
+    network = conditioner(2 + CONTEXT, 2 * transform.num_params)
+    return Coupling([0, 2], 4, transform=transform, network=network)
 
 
 PARTS = {

@@ -170,7 +170,7 @@ class Coupling(Invertible):
     """
 
     def __init__(
-        self, transformed: Sequence[int], channels: int, transform: ElementwiseTransform, network: nn.Module
+        self, transformed: Sequence[int], channels: int, *, transform: ElementwiseTransform, network: nn.Module
     ) -> None:
         super().__init__()
         kept = [channel for channel in range(channels) if channel not in set(transformed)]

@@ -74,7 +74,8 @@ def _coupling(
     changed: Sequence[int], channels: int, transform: ElementwiseTransform, conditioner: Conditioner, context: int
 ) -> Coupling:
     inputs = channels - len(changed) + context
-    return Coupling(changed, channels, transform, conditioner(inputs, len(changed) * transform.num_params))
+    network = conditioner(inputs, len(changed) * transform.num_params)
+    return Coupling(changed, channels, transform=transform, network=network)
 
 
 class MultiScaleFlow(nn.Module):
