@@ -127,6 +127,10 @@ def test_continuous_values_of_any_floating_dtype_are_taken(dtype: torch.dtype) -
             "x is float32, expected whole numbers 0 to 16 (uint8), the levels of digits. Give the data as it is.",
         ),
         (
+            DIGITS, torch.zeros(3, 1, 8, 8, dtype=torch.uint16),
+            "x is uint16, expected whole numbers 0 to 16 (uint8), the levels of digits. Give the data as it is.",
+        ),
+        (
             DIGITS, torch.tensor([-3, 15]).repeat(1, 1, 8, 4),
             "x has values from -3 to 15, expected whole numbers 0 to 16 (uint8), the levels of digits. "
             "Give the data as it is.",
@@ -158,14 +162,18 @@ def test_what_is_no_such_data_is_refused_in_one_line(codec: Codec, x: Tensor, me
     [
         (torch.zeros(3, dtype=torch.int64), "y has shape [3], expected [4], a label for each example."),
         (torch.zeros(4, 1, dtype=torch.int64), "y has shape [4, 1], expected [4], a label for each example."),
-        (torch.zeros(4), "y is float32, expected whole numbers 0 to 9, the classes of digits (int64)."),
+        (torch.zeros(4), "y is float32, expected whole numbers 0 to 9 (int64), the classes of digits."),
+        (
+            torch.zeros(4, dtype=torch.int32),
+            "y is int32, expected whole numbers 0 to 9 (int64), the classes of digits.",
+        ),
         (
             torch.tensor([0, 1, 2, 10]),
-            "y has values from 0 to 10, expected whole numbers 0 to 9, the classes of digits.",
+            "y has values from 0 to 10, expected whole numbers 0 to 9 (int64), the classes of digits.",
         ),
         (
             torch.tensor([-1, 0, 0, 0]),
-            "y has values from -1 to 0, expected whole numbers 0 to 9, the classes of digits.",
+            "y has values from -1 to 0, expected whole numbers 0 to 9 (int64), the classes of digits.",
         ),
     ],
 )

@@ -17,6 +17,9 @@ from genlab.core.spec import DataSpec
 
 __all__ = ["Affine", "Codec", "cells_to_levels", "levels_to_signed", "levels_to_unit", "mean_and_deviation"]
 
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""How levels may be stored; PyTorch does not compute with its other unsigned types."""
+
 
 def levels_to_unit(x: Tensor, levels: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Scale levels evenly to ``[0, 1]``; the lowest is 0 and the highest 1."""
@@ -154,7 +157,7 @@ class Codec:
         """Refuse what are no examples of this data. It reads values back from the device.
 
         Args:
-            x: ``[N, *spec.shape]``; of levels any integer dtype, of continuous data any floating one.
+            x: ``[N, *spec.shape]``; of levels one of :data:`INTEGERS`, of continuous data any floating dtype.
 
         Raises:
             GenlabError: If shape, dtype or range is another, or continuous data is not finite.
@@ -176,7 +179,7 @@ class Codec:
         """Refuse what are no labels of so many examples. It reads values back from the device.
 
         Args:
-            y: ``[N]``, any integer dtype.
+            y: ``[N]``, int64.
             examples: N.
 
         Raises:
@@ -187,16 +190,16 @@ class Codec:
             return
         if tuple(y.shape) != (examples,):
             raise GenlabError(f"y has shape {list(y.shape)}, expected [{examples}], a label for each example.")
-        expected = f"whole numbers 0 to {classes - 1}, the classes of {self.spec.name}"
-        if not _is_integer(y.dtype):
-            raise GenlabError(f"y is {_name(y.dtype)}, expected {expected} (int64).")
+        expected = f"whole numbers 0 to {classes - 1} (int64), the classes of {self.spec.name}"
+        if y.dtype != torch.int64:  # as embeddings and one-hot vectors ask
+            raise GenlabError(f"y is {_name(y.dtype)}, expected {expected}.")
         if (ends := _outside(y, classes)) is not None:
             raise GenlabError(f"y has values from {ends[0]} to {ends[1]}, expected {expected}.")
 
     def _check_levels(self, x: Tensor) -> None:
         expected = f"whole numbers 0 to {self.levels - 1} ({_name(self.dtype)}), the levels of {self.spec.name}"
         advice = "Give the data as it is."
-        if not _is_integer(x.dtype):
+        if x.dtype not in INTEGERS:
             raise GenlabError(f"x is {_name(x.dtype)}, expected {expected}. {advice}")
         if (ends := _outside(x, self.levels)) is not None:
             raise GenlabError(f"x has values from {ends[0]} to {ends[1]}, expected {expected}. {advice}")
@@ -221,10 +224,6 @@ def _batch_of(shape: Sequence[int]) -> str:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _is_integer(dtype: torch.dtype) -> bool:
-    return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
 
 
 def _outside(x: Tensor, count: int) -> tuple[int, int] | None:
