@@ -15,7 +15,15 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import uniform_dequantize
 from genlab.core.spec import DataSpec
 
-__all__ = ["Affine", "Codec", "cells_to_levels", "levels_to_signed", "levels_to_unit", "mean_and_deviation"]
+__all__ = [
+    "Affine",
+    "Codec",
+    "cells_to_levels",
+    "levels_to_centres",
+    "levels_to_signed",
+    "levels_to_unit",
+    "mean_and_deviation",
+]
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 """How levels may be stored; PyTorch does not compute with its other unsigned types."""
@@ -31,6 +39,11 @@ def levels_to_signed(x: Tensor, levels: int, dtype: torch.dtype = torch.float32)
     return 2 * x.to(dtype) / (levels - 1) - 1
 
 
+def levels_to_centres(x: Tensor, levels: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Map levels to the centres of their cells, the L equal parts of ``[0, 1]``."""
+    return (x.to(dtype) + 0.5) / levels
+
+
 def cells_to_levels(z: Tensor, levels: int) -> Tensor:
     """Return the levels, int64, in whose cells values in ``[0, 1]`` lie; values outside get the nearest."""
     return (z * levels).floor().clamp(0, levels - 1).long()
@@ -43,18 +56,17 @@ def mean_and_deviation(
 
     Args:
         x: ``[N, ...]``.
-        axes: Axes over which they are taken; kept, with size 1, unless it is the first alone.
+        axes: Axes over which they are taken, and which the result does not have.
         smallest: Bound below the deviation, so that a constant dimension stays finite.
         correction: 1 for the unbiased variance, 0 for that of the sample.
 
     Returns:
         Both finite for finite data. One single value says nothing of its spread: it gets the deviation 1.
     """
-    axes, keep = tuple(axes), tuple(axes) != (0,)
-    mean = x.mean(axes, keepdim=keep)
+    mean = x.mean(tuple(axes))
     if x.numel() == mean.numel():
         return mean, torch.ones_like(mean)
-    return mean, x.std(axes, correction=correction, keepdim=keep).clamp_min(smallest)
+    return mean, x.std(tuple(axes), correction=correction).clamp_min(smallest)
 
 
 class Affine(nn.Module):
@@ -125,7 +137,7 @@ class Codec:
 
     def to_centres(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Map levels to the centres of their cells, the L equal parts of ``[0, 1]``."""
-        return (x.to(dtype) + 0.5) / self.levels
+        return levels_to_centres(x, self.levels, dtype)
 
     def to_cells(self, x: Tensor, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         """Map levels to the lower and the upper ends of their cells."""
