@@ -337,6 +337,19 @@ def test_a_second_process_is_refused(finished: Path) -> None:
     assert str(os.getpid()) in second.stderr
 
 
+def test_data_that_is_not_what_its_spec_says_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genlab.data.images import Digits
+
+    load = Digits.load
+    monkeypatch.setattr(
+        Digits, "load", lambda self, split: {k: b._replace(x=b.x / 16) for k, b in load(self, split).items()}
+    )
+    with pytest.raises(GenlabError, match=r"x is float32, expected whole numbers 0 to 16 .*, the levels of digits"):
+        train(tmp_path)
+
+
 def test_a_pair_that_cannot_fit_says_why(tmp_path: Path) -> None:
     with pytest.raises(GenlabError, match=r"needs images.*model\.network=nsf"):
         train(tmp_path, "data=toy2d", "model.network=multiscale", "data.train_size=100")

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from genlab.command.config import instantiate
 from genlab.core.batch import Batch
 from genlab.core.spec import DataSpec
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from tests.tiny import composed
 
@@ -216,7 +217,7 @@ def make_batch(spec: DataSpec, n: int, seed: int = 0) -> Batch:
     x: Any = real
     if spec.levels is not None:
         x = (torch.sigmoid(real) * spec.levels).long().clamp(0, spec.levels - 1)
-        x = x.to(torch.uint8 if spec.modality == "image" else torch.int64)
+        x = x.to(modality_of(spec).dtype(spec))
     y = torch.randint(spec.num_classes, (n,), generator=noise) if spec.num_classes else None
     return Batch(x, y)
 

@@ -28,8 +28,9 @@ def test_every_encoding_of_levels_has_its_way_back(count: int) -> None:
     assert torch.equal(codec.from_cells(codec.dequantize(x, torch.Generator().manual_seed(0))), x)
 
 
-@pytest.mark.parametrize("count", [2, 17, 256, 1000])
+@pytest.mark.parametrize("count", [2, 17, 42, 256, 1000])
 def test_the_ends_of_the_levels_are_exact(count: int) -> None:
+    """With 42 levels a product with 2 / (levels - 1) would miss them by a rounding error."""
     x = torch.tensor([0, count - 1], dtype=torch.uint8 if count <= 256 else torch.int32)
     assert levels_to_unit(x, count).tolist() == [0.0, 1.0]
     assert levels_to_signed(x, count).tolist() == [-1.0, 1.0]
@@ -95,11 +96,11 @@ def test_one_example_is_standardized_to_finite_values(correction: int) -> None:
     assert affine(torch.tensor([[3.0, 0.0]]))[0].tolist() == [[0.0, 0.5]]
 
 
-def test_the_mean_over_several_axes_keeps_the_channels() -> None:
+def test_means_over_several_axes_are_those_of_each_channel() -> None:
     x = torch.randn(5, 3, 4, 4) * 2 + 1
     mean, deviation = mean_and_deviation(x, (0, 2, 3))
-    assert mean.shape == deviation.shape == (1, 3, 1, 1)
-    torch.testing.assert_close(deviation[0, :, 0, 0], x.transpose(0, 1).flatten(1).std(1))
+    torch.testing.assert_close(mean, x.transpose(0, 1).flatten(1).mean(1))
+    torch.testing.assert_close(deviation, x.transpose(0, 1).flatten(1).std(1))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
@@ -124,6 +125,10 @@ def test_continuous_values_of_any_floating_dtype_are_taken(dtype: torch.dtype) -
         (
             DIGITS, torch.zeros(3, 1, 8, 8),
             "x is float32, expected whole numbers 0 to 16 (uint8), the levels of digits. Give the data as it is.",
+        ),
+        (
+            DIGITS, torch.zeros(3, 1, 8, 8, dtype=torch.uint16),
+            "x is uint16, expected whole numbers 0 to 16 (uint8), the levels of digits. Give the data as it is.",
         ),
         (
             DIGITS, torch.tensor([-3, 15]).repeat(1, 1, 8, 4),
@@ -157,14 +162,18 @@ def test_what_is_no_such_data_is_refused_in_one_line(codec: Codec, x: Tensor, me
     [
         (torch.zeros(3, dtype=torch.int64), "y has shape [3], expected [4], a label for each example."),
         (torch.zeros(4, 1, dtype=torch.int64), "y has shape [4, 1], expected [4], a label for each example."),
-        (torch.zeros(4), "y is float32, expected whole numbers 0 to 9, the classes of digits (int64)."),
+        (torch.zeros(4), "y is float32, expected whole numbers 0 to 9 (int64), the classes of digits."),
+        (
+            torch.zeros(4, dtype=torch.int32),
+            "y is int32, expected whole numbers 0 to 9 (int64), the classes of digits.",
+        ),
         (
             torch.tensor([0, 1, 2, 10]),
-            "y has values from 0 to 10, expected whole numbers 0 to 9, the classes of digits.",
+            "y has values from 0 to 10, expected whole numbers 0 to 9 (int64), the classes of digits.",
         ),
         (
             torch.tensor([-1, 0, 0, 0]),
-            "y has values from -1 to 0, expected whole numbers 0 to 9, the classes of digits.",
+            "y has values from -1 to 0, expected whole numbers 0 to 9 (int64), the classes of digits.",
         ),
     ],
 )

@@ -15,7 +15,18 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import uniform_dequantize
 from genlab.core.spec import DataSpec
 
-__all__ = ["Affine", "Codec", "cells_to_levels", "levels_to_signed", "levels_to_unit", "mean_and_deviation"]
+__all__ = [
+    "Affine",
+    "Codec",
+    "cells_to_levels",
+    "levels_to_centres",
+    "levels_to_signed",
+    "levels_to_unit",
+    "mean_and_deviation",
+]
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""How levels may be stored; PyTorch does not compute with its other unsigned types."""
 
 
 def levels_to_unit(x: Tensor, levels: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -26,6 +37,11 @@ def levels_to_unit(x: Tensor, levels: int, dtype: torch.dtype = torch.float32) -
 def levels_to_signed(x: Tensor, levels: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Scale levels evenly to ``[-1, 1]``; the lowest is exactly -1 and the highest exactly 1."""
     return 2 * x.to(dtype) / (levels - 1) - 1
+
+
+def levels_to_centres(x: Tensor, levels: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Map levels to the centres of their cells, the L equal parts of ``[0, 1]``."""
+    return (x.to(dtype) + 0.5) / levels
 
 
 def cells_to_levels(z: Tensor, levels: int) -> Tensor:
@@ -40,18 +56,17 @@ def mean_and_deviation(
 
     Args:
         x: ``[N, ...]``.
-        axes: Axes over which they are taken; kept, with size 1, unless it is the first alone.
+        axes: Axes over which they are taken, and which the result does not have.
         smallest: Bound below the deviation, so that a constant dimension stays finite.
         correction: 1 for the unbiased variance, 0 for that of the sample.
 
     Returns:
         Both finite for finite data. One single value says nothing of its spread: it gets the deviation 1.
     """
-    axes, keep = tuple(axes), tuple(axes) != (0,)
-    mean = x.mean(axes, keepdim=keep)
+    mean = x.mean(tuple(axes))
     if x.numel() == mean.numel():
         return mean, torch.ones_like(mean)
-    return mean, x.std(axes, correction=correction, keepdim=keep).clamp_min(smallest)
+    return mean, x.std(tuple(axes), correction=correction).clamp_min(smallest)
 
 
 class Affine(nn.Module):
@@ -122,7 +137,7 @@ class Codec:
 
     def to_centres(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Map levels to the centres of their cells, the L equal parts of ``[0, 1]``."""
-        return (x.to(dtype) + 0.5) / self.levels
+        return levels_to_centres(x, self.levels, dtype)
 
     def to_cells(self, x: Tensor, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         """Map levels to the lower and the upper ends of their cells."""
@@ -154,7 +169,7 @@ class Codec:
         """Refuse what are no examples of this data. It reads values back from the device.
 
         Args:
-            x: ``[N, *spec.shape]``; of levels any integer dtype, of continuous data any floating one.
+            x: ``[N, *spec.shape]``; of levels one of :data:`INTEGERS`, of continuous data any floating dtype.
 
         Raises:
             GenlabError: If shape, dtype or range is another, or continuous data is not finite.
@@ -176,7 +191,7 @@ class Codec:
         """Refuse what are no labels of so many examples. It reads values back from the device.
 
         Args:
-            y: ``[N]``, any integer dtype.
+            y: ``[N]``, int64.
             examples: N.
 
         Raises:
@@ -187,16 +202,16 @@ class Codec:
             return
         if tuple(y.shape) != (examples,):
             raise GenlabError(f"y has shape {list(y.shape)}, expected [{examples}], a label for each example.")
-        expected = f"whole numbers 0 to {classes - 1}, the classes of {self.spec.name}"
-        if not _is_integer(y.dtype):
-            raise GenlabError(f"y is {_name(y.dtype)}, expected {expected} (int64).")
+        expected = f"whole numbers 0 to {classes - 1} (int64), the classes of {self.spec.name}"
+        if y.dtype != torch.int64:  # as embeddings and one-hot vectors ask
+            raise GenlabError(f"y is {_name(y.dtype)}, expected {expected}.")
         if (ends := _outside(y, classes)) is not None:
             raise GenlabError(f"y has values from {ends[0]} to {ends[1]}, expected {expected}.")
 
     def _check_levels(self, x: Tensor) -> None:
         expected = f"whole numbers 0 to {self.levels - 1} ({_name(self.dtype)}), the levels of {self.spec.name}"
         advice = "Give the data as it is."
-        if not _is_integer(x.dtype):
+        if x.dtype not in INTEGERS:
             raise GenlabError(f"x is {_name(x.dtype)}, expected {expected}. {advice}")
         if (ends := _outside(x, self.levels)) is not None:
             raise GenlabError(f"x has values from {ends[0]} to {ends[1]}, expected {expected}. {advice}")
@@ -221,10 +236,6 @@ def _batch_of(shape: Sequence[int]) -> str:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _is_integer(dtype: torch.dtype) -> bool:
-    return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
 
 
 def _outside(x: Tensor, count: int) -> tuple[int, int] | None:

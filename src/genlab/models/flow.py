@@ -194,4 +194,4 @@ class Flow(GenerativeModel):
     def _context(self, y: Tensor | None) -> Tensor | None:
         if not self.conditional or y is None:
             return None
-        return F.one_hot(y.long(), self.spec.num_classes).float()
+        return F.one_hot(y, self.spec.num_classes).float()

@@ -240,10 +240,10 @@ class Gan(GenerativeModel):
         ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        self._check_loss_input(batch)
         generator_optimizer, discriminator_optimizer = self.optimizers()
         # By the count of the run's batches, so that a resumed run keeps the rhythm.
         generator_is_due = (self.progress.batches + 1) % self.objective.critic_steps == 0
-        self._check_loss_input(batch)
         real, y = self._embed(batch.x), batch.y
         with torch.set_grad_enabled(generator_is_due):
             fake = self._generate(self._noise(len(real)), y)

@@ -98,8 +98,8 @@ class ActNorm(Invertible):
     @torch.no_grad()
     def _fit(self, x: Tensor) -> None:
         mean, deviation = mean_and_deviation(x, (0, 2, 3))
-        self.shift.copy_(-mean[0])
-        self.log_scale.copy_(-deviation[0].log())
+        self.shift.copy_(-mean[:, None, None])
+        self.log_scale.copy_(-deviation[:, None, None].log())
 
 
 @contextmanager

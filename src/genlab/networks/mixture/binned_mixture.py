@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from genlab.core.codec import cells_to_levels
+from genlab.core.codec import cells_to_levels, levels_to_centres
 from genlab.networks.mixture.binned_normal import CensoredMoments, fit_censored_normal, log_interval_mass
 from genlab.networks.mixture.mixtures import DiagonalGaussianMixture
 
@@ -42,10 +42,10 @@ class BinnedGaussianMixture(DiagonalGaussianMixture):
         return self.components
 
     def calibrate(self, x: Tensor) -> None:
-        super().calibrate((x.double() + 0.5) / self.levels)
+        super().calibrate(levels_to_centres(x, self.levels, torch.float64))
 
     def standardize(self, x: Tensor) -> Tensor:
-        return super().standardize((x.to(self.unit.dtype) + 0.5) / self.levels)
+        return super().standardize(levels_to_centres(x, self.levels, self.unit.dtype))
 
     def component_log_prob(self, x: Tensor) -> Tensor:
         # Many dimensions share a level across a batch (the background): each pair that occurs is evaluated once.

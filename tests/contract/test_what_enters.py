@@ -1,4 +1,4 @@
-"""Data that is not what a model was made for gets one clear line from every family, never a figure."""
+"""What enters a model: data that it was not made for gets one clear line from every family, never a figure."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_labels_that_do_not_exist_are_refused(model: GenerativeModel) -> None:
         if name == "inpaint":  # an unconditional model is given none to draw with
             continue
         for y in (torch.tensor([0, 0, 0, classes]), torch.tensor([0, -1, 0, 0])):
-            with pytest.raises(GenlabError, match=f"expected whole numbers 0 to {classes - 1}, the classes of"):
+            with pytest.raises(GenlabError, match=rf"whole numbers 0 to {classes - 1} \(int64\), the classes of"):
                 entrances(model)[name](x, y)
         with pytest.raises(GenlabError, match=r"y has shape \[3\], expected \[4\]"):
             entrances(model)[name](x, torch.zeros(3, dtype=torch.int64))
@@ -144,8 +144,10 @@ def test_a_conditional_model_wants_labels_and_right_ones(name: str) -> None:
     if model.has_likelihood:
         with pytest.raises(GenlabError, match="give the labels y"):
             model.log_prob(x)
+    with pytest.raises(GenlabError, match="give the labels y"):
+        model.training_step(Batch(x), 0)
     wrong = torch.full((4,), 3)
-    with pytest.raises(GenlabError, match="expected whole numbers 0 to 2, the classes of tiny_gray"):
+    with pytest.raises(GenlabError, match=r"expected whole numbers 0 to 2 \(int64\), the classes of tiny_gray"):
         model.sample(4, wrong)
     if isinstance(model, Inpaints):
         with pytest.raises(GenlabError, match="expected whole numbers 0 to 2"):
@@ -218,6 +220,17 @@ def test_a_family_refuses_what_it_cannot_use(name: str, needs: dict[str, object]
 
 def test_columns_that_are_all_continuous_are_no_trouble() -> None:
     assert DataSpec("power", "vector", (2,), fields=(Field("a"), Field("b"))).needs == frozenset()
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.spec == PLANE], ids=lambda case: case.id)
+def test_one_example_alone_starts_a_model(case: Case) -> None:
+    """Its standard deviation is not defined, and once was nan in every later figure."""
+    model, batch = make_model(case), make_batch(case.spec, 1)
+    model.initialize(batch)
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert model.loss(batch)["loss"].isfinite()
+    with torch.no_grad():
+        assert model.sample(3).isfinite().all()
 
 
 def test_a_batch_that_brings_what_cannot_be_used_is_refused(model: GenerativeModel) -> None:
