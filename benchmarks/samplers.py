@@ -20,11 +20,12 @@ import torch
 
 import genlab
 from genlab.command.build import build_datamodule
+from genlab.command.config import read_trained
 from genlab.core.randomness import Stream, generator
 from genlab.data.base import GenlabDataModule
 from genlab.measure.quality import evaluate_quality
 from genlab.models.diffusion import Diffusion
-from genlab.runs.folder import find_run, read_config
+from genlab.runs.folder import find_run
 
 BATCH = 250
 REFERENCE = "ddpm-1000"
@@ -57,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = genlab.load_run(arguments.run)
     assert isinstance(model, Diffusion), f"{arguments.run} is no diffusion model"
-    data = build_datamodule(read_config(find_run(arguments.run)))
+    data = build_datamodule(read_trained(find_run(arguments.run)))
     rows: dict[str, Any] = {}
     for sampler in arguments.samplers:
         repeats = 1 if sampler == REFERENCE else arguments.repeats

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from genlab.command.config import check_config, instantiate
+from genlab.command.config import check_config
+from genlab.command.targets import instantiate
 from tests.tiny import ROOT, SHORT, SMALL, composed, run_folder, train
 
 GROUPS = {

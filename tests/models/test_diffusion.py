@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from genlab.command.config import instantiate
+from genlab.command.targets import instantiate
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import sum_dims

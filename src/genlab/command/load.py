@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from genlab.command.build import build_model
+from genlab.command.config import read_trained
 from genlab.core.errors import GenlabError, nearest
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import load_checkpoint
-from genlab.runs.folder import find_run, read_config
+from genlab.runs.folder import find_run
 
 __all__ = ["load_run"]
 
@@ -44,7 +45,7 @@ def load_run(
         raise GenlabError(f"The run {run.path} has no checkpoint {path.name}; it has: {there}.")
     # The weights are read first: a damaged file should not have to wait for a model to be built.
     weights = load_checkpoint(path, mmap=True).get("state_dict", {})
-    model = build_model(read_config(run))
+    model = build_model(read_trained(run))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
