@@ -21,6 +21,7 @@ from genlab.command.explain import CommandLine, explain, explain_job
 from genlab.command.sweep_record import SweepRecord, check_launcher, check_no_search, hydra_arguments
 from genlab.command.targets import allowed_targets
 from genlab.core.errors import GenlabError, Interrupted, nearest
+from genlab.core.plugins import load_plugins
 from genlab.core.secrets import redact_text
 from genlab.processes.job_reports import take_report
 from genlab.processes.ranks import is_first_process
@@ -113,6 +114,7 @@ def _run(
         with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
             decorate(job)()
         if job.swept and after_sweep is not None:
+            load_plugins()
             after_sweep(job.sweep.results() or job.results)
         return job.conclude()
     except KeyboardInterrupt:
@@ -190,6 +192,7 @@ class _Task:
                 self._check_required(config)
                 check_no_search()
                 check_launcher(config)
+                load_plugins()
                 result = self.run(config)
                 self.results.append(result)
                 return result

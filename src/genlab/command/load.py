@@ -9,6 +9,7 @@ import torch
 from genlab.command.build import build_model
 from genlab.command.config import read_trained
 from genlab.core.errors import GenlabError, nearest
+from genlab.core.plugins import load_plugins
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import load_checkpoint
 from genlab.runs.folder import find_run
@@ -35,6 +36,7 @@ def load_run(
     Raises:
         GenlabError: If the run or the checkpoint is missing or damaged, or does not fit the run's configuration.
     """
+    load_plugins()
     run = find_run(path_or_id, logs)
     choices = {"best": run.best_checkpoint, "last": run.last_checkpoint}
     if checkpoint not in choices:

@@ -24,6 +24,7 @@ from genlab.command.explain import explain_job
 from genlab.command.schemas import TrainConfig
 from genlab.command.search_space import SearchCommand, check_space, plain_config, read_command
 from genlab.core.errors import GenlabError, Interrupted
+from genlab.core.plugins import load_plugins
 from genlab.core.secrets import REDACTED, redact
 from genlab.runs.identity import config_hash
 from genlab.sweeps.jobs import Job, Outcome
@@ -60,6 +61,7 @@ def search(
     from genlab.command.search_outcome import report
     from genlab.sweeps.search import open_study, run_search
 
+    load_plugins()  # their figures may be objectives
     command = read_command(config, context, settings.get("params") or {}, arguments)
     check_space(command)
     if command.launcher_config.hydra.launcher.get("only") is not None:

@@ -104,13 +104,16 @@ def _import_of_plugin(name: str, where: str) -> Any:
     plugin = next((plugin for plugin in find_plugins() if name.startswith(f"{plugin.module}.")), None)
     if plugin is None:
         return None
-    plugin.load()
+    try:
+        plugin.load()
+    except GenlabError as error:
+        raise GenlabError(f"{where} is '{name}'. {error}") from error
     try:
         return _import(name, where)
     except GenlabError:
         raise
     except Exception as error:  # in a module below the plug-in's
-        raise plugin.broken(error) from error
+        raise GenlabError(f"{where} is '{name}'. {plugin.broken(error)}") from error
 
 
 def _import(name: str, where: str) -> Any:
