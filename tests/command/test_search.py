@@ -85,6 +85,17 @@ def test_every_combination_of_choices_is_a_model_of_mnist(family: str) -> None:
                 build_model(config)
 
 
+def test_a_family_without_a_space_is_told_how_to_give_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "lone.yaml").write_text((ROOT / "conf" / "model" / "gmm.yaml").read_text())
+    arguments = ["-m", f"--config-dir={tmp_path}", "search=lone"]
+    assert run_entry(lambda config: None, "config", arguments, ["train.py"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "model=lone has no search space of its own. Give it one: -m hydra/sweeper=optuna model=lone "
+    )
+
+
 def test_a_single_run_refuses_a_search(capsys: pytest.CaptureFixture) -> None:
     begun: list[object] = []
     assert run_entry(begun.append, "config", ["search=gmm"], ["train.py"]) == 2
