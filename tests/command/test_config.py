@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -369,6 +371,15 @@ def test_settings_that_cannot_be(override: str, message: str) -> None:
         check_config(_composed("config", *override.split()))
     assert str(raised.value).startswith(message)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_what_checks_values_is_imported_with_the_first_check() -> None:
+    # Hydra composes and --help is shown without it.
+    script = (
+        "import sys, genlab.command.entry, genlab.command.config; "
+        "print(*{'torch', 'pytorch_lightning', 'pydantic'} & sys.modules.keys())"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout == "\n"
 
 
 def test_the_other_commands_have_schemas_of_their_own() -> None:

@@ -88,7 +88,11 @@ def check_config(config: DictConfig, schema: type[C] = TrainConfig) -> C:
     named = {problem.key for problem in check.problems}
     # A value that merely repeats another key's is the other key's problem.
     repeats = {key: m[1] for key, value in written.items() if (m := _REFERENCE.fullmatch(str(value)))}
-    _raise([problem for problem in check.problems if repeats.get(problem.key) not in named])
+    lines = [problem.text for problem in check.problems if repeats.get(problem.key) not in named]
+    if len(lines) > 1:
+        lines.insert(0, f"{len(lines)} things in the config do not fit:")
+    if lines:
+        raise GenlabError("\n".join(lines))
     return typed
 
 
@@ -103,16 +107,10 @@ def read_trained(run: RunDir) -> TrainedConfig:
     plain, check = read_config(run), _Check()
     keys = [field.name for field in dataclasses.fields(TrainedConfig)]
     typed = check.group(TrainedConfig, {key: value for key, value in plain.items() if key in keys}, "")
-    _raise(check.problems, f"{run.config} describes what this version cannot build.\n")
+    if check.problems:
+        more = f" (and {len(check.problems) - 1} more)" if len(check.problems) > 1 else ""
+        raise GenlabError(f"{run.config} describes what this version cannot build:\n{check.problems[0].text}{more}")
     return dataclasses.replace(typed, plain=plain)
-
-
-def _raise(problems: list[_Problem], begin: str = "") -> None:
-    lines = [problem.text for problem in problems]
-    if len(lines) > 1:
-        lines.insert(0, f"{len(lines)} things in the config do not fit:")
-    if lines:
-        raise GenlabError(begin + "\n".join(lines))
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
