@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from genlab.command.build import build_datamodule, build_model
-from genlab.command.config import instantiate
+from genlab.command.config import check_config
 from genlab.command.console import log_to
+from genlab.command.schemas import TrainConfig
 from genlab.data.loader import TrainStream
 from genlab.models.base import GenerativeModel
 from genlab.runs.folder import RunDir
@@ -39,12 +39,12 @@ OVERRIDES = [
 ]  # fmt: skip
 
 
-def config() -> dict[str, Any]:
+def config() -> TrainConfig:
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf")):
-        return OmegaConf.to_container(compose("config", OVERRIDES), resolve=True)
+        return check_config(compose("config", OVERRIDES))
 
 
-def bare(settings: dict[str, Any]) -> float:
+def bare(settings: TrainConfig) -> float:
     """Return the milliseconds of a step of the plain loop."""
     data, model = build_datamodule(settings), build_model(settings)
     data.tensors("train")
@@ -60,20 +60,21 @@ def bare(settings: dict[str, Any]) -> float:
     return 1000 * (time.perf_counter() - started) / STEPS
 
 
-def ours(settings: dict[str, Any]) -> float:
+def ours(settings: TrainConfig) -> float:
     """Return the milliseconds of a step under the trainer, validation left out as the budget's clock does."""
     data, model = build_datamodule(settings), build_model(settings)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder)).create()
-        callbacks = build_callbacks(settings, run)
+        callbacks = build_callbacks(settings, run, model.name, settings.data.batch_size)
         with log_to(run.log):
             _fit(settings, run, callbacks, model, data)
     (budget,) = (callback for callback in callbacks if isinstance(callback, Budget))
     return 1000 * budget.progress.seconds / budget.progress.batches
 
 
-def _fit(settings: dict[str, Any], run: RunDir, callbacks: list[Any], model: GenerativeModel, data: Any) -> None:
-    build_trainer(settings, run, model, callbacks, [], instantiate).fit(model, datamodule=data)
+def _fit(settings: TrainConfig, run: RunDir, callbacks: list[Any], model: GenerativeModel, data: Any) -> None:
+    trainer = build_trainer(settings.trainer, settings.trainer.make, run, model, callbacks, [])
+    trainer.fit(model, datamodule=data)
 
 
 def main() -> None:

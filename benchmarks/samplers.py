@@ -20,6 +20,7 @@ import torch
 
 import genlab
 from genlab.command.build import build_datamodule
+from genlab.command.config import read_trained
 from genlab.core.batch import Batch
 from genlab.core.randomness import Stream, generator
 from genlab.data.base import GenlabDataModule
@@ -28,7 +29,7 @@ from genlab.measure.features.choice import choose_extractor
 from genlab.measure.measuring import reference_of
 from genlab.measure.quality import measure_quality
 from genlab.models.diffusion import Diffusion
-from genlab.runs.folder import find_run, read_config
+from genlab.runs.folder import find_run
 
 BATCH = 250
 REFERENCE = "ddpm-1000"
@@ -62,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = genlab.load_run(arguments.run)
     assert isinstance(model, Diffusion), f"{arguments.run} is no diffusion model"
-    data = build_datamodule(read_config(find_run(arguments.run)))
+    data = build_datamodule(read_trained(find_run(arguments.run)))
     rows: dict[str, Any] = {}
     for sampler in arguments.samplers:
         repeats = 1 if sampler == REFERENCE else arguments.repeats

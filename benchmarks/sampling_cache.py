@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from genlab.command.config import instantiate
+from genlab.command.targets import instantiate
 from genlab.core.spec import DataSpec
 from genlab.models.autoregressive import Autoregressive
 

@@ -25,6 +25,7 @@ WITHOUT = {
     "core/errors.py": {"torch", "pytorch_lightning"},
     "core/pareto.py": {"torch", "numpy", "pytorch_lightning"},
     "core/schedules.py": {"torch", "pytorch_lightning"},
+    "core/plugins.py": {"torch", "pytorch_lightning"},
     "networks": {"pytorch_lightning"},
     "processes": {"torch", "pytorch_lightning"},
     "sweeps": {"torch", "numpy", "pytorch_lightning"},
@@ -33,6 +34,7 @@ WITHOUT = {
     "measure/protocol.py": {"torch", "pytorch_lightning"},
     "measure/results.py": {"torch", "pytorch_lightning"},
     "runs/folder.py": {"torch", "pytorch_lightning"},
+    "training/settings.py": {"torch", "pytorch_lightning"},
 }
 """Packages that files do without, so that they start at once or are of use elsewhere."""
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from genlab.command.config import check_config, instantiate
+from genlab.command.config import check_config
+from genlab.command.signatures import read_signature
+from genlab.command.targets import instantiate, locate
 from tests.tiny import ROOT, SHORT, SMALL, composed, run_folder, train
 
 GROUPS = {
@@ -97,6 +99,39 @@ def test_a_recipe_opens_with_command_hardware_and_score(experiment: str) -> None
     header = text[: text.index("defaults:")]
     assert f"python train.py experiment={experiment}" in header
     assert all(word in header for word in ("command:", "hardware:", "expect:"))
+
+
+def unlisted(node: Any, key: str, supplied: frozenset[str] = frozenset()) -> list[str]:
+    """Arguments of our own classes that a node and those within it leave out: options that nobody finds."""
+    if not isinstance(node, dict):
+        return []
+    missing = []
+    if str(node.get("_target_")).startswith("genlab."):
+        missing = [
+            name for name in read_signature(locate(node["_target_"])).parameters if name not in {*node, *supplied}
+        ]
+    within = (found for name, value in node.items() for found in unlisted(value, f"{key}.{name}"))
+    return [*(f"{key}.{name}" for name in missing), *within]
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice.startswith("model=")])
+def test_a_familys_keys_are_the_arguments_of_its_class(choice: str) -> None:
+    # That every key is an argument is what check_config asserts, above.
+    model = OmegaConf.to_container(composed([choice]).model)
+    assert unlisted(model, "model", frozenset({"spec"})) == []
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice.startswith("data=")])
+def test_a_data_sets_keys_are_the_arguments_of_its_class(choice: str) -> None:
+    data = OmegaConf.to_container(composed([choice]).data, resolve=False)
+    # Only of data in files the folder says anything.
+    assert unlisted(data, "data", frozenset() if locate(data["_target_"]).archives else frozenset({"root"})) == []
+
+
+def test_an_argument_that_a_config_leaves_out_is_noticed() -> None:
+    model = OmegaConf.to_container(composed(["model=vae"]).model)
+    del model["latent_dims"], model["conv"]["blocks"]
+    assert unlisted(model, "model", frozenset({"spec"})) == ["model.latent_dims", "model.conv.blocks"]
 
 
 def test_debug_runs_a_few_steps(tmp_path: Path) -> None:

@@ -24,9 +24,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from genlab.command.build import build_model
+from genlab.command.config import check_config
 from genlab.command.entry import _Task, run_entry
 from genlab.command.search_outcome import recipe, report, use_command
-from genlab.command.search_space import SearchCommand, _at, _ends, check_space, plain_config, read_command
+from genlab.command.search_space import SearchCommand, _at, _ends, check_space, read_command
 from genlab.command.start_search import _keep_from_jobs, _plan, _stream, _write_multirun, search, study_folder
 from genlab.core.errors import GenlabError
 from genlab.runs.identity import run_id
@@ -78,10 +79,21 @@ def test_every_combination_of_choices_is_a_model_of_mnist(family: str) -> None:
     with composed(f"search={family}", "data=mnist") as (_, command):
         ends = [_ends(d) if hasattr(d, "choices") else _ends(d)[:1] for d in command.space.values()]
         for point in product(*ends):
-            config = plain_config(_at(command, dict(zip(command.space, point, strict=True))))
+            config = check_config(_at(command, dict(zip(command.space, point, strict=True))))
             # Weights are not needed; where a layer cannot do without, it comes after what a model checks.
             with torch.device("meta"), suppress(NotImplementedError, RuntimeError):
                 build_model(config)
+
+
+def test_a_family_without_a_space_is_told_how_to_give_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "lone.yaml").write_text((ROOT / "conf" / "model" / "gmm.yaml").read_text())
+    arguments = ["-m", f"--config-dir={tmp_path}", "search=lone"]
+    assert run_entry(lambda config: None, "config", arguments, ["train.py"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "model=lone has no search space of its own. Give it one: -m hydra/sweeper=optuna model=lone "
+    )
 
 
 def test_a_single_run_refuses_a_search(capsys: pytest.CaptureFixture) -> None:
@@ -222,7 +234,7 @@ def searched(tmp_path: Path, *arguments: str, launcher: Any = None, **changes: A
         plan = _plan(settings(pruner="none", **changes), command)
         with open_study(plan) as study:
             run_search(plan, study, (launcher or Recorded(tmp_path)).stream)
-            folder = study_folder(OmegaConf.to_container(command.base), plan.study)
+            folder = study_folder(command.base.paths.logs, plan.study)
             report(plan, study, command, folder, ["python", "train.py", "-m", *arguments])
             return plan, command, study.trials()
 

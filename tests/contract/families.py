@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from genlab.command.config import instantiate
+from genlab.command.targets import instantiate
 from genlab.core.batch import Batch
 from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of

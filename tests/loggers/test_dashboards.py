@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from genlab.command.config import instantiate
+from genlab.command.targets import instantiate
 from genlab.core.errors import GenlabError
 from genlab.core.secrets import redact, redact_text
 from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult, result_figures

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import genlab
+from genlab.command.build import build_model
+from genlab.command.config import check_config, read_trained
 from genlab.command.load import load_run
 from genlab.core.errors import GenlabError
 from genlab.runs import identity
 from genlab.runs.atomic import write_atomic
 from genlab.runs.folder import RunDir, find_run
 from genlab.runs.identity import IGNORED_KEYS, code_version, config_hash, run_id
+from tests.tiny import composed
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -177,23 +181,26 @@ def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def trained(logs: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """A run with a best (weights 1) and a last checkpoint (weights 2) of a linear layer with two inputs."""
-
-    def build(config: dict[str, Any]) -> torch.nn.Module:
-        return torch.nn.Sequential(torch.nn.Linear(config["inputs"], 1), torch.nn.Dropout())
-
-    monkeypatch.setattr("genlab.command.load.build_model", build)
+def trained(logs: Path) -> RunDir:
+    """A run with a best (weights 1) and a last checkpoint (weights 2) of a mixture of two components."""
     run = find_run("3f99aaaa-s0", logs)
-    run.config.write_text("inputs: 2\n")
+    config = check_config(composed(["model=gmm", "data=toy2d", "logger=none", "model.components=2"]))
+    run.config.write_text(yaml.safe_dump(config.plain))
+    names = {name: tensor.shape for name, tensor in build_model(config).state_dict().items()}
     for path, value in ((run.best_checkpoint, 1.0), (run.last_checkpoint, 2.0)):
-        torch.save({"state_dict": {"0.weight": torch.full((1, 2), value), "0.bias": torch.zeros(1)}}, path)
+        torch.save({"state_dict": {name: torch.full(shape, value) for name, shape in names.items()}}, path)
     return run
+
+
+def rewrite(run: RunDir, old: str, new: str) -> None:
+    text = run.config.read_text()
+    assert old in text
+    run.config.write_text(text.replace(old, new))
 
 
 def test_loaded_model_is_the_chosen_checkpoint_frozen(trained: RunDir, logs: Path) -> None:
     def weight(*arguments: Any, **options: Any) -> float:
-        return load_run(*arguments, **options)[0].weight[0, 0].item()
+        return next(load_run(*arguments, **options).parameters()).flatten()[0].item()
 
     assert weight("3f99", logs=logs) == 1
     assert weight(trained.path, checkpoint="last") == 2
@@ -206,7 +213,7 @@ def test_loaded_model_is_the_chosen_checkpoint_frozen(trained: RunDir, logs: Pat
 def test_load_says_what_is_wrong(trained: RunDir) -> None:
     with pytest.raises(GenlabError, match=r"expected 'best' or 'last'\. Did you mean 'best'"):
         load_run(trained.path, checkpoint="bset")
-    trained.config.write_text("inputs: 3\n")
+    rewrite(trained, "components: 2", "components: 3")
     with pytest.raises(GenlabError, match="does not fit"):
         load_run(trained.path)
     trained.config.write_text("inputs: [\n")
@@ -218,6 +225,34 @@ def test_load_says_what_is_wrong(trained: RunDir) -> None:
     trained.best_checkpoint.unlink()
     with pytest.raises(GenlabError, match=r"has no checkpoint best\.ckpt; it has: last"):
         load_run(trained.path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  components: 2", "  componets: 2", "Unknown key 'model.componets'. Did you mean 'model.components'?"),
+        ("  components: 2", "  components: two", "model.components is 'two', expected a whole number >= 1 or auto."),
+        ("\nseed: 0", "\nsede: 0", "seed is missing, expected a whole number >= 0 and < 9223372036854775808."),
+        ("\ndata:", "\nold_data:", "data is missing, expected a node that makes GenlabDataModule."),
+        ("models.gmm.GMM", "models.gmm.Gnn", "model._target_ is 'genlab.models.gmm.Gnn', but genlab.models.gmm has no"),
+        ("genlab.models.gmm.GMM", "genlab.core.spec.DataSpec", "model makes DataSpec, expected a node that makes"),
+        ("genlab.models.gmm.GMM", "os.system", "model._target_ is 'os.system', which a config may not call."),
+    ],
+)
+def test_a_config_that_cannot_be_built_says_why(trained: RunDir, old: str, new: str, said: str) -> None:
+    rewrite(trained, old, new)
+    with pytest.raises(GenlabError) as raised:
+        read_trained(trained)
+    first, problem = str(raised.value).splitlines()
+    assert first == f"{trained.config} describes what this version cannot build:"
+    assert problem.startswith(said)
+
+
+def test_keys_that_held_for_the_training_alone_do_not_matter(trained: RunDir) -> None:
+    # A run of an earlier version is evaluated by this one, whatever has become of its trainer's and logger's keys.
+    rewrite(trained, "\nlog_every:", "\nlog_each:")
+    config = read_trained(trained)
+    assert (config.model.name, config.seed, config.plain["log_each"]) == ("gmm", 0, 50)
 
 
 def test_config_is_not_executed(trained: RunDir, tmp_path: Path) -> None:

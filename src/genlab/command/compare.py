@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
@@ -44,21 +43,20 @@ def run(config: DictConfig) -> Comparison:
     Raises:
         GenlabError: If no result is found, or none of the wanted data or protocol; says what there is.
     """
-    check_config(config, CompareConfig)
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    folders = plain["folders"] or [plain["paths"]["logs"]]
+    settings = check_config(config, CompareConfig)
+    folders = settings.folders or [settings.paths.logs]
     results, skipped = read_results(folders)
     if not results:
         raise GenlabError(_nothing(folders, skipped))
-    results = _choose(results, "data", plain["data"], lambda result: (result.data.name,))
-    results = _choose(results, "protocol", plain["protocol"], lambda result: result.protocol)
+    results = _choose(results, "data", settings.data, lambda result: (result.data.name,))
+    results = _choose(results, "protocol", settings.protocol, lambda result: result.protocol)
     comparison = compare(results, skipped)
     print_comparison(comparison)
     command = command_line("scripts/compare.py")
-    if plain["out"] is not None:
-        _write(comparison, Path(plain["out"]), plain["formats"], command)
-    if plain["wandb"] is not None:
-        print(log_comparison(_tables(comparison), plain["wandb"], Path(plain["paths"]["logs"]), command))
+    if settings.out is not None:
+        _write(comparison, Path(settings.out), settings.formats, command)
+    if settings.wandb is not None:
+        print(log_comparison(_tables(comparison), settings.wandb, Path(settings.paths.logs), command))
     return comparison
 
 

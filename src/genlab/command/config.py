@@ -1,46 +1,25 @@
-"""The config, checked before anything heavy starts, and the one way from its nodes to objects."""
+"""The config, checked before anything heavy starts: every node against the signature of what it configures."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
-import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Unpack, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NamedTuple, TypeVar, get_origin
 
-import hydra.utils
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from genlab.command.schemas import TrainConfig
+from genlab.command.schemas import Config, TrainConfig, TrainedConfig
+from genlab.command.signatures import Parameter, read_signature
+from genlab.command.targets import Node, locate
 from genlab.command.values import describe, fits, fits_target, hint
 from genlab.core.errors import GenlabError, nearest
+from genlab.runs.folder import RunDir, read_config
 
-__all__ = [
-    "CLASSES",
-    "FUNCTIONS",
-    "SUPPLIED",
-    "check_config",
-    "instantiate",
-    "locate",
-]
+__all__ = ["SUPPLIED", "check_config", "read_trained"]
 
-CLASSES = (
-    "genlab.*",
-    "torch.optim.*",
-    "pytorch_lightning.Trainer",
-    "pytorch_lightning.loggers.*",
-    "pytorch_lightning.profilers.*",
-    "pytorch_lightning.strategies.*",
-)
-"""Classes that a config may name as ``_target_``."""
-
-FUNCTIONS = ("genlab.loggers.dashboards.no_dashboard",)
-"""Functions that a config may name. A function acts when it is called, a class only makes an object; so these are few:
-among all of genlab's functions are some that write files."""
+C = TypeVar("C", bound=Config)
 
 SUPPLIED: dict[str, dict[str, str]] = {
     "logger": dict.fromkeys(("run_dir", "run_id", "config", "code_version"), "the run"),
@@ -84,11 +63,13 @@ class _Problem(NamedTuple):
     text: str
 
 
-def check_config(config: DictConfig, schema: type = TrainConfig) -> None:
-    """Bind every node of a config to what it configures, and name everything that does not fit.
+def check_config(config: DictConfig, schema: type[C] = TrainConfig) -> C:
+    """Check a composed config and return it typed; nothing that it describes is made.
 
-    Each ``_target_`` node is bound to the signature of its target, partials too, and the other keys to a dataclass:
-    unknown and missing keys, wrong types and values outside the range that ``annotated_types`` in the annotations set.
+    Each ``_target_`` node is bound to the signature of its target, partials too, and the other keys to the fields of a
+    dataclass: unknown and missing keys, wrong types and values outside the range that ``annotated_types`` in the
+    annotations set are problems. A node for a field that is annotated by a subclass of `Node` also needs the settings
+    that are the subclass's own fields, and a target that makes what the subclass says.
 
     Args:
         config: The composed config.
@@ -101,15 +82,35 @@ def check_config(config: DictConfig, schema: type = TrainConfig) -> None:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise GenlabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
-    problems = list(_check_arguments(schema, plain, ""))
+    check = _Check()
+    typed = check.group(schema, plain, "")
     written = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
-    named = {problem.key for problem in problems}
+    named = {problem.key for problem in check.problems}
     # A value that merely repeats another key's is the other key's problem.
-    lines = [p.text for p in problems if not (m := _REFERENCE.fullmatch(str(written.get(p.key)))) or m[1] not in named]
+    repeats = {key: m[1] for key, value in written.items() if (m := _REFERENCE.fullmatch(str(value)))}
+    lines = [problem.text for problem in check.problems if repeats.get(problem.key) not in named]
     if len(lines) > 1:
         lines.insert(0, f"{len(lines)} things in the config do not fit:")
     if lines:
         raise GenlabError("\n".join(lines))
+    return typed
+
+
+def read_trained(run: RunDir) -> TrainedConfig:
+    """Read the config with which a run was trained, typed as far as its model, its data and its seed.
+
+    What else the file says held for the training alone.
+
+    Raises:
+        GenlabError: If the file is damaged, or this version of the code cannot build what it describes.
+    """
+    plain, check = read_config(run), _Check()
+    keys = [field.name for field in dataclasses.fields(TrainedConfig)]
+    typed = check.group(TrainedConfig, {key: value for key, value in plain.items() if key in keys}, "")
+    if check.problems:
+        more = f" (and {len(check.problems) - 1} more)" if len(check.problems) > 1 else ""
+        raise GenlabError(f"{run.config} describes what this version cannot build:\n{check.problems[0].text}{more}")
+    return dataclasses.replace(typed, plain=plain)
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -129,194 +130,116 @@ def _join(key: str, name: Any) -> str:
     return f"{key}.{name}" if key else str(name)
 
 
-def _check_value(value: Any, annotation: Any, key: str) -> Iterator[_Problem]:
-    if value == "???":
-        yield _Problem(key, f"{key} is missing, expected {describe(annotation)}: give {key}=...")
-    elif isinstance(value, Mapping) and "_target_" in value:
-        yield from _check_node(value, annotation, key)
-    elif dataclasses.is_dataclass(annotation) and isinstance(value, Mapping):
-        yield from _check_arguments(annotation, value, key)
-    elif not fits(value, annotation) and value not in _ALSO.get(key, ()):
-        yield _Problem(key, f"{key} is {_show(value)}, expected {describe(annotation)}.{hint(value, annotation)}")
-    else:
-        for name, child in _children(value, key):
-            yield from _check_value(child, Any, name)
+class _Check:
+    """One pass over a config, which returns it typed and collects what does not fit.
+
+    Where there is a problem the typed value is of no use, and None for the most part.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[_Problem] = []
+
+    def value(self, value: Any, annotation: Any, key: str) -> Any:
+        if value == "???":
+            self._add(key, f"{key} is missing, expected {describe(annotation)}: give {key}=...")
+        elif isinstance(value, Mapping) and "_target_" in value:
+            return self.node(value, annotation, key)
+        elif dataclasses.is_dataclass(annotation) and isinstance(value, Mapping) and not _node_type(annotation):
+            return self.group(annotation, value, key)
+        elif not fits(value, annotation) and value not in _ALSO.get(key, ()):
+            self._add(key, f"{key} is {_show(value)}, expected {describe(annotation)}.{hint(value, annotation)}")
+        else:
+            for name, child in _children(value, key):
+                self.value(child, Any, name)
+        return value
+
+    def node(self, node: Mapping[str, Any], annotation: Any, key: str) -> Node | None:
+        """Check a node and return it as what the annotation names, a subclass of `Node` or `Node` itself."""
+        kind = _node_type(annotation)
+        try:
+            target = locate(node["_target_"], key)
+            wanted = annotation if kind is None else locate(kind.makes) if kind.makes else Any
+        except GenlabError as error:
+            return self._add(_join(key, "_target_"), str(error))
+        partial = node.get("_partial_", False)
+        if not fits(node, wanted) or (not partial and not fits_target(target, wanted)):
+            return self._add(key, f"{key} makes {target.__name__}, expected {describe(wanted)}.")
+        known = len(self.problems)
+        self.arguments(target, node, key)
+        settings = self._settings(kind or Node, node, key)
+        return None if len(self.problems) > known else (kind or Node)(target=target, plain=node, **settings)
+
+    def _settings(self, kind: type[Node], node: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """Return the settings of a node that the program itself reads."""
+        settings, named = {}, {problem.key for problem in self.problems}
+        for name, parameter in read_signature(kind).parameters.items():
+            where = _join(key, name)
+            if name in Node.__dataclass_fields__ or where in named:
+                continue
+            if name in node:
+                settings[name] = self.value(node[name], parameter.annotation, where)
+            elif parameter.required:
+                self._add(where, f"{where} is missing, expected {describe(parameter.annotation)}.")
+        return settings
+
+    def group(self, schema: type, node: Mapping[str, Any], key: str) -> Any:
+        """Check keys that are the fields of a dataclass, and return it."""
+        known = len(self.problems)
+        typed = self.arguments(schema, node, key)
+        if len(self.problems) > known:
+            return None
+        try:
+            return schema(**typed, **({"plain": node} if issubclass(schema, Config) else {}))
+        except ValueError as error:
+            return self._add(key, str(error))
+
+    def arguments(self, target: Callable[..., Any], node: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """Check keys that are the arguments of what is called with them, and return the typed values."""
+        parameters, open_ended = read_signature(target)
+        if isinstance(target, type) and issubclass(target, Config):
+            parameters = {name: parameter for name, parameter in parameters.items() if name != "plain"}
+        supplied = SUPPLIED.get(key, {})
+        special = _SPECIAL if "_target_" in node else ()
+        typed = {
+            name: self._argument(name, value, _join(key, name), parameters, open_ended, supplied)
+            for name, value in node.items()
+            if name not in special
+        }
+        if not node.get("_partial_", False):
+            for name, parameter in parameters.items():
+                if parameter.required and name not in {*node, *supplied}:
+                    where = _join(key, name)
+                    self._add(where, f"{where} is missing, expected {describe(parameter.annotation)}.")
+        return typed
+
+    def _argument(
+        self,
+        name: str,
+        value: Any,
+        key: str,
+        parameters: Mapping[str, Parameter],
+        open_ended: bool,
+        supplied: Mapping[str, str],
+    ) -> Any:
+        if name in supplied:
+            return self._add(key, f"{key} is set from {supplied[name]}; remove it.")
+        if name in parameters:
+            return self.value(value, parameters[name].annotation, key)
+        if open_ended:
+            return self.value(value, Any, key)
+        folder = key.removesuffix(name)
+        usable = [folder + other for other in parameters if other not in supplied]
+        return self._add(key, f"Unknown key '{key}'.{nearest(key, usable)}")
+
+    def _add(self, key: str, text: str) -> None:
+        self.problems.append(_Problem(key, text))
+
+
+def _node_type(annotation: Any) -> type[Node] | None:
+    kind = get_origin(annotation) or annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Node) else None
 
 
 def _show(value: Any) -> str:
     text = {None: "null", True: "true", False: "false"}.get(value) if isinstance(value, bool | None) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _check_node(node: Mapping[str, Any], annotation: Any, key: str) -> Iterator[_Problem]:
-    try:
-        target = locate(node["_target_"], key)
-    except GenlabError as error:
-        yield _Problem(_join(key, "_target_"), str(error))
-        return
-    partial = node.get("_partial_", False)
-    if not fits(node, annotation) or (not partial and not fits_target(target, annotation)):
-        yield _Problem(key, f"{key} makes {target.__name__}, expected {describe(annotation)}.")
-        return
-    yield from _check_arguments(target, node, key)
-
-
-def _check_arguments(target: Callable[..., Any], node: Mapping[str, Any], key: str) -> Iterator[_Problem]:
-    parameters, open_ended = _parameters(target)
-    supplied = SUPPLIED.get(key, {})
-    sound = True
-    for name, value in node.items():
-        if name in _SPECIAL and "_target_" in node:
-            continue
-        problems = list(_check_argument(name, value, _join(key, name), parameters, open_ended, supplied))
-        sound = sound and not problems
-        yield from problems
-    missing = [name for name, p in parameters.items() if p.default is p.empty and name not in {*node, *supplied}]
-    if not node.get("_partial_", False):
-        for name in missing:
-            expected = describe(parameters[name].annotation)
-            yield _Problem(_join(key, name), f"{_join(key, name)} is missing, expected {expected}.")
-    if sound and not missing and "_target_" not in node and dataclasses.is_dataclass(target):
-        try:
-            target(**node)
-        except ValueError as error:
-            yield _Problem(key, str(error))
-
-
-def _check_argument(
-    name: str,
-    value: Any,
-    key: str,
-    parameters: Mapping[str, inspect.Parameter],
-    open_ended: bool,
-    supplied: Mapping[str, str],
-) -> Iterator[_Problem]:
-    if name in supplied:
-        yield _Problem(key, f"{key} is set from {supplied[name]}; remove it.")
-    elif name in parameters:
-        yield from _check_value(value, parameters[name].annotation, key)
-    elif open_ended:
-        yield from _check_value(value, Any, key)
-    else:
-        folder = key.removesuffix(name)
-        usable = [folder + other for other in parameters if other not in supplied]
-        yield _Problem(key, f"Unknown key '{key}'.{nearest(key, usable)}")
-
-
-def _parameters(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Return the arguments that can be named, with their annotations looked up, and whether any others are taken.
-
-    A group of options, ``**shared: Unpack[Options]``, counts as its keys; PEP 692.
-    """
-    function = target.__init__ if isinstance(target, type) else target
-    found = list(inspect.signature(function).parameters.values())[isinstance(target, type) :]
-    scope = getattr(inspect.unwrap(function), "__globals__", {})
-    named = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    parameters = {p.name: p.replace(annotation=_look_up(p.annotation, scope)) for p in named}
-    rest = next((p for p in found if p.kind is p.VAR_KEYWORD), None)
-    group = _unpacked(rest, scope) if rest is not None else None
-    if group is None:
-        return parameters, rest is not None
-    options = get_type_hints(group, include_extras=True).items()
-    keys = {name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in options}
-    return parameters | keys, False
-
-
-def _unpacked(rest: inspect.Parameter, scope: dict[str, Any]) -> type | None:
-    """Return the typed dictionary whose keys ``**rest`` takes; None where it takes any."""
-    annotation = _look_up(rest.annotation, scope)
-    if get_origin(annotation) is not Unpack:
-        return None
-    (group,) = get_args(annotation)
-    return group if is_typeddict(group) else None
-
-
-def _look_up(annotation: Any, scope: dict[str, Any]) -> Any:
-    if annotation is inspect.Parameter.empty:
-        return Any
-    holder = type("Holder", (), {"__annotations__": {"it": annotation}})
-    try:
-        return get_type_hints(holder, globalns=scope, include_extras=True)["it"]
-    except NameError:  # imported for type checkers only: nothing can be said of the value
-        return Any
-
-
-def locate(name: Any, key: str = "") -> Callable[..., Any]:
-    """Return the class or function that a config names as ``_target_``.
-
-    What may not be named is not imported either. The object is judged by where it is defined, so that nothing foreign
-    is reached through a module of genlab that happens to import it.
-
-    Args:
-        name: Dotted path, in `CLASSES` or `FUNCTIONS`.
-        key: Key of the node, for the message.
-
-    Raises:
-        GenlabError: If it is not allowed, or does not exist.
-    """
-    where = _join(key, "_target_")
-    if not isinstance(name, str) or not _matches(name, (*CLASSES, *FUNCTIONS)):
-        raise _refused(name, where)
-    found = _import(name, where)
-    patterns = CLASSES if isinstance(found, type) else FUNCTIONS if inspect.isfunction(found) else ()
-    home = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
-    # An entry without a wildcard names a re-exported class on purpose.
-    if name not in patterns and not _matches(home, patterns):
-        raise _refused(name, where)
-    return found
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(name == p or (p.endswith(".*") and name.startswith(p[:-1])) for p in patterns)
-
-
-def _refused(name: Any, where: str) -> GenlabError:
-    return GenlabError(
-        f"{where} is {name!r}, which a config may not call. Expected a class in {', '.join(CLASSES)}, "
-        f"or a function in {', '.join(FUNCTIONS)}."
-    )
-
-
-def _import(name: str, where: str) -> Any:
-    parts = name.split(".")
-    found: Any = importlib.import_module(parts[0])
-    for depth, part in enumerate(parts[1:], start=1):
-        if hasattr(found, part):
-            found = getattr(found, part)
-            continue
-        path = ".".join(parts[: depth + 1])
-        try:
-            found = importlib.import_module(path)
-        except ModuleNotFoundError as error:
-            if error.name != path:  # it is there, but something that it needs is not
-                raise
-            shown = ".".join(parts[:depth])
-            choices = getattr(found, "__all__", dir(found))
-            raise GenlabError(f"{where} is '{name}', but {shown} has no '{part}'.{nearest(part, choices)}") from None
-    return found
-
-
-def instantiate(config: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Make the object that a node describes; the only way in which genlab instantiates.
-
-    Args:
-        config: A node with ``_target_``, as a config or as plain containers; nested nodes are made first.
-        args: Positional arguments for the target.
-        kwargs: Arguments for the target, over those of the node; passed on as they are, whatever they hold.
-
-    Returns:
-        What the target returns, or a partial of it for ``_partial_: true``.
-
-    Raises:
-        GenlabError: If any node names a target outside `CLASSES` and `FUNCTIONS`; nothing is called then.
-    """
-    plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
-    for key, value in [("", plain), *_leaves(plain)]:
-        if isinstance(value, Mapping) and "_target_" in value:
-            locate(value["_target_"], key)
-    try:
-        # Only what the config holds goes through Hydra, which would take apart the containers among our arguments.
-        make = hydra.utils.instantiate(config, _partial_=True, _execution_whitelist_=(*CLASSES, *FUNCTIONS))
-    except InstantiationException as error:
-        raise GenlabError(str(error).splitlines()[0]) from error
-    return functools.partial(make, *args, **kwargs) if plain.get("_partial_", False) else make(*args, **kwargs)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from genlab.command.config import check_config
 from genlab.command.schemas import DashboardConfig
@@ -34,19 +34,18 @@ def run(config: DictConfig) -> dict[str, Any]:
     Raises:
         GenlabError: If the library is missing, W&B cannot be reached, or it does not take the workspace.
     """
-    check_config(config, DashboardConfig)
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    settings = check_config(config, DashboardConfig)
     workspace = build_workspace(
-        plain["project"], plain["entity"] or "", plain["name"], plain["data"], plain["protocol"], plain["sweep"]
+        settings.project, settings.entity or "", settings.name, settings.data, settings.protocol, settings.sweep
     )
-    if not plain["dry_run"]:
+    if not settings.dry_run:
         print(f"Saved {_save(workspace)}")
     described = describe_workspace(workspace)
     text = redact_text(json.dumps(described, indent=2)) + "\n"
-    if plain["out"] is not None:
-        write_atomic(_file(plain["out"]), text)
-        print(f"Wrote {plain['out']}")
-    elif plain["dry_run"]:
+    if settings.out is not None:
+        write_atomic(_file(settings.out), text)
+        print(f"Wrote {settings.out}")
+    elif settings.dry_run:
         print(text, end="")
     return described
 

@@ -17,10 +17,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 import genlab
-from genlab.command.config import CLASSES, FUNCTIONS
 from genlab.command.explain import CommandLine, explain, explain_job
 from genlab.command.sweep_record import SweepRecord, check_launcher, check_no_search, hydra_arguments
+from genlab.command.targets import allowed_targets
 from genlab.core.errors import GenlabError, Interrupted, nearest
+from genlab.core.plugins import load_plugins
 from genlab.core.secrets import redact_text
 from genlab.measure.finished_run import FinishedRun
 from genlab.processes.job_reports import take_report
@@ -109,11 +110,12 @@ def _run(
         job.line = line = _read(arguments, config_name, conf or config_folder(config_name))
     except GenlabError as error:
         return _say(str(error), USER_ERROR)
-    decorate = hydra.main(str(line.conf), config_name, execution_whitelist=(*CLASSES, *FUNCTIONS))
+    decorate = hydra.main(str(line.conf), config_name, execution_whitelist=allowed_targets())
     try:
         with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
             decorate(job)()
         if job.swept and after_sweep is not None:
+            load_plugins()
             after_sweep(job.sweep.results() or job.results)
         return job.conclude()
     except KeyboardInterrupt:
@@ -191,6 +193,7 @@ class _Task:
                 self._check_required(config)
                 check_no_search()
                 check_launcher(config)
+                load_plugins()
                 result = self.run(config)
                 self.results.append(result)
                 return result

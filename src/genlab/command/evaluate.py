@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from genlab.command.build import build_datamodule, build_model
 from genlab.command.command_line import command_line
-from genlab.command.config import check_config, instantiate
+from genlab.command.config import check_config, read_trained
 from genlab.command.console import show_result
-from genlab.command.schemas import EvaluateConfig
+from genlab.command.schemas import EvaluateConfig, TrainedConfig
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
@@ -33,7 +33,7 @@ from genlab.measure.sampling import draw_samples
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint
-from genlab.runs.folder import RunDir, find_run, read_config
+from genlab.runs.folder import RunDir, find_run
 from genlab.runs.identity import config_hash
 
 __all__ = ["evaluate_run", "run"]
@@ -52,20 +52,19 @@ def run(config: DictConfig) -> FinishedRun:
     Returns:
         The run and its result.
     """
-    check_config(config, EvaluateConfig)
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    if str(plain["run"]).endswith(".ckpt"):
-        raise GenlabError(f"run is {plain['run']}, a checkpoint. Give its run's folder, and checkpoint=best or last.")
-    place = find_run(plain["run"], plain["paths"]["logs"])
-    trained = read_config(place)
-    protocol: EvaluationProtocol = instantiate(plain["evaluation"])
+    settings = check_config(config, EvaluateConfig)
+    if settings.run.endswith(".ckpt"):
+        raise GenlabError(f"run is {settings.run}, a checkpoint. Give its run's folder, and checkpoint=best or last.")
+    place = find_run(settings.run, settings.paths.logs)
+    trained = read_trained(place)
+    protocol: EvaluationProtocol = settings.evaluation.make()
     result = evaluate_run(
         place,
         trained,
         protocol,
         command_line("scripts/evaluate.py"),
-        plain["checkpoint"],
-        choose_device(plain["device"]),
+        settings.checkpoint,
+        choose_device(settings.device),
     )
     show_result(result, place)
     return FinishedRun(place, result)
@@ -73,7 +72,7 @@ def run(config: DictConfig) -> FinishedRun:
 
 def evaluate_run(
     place: RunDir,
-    config: dict[str, Any],
+    config: TrainedConfig,
     protocol: EvaluationProtocol,
     command: str,
     checkpoint: str = "best",
@@ -83,7 +82,7 @@ def evaluate_run(
 
     Args:
         place: The run.
-        config: Its resolved config.
+        config: What it was trained with.
         protocol: What is measured, and how.
         command: The command line that makes this result again.
         checkpoint: The checkpoint that the figures are of: ``"best"``, which validation chose, or ``"last"``.
@@ -119,11 +118,11 @@ def evaluate_run(
     }
     result = new_result(
         run_id=place.id,
-        config_hash=config_hash(config),
+        config_hash=config_hash(config.plain),
         command=command,
         model=_describe_model(model),
         data=described,
-        seed=config["seed"],
+        seed=config.seed,
         training=_describe_training(last, checkpoint),
         likelihood=measured.likelihood,
         likelihood_last=likelihood_last,

@@ -78,6 +78,11 @@ def explain(error: Exception, line: CommandLine) -> str | None:
         if not error.options or not error.missing_cfg_file:
             return str(error).splitlines()[0]
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if group == "search" and option in _options(line, "model"):
+            return (
+                f"model={option} has no search space of its own. Give it one: -m hydra/sweeper=optuna model={option} "
+                "'model.lr=tag(log, interval(1e-4, 1e-2))' and so on."
+            )
         choices = ", ".join(error.options)
         return f"{group} has no option '{option}'.{nearest(option, error.options)} Choices: {choices}."
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
@@ -90,6 +95,15 @@ def explain(error: Exception, line: CommandLine) -> str | None:
         if isinstance(raised, OmegaConfBaseException):
             return _first_line_of(raised)
     return explain_job(error) or (_first_lines(str(error)) if isinstance(error, HydraException | ValueError) else None)
+
+
+def _options(line: CommandLine, group: str) -> list[str]:
+    with initialize_config_dir(config_dir=str(line.conf), job_name="explain"):
+        return GlobalHydra.instance().config_loader().get_group_options(group, overrides=_searched(line))
+
+
+def _searched(line: CommandLine) -> list[str]:
+    return [f"hydra.searchpath=[{line.extra}]"] if line.extra else []
 
 
 def _first_line_of(error: OmegaConfBaseException) -> str:
@@ -119,7 +133,7 @@ def _look_closer(line: CommandLine) -> str | None:
             f"'{sweeps[0].input_line}' gives several values: add -m to train one run for each, "
             "or write a list as key=[a,b]."
         )
-    searched = [f"hydra.searchpath=[{line.extra}]"] if line.extra else []
+    searched = _searched(line)
     with initialize_config_dir(config_dir=str(line.conf), job_name="explain"):
         list_options = partial(GlobalHydra.instance().config_loader().get_group_options, overrides=searched)
         groups = [group for group in list_options("", ObjectType.GROUP) if group != "hydra"]

@@ -47,7 +47,8 @@ def find_finished(config: DictConfig) -> FinishedRun | None:
     """Find the result of the run that a config describes under the config's protocol.
 
     The run's id holds the hash of the config, that of the data too: the folder's name needs no data module. Whatever
-    is out of the ordinary, a rerun, a protocol of another kind, a config that is not complete, finds nothing here.
+    is out of the ordinary, a rerun, a protocol of another kind, a config that is not complete, finds nothing here. The
+    config is not checked: that would import all that it names.
     """
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)

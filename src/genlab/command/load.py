@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 
 from genlab.command.build import build_model
+from genlab.command.config import read_trained
 from genlab.core.errors import GenlabError, nearest
+from genlab.core.plugins import load_plugins
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import load_checkpoint
-from genlab.runs.folder import find_run, read_config
+from genlab.runs.folder import find_run
 
 __all__ = ["load_run"]
 
@@ -34,6 +36,7 @@ def load_run(
     Raises:
         GenlabError: If the run or the checkpoint is missing or damaged, or does not fit the run's configuration.
     """
+    load_plugins()
     run = find_run(path_or_id, logs)
     choices = {"best": run.best_checkpoint, "last": run.last_checkpoint}
     if checkpoint not in choices:
@@ -44,7 +47,7 @@ def load_run(
         raise GenlabError(f"The run {run.path} has no checkpoint {path.name}; it has: {there}.")
     # The weights are read first: a damaged file should not have to wait for a model to be built.
     weights = load_checkpoint(path, mmap=True).get("state_dict", {})
-    model = build_model(read_config(run))
+    model = build_model(read_trained(run))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
@@ -31,17 +30,16 @@ def run(config: DictConfig) -> Path:
     Args:
         config: The composed config.
     """
-    check_config(config, SampleConfig)
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    place = find_run(plain["run"], plain["paths"]["logs"])
-    device = choose_device(plain["device"])
-    model = load_run(plain["run"], plain["checkpoint"], device, plain["paths"]["logs"])
-    n, y = plain["n"], _labels(model, plain["label"], plain["n"])
-    noise = generator(Stream.SAMPLES, plain["seed"], device=device)
+    settings = check_config(config, SampleConfig)
+    place = find_run(settings.run, settings.paths.logs)
+    device = choose_device(settings.device)
+    model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs)
+    n, y = settings.n, _labels(model, settings.label, settings.n)
+    noise = generator(Stream.SAMPLES, settings.seed, device=device)
     with torch.no_grad():
         samples = model.sample(n, y, generator=noise).cpu()
-    name = f"sample_n{n}_s{plain['seed']}" + ("" if y is None else f"_y{plain['label']}")
-    out = Path(plain["out"]) if plain["out"] else place.samples / f"{name}.png"
+    name = f"sample_n{n}_s{settings.seed}" + ("" if y is None else f"_y{settings.label}")
+    out = Path(settings.out) if settings.out else place.samples / f"{name}.png"
     out.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"x": samples.numpy()} if y is None else {"x": samples.numpy(), "y": y.cpu().numpy()}
     np.savez_compressed(out.with_suffix(".npz"), **arrays)

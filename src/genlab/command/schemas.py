@@ -2,47 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Lt
 
+from genlab.command.targets import Node
+from genlab.training.settings import Count, Seed, TrainerSettings, TrainingSettings
+
 __all__ = [
-    "BudgetConfig",
     "CompareConfig",
+    "Config",
     "DashboardConfig",
+    "DataNode",
     "EvaluateConfig",
+    "EvaluationNode",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
+    "ModelNode",
     "PathsConfig",
     "SampleConfig",
     "TrainConfig",
+    "TrainedConfig",
+    "TrainerNode",
 ]
 
-Count = Annotated[int, Ge(1)]
-Seed = Annotated[int, Ge(0), Lt(2**63)]
 
+@dataclass(frozen=True, kw_only=True)
+class ModelNode(Node):
+    """The group ``model``.
 
-@dataclass
-class BudgetConfig:
-    """When a run stops, and how often it validates.
-
-    Args:
-        examples: Training examples to see, on all devices together, or None.
-        minutes: Minutes of training, over all starts of the run, or None.
-        validations: Validations, evenly over the budget.
+    Attributes:
+        name: Name of the model in run folders and results.
     """
 
-    examples: Count | None
-    minutes: Annotated[float, Gt(0)] | None
-    validations: Count
+    makes: ClassVar[str] = "genlab.models.base.GenerativeModel"
 
-    def __post_init__(self) -> None:
-        if self.examples is None and self.minutes is None:
-            raise ValueError("budget.examples and budget.minutes are both null, expected at least one of them.")
+    name: str
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class DataNode(Node):
+    """The group ``data``.
+
+    Attributes:
+        batch_size: Examples per optimizer step, all devices together.
+    """
+
+    makes: ClassVar[str] = "genlab.data.base.GenlabDataModule"
+
+    batch_size: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerNode(Node, TrainerSettings):
+    """The group ``trainer``."""
+
+    makes: ClassVar[str] = "pytorch_lightning.Trainer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationNode(Node):
+    """The group ``evaluation``."""
+
+    makes: ClassVar[str] = "genlab.measure.protocol.EvaluationProtocol"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The config of a command, checked.
+
+    Attributes:
+        plain: All of it as plain containers, resolved: what a run's identity and its files are made of.
+    """
+
+    plain: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class PathsConfig:
     """Where files go.
 
@@ -53,39 +91,39 @@ class PathsConfig:
     logs: str
 
 
-@dataclass
-class TrainConfig:
+@dataclass(frozen=True, kw_only=True)
+class TrainedConfig(Config):
+    """What is needed of a run's config to build its model and its data again."""
+
+    model: ModelNode
+    data: DataNode
+    seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(TrainingSettings, TrainedConfig):
     """The keys of ``conf/config.yaml`` and the groups that it composes; each is explained there."""
 
-    model: Any
-    data: Any
-    trainer: Any
-    logger: Any
-    evaluation: Any
-    seed: Seed
+    trainer: TrainerNode
+    logger: Node
+    evaluation: EvaluationNode
     rerun: bool
-    budget: BudgetConfig
-    ema_decay: Annotated[float, Ge(0), Lt(1)] | None
-    checkpoint_minutes: Annotated[float, Gt(0)]
-    log_every: Count
-    validation_samples: Annotated[int, Ge(100)] | None
-    grid_samples: Count
     paths: PathsConfig
 
 
-@dataclass
-class EvaluateConfig:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Config):
     """The keys of ``conf/evaluate.yaml``; each is explained there."""
 
     run: str
     checkpoint: Literal["best", "last"]
     device: str
-    evaluation: Any
+    evaluation: EvaluationNode
     paths: PathsConfig
 
 
-@dataclass
-class SampleConfig:
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(Config):
     """The keys of ``conf/sample.yaml``; each is explained there."""
 
     run: str
@@ -98,19 +136,19 @@ class SampleConfig:
     paths: PathsConfig
 
 
-@dataclass
+@dataclass(frozen=True)
 class ExtractorBudgetConfig:
-    """When the training of an extractor stops; see `BudgetConfig`."""
+    """When the training of an extractor stops; see `genlab.training.settings.BudgetConfig`."""
 
     examples: Count
     minutes: Annotated[float, Gt(0)] | None
 
 
-@dataclass
-class ExtractorConfig:
+@dataclass(frozen=True, kw_only=True)
+class ExtractorConfig(Config):
     """The keys of ``conf/train_extractor.yaml``; each is explained there."""
 
-    data: Any
+    data: DataNode
     budget: ExtractorBudgetConfig
     seed: Seed
     lr: Annotated[float, Gt(0)]
@@ -123,8 +161,8 @@ class ExtractorConfig:
     out: str | None
 
 
-@dataclass
-class CompareConfig:
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(Config):
     """The keys of ``compare.yaml``; each is explained there."""
 
     data: str | None
@@ -136,8 +174,8 @@ class CompareConfig:
     paths: PathsConfig
 
 
-@dataclass
-class DashboardConfig:
+@dataclass(frozen=True, kw_only=True)
+class DashboardConfig(Config):
     """The keys of ``dashboard.yaml``; each is explained there."""
 
     project: str

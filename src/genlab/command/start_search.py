@@ -19,9 +19,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from genlab.command.config import check_config
 from genlab.command.explain import explain_job
+from genlab.command.schemas import TrainConfig
 from genlab.command.search_space import SearchCommand, check_space, plain_config, read_command
 from genlab.core.errors import GenlabError, Interrupted
+from genlab.core.plugins import load_plugins
 from genlab.core.secrets import REDACTED, redact
 from genlab.measure.finished_run import FinishedRun
 from genlab.runs.identity import config_hash
@@ -59,6 +62,7 @@ def search(
     from genlab.command.search_outcome import report
     from genlab.sweeps.search import open_study, run_search
 
+    load_plugins()  # their figures may be objectives
     command = read_command(config, context, settings.get("params") or {}, arguments)
     check_space(command)
     if command.launcher_config.hydra.launcher.get("only") is not None:
@@ -75,27 +79,27 @@ def search(
         except (KeyboardInterrupt, Interrupted):
             print(f"{_progress(study.trials(), plan.trials)} The same command goes on with the study.")
             raise
-        report(plan, study, command, study_folder(plain_config(command.base), plan.study), typed_command())
+        report(plan, study, command, study_folder(command.base.paths.logs, plan.study), typed_command())
 
 
 def _plan(settings: Mapping[str, Any], command: SearchCommand) -> SearchPlan:
     from genlab.sweeps.objectives import parse_objectives
     from genlab.sweeps.search import SearchPlan
 
-    base = plain_config(command.base)
+    base = check_config(command.base)
     monitor = _monitor(base)
     wanted = settings.get("objective")
     objectives = parse_objectives(list(wanted) if OmegaConf.is_list(wanted) else wanted, monitor)
     about = {
         "objectives": [objective.name for objective in objectives],
         "space": {key: str(o.input_line).partition("=")[2] for key, o in sorted(command.overrides.items())},
-        "config": config_hash(base),
-        "run_seed": base["seed"],
+        "config": config_hash(base.plain),
+        "run_seed": base.seed,
     }
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
     choices = command.choices
-    name = settings.get("study") or f"{choices['data']}-{base['model']['name']}-{digest}"
-    folder = study_folder(base, str(name))
+    name = settings.get("study") or f"{choices['data']}-{base.model.name}-{digest}"
+    folder = study_folder(base.paths.logs, str(name))
     return SearchPlan(
         study=str(name),
         storage=settings.get("storage") or f"sqlite:///{(folder / 'study.db').absolute()}",
@@ -107,20 +111,25 @@ def _plan(settings: Mapping[str, Any], command: SearchCommand) -> SearchPlan:
         seed=settings.get("seed"),
         space=command.space,
         fixed=command.fixed,
-        validations=base["budget"]["validations"],
+        validations=base.budget.validations,
         about=about,
         written={key: str(override.get_key_element()) for key, override in command.overrides.items()},
     )
 
 
-def study_folder(base: Mapping[str, Any], name: str) -> Path:
-    """Return the folder of a study's files: its database, unless that is elsewhere, recipes and pictures."""
+def study_folder(logs: str, name: str) -> Path:
+    """Return the folder of a study's files: its database, unless that is elsewhere, recipes and pictures.
+
+    Args:
+        logs: Root of what runs write.
+        name: The study's.
+    """
     if not name or set(name) & set("/\\ ") or name.startswith("."):
         raise GenlabError(f"hydra.sweeper.study is '{name}', which cannot name a folder: no blanks and no slashes.")
-    return Path(base["paths"]["logs"]) / "studies" / name
+    return Path(logs) / "studies" / name
 
 
-def _monitor(base: Mapping[str, Any]) -> str:
+def _monitor(base: TrainConfig) -> str:
     from genlab.command.build import build_model
 
     return build_model(base).monitor

@@ -9,20 +9,21 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 
 from genlab.command.build import build_datamodule, build_model
 from genlab.command.command_line import command_line
-from genlab.command.config import check_config, instantiate
+from genlab.command.config import check_config
 from genlab.command.console import log_to, quiet, show_result
 from genlab.command.evaluate import evaluate_run
 from genlab.command.finished import FINISHED
+from genlab.command.schemas import TrainConfig
 from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.secrets import redact
@@ -79,40 +80,38 @@ def run(config: DictConfig) -> FinishedRun | None:
 
 
 class _TrainingJob(NamedTuple):
-    """A config as plain containers, and what it names."""
+    """A config, and what it names."""
 
-    config: dict[str, Any]
+    config: TrainConfig
     place: RunDir
     datamodule: GenlabDataModule
     protocol: EvaluationProtocol
 
     @classmethod
     def of(cls, config: DictConfig) -> _TrainingJob:
-        check_config(config)
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        datamodule = build_datamodule(plain)
-        identity = run_id(plain, plain["seed"])
-        place = RunDir.locate(
-            plain["paths"]["logs"], datamodule.spec.name, plain["model"]["name"], identity, plain["rerun"]
-        )
-        protocol: EvaluationProtocol = instantiate(plain["evaluation"])
-        for key, name in (("model.name", plain["model"]["name"]), ("evaluation.name", protocol.name)):
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-                raise GenlabError(f"{key} is '{name}', expected letters, digits, '.', '_' and '-': it names files.")
-        return cls(plain, place, datamodule, protocol)
+        settings = check_config(config)
+        datamodule, name = build_datamodule(settings), settings.model.name
+        identity = run_id(settings.plain, settings.seed)
+        place = RunDir.locate(settings.paths.logs, datamodule.spec.name, name, identity, settings.rerun)
+        protocol: EvaluationProtocol = settings.evaluation.make()
+        for key, text in (("model.name", name), ("evaluation.name", protocol.name)):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+                raise GenlabError(f"{key} is '{text}', expected letters, digits, '.', '_' and '-': it names files.")
+        return cls(settings, place, datamodule, protocol)
 
     def model(self) -> GenerativeModel:
-        resolve_precision(self.config["trainer"])
+        resolve_precision(self.config.trainer)
         return build_model(self.config)
 
     def trainer(self, model: GenerativeModel, loggers: list[Logger]) -> Trainer:
-        callbacks = build_callbacks(self.config, self.place)
-        return build_trainer(self.config, self.place, model, callbacks, loggers, instantiate)
+        callbacks = build_callbacks(self.config, self.place, model.name, self.config.data.batch_size)
+        trainer = self.config.trainer
+        return build_trainer(trainer, trainer.make, self.place, model, callbacks, loggers)
 
 
 def _lead(job: _TrainingJob) -> FinishedRun:
     """Be the first process: decide what there is to do, train, and evaluate alone."""
-    waited_for = others_wait(job.config["trainer"]["num_nodes"])
+    waited_for = others_wait(job.config.trainer.num_nodes)
     result = None if waited_for else _finished(job.place, job.protocol)
     with ExitStack() as stack:
         if result is None:
@@ -130,7 +129,7 @@ def _lead(job: _TrainingJob) -> FinishedRun:
             loggers = _make_loggers(job)
             if start.train or waited_for:
                 trainer = job.trainer(model, loggers)
-                check_devices(trainer, job.config["data"]["batch_size"])
+                check_devices(trainer, job.config.data.batch_size)
                 meet(trainer, start)
                 if not start.train:
                     leave_together()
@@ -157,7 +156,7 @@ def _help(config: DictConfig) -> None:
     with on_this_process_alone():
         trainer = job.trainer(model, _make_loggers(job))
         try:
-            check_devices(trainer, job.config["data"]["batch_size"])
+            check_devices(trainer, job.config.data.batch_size)
         except GenlabError:
             return
         start = meet(trainer, None)
@@ -175,12 +174,12 @@ def _begin(job: _TrainingJob, model: GenerativeModel, stack: ExitStack) -> Start
     place = job.place.create()
     stack.enter_context(RunLock(place.lock))
     stack.enter_context(log_to(place.log))
-    write_atomic(place.config, yaml.safe_dump(redact(job.config), sort_keys=False))
+    write_atomic(place.config, yaml.safe_dump(redact(job.config.plain), sort_keys=False))
     job.datamodule.prepare_data()
     metrics = MetricsCsv(place.metrics)
     if (usable := resume_checkpoint(place)) is None:
         metrics.truncate(-1)  # rows of a start that was killed before its first checkpoint
-        _initialize(model, job.datamodule, job.config["seed"])
+        _initialize(model, job.datamodule, job.config.seed)
         return Start(train=True, weights=dict(model.state_dict()))
     os.replace(usable, place.last_checkpoint)
     progress = load_checkpoint(place.last_checkpoint, mmap=True)["genlab"]["progress"]
@@ -199,8 +198,8 @@ def _finished(place: RunDir, protocol: EvaluationProtocol) -> Result | None:
 def _make_loggers(job: _TrainingJob) -> list[Logger]:
     """Make ``metrics.csv`` and the chosen dashboard; only the first process's write."""
     config, place = job.config, job.place
-    dashboard = instantiate(
-        config["logger"], run_dir=place.path, run_id=place.id, config=redact(config), code_version=code_version()
+    dashboard = config.logger.make(
+        run_dir=place.path, run_id=place.id, config=redact(config.plain), code_version=code_version()
     )
     return [CsvLogger(place), *(dashboard if isinstance(dashboard, list) else [dashboard])]
 

@@ -6,14 +6,13 @@ import hashlib
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from genlab.command.config import check_config, instantiate
+from genlab.command.config import check_config
 from genlab.command.schemas import ExtractorConfig
 from genlab.core.errors import GenlabError
 from genlab.core.randomness import Stream, generator, stream_seed
@@ -39,9 +38,8 @@ def run(config: DictConfig) -> Path:
     Raises:
         GenlabError: If the data is not discrete images with labels.
     """
-    check_config(config, ExtractorConfig)
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    datamodule: GenlabDataModule = instantiate(plain["data"])
+    settings = check_config(config, ExtractorConfig)
+    datamodule: GenlabDataModule = settings.data.make()
     spec = datamodule.spec
     square = len(spec.shape) == 3 and spec.shape[1] == spec.shape[2] and spec.shape[1] % 4 == 0
     if modality_of(spec).features != "network" or not square or spec.levels is None or spec.num_classes is None:
@@ -50,15 +48,15 @@ def run(config: DictConfig) -> Path:
             "by the features of a random network."
         )
     datamodule.prepare_data()
-    torch.manual_seed(stream_seed(Stream.WEIGHTS, plain["seed"]))
-    classifier = Classifier(spec.shape[0], spec.shape[1], spec.num_classes, plain["width"])
-    _fit(classifier, datamodule, plain)
+    torch.manual_seed(stream_seed(Stream.WEIGHTS, settings.seed))
+    classifier = Classifier(spec.shape[0], spec.shape[1], spec.num_classes, settings.width)
+    _fit(classifier, datamodule, settings)
     _standardize(classifier, datamodule)
-    figures = _accuracies(classifier, datamodule, plain["binarize"])
+    figures = _accuracies(classifier, datamodule, settings.binarize)
     name = f"{spec.name}-64"
     about = {"name": name, **{f"{kind}_test_accuracy": f"{value:.4f}" for kind, value in figures.items()}}
     content = pack(classifier, about)
-    out = Path(plain["out"]) if plain["out"] else trained_extractor_path(spec)
+    out = Path(settings.out) if settings.out else trained_extractor_path(spec)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, content)
     print(", ".join(f"{kind} test accuracy {value:.4f}" for kind, value in figures.items()))
@@ -66,16 +64,16 @@ def run(config: DictConfig) -> Path:
     return out
 
 
-def _fit(classifier: Classifier, datamodule: GenlabDataModule, plain: dict[str, Any]) -> None:
-    data, batch_size, budget = datamodule.tensors("train"), plain["data"]["batch_size"], plain["budget"]
-    optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=plain["weight_decay"])
+def _fit(classifier: Classifier, datamodule: GenlabDataModule, settings: ExtractorConfig) -> None:
+    data, batch_size, budget = datamodule.tensors("train"), settings.data.batch_size, settings.budget
+    optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=settings.weight_decay)
     schedule, began, fraction, step = WarmupCosine(warmup=0.1), time.monotonic(), 0.0, 0
     while fraction < 1:
-        optimizer.param_groups[0]["lr"] = plain["lr"] * schedule(fraction)
-        noise = generator(Stream.NOISE, plain["seed"], step)
+        optimizer.param_groups[0]["lr"] = settings.lr * schedule(fraction)
+        noise = generator(Stream.NOISE, settings.seed, step)
         rows = torch.randint(len(data.x), (batch_size,), generator=noise)
-        images = _augmented(_scaled(data.x[rows], datamodule), plain["binarize"], plain["flip"], plain["shift"], noise)
-        loss = F.cross_entropy(classifier(images), data.y[rows], label_smoothing=plain["label_smoothing"])
+        images = _augmented(_scaled(data.x[rows], datamodule), settings.binarize, settings.flip, settings.shift, noise)
+        loss = F.cross_entropy(classifier(images), data.y[rows], label_smoothing=settings.label_smoothing)
         if not math.isfinite(loss.item()):
             raise GenlabError(f"The loss is {loss.item()} after {step:,} steps. Lower lr.")
         optimizer.zero_grad()
@@ -85,7 +83,7 @@ def _fit(classifier: Classifier, datamodule: GenlabDataModule, plain: dict[str, 
         if step % 500 == 0:
             print(f"{step * batch_size:,} examples, {fraction:.0%} of the budget: loss {loss.item():.4f}", flush=True)
         minutes = (time.monotonic() - began) / 60
-        fraction = max(step * batch_size / budget["examples"], minutes / (budget["minutes"] or math.inf))
+        fraction = max(step * batch_size / budget.examples, minutes / (budget.minutes or math.inf))
 
 
 def _scaled(x: Tensor, datamodule: GenlabDataModule) -> Tensor:

@@ -1,23 +1,31 @@
-"""Whether a value of a config fits the annotation of the argument that it is for, and words for what would."""
+"""Whether a value of a config fits the annotation of the argument that it is for, and words for what would.
+
+pydantic compares values with annotations; it is imported when the first value is checked.
+"""
 
 from __future__ import annotations
 
 import collections.abc
+import functools
+import operator
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 
+from genlab.command.targets import Node
 from genlab.core.errors import nearest
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = ["describe", "fits", "fits_target", "hint"]
 
 _LISTS = (list, tuple, set, frozenset, *(getattr(collections.abc, n) for n in ("Sequence", "Iterable", "Collection")))
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
-_NUMBERS: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float)}
 _NAMES: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -26,12 +34,14 @@ _NAMES: dict[Any, str] = {
     Path: "a path",
     type(None): "null",
 }
-_BOUNDS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
-    annotated_types.Gt: ("gt", ">", lambda value, bound: value > bound),
-    annotated_types.Ge: ("ge", ">=", lambda value, bound: value >= bound),
-    annotated_types.Lt: ("lt", "<", lambda value, bound: value < bound),
-    annotated_types.Le: ("le", "<=", lambda value, bound: value <= bound),
-    annotated_types.MinLen: ("min_length", "of length >=", lambda value, bound: len(value) >= bound),
+_BOUNDS: dict[type, tuple[str, str]] = {
+    annotated_types.Gt: ("gt", ">"),
+    annotated_types.Ge: ("ge", ">="),
+    annotated_types.Lt: ("lt", "<"),
+    annotated_types.Le: ("le", "<="),
+    annotated_types.MultipleOf: ("multiple_of", "a multiple of"),
+    annotated_types.MinLen: ("min_length", "of length >="),
+    annotated_types.MaxLen: ("max_length", "of length <="),
 }
 
 
@@ -43,60 +53,59 @@ def fits(value: Any, annotation: Any) -> bool:
 
     Args:
         value: A plain container, number, text, boolean or None.
-        annotation: Any annotation; ``annotated_types.Gt``, ``Ge``, ``Lt`` and ``Le`` set ranges.
+        annotation: Any annotation; ``annotated_types`` in it set ranges and lengths.
     """
-    if annotation is Any:
-        return True
-    if get_origin(annotation) is Annotated:
-        return fits(value, annotation.__origin__) and _in_range(value, annotation.__metadata__)
-    if _is_union(annotation):
-        return any(fits(value, option) for option in get_args(annotation))
-    if get_origin(annotation) is Literal:
-        return any(type(value) is type(choice) and value == choice for choice in get_args(annotation))
-    if annotation in _NUMBERS:
-        return isinstance(value, _NUMBERS[annotation]) and not isinstance(value, bool)
-    if annotation is None:
-        return value is None
-    if annotation is Path:
-        return isinstance(value, str | Path)
-    origin = get_origin(annotation) or annotation
-    if origin in _LISTS:
-        return isinstance(value, list | tuple) and _elements_fit(value, origin, get_args(annotation))
-    if origin in _MAPPINGS:
-        inner = (get_args(annotation) or (Any, Any))[1]
-        return isinstance(value, Mapping) and all(fits(item, inner) for item in value.values())
-    return _is_object(value, origin)
+    from pydantic import ValidationError
 
-
-def _elements_fit(values: list[Any] | tuple[Any, ...], origin: Any, inner: tuple[Any, ...]) -> bool:
-    if not inner:
-        return True
-    if origin is tuple and inner[-1] is not Ellipsis:
-        return len(values) == len(inner) and all(map(fits, values, inner))
-    return all(fits(value, inner[0]) for value in values)
-
-
-def _is_object(value: Any, origin: Any) -> bool:
-    if isinstance(value, Mapping) and "_target_" in value:
-        return origin not in (bool, str, type(None))
-    if origin is collections.abc.Callable:
-        return callable(value)
-    if not isinstance(origin, type):
-        return True  # a type variable, a name that could not be looked up: nothing is known
     try:
-        return isinstance(value, origin)
+        adapter = _adapter(annotation)
+    except TypeError:  # metadata that cannot be hashed
+        adapter = _adapter.__wrapped__(annotation)
+    try:
+        adapter.validate_python(value)
+    except (ValidationError, TypeError):  # the second where a value has no order or length
+        return False
+    return True
+
+
+@functools.cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_as_yaml_says(annotation))
+
+
+def _as_yaml_says(annotation: Any) -> Any:
+    """Return an annotation by which pydantic takes values as YAML gives them: see `fits`."""
+    from pydantic import PlainValidator, Strict
+
+    origin, inner = get_origin(annotation) or annotation, get_args(annotation)
+    if annotation in (bool, int, float, str):
+        return Annotated[annotation, Strict()]  # no numbers in quotes, and true is none
+    if annotation in (Any, None, type(None), Path) or origin is Literal:
+        return annotation
+    if origin is Annotated:
+        return Annotated[_as_yaml_says(annotation.__origin__), *annotation.__metadata__]
+    if _is_union(annotation):
+        return functools.reduce(operator.or_, map(_as_yaml_says, inner))
+    if origin is tuple and inner:
+        return tuple[tuple(item if item is Ellipsis else _as_yaml_says(item) for item in inner)]
+    if origin in _LISTS:
+        return list[_as_yaml_says(inner[0]) if inner else Any]
+    if origin in _MAPPINGS:
+        return dict[Any, _as_yaml_says(inner[1]) if inner else Any]
+    return Annotated[Any, PlainValidator(functools.partial(_object, origin))]
+
+
+def _object(kind: Any, value: Any) -> Any:
+    try:
+        # Of what is no class nothing is known: a type variable, a name that could not be looked up.
+        made = not isinstance(kind, type) or isinstance(value, kind)
     except TypeError:  # a protocol that cannot be tested for
-        return True
-
-
-def _in_range(value: Any, metadata: Iterable[Any]) -> bool:
-    if value is None or isinstance(value, Mapping):
-        return True
-    return all(
-        _BOUNDS[type(bound)][2](value, getattr(bound, _BOUNDS[type(bound)][0]))
-        for bound in _flatten(metadata)
-        if type(bound) in _BOUNDS
-    )
+        made = True
+    if not made and not (isinstance(value, Mapping) and "_target_" in value):
+        raise ValueError("neither such an object nor a node that may make one")
+    return value
 
 
 def _flatten(metadata: Iterable[Any]) -> Iterable[Any]:
@@ -136,7 +145,12 @@ def describe(annotation: Any) -> str:
         return "a mapping"
     if origin is collections.abc.Callable:
         return "a node that makes a function"
-    return f"a node that makes {getattr(origin, '__name__', origin)}"
+    name = (origin.makes or "an object") if _is_node(origin) else getattr(origin, "__name__", str(origin))
+    return f"a node that makes {name.rpartition('.')[2]}"
+
+
+def _is_node(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Node)
 
 
 def _either(options: list[str]) -> str:

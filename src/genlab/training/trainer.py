@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from genlab.training.callbacks.sample_grids import SampleGrids
 from genlab.training.callbacks.sample_quality import SampleQuality
 from genlab.training.callbacks.saving import SaveCheckpoints
 from genlab.training.callbacks.stopping import SaveOnSignal
+from genlab.training.settings import TrainerSettings, TrainingSettings
 from genlab.training.sharding import ShardedStrategy
 
 __all__ = ["PRECISIONS", "STRATEGIES", "build_callbacks", "build_trainer", "resolve_precision"]
@@ -35,25 +36,33 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unuse
 """Those of Lightning by which the processes are started as a run expects it."""
 
 
-Instantiate = Callable[..., Trainer]
+MakeTrainer = Callable[..., Trainer]
 PRECISIONS = ("32-true", "bf16-mixed")
 """The weights, and all that enters a likelihood directly, stay in float32."""
 
 
-def build_callbacks(config: Mapping[str, Any], run: RunDir) -> list[Callback]:
-    """Make the callbacks of a run, in the order in which they act at the end of a step."""
-    budget = Budget(**config["budget"], batch_size=config["data"]["batch_size"])
-    checkpoints = SaveCheckpoints(run.checkpoints, config["checkpoint_minutes"], budget)
-    title = f"{config['model']['name']} on {run.path.parent.parent.name}, run {run.id}"
-    metrics = LogMetrics(config["log_every"])
+def build_callbacks(settings: TrainingSettings, run: RunDir, model: str, batch_size: int) -> list[Callback]:
+    """Make the callbacks of a run, in the order in which they act at the end of a step.
+
+    Args:
+        settings: What they go by.
+        run: The run's folder.
+        model: Name of the model, for titles.
+        batch_size: Examples per optimizer step, all devices together.
+    """
+    limits = settings.budget
+    budget = Budget(limits.examples, limits.minutes, limits.validations, batch_size)
+    checkpoints = SaveCheckpoints(run.checkpoints, settings.checkpoint_minutes, budget)
+    title = f"{model} on {run.path.parent.parent.name}, run {run.id}"
+    metrics = LogMetrics(settings.log_every)
     # Grids and qualities before EMA: they are of samples drawn while the averaged weights are still in place.
     callbacks: list[Callback] = [
-        CounterNoise(config["seed"]),
-        SampleQuality(config["validation_samples"], config["seed"]),
-        SampleGrids(run.samples, config["grid_samples"], config["seed"], title),
+        CounterNoise(settings.seed),
+        SampleQuality(settings.validation_samples, settings.seed),
+        SampleGrids(run.samples, settings.grid_samples, settings.seed, title),
     ]
-    if config["ema_decay"]:
-        callbacks.append(EMA(config["ema_decay"]))
+    if settings.ema_decay:
+        callbacks.append(EMA(settings.ema_decay))
     report = current_report()
     return [
         *callbacks,
@@ -67,38 +76,38 @@ def build_callbacks(config: Mapping[str, Any], run: RunDir) -> list[Callback]:
 
 
 def build_trainer(
-    config: Mapping[str, Any],
+    settings: TrainerSettings,
+    make: MakeTrainer,
     run: RunDir,
     model: GenerativeModel,
     callbacks: list[Callback],
     loggers: list[Logger],
-    instantiate: Instantiate,
 ) -> Trainer:
     """Make the trainer. When to validate, save and stop is for the callbacks alone.
 
     Args:
-        config: The resolved config.
+        settings: What is asked of it.
+        make: Makes it with these settings and further arguments, which come first.
         run: The run's folder.
         model: What is trained.
         callbacks: From `build_callbacks`.
         loggers: Where figures go.
-        instantiate: Makes the object of a node of the config, with further arguments.
 
     Raises:
         GenlabError: If the trainer's settings fit neither this machine nor the model.
     """
-    settings = {**config["trainer"], "precision": resolve_precision(config["trainer"])}
-    if isinstance(settings["strategy"], str) and settings["strategy"] not in STRATEGIES:
+    strategy, precision = settings.strategy, resolve_precision(settings)
+    if isinstance(strategy, str) and strategy not in STRATEGIES:
         raise GenlabError(
-            f"trainer.strategy is {settings['strategy']}, expected {', '.join(STRATEGIES)}, or trainer=fsdp to divide "
+            f"trainer.strategy is {strategy}, expected {', '.join(STRATEGIES)}, or trainer=fsdp to divide "
             "the training's state among the devices."
         )
     try:
-        trainer = _make_trainer(settings, run, callbacks, loggers, instantiate)
-        if model.partial_gradients and settings["strategy"] in ("auto", "ddp") and trainer.world_size > 1:
+        trainer = _make_trainer(make, run, callbacks, loggers, precision=precision)
+        if model.partial_gradients and strategy in ("auto", "ddp") and trainer.world_size > 1:
             # auto is known for what it is only now.
-            settings["strategy"] = "ddp_find_unused_parameters_true"
-            trainer = _make_trainer(settings, run, callbacks, loggers, instantiate)
+            strategy = "ddp_find_unused_parameters_true"
+            trainer = _make_trainer(make, run, callbacks, loggers, precision=precision, strategy=strategy)
     except MisconfigurationException as error:
         reason = " ".join(str(error).split())
         raise GenlabError(
@@ -110,10 +119,10 @@ def build_trainer(
 
 
 def _make_trainer(
-    settings: dict[str, Any], run: RunDir, callbacks: list[Callback], loggers: list[Logger], instantiate: Instantiate
+    make: MakeTrainer, run: RunDir, callbacks: list[Callback], loggers: list[Logger], **settings: Any
 ) -> Trainer:
-    return instantiate(
-        settings,
+    return make(
+        **settings,
         callbacks=callbacks,
         logger=loggers,
         plugins=[AtomicCheckpointIO()],
@@ -131,14 +140,14 @@ def _make_trainer(
     )
 
 
-def resolve_precision(trainer: Mapping[str, Any]) -> str:
+def resolve_precision(settings: TrainerSettings) -> str:
     """Return the precision for ``auto``: ``bf16-mixed`` where the hardware multiplies it fast, else ``32-true``.
 
     See :func:`genlab.core.hardware.fast_bfloat16`. Likelihoods stay in float32 either way.
     """
-    if trainer["precision"] != "auto":
-        if trainer["precision"] not in PRECISIONS:
-            raise GenlabError(f"trainer.precision is {trainer['precision']}, expected auto, {' or '.join(PRECISIONS)}.")
-        return str(trainer["precision"])
-    on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if settings.precision != "auto":
+        if settings.precision not in PRECISIONS:
+            raise GenlabError(f"trainer.precision is {settings.precision}, expected auto, {' or '.join(PRECISIONS)}.")
+        return str(settings.precision)
+    on_gpu = settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return "bf16-mixed" if fast_bfloat16("cuda" if on_gpu else "cpu") else "32-true"

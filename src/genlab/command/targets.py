@@ -1,0 +1,172 @@
+"""Which code a config may name, and the one way from its nodes to objects."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import hydra.utils
+from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
+
+from genlab.core.errors import GenlabError, nearest
+from genlab.core.plugins import find_plugins
+
+__all__ = ["CLASSES", "FUNCTIONS", "Node", "allowed_targets", "find_targets", "instantiate", "locate"]
+
+CLASSES = (
+    "genlab.*",
+    "torch.optim.*",
+    "pytorch_lightning.Trainer",
+    "pytorch_lightning.loggers.*",
+    "pytorch_lightning.profilers.*",
+    "pytorch_lightning.strategies.*",
+)
+"""Classes that a config may name as ``_target_``, beside those of plug-ins."""
+
+FUNCTIONS = ("genlab.loggers.dashboards.no_dashboard",)
+"""Functions that a config may name. A function acts when it is called, a class only makes an object; so these are few:
+among all of genlab's functions are some that write files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What a config describes by ``_target_``: checked, and not yet made.
+
+    A subclass says by further fields which settings of the node the program itself reads; see `check_config`.
+
+    Attributes:
+        target: The class or function that it names.
+        plain: The node as plain containers.
+    """
+
+    makes: ClassVar[str | None] = None
+    """Dotted path of what the target has to be a subclass of; None: anything."""
+
+    target: Callable[..., Any]
+    plain: Mapping[str, Any] = field(repr=False)
+
+    def make(self, **supplied: Any) -> Any:
+        """Call the target with the node's settings and over them what the program supplies; see `instantiate`."""
+        return instantiate(self.plain, **supplied)
+
+
+def _allowed_classes() -> tuple[str, ...]:
+    return (*CLASSES, *(f"{plugin.module}.*" for plugin in find_plugins()))
+
+
+def allowed_targets() -> tuple[str, ...]:
+    """Return the patterns of all that a config may name: our own, and the modules of plug-ins."""
+    return (*_allowed_classes(), *FUNCTIONS)
+
+
+def locate(name: Any, key: str = "") -> Callable[..., Any]:
+    """Return the class or function that a config names as ``_target_``.
+
+    What may not be named is not imported either. The object is judged by where it is defined, so that nothing foreign
+    is reached through a module of genlab that happens to import it.
+
+    Args:
+        name: Dotted path, in `CLASSES`, below the module of a plug-in, or in `FUNCTIONS`.
+        key: Key of the node, for the message.
+
+    Raises:
+        GenlabError: If it is not allowed, does not exist, or belongs to a plug-in that cannot be imported.
+    """
+    where = f"{key}._target_" if key else "_target_"
+    if not isinstance(name, str) or not _matches(name, allowed_targets()):
+        raise _refused(name, where)
+    found = _import_of_plugin(name, where) or _import(name, where)
+    patterns = _allowed_classes() if isinstance(found, type) else FUNCTIONS if inspect.isfunction(found) else ()
+    home = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    # An entry without a wildcard names a re-exported class on purpose.
+    if name not in patterns and not _matches(home, patterns):
+        raise _refused(name, where)
+    return found
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(name == p or (p.endswith(".*") and name.startswith(p[:-1])) for p in patterns)
+
+
+def _refused(name: Any, where: str) -> GenlabError:
+    return GenlabError(
+        f"{where} is {name!r}, which a config may not call. Expected a class in {', '.join(_allowed_classes())}, "
+        f"or a function in {', '.join(FUNCTIONS)}. Code of your own: a plug-in, see docs/extending.md."
+    )
+
+
+def _import_of_plugin(name: str, where: str) -> Any:
+    plugin = next((plugin for plugin in find_plugins() if name.startswith(f"{plugin.module}.")), None)
+    if plugin is None:
+        return None
+    try:
+        plugin.load()
+    except GenlabError as error:
+        raise GenlabError(f"{where} is '{name}'. {error}") from error
+    try:
+        return _import(name, where)
+    except GenlabError:
+        raise
+    except Exception as error:  # in a module below the plug-in's
+        raise GenlabError(f"{where} is '{name}'. {plugin.broken(error)}") from error
+
+
+def _import(name: str, where: str) -> Any:
+    parts = name.split(".")
+    found: Any = importlib.import_module(parts[0])
+    for depth, part in enumerate(parts[1:], start=1):
+        if hasattr(found, part):
+            found = getattr(found, part)
+            continue
+        path = ".".join(parts[: depth + 1])
+        try:
+            found = importlib.import_module(path)
+        except ModuleNotFoundError as error:
+            if error.name != path:  # it is there, but something that it needs is not
+                raise
+            shown = ".".join(parts[:depth])
+            choices = getattr(found, "__all__", dir(found))
+            raise GenlabError(f"{where} is '{name}', but {shown} has no '{part}'.{nearest(part, choices)}") from None
+    return found
+
+
+def instantiate(config: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Make the object that a node describes; the only way in which genlab instantiates.
+
+    Args:
+        config: A node with ``_target_``, as a config or as plain containers; nested nodes are made first.
+        args: Positional arguments for the target.
+        kwargs: Arguments for the target, over those of the node; passed on as they are, whatever they hold.
+
+    Returns:
+        What the target returns, or a partial of it for ``_partial_: true``.
+
+    Raises:
+        GenlabError: If any node names a target that `locate` refuses; nothing is called then.
+    """
+    plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    for key, name in find_targets(plain):
+        locate(name, key)
+    try:
+        # Only what the config holds goes through Hydra, which would take apart the containers among our arguments.
+        make = hydra.utils.instantiate(config, _partial_=True, _execution_whitelist_=allowed_targets())
+    except InstantiationException as error:
+        raise GenlabError(str(error).splitlines()[0]) from error
+    return functools.partial(make, *args, **kwargs) if plain.get("_partial_", False) else make(*args, **kwargs)
+
+
+def find_targets(node: Any, key: str = "") -> list[tuple[str, Any]]:
+    """Return the key and the ``_target_`` of a node and of all nodes within it, outer ones first."""
+    if isinstance(node, Mapping):
+        own = [(key, node["_target_"])] if "_target_" in node else []
+        inner = [(f"{key}.{name}" if key else str(name), value) for name, value in node.items()]
+    elif isinstance(node, list | tuple):
+        own, inner = [], [(f"{key}[{index}]", value) for index, value in enumerate(node)]
+    else:
+        return []
+    return [*own, *(found for name, value in inner for found in find_targets(value, name))]
