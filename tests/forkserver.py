@@ -224,14 +224,20 @@ class _Fork:
         if kind == "-c":
             code, *words = rest
             sys.argv, sys.path[0] = ["-c", *words], ""
-            main = sys.modules["__main__"] = ModuleType("__main__")
-            exec(compile(code, "<string>", "exec"), main.__dict__)
+            self._execute_as_main(code, "<string>")
         elif kind == "-m":
             sys.argv, sys.path[0] = rest, os.getcwd()
             runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
         else:
-            sys.argv, sys.path[0] = self.arguments, str(Path(kind).absolute().parent)
-            runpy.run_path(kind, run_name="__main__")
+            script = Path(kind).absolute()
+            sys.argv, sys.path[0] = self.arguments, str(script.parent)
+            self._execute_as_main(script.read_text(), str(script), __file__=str(script))
+
+    @staticmethod
+    def _execute_as_main(code: str, name: str, **variables: str) -> None:
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        main.__dict__.update(variables)
+        exec(compile(code, name, "exec"), main.__dict__)
 
 
 def _preload() -> None:

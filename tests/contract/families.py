@@ -5,6 +5,7 @@ A new family adds its lines to ``CASES``; the tests themselves do not change.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,8 +190,23 @@ CASES = [
 ]
 
 
+_BUILT: dict[tuple[object, ...], tuple[GenerativeModel, torch.Tensor]] = {}
+
+
 def make_model(case: Case, seed: int = 0) -> GenerativeModel:
-    """Build the model of a case with starting values from some of its data."""
+    """The model of a case with starting values from some of its data; the caller's own, to be changed as it likes.
+
+    It is built once and copied, and leaves the global generator as building it does.
+    """
+    key = (case.model, case.spec, *case.overrides, seed)
+    if key not in _BUILT:
+        _BUILT[key] = (_build(case, seed), torch.get_rng_state())
+    model, state = _BUILT[key]
+    torch.set_rng_state(state)
+    return copy.deepcopy(model)
+
+
+def _build(case: Case, seed: int) -> GenerativeModel:
     config = OmegaConf.merge(
         OmegaConf.load(CONF / "model" / f"{case.model}.yaml"), OmegaConf.from_dotlist(case.overrides)
     )
