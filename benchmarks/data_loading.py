@@ -25,26 +25,27 @@ from torch.utils.data import DataLoader, TensorDataset
 from genlab.data.images import MNIST
 
 BATCH_SIZE = 128
-BATCHES = 391  # one epoch of 50,000 images
+EPOCH = 391  # batches of 50,000 images
 
 
-def batches_per_second(loader: Iterable) -> float:
-    """Return the rate at which ``loader`` gives the batches of one epoch, the draw of its order included."""
+def batches_per_second(loader: Iterable, batches: int) -> float:
+    """Return the rate at which ``loader`` gives its first batches, the draw of its order included."""
     start = time.perf_counter()
-    for _ in islice(loader, BATCHES):
+    for _ in islice(loader, batches):
         pass
-    return BATCHES / (time.perf_counter() - start)
+    return batches / (time.perf_counter() - start)
 
 
-def measure(rounds: int) -> dict[str, object]:
+def measure(rounds: int, batches: int) -> dict[str, object]:
     """Return the median rates and the median of the per-round ratios."""
     data = MNIST(os.environ.get("GENLAB_DATA", "data"), batch_size=BATCH_SIZE)
     stream = data.train_dataloader()
-    loader = DataLoader(TensorDataset(*data.tensors("train")), BATCH_SIZE, shuffle=True)
+    train = data.tensors("train")
+    loader = DataLoader(TensorDataset(train.x, train.y), BATCH_SIZE, shuffle=True)
     pairs = []
     for number in range(-1, rounds):
-        stream.start_batch = (number + 1) * BATCHES  # a new epoch each round: its order is not drawn yet
-        pair = batches_per_second(stream), batches_per_second(loader)
+        stream.start_batch = (number + 1) * EPOCH  # a new epoch each round: its order is not drawn yet
+        pair = batches_per_second(stream, batches), batches_per_second(loader, batches)
         if number >= 0:  # the round before the first one warms up
             pairs.append(pair)
     ours, theirs = zip(*pairs, strict=True)
@@ -52,7 +53,7 @@ def measure(rounds: int) -> dict[str, object]:
         "command": "python benchmarks/data_loading.py",
         "batch_size": BATCH_SIZE,
         "rounds": rounds,
-        "batches_per_round": BATCHES,
+        "batches_per_round": batches,
         "train_stream_batches_per_second": statistics.median(ours),
         "data_loader_batches_per_second": statistics.median(theirs),
         "ratio": statistics.median(a / b for a, b in pairs),
@@ -67,8 +68,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batches", type=int, default=EPOCH, help="of each loader in each round; an epoch by default")
     options = parser.parse_args()
-    result = measure(options.rounds)
+    result = measure(options.rounds, options.batches)
 
     table = Table(title=f"MNIST, batch {BATCH_SIZE}, median of {options.rounds} rounds")
     table.add_column("loader")

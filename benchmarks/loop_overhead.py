@@ -30,34 +30,33 @@ from genlab.runs.folder import RunDir
 from genlab.training.callbacks.budget import Budget
 from genlab.training.trainer import build_callbacks, build_trainer
 
-STEPS = 400
 OVERRIDES = [
-    "logger=none", "trainer=cpu", "trainer.precision=32-true", "data.batch_size=32", f"budget.examples={32 * STEPS}",
+    "logger=none", "trainer=cpu", "trainer.precision=32-true", "data.batch_size=32",
     "budget.validations=1", "model.multiscale.hidden=[8]", "model.multiscale.checkerboard_steps=2",
     "model.multiscale.channel_steps=[1]", "model.multiscale.coupling=affine",
     "model.multiscale.dequantization=uniform",
 ]  # fmt: skip
 
 
-def config() -> TrainConfig:
+def config(steps: int) -> TrainConfig:
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf")):
-        return check_config(compose("config", OVERRIDES))
+        return check_config(compose("config", [*OVERRIDES, f"budget.examples={32 * steps}"]))
 
 
-def bare(settings: TrainConfig) -> float:
+def bare(settings: TrainConfig, steps: int) -> float:
     """Return the milliseconds of a step of the plain loop."""
     data, model = build_datamodule(settings), build_model(settings)
     data.tensors("train")
     (optimizer,) = model.configure_optimizers()
     stream: TrainStream = data.train_dataloader()
     started = time.perf_counter()
-    for _, batch in zip(range(STEPS), stream, strict=False):
+    for _, batch in zip(range(steps), stream, strict=False):
         loss = model.loss(batch)["loss"]
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    return 1000 * (time.perf_counter() - started) / STEPS
+    return 1000 * (time.perf_counter() - started) / steps
 
 
 def ours(settings: TrainConfig) -> float:
@@ -79,15 +78,16 @@ def _fit(settings: TrainConfig, run: RunDir, callbacks: list[Any], model: Genera
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=400, help="of each way in each round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    settings = config()
-    pairs = [(ours(settings), bare(settings)) for _ in range(arguments.rounds + 1)][1:]
+    settings = config(arguments.steps)
+    pairs = [(ours(settings), bare(settings, arguments.steps)) for _ in range(arguments.rounds + 1)][1:]
     figures = {
         "command": "python benchmarks/loop_overhead.py",
         "rounds": arguments.rounds,
-        "steps_per_round": STEPS,
+        "steps_per_round": arguments.steps,
         "ours_ms_per_step": statistics.median(a for a, _ in pairs),
         "bare_ms_per_step": statistics.median(b for _, b in pairs),
         "added_ms_per_step": statistics.median(a - b for a, b in pairs),

@@ -85,10 +85,11 @@ def no_op(jobs: int) -> dict[str, Any]:
         sweep = ["-m", f"seed=range({jobs})", f"paths.logs={folder}/logs", "hydra.launcher.jobs=2"]
         seconds, memory, silence = watched([*SMALLEST, *sweep], Path(folder) / "logs", Path(folder) / "no_op.py")
         started = time.perf_counter()
-        for seed in range(10):
+        few = min(jobs, 10)
+        for seed in range(few):
             command = [sys.executable, "no_op.py", *SMALLEST, f"seed={seed}"]
             subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-        alone = (time.perf_counter() - started) / 10
+        alone = (time.perf_counter() - started) / few
     return {
         "jobs": jobs,
         "jobs_at_a_time": 2,

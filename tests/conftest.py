@@ -1,11 +1,54 @@
-"""What every test leaves behind: nothing."""
+"""What holds for every test: how many run at a time, with how many threads, in which order, and what each leaves."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
+
+# One thread for each process that tests run in or start, before any of them imports torch. The models are tiny: threads
+# would wait for each other, most of all where tests run beside each other. And the number of threads changes the order
+# of sums, so that bits compare between processes only where it is the same.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell makes what it starts in the background (``nohup pytest &``) deaf to Ctrl-C, and so all that is started there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+MOST_WORKERS = 8
+"""Of them each holds torch in memory, half a gigabyte, and the longest file keeps more of them waiting."""
+ROOMS = (
+    "core", "processes", "modalities", "runs", "data", "networks", "models", "contract", "measure", "loggers",
+    "comparison", "training", "sweeps", "hydra_plugins", "command",
+)  # fmt: skip
+"""From the foundation to the roof: what others stand on is tested first, and it takes milliseconds."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run folders on all cores, and files and single tests in this process: they begin at once, and ``-s`` shows."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    named = all(argument.partition("::")[0].endswith(".py") for argument in config.args)
+    if named or config.option.capture == "no":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the rooms that all others stand on."""
+    here = Path(__file__).parent
+
+    def floor(item: pytest.Item) -> int:
+        room = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        return ROOMS.index(room) if room in ROOMS else -1
+
+    items.sort(key=floor)
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from genlab.measure.result import Result
+from tests import forkserver
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,21 +90,31 @@ def train(logs: Path, *overrides: str, model: str = "flow") -> Result:
     return finished.result
 
 
-def train_in_a_process(
-    logs: Path, *overrides: str, prelude: str = "", model: str = "flow", timeout: float = 120
-) -> subprocess.CompletedProcess[str]:
-    """Train as the command does, in a process of its own.
+def command_to_train(logs: Path, *overrides: str, prelude: str = "", model: str = "flow") -> list[str]:
+    """A command that trains as ``train.py`` does, for a process of its own.
 
     Args:
         logs: Where the run goes.
         overrides: As on the command line.
         prelude: Python code to execute first, e.g. to make a step fail.
         model: A file in ``conf/model``.
-        timeout: Seconds after which it hangs.
     """
     code = f"import sys; sys.argv[0] = 'train.py'\n{prelude}\nfrom genlab.command.cli import train; sys.exit(train())"
-    command = [sys.executable, "-c", code, *tiny(model), f"paths.logs={logs}", *overrides]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=timeout)
+    return [sys.executable, "-c", code, *tiny(model), f"paths.logs={logs}", *overrides]
+
+
+def train_in_a_process(
+    logs: Path, *overrides: str, prelude: str = "", model: str = "flow", timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run ``command_to_train`` in a process that has its imports done; see :mod:`tests.forkserver`."""
+    command = command_to_train(logs, *overrides, prelude=prelude, model=model)
+    return forkserver.run(command, cwd=ROOT, timeout=timeout)
+
+
+def train_afresh(logs: Path, *overrides: str, prelude: str = "") -> subprocess.CompletedProcess[str]:
+    """Run ``command_to_train`` as a user does, in a process that begins with nothing."""
+    command = command_to_train(logs, *overrides, prelude=prelude)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
 
 
 def run_folder(logs: Path) -> Path:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import DictConfig, OmegaConf
 
+from genlab.command.build import build_model
 from genlab.command.config import check_config
 from genlab.command.signatures import read_signature
 from genlab.command.targets import instantiate, locate
@@ -22,6 +26,12 @@ GROUPS = {
 }
 CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
 FILES = {"mnist": "MNIST/raw", "binarized_mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
+MODEL_OF = {
+    name: re.search(r"override /model: (\w+)", (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text())[1]
+    for name in GROUPS["experiment"]
+}
+ONE_OF_EACH_MODEL = sorted({model: name for name, model in reversed(MODEL_OF.items())}.values())
+"""The first recipe of each model; its others say other numbers to the same code."""
 THREE_STEPS = ["budget.examples=96", "budget.minutes=null", "budget.validations=1", "data.batch_size=32"]
 
 
@@ -75,9 +85,17 @@ def test_every_data_set_trains(data: str, tmp_path: Path) -> None:
     assert (run_folder(tmp_path) / "samples" / "quick.png").exists()
 
 
-@pytest.mark.real_data
 @pytest.mark.parametrize("experiment", GROUPS["experiment"])
-def test_every_recipe_runs_three_steps(experiment: str, tmp_path: Path) -> None:
+def test_every_recipe_is_a_model_of_its_data(experiment: str) -> None:
+    config = check_config(composed([f"experiment={experiment}"]))
+    # In its own size, and without weights; where a layer cannot do without, it comes after what a model checks.
+    with torch.device("meta"), suppress(NotImplementedError, RuntimeError):
+        build_model(config)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("experiment", ONE_OF_EACH_MODEL)
+def test_a_recipe_of_each_model_runs_three_steps(experiment: str, tmp_path: Path) -> None:
     config = composed([f"experiment={experiment}"])
     data = next(name for name in GROUPS["data"] if composed([f"data={name}"]).data._target_ == config.data._target_)
     if not have(data):

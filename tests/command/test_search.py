@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +33,7 @@ from genlab.runs.identity import run_id
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.search import open_study, override_of, run_search
 from genlab.sweeps.study_tables import trials_on_front
+from tests import forkserver
 from tests.sweeps.searching import MONITOR, FakeLauncher
 from tests.tiny import ROOT, SHORT
 
@@ -301,9 +301,7 @@ def test_a_search_from_the_command_to_the_recipe(tmp_path: Path) -> None:
     small = ["budget.examples=320", "model.em_steps=1", "model.components=int(interval(2, 4))", "model.prior=1e-4"]
     small += [o for o in SHORT if not o.startswith("budget.examples")]
     command = [sys.executable, str(ROOT / "train.py"), "-m", "search=gmm", "hydra.sweeper.trials=3", *small]
-    ended = subprocess.run(
-        [*command, f"paths.logs={tmp_path}"], capture_output=True, text=True, cwd=tmp_path, timeout=280
-    )
+    ended = forkserver.run([*command, f"paths.logs={tmp_path}"], cwd=tmp_path, timeout=280)
     assert ended.returncode == 0, ended.stderr
     assert "3 trials: 3 complete." in ended.stdout
     (best,) = tmp_path.glob("studies/*/experiment/best.yaml")

@@ -20,7 +20,7 @@ from genlab.command.finished import find_finished
 from genlab.core.errors import GenlabError
 from genlab.measure.results import read_result
 from genlab.runs.checkpoints import load_checkpoint
-from tests.tiny import TINY, composed, run_folder, tiny, train, train_in_a_process
+from tests.tiny import TINY, composed, run_folder, tiny, train, train_afresh, train_in_a_process
 
 DIE_AT = """
 import os, signal
@@ -71,7 +71,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def go_on(logs: Path, *overrides: str, model: str = "flow") -> None:
-    """Give the command, in a process of its own: as many threads as a user's, whatever the other tests set here."""
+    """Give the command, in a process of its own: whatever the other tests set here is not set there."""
     done = train_in_a_process(logs, *overrides, model=model)
     assert done.returncode == 0, done.stderr
 
@@ -102,7 +102,7 @@ def test_the_same_command_shows_the_result_and_trains_no_more(
 
 def test_the_answer_of_a_finished_run_needs_no_torch(finished: Path) -> None:
     # A sweep that is started again asks this for every run.
-    done = train_in_a_process(finished, prelude="sys.modules['torch'] = None")
+    done = train_afresh(finished, prelude="sys.modules['torch'] = None")
     assert done.returncode == 0, done.stderr
     assert "This run is finished" in done.stdout
     command = [*TINY, f"paths.logs={finished}"]
@@ -224,7 +224,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
 ) -> None:
     calls = in_a_cluster(tmp_path, monkeypatch)
-    stopped = train_in_a_process(tmp_path, prelude=die_at(7, name))
+    stopped = train_afresh(tmp_path, prelude=die_at(7, name))
     assert stopped.returncode == code, stopped.stderr
     assert "The same command goes on" in stopped.stderr
     assert "Traceback" not in stopped.stderr
@@ -263,7 +263,8 @@ def test_a_signal_outside_of_training_leaves_cleanly_and_that_part_is_done_again
 
 
 def test_a_truncated_checkpoint_falls_back_to_the_previous_one(finished: Path, tmp_path: Path) -> None:
-    train_in_a_process(tmp_path, "checkpoint_minutes=1e-6", prelude=die_at(6, "SIGKILL"))
+    killed = train_afresh(tmp_path, "checkpoint_minutes=1e-6", prelude=die_at(6, "SIGKILL"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     last = run_folder(tmp_path) / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     done = train_in_a_process(tmp_path)

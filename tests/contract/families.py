@@ -5,6 +5,7 @@ A new family adds its lines to ``CASES``; the tests themselves do not change.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -200,8 +201,23 @@ def model_config(model: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.merge(_composed(model), OmegaConf.from_dotlist(list(overrides))))
 
 
+_BUILT: dict[tuple[object, ...], tuple[GenerativeModel, torch.Tensor]] = {}
+
+
 def make_model(case: Case, seed: int = 0) -> GenerativeModel:
-    """Build the model of a case with starting values from some of its data."""
+    """The model of a case with starting values from some of its data; the caller's own, to be changed as it likes.
+
+    It is built once and copied, and leaves the global generator as building it does.
+    """
+    key = (case.model, case.spec, *case.overrides, seed)
+    if key not in _BUILT:
+        _BUILT[key] = (_build(case, seed), torch.get_rng_state())
+    model, state = _BUILT[key]
+    torch.set_rng_state(state)
+    return copy.deepcopy(model)
+
+
+def _build(case: Case, seed: int) -> GenerativeModel:
     config = model_config(case.model, case.overrides)
     torch.manual_seed(seed)
     model: GenerativeModel = instantiate(config, spec=case.spec)

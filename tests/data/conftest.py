@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 
 class _Mirror(SimpleHTTPRequestHandler):
@@ -61,13 +60,3 @@ def real_root(request: pytest.FixtureRequest) -> Path:
     if not (Path(root) / request.param).is_dir():
         pytest.skip(f"GENLAB_DATA has no folder {request.param}")
     return Path(root)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    # The tensors here are small: threads would only wait for each other. Not for longer than a test: another number of
-    # threads sums in another order, and tests elsewhere compare bits.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

@@ -20,18 +20,19 @@ from genlab.sweeps import owners
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective
 from genlab.sweeps.search import open_study
+from tests import forkserver
 from tests.sweeps.postgresql import PASSWORD, postgresql_server, program
 from tests.sweeps.searching import ONE_POINT, FakeLauncher, bowl, plan, search_once, trials_of
 
 ROOT = Path(__file__).parents[2]
 
 
-def start(url: str, folder: Path, trials: int, kill_after: int = 0) -> subprocess.Popen[str]:
+def start(url: str, folder: Path, trials: int, kill_after: int = 0) -> Any:
     command = [sys.executable, "-m", "tests.sweeps.searching", url, str(folder), str(trials), str(kill_after)]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return forkserver.start(command, cwd=ROOT)
 
 
-def finished(process: subprocess.Popen[str], code: int = 0) -> None:
+def finished(process: Any, code: int = 0) -> None:
     _, errors = process.communicate(timeout=250)
     assert process.returncode == code, errors
 

@@ -24,6 +24,7 @@ from genlab.runs.checkpoints import load_checkpoint
 from genlab.runs.locks import RunLock
 from genlab.training.callbacks.budget import Budget
 from genlab.training.process_group import Start, check_devices, stop_helpers
+from tests import forkserver
 from tests.tiny import ROOT, TINY, composed, run_folder, tiny, train_in_a_process
 from tests.two_processes import Recorder
 
@@ -86,10 +87,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "runs.json").write_text(json.dumps(jobs))
     command = [sys.executable, "-m", "tests.two_processes", str(folder)]
     with RunLock(located(next(job for job in jobs if job["name"] == "locked")["overrides"]) / "run.lock"):
-        started = [
-            subprocess.Popen([*command, str(rank)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            for rank in (0, 1)
-        ]
+        started = [forkserver.start([*command, str(rank)], cwd=ROOT) for rank in (0, 1)]
         try:
             said = [process.communicate(timeout=PATIENCE_SECONDS) for process in started]
         finally:

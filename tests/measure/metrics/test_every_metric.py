@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from genlab.core.errors import GenlabError
 from genlab.measure.metrics.manifold import ManifoldMetrics
 from genlab.measure.metrics.rows import MetricError, canonical_order
+from tests import forkserver
 from tests.measure.metrics.common import METRICS, ON_FEATURES, D, classes, figures, give, normals
+from tests.tiny import ROOT
 
 SETS = [
     (normals(90, seed=1), True, False),
@@ -67,7 +69,6 @@ def test_the_global_generator_is_neither_read_nor_moved(name: str) -> None:
 
 def one_of_two(rank: int, folder: str) -> None:
     """Rank 1 has no generated example, rank 0 no training example, and both saw different numbers of batches."""
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     (real, *_), (fake, *_), (training, *_) = SETS
     mine = [(real[:20], True, False), (real[20:50], True, False), (fake, False, False)]
@@ -84,7 +85,14 @@ def one_of_two(rank: int, folder: str) -> None:
 
 
 def test_two_processes_give_the_figures_of_one(tmp_path: Path) -> None:
-    mp.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    code = f"from {__name__} import one_of_two; one_of_two(%d, {str(tmp_path)!r})"
+    both = [forkserver.start([sys.executable, "-c", code % rank], cwd=ROOT) for rank in range(2)]
+    try:
+        said = [process.communicate(timeout=200) for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [0, 0], said
     for rank in range(2):
         computed = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name, make in METRICS.items():

@@ -1,0 +1,60 @@
+"""Every benchmark runs, at a size that takes seconds: one that is only started when a figure is needed fails then."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import forkserver
+from tests.tiny import ROOT, run_folder, train
+
+TINY = {
+    "compare": ["--files", "20", "--rounds", "1"],
+    "data_loading": ["--batches", "5", "--rounds", "1"],
+    "loop_overhead": ["--steps", "4", "--rounds", "1"],
+    "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],
+    "samplers": ["--samples", "100", "--repeats", "1", "--samplers", "heun-2", "ddim-2"],
+    "sampling_cache": ["--images", "1", "--values", "2", "--rounds", "1", "--families", "made"],
+    "start_up": ["--rounds", "1"],
+    "sweep": ["--jobs", "2", "--trainings", "1"],
+    "unet": ["--batch", "1", "--rounds", "1"],
+}
+ON_MNIST = ["data_loading", "start_up"]
+
+
+def numbers(figures: Any) -> list[float]:
+    """All numbers of a result, however deep."""
+    if isinstance(figures, dict):
+        return numbers(list(figures.values()))
+    if isinstance(figures, list):
+        return [number for part in figures for number in numbers(part)]
+    return [figures] if isinstance(figures, int | float) else []
+
+
+def test_each_is_tried() -> None:
+    assert sorted(TINY) == sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", TINY)
+def test_it_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> None:
+    if name in ON_MNIST and not (Path(os.environ.get("GENLAB_DATA", "data")) / "MNIST" / "raw").is_dir():
+        pytest.skip("the files of mnist are not in $GENLAB_DATA")
+    arguments = TINY[name]
+    if name == "samplers":
+        train(tmp_path, "budget.examples=64", "budget.validations=1", model="diffusion")
+        arguments = [str(run_folder(tmp_path)), *arguments]
+    file = tmp_path / "figures.json"
+    command = [sys.executable, f"benchmarks/{name}.py", *arguments, "--out", str(file)]
+    done = forkserver.run(command, cwd=ROOT, timeout=250)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(file.read_text())
+    assert figures["command"].startswith(f"python benchmarks/{name}.py")
+    assert numbers(figures)
+    assert all(map(math.isfinite, numbers(figures)))
