@@ -13,7 +13,8 @@ import pytest
 import genlab.models
 from genlab.command.config import check_config
 from genlab.core.errors import GenlabError
-from genlab.models.base import ConditionalOptions, GenerativeModel, TrainingOptions
+from genlab.models.base import GenerativeModel
+from genlab.models.options import ConditionalOptions, TrainingOptions
 from tests.tiny import ROOT, composed
 
 MOST_ARGUMENTS = 10

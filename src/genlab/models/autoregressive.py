@@ -15,7 +15,8 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim, sum_dims
 from genlab.core.spec import DataSpec
-from genlab.models.base import ConditionalOptions, GenerativeModel
+from genlab.models.base import GenerativeModel
+from genlab.models.options import ConditionalOptions
 from genlab.networks.blocks.observations import ObservationName, observation_model
 from genlab.networks.causal.base import CausalNetwork, Steps, from_raster, to_raster
 

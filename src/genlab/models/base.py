@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypedDict
+from typing import Any, ClassVar
 
 import torch
-from annotated_types import Gt
 from pytorch_lightning import LightningModule
 from torch import Generator, Tensor
 from torch.optim import Optimizer
@@ -21,54 +20,9 @@ from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.sharded import whole
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, Modality, all_modalities, modality_of
+from genlab.models.options import GradClip, LearningRate, OptimizerFactory, Schedule
 
-__all__ = [
-    "ConditionalOptions",
-    "GenerativeModel",
-    "GradClip",
-    "LearningRate",
-    "NonFiniteError",
-    "OptimizerFactory",
-    "Progress",
-    "Schedule",
-    "TrainingOptions",
-]
-
-LearningRate = Annotated[float, Gt(0)]
-GradClip = Annotated[float, Gt(0)]
-OptimizerFactory = Callable[..., Optimizer]
-Schedule = Callable[[float], float]
-
-
-class TrainingOptions(TypedDict):
-    """The options of every family.
-
-    A family states its own options and passes on these, ``**shared: Unpack[TrainingOptions]``, so that each option is
-    declared once and yet all stand side by side in a config.
-
-    Attributes:
-        name: Name of the model in run folders and results.
-        optimizer: Called with parameters and ``lr``; a partial from the config.
-        lr: Peak learning rate.
-        schedule: Multiplier of the learning rate, called with the fraction of the budget spent.
-        grad_clip: Largest gradient norm of an optimizer step, or None.
-    """
-
-    name: str
-    optimizer: OptimizerFactory
-    lr: LearningRate
-    schedule: Schedule
-    grad_clip: GradClip | None
-
-
-class ConditionalOptions(TrainingOptions):
-    """The options of every family that can model data given its label.
-
-    Attributes:
-        conditional: Model the data given its label.
-    """
-
-    conditional: bool
+__all__ = ["GenerativeModel", "NonFiniteError", "Progress"]
 
 
 class NonFiniteError(GenlabError):

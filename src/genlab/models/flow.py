@@ -23,7 +23,8 @@ from genlab.core.likelihood import (
 )
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, has_layout
-from genlab.models.base import ConditionalOptions, GenerativeModel
+from genlab.models.base import GenerativeModel
+from genlab.models.options import ConditionalOptions
 from genlab.networks.flow.dequantization import VariationalDequantizer
 from genlab.networks.flow.invertible import data_dependent_init
 from genlab.networks.flow.multiscale import MultiScaleFlow, num_scales
@@ -122,7 +123,7 @@ class Flow(GenerativeModel):
         multiscale: Sizes of the multi-scale flow.
         vector: Sizes of the flows on vectors.
 
-    The other arguments are those of :class:`genlab.models.base.ConditionalOptions`.
+    The other arguments are those of :class:`genlab.models.options.ConditionalOptions`.
     """
 
     family = "flow"

@@ -18,7 +18,8 @@ from genlab.core.batch import Batch
 from genlab.core.codec import mean_and_deviation
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, require_grid
-from genlab.models.base import ConditionalOptions, GenerativeModel
+from genlab.models.base import GenerativeModel
+from genlab.models.options import ConditionalOptions
 from genlab.networks.adversarial.augmentation import AugmentationName, augment
 from genlab.networks.adversarial.losses import (
     LOSSES,
@@ -158,7 +159,7 @@ class Gan(GenerativeModel):
         discriminator_lr_ratio: Learning rate of the discriminator, as a multiple of ``lr``, which is the generator's;
             Heusel et al. (2017).
 
-    The other arguments are those of :class:`genlab.models.base.ConditionalOptions`; each network has an optimizer of
+    The other arguments are those of :class:`genlab.models.options.ConditionalOptions`; each network has an optimizer of
     its own.
 
     Raises:

@@ -18,7 +18,8 @@ from genlab.core.likelihood import (
 )
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.base import GenerativeModel, TrainingOptions
+from genlab.models.base import GenerativeModel
+from genlab.models.options import TrainingOptions
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
 from genlab.networks.mixture.expectation_maximization import fit_by_em
 from genlab.networks.mixture.mixtures import (
@@ -70,7 +71,7 @@ class GMM(GenerativeModel):
         min_scale: Bound below all standard deviations, in units of the data's. The prior holds those that EM finds
             further up: a component of n of N examples at about ``sqrt(m / (n + m))`` or more, with ``m = prior * N``.
 
-    The other arguments are those of :class:`genlab.models.base.TrainingOptions`.
+    The other arguments are those of :class:`genlab.models.options.TrainingOptions`.
     """
 
     family = "gmm"

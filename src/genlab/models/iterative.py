@@ -20,7 +20,8 @@ from genlab.core.hardware import fast_bfloat16
 from genlab.core.likelihood import dequantized_log_weights
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of, require_grid
-from genlab.models.base import ConditionalOptions, GenerativeModel
+from genlab.models.base import GenerativeModel
+from genlab.models.options import ConditionalOptions
 from genlab.networks.diffusion.dit import DiT
 from genlab.networks.diffusion.ode import LikelihoodConfig
 from genlab.networks.diffusion.time_mlp import TimeMLP

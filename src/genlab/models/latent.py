@@ -14,7 +14,8 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim, importance_weighted, sum_dims
 from genlab.core.spec import DataSpec
-from genlab.models.base import GenerativeModel, TrainingOptions
+from genlab.models.base import GenerativeModel
+from genlab.models.options import TrainingOptions
 from genlab.networks.blocks.observations import ObservationModel, ObservationName, observation_model
 from genlab.networks.flow.invertible import ActNorm, data_dependent_init
 

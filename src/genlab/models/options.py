@@ -1,0 +1,47 @@
+"""The options that families share, each declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypedDict
+
+from annotated_types import Gt
+from torch.optim import Optimizer
+
+__all__ = ["ConditionalOptions", "GradClip", "LearningRate", "OptimizerFactory", "Schedule", "TrainingOptions"]
+
+LearningRate = Annotated[float, Gt(0)]
+GradClip = Annotated[float, Gt(0)]
+OptimizerFactory = Callable[..., Optimizer]
+Schedule = Callable[[float], float]
+
+
+class TrainingOptions(TypedDict):
+    """The options of every family.
+
+    A family states its own options and passes on these, ``**shared: Unpack[TrainingOptions]``, so that each option is
+    declared once and yet all stand side by side in a config.
+
+    Attributes:
+        name: Name of the model in run folders and results.
+        optimizer: Called with parameters and ``lr``; a partial from the config.
+        lr: Peak learning rate.
+        schedule: Multiplier of the learning rate, called with the fraction of the budget spent.
+        grad_clip: Largest gradient norm of an optimizer step, or None.
+    """
+
+    name: str
+    optimizer: OptimizerFactory
+    lr: LearningRate
+    schedule: Schedule
+    grad_clip: GradClip | None
+
+
+class ConditionalOptions(TrainingOptions):
+    """The options of every family that can model data given its label.
+
+    Attributes:
+        conditional: Model the data given its label.
+    """
+
+    conditional: bool
