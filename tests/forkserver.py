@@ -196,7 +196,8 @@ class _Fork:
         for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(signum, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for signum in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(signum, signal.SIG_IGN)
         os.chdir(self._cwd)
         os.environ.clear()
         os.environ.update(self._environment)
@@ -204,9 +205,9 @@ class _Fork:
             os.dup2(descriptor, target)
             os.close(descriptor)
         unbuffered = bool(self._environment.get("PYTHONUNBUFFERED"))
-        sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stdout = sys.__stdout__ = open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
         sys.stdout.reconfigure(write_through=unbuffered)
-        sys.stderr = sys.__stderr__ = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
+        sys.stderr = sys.__stderr__ = open(2, "w", closefd=False, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         sys.stderr.reconfigure(line_buffering=True, write_through=unbuffered)
         self._seed()
 

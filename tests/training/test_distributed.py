@@ -172,7 +172,9 @@ def test_the_gradient_of_two_processes_is_that_of_one(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("locked", f"in use by process {os.getpid()}"), ("refused", "the result of another protocol")]
+    ("name", "said"),
+    [("locked", f"in use by process {os.getpid()}"), ("refused", "the result of another protocol")],
+    ids=["locked", "refused"],  # the same in each process that runs tests
 )
 def test_the_first_process_does_not_keep_the_others_waiting_when_it_cannot_begin(
     together: Path, name: str, said: str

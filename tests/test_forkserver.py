@@ -1,0 +1,76 @@
+"""A fork of the server is a process like any other: what a test learns from one, it would learn from Python's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import forkserver
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the processes of the tests are no forks")
+
+LOOK = """
+import os, signal, sys
+print(sys.argv, __name__, globals().get("__file__"), os.getcwd(), os.environ.get("LOOK"), os.environ.get("HOME"))
+print(sys.path[0], sys.stdout.encoding, sys.stderr.line_buffering, sorted(os.listdir("/proc/self/fd")))
+print([signal.getsignal(signum) for signum in sorted(signal.valid_signals())])
+"""
+CODES = {
+    "what it finds": LOOK,
+    "an exit code": "import sys; sys.exit(3)",
+    "an exit with words": "import sys; sys.exit('no')",
+    "an error": "print('before'); 1 / 0",
+    "an end without goodbye": "import os; os._exit(4)",
+    "what is done at the end": "import atexit; atexit.register(print, 'at the end')",
+    "a thread that goes on": "import threading, time; threading.Timer(0.05, print, ['late']).start()",
+    **{
+        f"{name} to itself": f"import os, signal; os.kill(os.getpid(), signal.{name})"
+        for name in ("SIGINT", "SIGTERM", "SIGKILL", "SIGUSR1")
+    },
+    "Ctrl-C that is heard": "import os\ntry: os.kill(os.getpid(), 2)\nexcept KeyboardInterrupt: print('heard')",
+}
+
+
+def subprocess_run(command: list[str], cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("kind", ["code", "script", "module"])
+@pytest.mark.parametrize("what", CODES)
+def test_it_does_as_a_process_of_its_own(what: str, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(CODES[what])
+    how = {"code": ["-c", CODES[what]], "script": ["program.py"], "module": ["-m", "program"]}[kind]
+    command = [sys.executable, *how, "a b", "--c"]
+    environment = {"LOOK": "ä b", "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+    run: list[Callable[..., subprocess.CompletedProcess[str]]] = [forkserver.run, subprocess_run]
+    fork, own = (each(command, cwd=tmp_path, env=environment) for each in run)
+    assert (fork.returncode, fork.stdout) == (own.returncode, own.stdout)
+    assert fork.stderr.splitlines()[-1:] == own.stderr.splitlines()[-1:]
+
+
+def test_its_imports_are_done_and_its_threads_are_the_environments() -> None:
+    code = "import sys; print('genlab.command.train' in sys.modules); import torch; print(torch.get_num_threads())"
+    for threads in ("1", "3"):
+        done = forkserver.run([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": threads})
+        assert done.stdout.split() == ["True", threads]
+
+
+def test_a_signal_reaches_all_that_it_started_also_where_the_suite_is_deaf_to_ctrl_c() -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', 'import time; time.sleep(600)'])"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = forkserver.ForkedProcess([sys.executable, "-c", code])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == -signal.SIGINT
+    assert process.poll() == -signal.SIGINT
