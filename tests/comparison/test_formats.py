@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from genlab.comparison.cells import cell
+from genlab.comparison.cells import cell, notes
 from genlab.comparison.columns import columns
 from genlab.comparison.csv_table import to_csv
 from genlab.comparison.latex import to_latex
 from genlab.comparison.markdown import to_markdown
 from genlab.comparison.ranking import Comparison, compare
 from genlab.comparison.reading import Skipped
+from genlab.comparison.references import BASELINE, REFERENCES
 from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
 from genlab.measure.figures import short_count
@@ -169,6 +170,40 @@ def test_the_floor_adds_no_device() -> None:
     two = terminal(compared(run(1), run(2, training__device="GPU"), floor))
     assert "B: GPU." in two
     assert "none" not in two
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "python train.py model=flow data=toy2d data.dataset=two_moons evaluation=quick seed=3 model.lr=0.1",
+            "No baseline: python train.py model=gmm data=toy2d data.dataset=two_moons evaluation=quick adds it.",
+        ),
+        (
+            "genlab train data=own 'data.path=/a b/c' trainer=cpu",
+            "No baseline: python train.py model=gmm data=own 'data.path=/a b/c' adds it.",
+        ),
+        (
+            "python scripts/evaluate.py run=3f2a91cc-s0 evaluation=paper",
+            "No baseline: train model=gmm on the same data",
+        ),
+        ("python train.py experiment=recipe data.batch_size=8", "No baseline: train model=gmm on the same data"),
+    ],
+)
+def test_the_command_of_a_baseline_takes_the_data_from_a_row(command: str, said: str) -> None:
+    """A data set's name says neither the option of its group nor the settings that make it."""
+    (group,) = compared(run(1, command="python train.py experiment=other"), run(2, command=command)).groups
+    (note,) = notes(group)
+    assert note.startswith(said)
+
+
+def test_a_family_is_a_reference_by_declaration_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REFERENCES, "histogram", BASELINE)
+    monkeypatch.delitem(REFERENCES, "gmm")
+    (group,) = compared(run(1), run(2, model__family="histogram"), run(3, model__family="gmm")).groups
+    assert [row.reference for row in group.rows] == ["baseline", "", ""]
+    (alone,) = compared(run(1), run(3, model__family="gmm")).groups
+    assert "model=histogram data=mnist" in notes(alone)[0]
 
 
 def test_a_missing_baseline_and_missing_classes_are_said_in_every_readable_format() -> None:
