@@ -35,6 +35,7 @@ PARTS = {
     "a data set": {"genlab_noise/noise.py", "genlab_noise/conf/data/noise.yaml"},
     "a figure": {"genlab_noise/spread.py"},  # and its entry in the package's __init__.py
     "a kind of data": {"genlab_noise/counts.py"},
+    "a data set of that kind": {"genlab_noise/rain.py", "genlab_noise/conf/data/rain.yaml"},
 }
 TRAINED = [*SHORT, "data=noise", "budget.examples=1280", "evaluation.num_samples=200"]
 
@@ -116,9 +117,17 @@ def test_a_plug_in_trains_is_evaluated_and_compared(site: Path) -> None:
         assert result["likelihood"]["kind"] == "exact"
         # Uniform noise over 4 levels has 2 bits; what the model learned of the training set costs a little.
         assert 2.0 <= result["likelihood"]["bits_per_dim"] < 2.1
+        # Its own figure stands among the others, in the features of a random network: the pictures have no classifier.
+        assert result["quality"]["extractor"] == "random-64"
+        assert result["quality"]["spread_ratio"] == pytest.approx(1, abs=0.3)
+    assert re.search(r"spread +\d\.\d{3}", trained.stdout)
     compared = command(site, "scripts/compare.py", "data=noise", "protocol=again", logs)
     assert compared.returncode == 0, compared.stderr
     assert all(name in compared.stdout for name in ("noise", "independent", "again"))
+    out = site / "tables"
+    written = command(site, "scripts/compare.py", "data=noise", "formats=[csv]", f"out={out}", logs)
+    assert written.returncode == 0, written.stderr
+    assert ",spread_ratio," in (out / "comparison.csv").read_text().splitlines()[0]
 
 
 def test_state_whose_size_comes_from_data_survives_loading(site: Path, in_this_process: Any, tmp_path: Path) -> None:
@@ -132,6 +141,41 @@ def test_state_whose_size_comes_from_data_survives_loading(site: Path, in_this_p
     assert model.examples.shape == (150, 16)
     assert model.examples.max() == 3
     assert model.sample(5).shape == (5, 1, 4, 4)
+
+
+@pytest.mark.parametrize("model", ["gmm", "vae", "made"])
+def test_a_kind_of_data_is_one_file_and_our_families_take_it(
+    model: str, site: Path, in_this_process: Any, tmp_path: Path
+) -> None:
+    from genlab.command.train import run
+
+    in_this_process(site)
+    small = {"gmm": ["model.components=2"], "vae": ["model.conv.channels=[4]"], "made": ["model.hidden=32"]}
+    rain = [word for word in TRAINED if not word.startswith("data=")]
+    finished = run(composed([*rain, "data=rain", f"model={model}", *small[model], f"paths.logs={tmp_path / 'logs'}"]))
+    assert finished.result.data.modality == "counts"
+    assert 0 < finished.result.likelihood.bits_per_dim < 3, "eight levels have three bits"
+    assert finished.result.quality["sliced_wasserstein"] > 0
+    samples = load_run(finished.place.path, logs=tmp_path / "logs").sample(3)
+    assert (samples.shape, str(samples.dtype)) == ((3, 1, 4, 4), "torch.int64")
+
+
+def test_samples_choose_the_checkpoint_of_a_gan_on_pictures_without_a_classifier(
+    site: Path, in_this_process: Any, tmp_path: Path
+) -> None:
+    from genlab.command.train import run
+    from genlab.runs.metrics_csv import MetricsCsv
+    from genlab.sweeps.objectives import parse_objectives, values_of
+
+    in_this_process(site)
+    tiny = ["model=gan", "model.conv.channels=8", "model.conv.max_channels=16", "validation_samples=100"]
+    finished = run(composed([*TRAINED, *tiny, "budget.validations=3", f"paths.logs={tmp_path / 'logs'}"]))
+    model = load_run(finished.place.path, logs=tmp_path / "logs")
+    assert model.monitor == "val/fid"
+    curve = [float(row["val/fid"]) for row in MetricsCsv(finished.place.metrics).rows() if row.get("val/fid")]
+    assert len(curve) == 3
+    assert values_of(finished, parse_objectives(None, model.monitor), model.monitor) == [pytest.approx(min(curve))]
+    assert finished.result.quality["fid"] > 0
 
 
 def test_help_and_completion_know_its_options_and_import_nothing_of_it(site: Path) -> None:

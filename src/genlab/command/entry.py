@@ -40,7 +40,7 @@ def config_folder(config_name: str = "config") -> Path:
     """Return the folder of a command's config: within the installed package, or at the root of a checkout.
 
     Args:
-        config_name: Name of the primary config. One that composes no groups stands apart from them, in ``tasks/conf``.
+        config_name: Name of the primary config. One that composes no groups stands apart, in ``command/conf``.
 
     Raises:
         GenlabError: If neither is there.
