@@ -86,8 +86,10 @@ class ModelInfo(Section):
 
 
 class DataInfo(Section):
-    """The data: ``split`` is that of the figures, ``levels`` is None for continuous data, without labels
-    ``num_classes``."""
+    """The data and the split that the figures are of.
+
+    ``levels`` is None for continuous data, ``num_classes`` for data without labels.
+    """
 
     name: str
     split: str
@@ -250,14 +252,9 @@ class Result(Section):
         """Return plain containers, as the file has them."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
-    def value(self, figure: Figure, last: bool = False) -> Any:
-        """Return a figure as it is stored; None where it is not known.
-
-        Args:
-            figure: Of the registry.
-            last: Of the last checkpoint, where the result has that too.
-        """
-        section = getattr(self, f"{figure.section}_last" if last else figure.section)
+    def value(self, figure: Figure) -> Any:
+        """Return a figure of the registry as it is stored; None where it is not known."""
+        section = getattr(self, figure.section)
         return None if section is None else section.get(figure.key)
 
     def reason(self, key: str) -> str:
