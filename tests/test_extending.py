@@ -228,11 +228,9 @@ def test_a_module_of_it_that_cannot_be_imported_is_named_too(site: Path, in_this
 def test_the_figure_is_registered_and_its_metric_measures(site: Path, in_this_process: Any) -> None:
     import torch
 
-    from genlab.measure.figures import figure
-
     in_this_process(site)
     load_plugins()
-    assert figure("spread_ratio").measured_by == "genlab_noise.spread:SpreadRatio"
+    assert FIGURES["spread_ratio"].measured_by == "genlab_noise.spread:SpreadRatio"
     metric = locate("genlab_noise.spread.SpreadRatio")(3)
     features = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0))
     metric.update(features, real=True)

@@ -197,6 +197,4 @@ def test_no_figure_of_samples_is_named_where_figures_are_shown() -> None:
     for place in SHOWN:
         path = SOURCE / place
         for file in [path] if path.is_file() else path.rglob("*.py"):
-            # The report is derived in its own way.
-            if file.name != "figures.py":
-                assert strings(file) & names == set(), file
+            assert strings(file) & names == set(), file

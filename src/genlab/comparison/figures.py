@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genlab.comparison.artifacts import neighbours_picture, picture_uri, samples_picture, validation_curve
-from genlab.comparison.columns import Column, columns, likelihood_unit
+from genlab.comparison.columns import Column, columns, leading_columns, likelihood_unit
 from genlab.comparison.plots import STYLES, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
 from genlab.comparison.reading import RunResult
-from genlab.measure.figures import FIGURES, Figure
+from genlab.measure.figures import FIGURES, Figure, validated
 
 __all__ = ["Gallery", "ListTable", "Picture", "Plot", "curves", "galleries", "list_tables", "row_name", "trade_offs"]
 
@@ -28,8 +28,6 @@ _NEIGHBOURS = (
     "The samples that lie nearest to a training example in the features of the extractor, the nearest first. In each "
     "pair the sample is above, its training example below."
 )
-_QUALITIES = ("fid", "likelihood")
-_COSTS = {"ms_per_sample": "sampling cost (ms per sample)", "train_minutes": "training cost (minutes)"}
 
 
 @dataclass(frozen=True)
@@ -136,12 +134,14 @@ def curves(group: Group, ident: str) -> list[Plot]:
         ident: Makes the ids in the drawings their own.
     """
     unit = likelihood_unit(group.data.levels or None)
-    likelihood = "val/bits_per_dim" if group.data.levels else "val/nats"
-    plots = (
-        _curves(group, likelihood, f"validation NLL ({unit})", _KINDS_DIFFER, f"{ident}-curves"),
-        _curves(group, "val/fid", "validation FID", _FEW_SAMPLES, f"{ident}-fid-curves"),
-        _curves(group, "val/sliced_wasserstein", "validation sliced Wasserstein", _FEW_SAMPLES, f"{ident}-sw-curves"),
-    )
+    plots = []
+    for figure in validated(headlines_only=True):
+        of_likelihood = figure.basis == "likelihood"
+        if of_likelihood and figure.unit != unit:  # nats of levels would be the same curve again
+            continue
+        label = f"validation NLL ({unit})" if of_likelihood else f"validation {figure.label}"
+        remark = _KINDS_DIFFER if of_likelihood else _FEW_SAMPLES
+        plots.append(_curves(group, f"val/{figure.key}", label, remark, f"{ident}-{figure.key}-curves"))
     return [plot for plot in plots if plot is not None]
 
 
@@ -184,10 +184,13 @@ def trade_offs(group: Group, ident: str) -> list[Plot]:
         ident: Makes the ids in the drawings their own.
     """
     by_key = {column.key: column for column in columns()}
+    costs = {
+        figure.column or figure.key: f"{figure.cost} ({figure.cost_unit})" for figure in FIGURES.values() if figure.cost
+    }
     plots = (
-        _trade_off(group, by_key[quality], by_key[cost], label, f"{ident}-{quality}-{cost}")
-        for quality in _QUALITIES
-        for cost, label in _COSTS.items()
+        _trade_off(group, quality, by_key[cost], label, f"{ident}-{quality.key}-{cost}")
+        for quality in leading_columns()
+        for cost, label in costs.items()
     )
     return [plot for plot in plots if plot is not None]
 

@@ -16,7 +16,6 @@ __all__ = [
     "Figure",
     "Number",
     "decimal_places",
-    "figure",
     "headlines",
     "known_figure",
     "of_kind",
@@ -96,6 +95,7 @@ class Figure:
         spread: Key, in the same section, of how far it varies by chance: a standard error or deviation.
         divisor: What the stored value is divided by in tables, as seconds that are shown in minutes.
         cost: What it costs, of a figure that quality is plotted against, e.g. ``"sampling cost"``; empty: it is none.
+        cost_unit: Unit of that cost, as it is shown.
         warning: What a value above zero says of a model, with ``{value}`` and ``{classes}``, the number of classes of
             the data; tables and terminal show it beside the run. Empty: no value is a sign of trouble.
         headline: Whether it is among the few that a dashboard or a line about a run has room for.
@@ -124,6 +124,7 @@ class Figure:
     spread: str | None = None
     divisor: float = 1.0
     cost: str = ""
+    cost_unit: str = ""
     warning: str = ""
     headline: bool = False
     validated: bool = False
@@ -132,11 +133,6 @@ class Figure:
     kind: Kind = "number"
     optional: bool = False
     about: str = ""
-
-    @property
-    def arrow(self) -> str:
-        """An arrow that points to the better values, or nothing."""
-        return {"lower": "↓", "higher": "↑", None: ""}[self.better]
 
     @property
     def is_number(self) -> bool:
@@ -174,11 +170,6 @@ def register(*figures: Figure) -> None:
         if FIGURES.get(new.key, new) != new:
             raise ValueError(f"there is another figure {new.key!r}.")
         FIGURES[new.key] = new
-
-
-def figure(key: str) -> Figure:
-    """Return the figure of a key, ``"fid"`` or ``"val/fid"``."""
-    return FIGURES[key.removeprefix("val/")]
 
 
 def known_figure(key: str) -> Figure | None:
@@ -317,7 +308,8 @@ register(
     Figure(
         "ms_per_sample", "sampling", "ms per sample", short="ms per\nsample", unit="ms per sample",
         number=Number("significant", 3), better="lower", basis="hardware", priority=12, minimum=0.0,
-        cost="sampling cost", about="Milliseconds that one sample costs.",
+        cost="sampling cost",
+        cost_unit="ms per sample", about="Milliseconds that one sample costs.",
     ),
     Figure(
         "parameters", "model", "parameters", short="para-\nmeters", number=Number("count"), priority=10, minimum=0,
@@ -330,6 +322,7 @@ register(
     Figure(
         "wall_seconds", "training", "train minutes", short="train\nmin", column="train_minutes",
         number=Number("fixed", 1), priority=9, minimum=0.0, divisor=60.0, cost="training cost",
+        cost_unit="minutes",
         about="Wall time of training, in seconds; shown in minutes.",
     ),
 )  # fmt: skip
