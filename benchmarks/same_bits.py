@@ -46,10 +46,10 @@ def train(overrides: list[str], examples: int) -> dict[str, Any]:
         subprocess.run(
             [*command, f"budget.examples={examples}"], check=True, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL
         )
-        (folder,) = Path(logs).glob("runs/*/*/*/checkpoints")
+        (last,) = Path(logs).glob("runs/*/*/*/checkpoints/last.ckpt")
         measured = {path.parents[1].name: json.loads(path.read_text()) for path in Path(logs).rglob("results/*.json")}
         return {
-            **{name: digest(folder / f"{name}.ckpt") for name in ("last", "best")},
+            **{name: digest(last.with_stem(name)) for name in ("last", "best")},
             "results": {name: _timeless(result) for name, result in measured.items()},
         }
 
@@ -87,8 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     found = {name: train(run, given.examples) for name, run in RUNS.items() if given.only is None or given.only in name}
     if given.out:
-        given.out.write_text(json.dumps(found, indent=1) + "\n")
-    lines = list(differences(json.loads(given.against.read_text()), found)) if given.against else []
+        command = f"python benchmarks/same_bits.py --examples {given.examples}"
+        given.out.write_text(json.dumps({"command": command, "trainings": found}, indent=1) + "\n")
+    lines = list(differences(json.loads(given.against.read_text())["trainings"], found)) if given.against else []
     print("\n".join(lines) if lines else f"{len(found)} trainings{', no difference' if given.against else ''}.")
     return 1 if lines else 0
 

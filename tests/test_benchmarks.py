@@ -18,6 +18,7 @@ TINY = {
     "compare": ["--files", "20", "--rounds", "1"],
     "data_loading": ["--batches", "5", "--rounds", "1"],
     "loop_overhead": ["--steps", "4", "--rounds", "1"],
+    "same_bits": ["--only", "flow on two moons", "--examples", "256"],
     "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],
     "samplers": ["--samples", "100", "--repeats", "1", "--samplers", "heun-2", "ddim-2"],
     "sampling_cache": ["--images", "1", "--values", "2", "--rounds", "1", "--families", "made"],
