@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,10 +172,10 @@ def test_a_config_may_ask_for_a_sweep_itself(place: Path) -> None:
 
 
 def test_jobs_read_the_folder_of_configs_that_was_given(place: Path) -> None:
-    (place / "conf").rename(place / "other")
-    (place / "conf").mkdir()
+    shutil.copytree(place / "conf", place / "other")
+    (place / "other" / "config.yaml").write_text(CONFIG.replace("value: null", "value: 7"))
     done = sweep(place, "seed=5", "--config-path", str(place / "other"))
-    assert [result["seed"] for result in results(done)] == [5], done.stderr
+    assert [(result["seed"], result["value"]) for result in results(done)] == [(5, 7)], done.stderr
 
 
 def test_ctrl_c_ends_the_sweep_with_its_jobs(place: Path) -> None:

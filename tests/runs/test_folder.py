@@ -293,10 +293,23 @@ def test_code_version_names_commit_and_changes(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(identity, "__file__", str(tmp_path / "installed.py"))
         assert version() == genlab.__version__, "a file that merely lies in someone's checkout is not part of it"
         monkeypatch.setattr(identity, "__file__", str(module))
-        monkeypatch.setenv("PATH", "")
+        monkeypatch.setattr(identity, "_FOLDERS_OF_GIT", str(tmp_path))
         assert version() == genlab.__version__, "git may be missing"
     finally:
         code_version.cache_clear()
+
+
+def test_no_variable_chooses_the_program_that_names_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = identity._git_commit(Path(__file__))
+    for name in ("git", "trace"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {tmp_path / 'PWNED'}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("GIT_EXEC_PATH", str(tmp_path))
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(tmp_path / "trace"))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    assert identity._git_commit(Path(__file__)) == expected
+    assert not (tmp_path / "PWNED").exists()
 
 
 def test_import_brings_in_nothing_heavy() -> None:

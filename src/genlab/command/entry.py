@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import genlab
 from genlab.command.explain import CommandLine, explain, explain_job
+from genlab.command.hydra_node import check_hydra_node
 from genlab.command.sweep_record import SweepRecord, check_launcher, check_no_search, hydra_arguments
 from genlab.command.targets import allowed_targets
 from genlab.core.errors import GenlabError, Interrupted, nearest
@@ -113,6 +114,7 @@ def _run(
     decorate = hydra.main(str(line.conf), config_name, execution_whitelist=allowed_targets())
     try:
         with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
+            check_hydra_node(line, config_name)
             decorate(job)()
         if job.swept and after_sweep is not None:
             load_plugins()
@@ -148,11 +150,16 @@ def _read(arguments: Sequence[str], config_name: str, conf: Path) -> CommandLine
     # Hydra parses the arguments again; this only comes first, to refuse in a line what argparse refuses in a page.
     parser.error = refuse  # type: ignore[method-assign]
     parsed = parser.parse_intermixed_args(list(arguments))
+    if parsed.experimental_rerun is not None:
+        raise GenlabError("--experimental-rerun is not for genlab: the same command goes on with the same run.")
+    if parsed.config_path is not None and not os.path.isabs(parsed.config_path):
+        raise GenlabError(f"--config-path is '{parsed.config_path}', expected a whole path, from the root on.")
     extra = os.path.abspath(parsed.config_dir) if parsed.config_dir else None
     given = {"--config-path": parsed.config_path, "--config-name": parsed.config_name, "--config-dir": extra}
     flags = tuple(f"{flag}={value}" for flag, value in given.items() if value)
     name = parsed.config_name or config_name
-    return CommandLine(conf, name, tuple(parsed.overrides), parsed.multirun, extra, flags, tuple(arguments))
+    overrides = tuple(parsed.overrides)
+    return CommandLine(conf, name, overrides, parsed.multirun, extra, parsed.config_path, flags, tuple(arguments))
 
 
 class _Failed(BaseException):

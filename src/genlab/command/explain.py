@@ -34,6 +34,7 @@ class CommandLine:
         overrides: ``key=value`` and ``group=option``, as typed.
         multirun: Whether ``-m`` was given.
         extra: The folder of ``--config-dir``, or None.
+        primary: The folder of ``--config-path``, which takes the place of ``conf``, or None.
         flags: The flags that decide what is composed, as given.
         arguments: All that stands after the command, as typed.
     """
@@ -43,6 +44,7 @@ class CommandLine:
     overrides: tuple[str, ...] = ()
     multirun: bool = False
     extra: str | None = None
+    primary: str | None = None
     flags: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
 

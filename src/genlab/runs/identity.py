@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from genlab.runs.moved import by_first_name
 
 __all__ = ["IGNORED_KEYS", "code_version", "config_hash", "run_id"]
 
+
+_FOLDERS_OF_GIT = f"{os.defpath}:/usr/local/bin:/opt/homebrew/bin"
 
 #: Dotted keys that leave a run's identity alone, with everything below them, and why.
 IGNORED_KEYS: dict[str, str] = {
@@ -78,16 +81,20 @@ def code_version() -> str:
 
 
 def _git_commit(file: Path) -> str | None:
-    # Asking about this very file keeps us from naming the commit of a project that merely contains our installation.
-    # A hook's GIT_DIR must not point us elsewhere, and describing must not take the repository's index lock.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment["GIT_OPTIONAL_LOCKS"] = "0"
+    # The program is not looked up in PATH, and of the environment only the home folder reaches it, where git keeps
+    # which folders are safe: a hook's GIT_DIR would point us elsewhere, and other variables name programs to run.
+    program = shutil.which("git", path=_FOLDERS_OF_GIT)
+    if program is None:
+        return None
+    environment = {"PATH": _FOLDERS_OF_GIT, "HOME": str(Path.home()), "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(file.parent), *arguments]
+        command = [program, "-c", "core.fsmonitor=false", "-C", str(file.parent), *arguments]
         answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10, check=True)
         return answer.stdout.strip()
 
+    # Asking about this very file keeps us from naming the commit of a project that merely contains our installation.
+    # Describing must not take the repository's index lock.
     try:
         git("ls-files", "--error-unmatch", file.name)
         return git("describe", "--always", "--exclude=*", "--abbrev=7", "--dirty=+dirty") or None
