@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,14 @@ def test_a_collapsed_model_says_how_many_classes_are_missing(digits: Digits) -> 
     two = x[(y == 3) | (y == 7)][:200]
     assert judged(two, test, digits.tensors("train"), digits.spec).figures["missing_classes"] == 8
     assert judged(x[:300], test, digits.tensors("train"), digits.spec).figures["missing_classes"] == 0
+
+
+def test_a_class_without_real_examples_has_no_recall(digits: Digits) -> None:
+    train, test = digits.tensors("train"), digits.tensors("test")
+    quality = judged(train.x[:200], test.rows(test.y != 3), train, digits.spec)
+    recall = quality.figures["recall_by_class"]
+    assert [label for label, value in enumerate(recall) if value is None] == [3]
+    assert json.dumps(quality.figures, allow_nan=False), "as results are written"
 
 
 def test_the_floor_is_what_a_model_of_the_other_examples_would_have_had(digits: Digits, tmp_path: Path) -> None:

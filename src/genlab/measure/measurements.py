@@ -7,6 +7,7 @@ A figure names its measurement in the registry, ``module:name``: a class like th
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -108,7 +109,10 @@ def manifold(case: Case) -> Mapping[str, Any]:
     computed = metric.compute()
     by_class = computed.pop("recall_per_class", None)
     figures: dict[str, Any] = {name: float(value) for name, value in computed.items()}
-    return figures if by_class is None else {**figures, "recall_by_class": by_class.tolist()}
+    if by_class is None:
+        return figures
+    # A class of which there is no real example has no recall; a result holds no nan.
+    return figures | {"recall_by_class": [None if math.isnan(value) else value for value in by_class.tolist()]}
 
 
 def neighbours(case: Case) -> Mapping[str, Any]:
