@@ -12,6 +12,7 @@ import torch
 
 from genlab.data.images import Digits
 from genlab.data.toy2d import Toy2D
+from genlab.measure.metrics.frechet import FrechetDistance
 from genlab.models.base import NonFiniteError, Progress
 from genlab.training.callbacks.sample_quality import SampleQuality
 from genlab.training.callbacks.saving import SaveCheckpoints
@@ -80,6 +81,17 @@ def test_vectors_have_a_distance_of_their_own() -> None:
     assert near["val/sliced_wasserstein"] < 0.2 * far["val/sliced_wasserstein"]
     broken = measured(plane, torch.full((300, 2), math.nan))
     assert math.isnan(broken["val/sliced_wasserstein"])
+
+
+def test_a_figure_that_chooses_and_is_not_defined_is_not_passed_over(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = digits.tensors("train").x
+    monkeypatch.setattr(FrechetDistance, "compute", lambda metric: torch.tensor(math.nan))
+    broken = measured(digits, samples)
+    assert math.isnan(broken["val/fid"])
+    assert broken["val/recall"] > 0.5
+    assert "val/fid" not in measured(digits, samples, chosen_by_samples=False)
 
 
 def test_a_checkpoint_is_best_by_the_metric_that_the_model_names(tmp_path: Path) -> None:
