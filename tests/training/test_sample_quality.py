@@ -116,6 +116,12 @@ def test_a_checkpoint_is_best_by_the_metric_that_the_model_names(tmp_path: Path)
         trainer.callback_metrics = {}
         checkpoints.on_validation_end(trainer, model)
         assert saved == ["best.ckpt", "last.ckpt"], "without a figure the newest is the best"
+    for kept in (checkpoints.state_dict(), {"best_score": -math.inf}):  # of this version, of an earlier one
+        checkpoints.load_state_dict(kept)
+        saved.clear()
+        trainer.callback_metrics = {"val/fid": 5.0}
+        checkpoints.on_validation_end(trainer, model)
+        assert saved == ["best.ckpt", "last.ckpt"], "the first figure chooses among those that have one"
     trainer.callback_metrics = {"val/fid": math.nan}
     with pytest.raises(NonFiniteError, match="a sample is not finite"):
         checkpoints.on_validation_end(trainer, model)
