@@ -11,6 +11,7 @@ import torch
 from torchmetrics import Metric
 
 from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.data.images import Digits
 from genlab.measure.case import Instruments, Reference
@@ -212,6 +213,17 @@ def test_samples_of_anybody_get_the_figures_that_a_model_of_ours_gets(digits: Di
     assert all(foreign.quality.figures[name] == floor.figures[name] for name in of_data)
     # What is trained on differs: the samples themselves are left out of it for the floor.
     assert foreign.quality.figures["neighbour_ratio"] < 0.01 < floor.figures["neighbour_ratio"]
+
+
+def test_samples_of_anybody_that_are_no_such_data_are_not_scored(digits: Digits) -> None:
+    test = digits.tensors("test")
+    instruments = Instruments(choose_extractor(digits.spec, lambda: test.x))
+    protocol = EvaluationProtocol("p", "test", 1, None, 200, 50, 0)
+    bright = test.x[:200].float() / 16
+    with pytest.raises(GenlabError, match=r"x is float32, expected whole numbers 0 to 16"):
+        measure(Batch(bright), Reference(digits.spec, test, "test"), instruments, protocol)
+    with pytest.raises(GenlabError, match=r"y is int32"):
+        measure(Batch(test.x[:200], test.y[:200].int()), Reference(digits.spec, test, "test"), instruments, protocol)
 
 
 def test_only_what_is_asked_for_is_measured(digits: Digits) -> None:
