@@ -207,7 +207,7 @@ def _reasons(
     reasons = {}
     for section, measured in likelihoods.items():
         if measured is None:
-            reasons[section] = f"the {model.family} family has no likelihood"
+            reasons[section] = f"this {model.name} has no likelihood"
             continue
         for part, figures in ((section, measured), (f"{section}.one_draw", measured.get("one_draw") or {})):
             for key in (key for figure in of_section("likelihood") for key in (figure.key, figure.spread)):
