@@ -103,6 +103,13 @@ def test_what_cannot_be_measured_says_why() -> None:
     assert none.missing() == {"quality": "sample quality needs a feature extractor, and there is none for words"}
 
 
+def test_a_few_real_examples_leave_reasons_and_the_figures_that_they_can_give() -> None:
+    quality = judged(plane(300, 2), Batch(plane(3, 0)), Batch(plane(300, 1)), PLANE)
+    assert quality.figures["sliced_wasserstein"] > 0
+    assert quality.figures["kid"] is quality.figures["kid_sd"] is None
+    assert quality.reasons["kid"] == "At least 4 real examples are needed, 3 were given."
+
+
 def test_images_without_a_classifier_are_seen_by_a_random_network() -> None:
     colour = DataSpec("photographs", "image", (3, 9, 12), levels=256)
     noise = torch.Generator().manual_seed(0)

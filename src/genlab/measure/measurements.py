@@ -25,6 +25,7 @@ from genlab.measure.metrics.inception_score import InceptionScore
 from genlab.measure.metrics.kernel import KernelDistance
 from genlab.measure.metrics.manifold import ManifoldMetrics
 from genlab.measure.metrics.neighbours import NearestTrainingDistance
+from genlab.measure.metrics.rows import require_examples
 
 __all__ = ["Measurement", "find_measurement"]
 
@@ -33,6 +34,7 @@ Measurement = Callable[[Case], Mapping[str, Any]]
 
 KID_SUBSET = 1000
 KID_SUBSETS = 100
+KID_SMALLEST_SUBSET = 2
 
 AnyMetric = TypeVar("AnyMetric", bound=Metric)
 
@@ -93,6 +95,8 @@ def kernel(case: Case) -> Mapping[str, Any]:
 
 def _kernel_distance(fake: Tensor, real: Tensor) -> dict[str, float]:
     # Subsets of nearly a whole set are all alike: their spread would say nothing.
+    for name, rows in (("real", real), ("generated", fake)):
+        require_examples(name, len(rows), 2 * KID_SMALLEST_SUBSET)
     metric = _alone(KernelDistance(real.shape[1], KID_SUBSETS, min(KID_SUBSET, len(real) // 2, len(fake) // 2)))
     metric.update(real, real=True)
     metric.update(fake, real=False)
