@@ -47,7 +47,7 @@ def test_a_model_that_gives_up_its_likelihood_does_not_speak_for_its_family() ->
     none = {"likelihood": None, "likelihood_last": None}
     model = make_model(Case("diffusion", PLANE, [*SMALL_DIFFUSION, "likelihood=none"]))
     said = _reasons(model, none, ReferenceInfo(true_entropy_nats=1.0))
-    assert said == dict.fromkeys(none, "this diffusion has no likelihood")
+    assert said == dict.fromkeys(none, "this diffusion was made without a likelihood")
 
 
 def test_the_cost_of_an_adaptive_sampler_is_that_of_the_checkpoint_that_the_figures_are_of(tmp_path: Path) -> None:
