@@ -8,13 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
+from genlab.command.evaluate import _reasons
 from genlab.command.evaluate import run as evaluate
 from genlab.command.train import run as run_train
 from genlab.comparison.ranking import compare
 from genlab.comparison.reading import read_results
 from genlab.comparison.report import to_html
 from genlab.core.errors import GenlabError
+from genlab.measure.result import ReferenceInfo
 from genlab.runs.checkpoints import load_checkpoint
+from tests.contract.families import PLANE, SMALL_DIFFUSION, Case, make_model
 from tests.tiny import SHORT, SMALL, composed, train
 
 SETTINGS = ["evaluation.num_samples=120", "evaluation.max_examples=20", "evaluation.name=small"]
@@ -38,6 +41,13 @@ def test_a_model_that_samples_choose_has_the_quality_of_its_last_checkpoint_too(
     last = evaluate(composed(again, "evaluate")).result
     assert result.quality_last.fid == last.quality.fid
     assert "quality_last" not in train(tmp_path, *SETTINGS), "of others the likelihood is given"
+
+
+def test_a_model_that_gives_up_its_likelihood_does_not_speak_for_its_family() -> None:
+    none = {"likelihood": None, "likelihood_last": None}
+    model = make_model(Case("diffusion", PLANE, [*SMALL_DIFFUSION, "likelihood=none"]))
+    said = _reasons(model, none, ReferenceInfo(true_entropy_nats=1.0))
+    assert said == dict.fromkeys(none, "this diffusion was made without a likelihood")
 
 
 def test_the_cost_of_an_adaptive_sampler_is_that_of_the_checkpoint_that_the_figures_are_of(tmp_path: Path) -> None:

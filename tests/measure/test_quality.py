@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torchmetrics import Metric
 
 from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.data.images import Digits
 from genlab.measure.case import Instruments, Reference
@@ -101,6 +103,13 @@ def test_what_cannot_be_measured_says_why() -> None:
     assert none.missing() == {"quality": "sample quality needs a feature extractor, and there is none for words"}
 
 
+def test_a_few_real_examples_leave_reasons_and_the_figures_that_they_can_give() -> None:
+    quality = judged(plane(300, 2), Batch(plane(3, 0)), Batch(plane(300, 1)), PLANE)
+    assert quality.figures["sliced_wasserstein"] > 0
+    assert quality.figures["kid"] is quality.figures["kid_sd"] is None
+    assert quality.reasons["kid"] == "At least 4 real examples are needed, 3 were given."
+
+
 def test_images_without_a_classifier_are_seen_by_a_random_network() -> None:
     colour = DataSpec("photographs", "image", (3, 9, 12), levels=256)
     noise = torch.Generator().manual_seed(0)
@@ -125,6 +134,14 @@ def test_a_collapsed_model_says_how_many_classes_are_missing(digits: Digits) -> 
     two = x[(y == 3) | (y == 7)][:200]
     assert judged(two, test, digits.tensors("train"), digits.spec).figures["missing_classes"] == 8
     assert judged(x[:300], test, digits.tensors("train"), digits.spec).figures["missing_classes"] == 0
+
+
+def test_a_class_without_real_examples_has_no_recall(digits: Digits) -> None:
+    train, test = digits.tensors("train"), digits.tensors("test")
+    quality = judged(train.x[:200], test.rows(test.y != 3), train, digits.spec)
+    recall = quality.figures["recall_by_class"]
+    assert [label for label, value in enumerate(recall) if value is None] == [3]
+    assert json.dumps(quality.figures, allow_nan=False), "as results are written"
 
 
 def test_the_floor_is_what_a_model_of_the_other_examples_would_have_had(digits: Digits, tmp_path: Path) -> None:
@@ -203,6 +220,17 @@ def test_samples_of_anybody_get_the_figures_that_a_model_of_ours_gets(digits: Di
     assert all(foreign.quality.figures[name] == floor.figures[name] for name in of_data)
     # What is trained on differs: the samples themselves are left out of it for the floor.
     assert foreign.quality.figures["neighbour_ratio"] < 0.01 < floor.figures["neighbour_ratio"]
+
+
+def test_samples_of_anybody_that_are_no_such_data_are_not_scored(digits: Digits) -> None:
+    test = digits.tensors("test")
+    instruments = Instruments(choose_extractor(digits.spec, lambda: test.x))
+    protocol = EvaluationProtocol("p", "test", 1, None, 200, 50, 0)
+    bright = test.x[:200].float() / 16
+    with pytest.raises(GenlabError, match=r"x is float32, expected whole numbers 0 to 16"):
+        measure(Batch(bright), Reference(digits.spec, test, "test"), instruments, protocol)
+    with pytest.raises(GenlabError, match=r"y is int32"):
+        measure(Batch(test.x[:200], test.y[:200].int()), Reference(digits.spec, test, "test"), instruments, protocol)
 
 
 def test_only_what_is_asked_for_is_measured(digits: Digits) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from genlab.data.images import Digits
 from genlab.data.toy2d import Toy2D
+from genlab.measure.metrics.frechet import FrechetDistance
 from genlab.models.base import NonFiniteError, Progress
 from genlab.training.callbacks.sample_quality import SampleQuality
 from genlab.training.callbacks.saving import SaveCheckpoints
@@ -82,6 +83,17 @@ def test_vectors_have_a_distance_of_their_own() -> None:
     assert math.isnan(broken["val/sliced_wasserstein"])
 
 
+def test_a_figure_that_chooses_and_is_not_defined_is_not_passed_over(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = digits.tensors("train").x
+    monkeypatch.setattr(FrechetDistance, "compute", lambda metric: torch.tensor(math.nan))
+    broken = measured(digits, samples)
+    assert math.isnan(broken["val/fid"])
+    assert broken["val/recall"] > 0.5
+    assert "val/fid" not in measured(digits, samples, chosen_by_samples=False)
+
+
 def test_a_checkpoint_is_best_by_the_metric_that_the_model_names(tmp_path: Path) -> None:
     saved: list[str] = []
     trainer: Any = SimpleNamespace(
@@ -104,6 +116,12 @@ def test_a_checkpoint_is_best_by_the_metric_that_the_model_names(tmp_path: Path)
         trainer.callback_metrics = {}
         checkpoints.on_validation_end(trainer, model)
         assert saved == ["best.ckpt", "last.ckpt"], "without a figure the newest is the best"
+    for kept in (checkpoints.state_dict(), {"best_score": -math.inf}):  # of this version, of an earlier one
+        checkpoints.load_state_dict(kept)
+        saved.clear()
+        trainer.callback_metrics = {"val/fid": 5.0}
+        checkpoints.on_validation_end(trainer, model)
+        assert saved == ["best.ckpt", "last.ckpt"], "the first figure chooses among those that have one"
     trainer.callback_metrics = {"val/fid": math.nan}
     with pytest.raises(NonFiniteError, match="a sample is not finite"):
         checkpoints.on_validation_end(trainer, model)

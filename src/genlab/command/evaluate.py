@@ -207,7 +207,7 @@ def _reasons(
     reasons = {}
     for section, measured in likelihoods.items():
         if measured is None:
-            reasons[section] = f"the {model.family} family has no likelihood"
+            reasons[section] = _why_no_likelihood(model)
             continue
         for part, figures in ((section, measured), (f"{section}.one_draw", measured.get("one_draw") or {})):
             for key in (key for figure in of_section("likelihood") for key in (figure.key, figure.spread)):
@@ -216,3 +216,12 @@ def _reasons(
     if reference.true_entropy_nats is None:
         reasons["reference.true_entropy_nats"] = "the distribution of the data is not known"
     return reasons
+
+
+def _why_no_likelihood(model: GenerativeModel) -> str:
+    family_has_one = type(model)._log_prob is not GenerativeModel._log_prob
+    return (
+        f"this {model.name} was made without a likelihood"
+        if family_has_one
+        else f"the {model.family} family has no likelihood"
+    )

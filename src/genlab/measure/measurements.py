@@ -7,6 +7,7 @@ A figure names its measurement in the registry, ``module:name``: a class like th
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from genlab.measure.metrics.inception_score import InceptionScore
 from genlab.measure.metrics.kernel import KernelDistance
 from genlab.measure.metrics.manifold import ManifoldMetrics
 from genlab.measure.metrics.neighbours import NearestTrainingDistance
+from genlab.measure.metrics.rows import require_examples
 
 __all__ = ["Measurement", "find_measurement"]
 
@@ -32,6 +34,7 @@ Measurement = Callable[[Case], Mapping[str, Any]]
 
 KID_SUBSET = 1000
 KID_SUBSETS = 100
+KID_SMALLEST_SUBSET = 2
 
 AnyMetric = TypeVar("AnyMetric", bound=Metric)
 
@@ -92,6 +95,8 @@ def kernel(case: Case) -> Mapping[str, Any]:
 
 def _kernel_distance(fake: Tensor, real: Tensor) -> dict[str, float]:
     # Subsets of nearly a whole set are all alike: their spread would say nothing.
+    for name, rows in (("real", real), ("generated", fake)):
+        require_examples(name, len(rows), 2 * KID_SMALLEST_SUBSET)
     metric = _alone(KernelDistance(real.shape[1], KID_SUBSETS, min(KID_SUBSET, len(real) // 2, len(fake) // 2)))
     metric.update(real, real=True)
     metric.update(fake, real=False)
@@ -108,7 +113,10 @@ def manifold(case: Case) -> Mapping[str, Any]:
     computed = metric.compute()
     by_class = computed.pop("recall_per_class", None)
     figures: dict[str, Any] = {name: float(value) for name, value in computed.items()}
-    return figures if by_class is None else {**figures, "recall_by_class": by_class.tolist()}
+    if by_class is None:
+        return figures
+    # A class of which there is no real example has no recall; a result holds no nan.
+    return figures | {"recall_by_class": [None if math.isnan(value) else value for value in by_class.tolist()]}
 
 
 def neighbours(case: Case) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import Quality, measure_quality
 from genlab.measure.sampling import describe_sampling, draw_samples
+from genlab.modalities import modality_of
 
 __all__ = ["Measured", "choose_instruments", "measure", "reference_of"]
 
@@ -50,8 +51,12 @@ def measure(
         reference: The data; of a model, the likelihood of its examples is measured.
         instruments: What samples are judged with.
         protocol: How many examples, draws and samples.
+
+    Raises:
+        GenlabError: If samples have another shape, dtype or range than the data.
     """
     if isinstance(source, Batch):
+        _check(source, reference)
         return Measured(None, measure_quality(source, reference, instruments), None, source)
     likelihood = measure_likelihood(source, reference.examples, protocol)
     drawn = draw_samples(source, protocol)
@@ -59,6 +64,13 @@ def measure(
     sampling = describe_sampling(source, protocol, drawn.ms_per_sample) | {"device": device_name(source.device)}
     samples = Batch(drawn.samples, drawn.labels)
     return Measured(likelihood, measure_quality(samples, reference, instruments), sampling, samples)
+
+
+def _check(samples: Batch, reference: Reference) -> None:
+    codec = modality_of(reference.spec).codec(reference.spec)
+    codec.check(samples.x)
+    if samples.y is not None:
+        codec.check_labels(samples.y, len(samples.x))
 
 
 def reference_of(datamodule: GenlabDataModule, split: str) -> Reference:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from genlab.measure.features.cache import FeatureCache
+from genlab.measure.features.cache import FeatureCache, MemoryCache
 
 X = torch.arange(6, dtype=torch.uint8).view(3, 2)
 
@@ -89,3 +89,18 @@ def test_without_a_folder_or_where_none_can_be_made_nothing_is_kept(tmp_path: Pa
         assert ask(root / "cache")[1] == 1
         assert ask(root / "cache")[1] == 1
     assert not (tmp_path / "missing").exists()
+
+
+def test_memory_keeps_features_of_the_values_and_not_of_the_place() -> None:
+    cache, place = MemoryCache(), X.clone()
+
+    def ask_memory(x: Tensor) -> tuple[Tensor, int]:
+        extract = Extractor(x)
+        return cache.get("own", "test", "ab", x, 17, extract)["features"], extract.calls
+
+    assert ask_memory(place)[1] == 1
+    assert ask_memory(place.clone())[1] == 0, "the same values elsewhere"
+    place += 1  # as when memory that was freed holds other examples
+    features, calls = ask_memory(place)
+    assert calls == 1
+    assert torch.equal(features, place * 2.0)

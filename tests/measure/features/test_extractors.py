@@ -113,6 +113,11 @@ def test_what_is_random_is_the_same_everywhere() -> None:
     assert RandomExtractor(Digits.spec, images.flip(0)).sha256 != extractor.sha256
 
 
+def test_one_single_training_example_gives_finite_features() -> None:
+    image = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8) % 17
+    assert RandomExtractor(Digits.spec, image)(image).values.isfinite().all()
+
+
 class TestOwnExtractor:
     """One that ``train_extractor`` leaves in the user's folder."""
 

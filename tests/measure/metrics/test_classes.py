@@ -51,3 +51,13 @@ def test_a_class_under_a_tenth_of_its_share_is_missing() -> None:
     # A tenth of 0.3 is not under it; 0.019 is under a tenth of 0.2.
     metric.update(torch.tensor([0] * 19 + [1] * 30 + [2] * 951), real=False)
     assert metric.missing_classes() == 1
+
+
+def test_no_rounding_makes_the_distance_more_than_one() -> None:
+    """Shares sum to 1 but for rounding, and a result takes no distance above 1."""
+    for count in range(100, 400):
+        real = torch.arange(count) % 9
+        metric = ClassHistogramDistance(10)
+        metric.update(real, real=True)
+        metric.update(torch.full((200,), 9), real=False)
+        assert 1 - 1e-12 < metric.compute() <= 1

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genlab.core.codec import mean_and_deviation
 from genlab.core.spec import DataSpec
 from genlab.measure.features.extractors import Features
 
@@ -50,8 +51,8 @@ class RandomExtractor:
         some = training[:MOST_STATISTICS]
         values = some.float()
         self._pixels = (values.mean(), values.std().clamp_min(1e-6))
-        features = self._features(some).double()
-        self._mean, self._sd = features.mean(0).float(), features.std(0).clamp_min(1e-6).float()
+        mean, deviation = mean_and_deviation(self._features(some).double(), smallest=1e-6)
+        self._mean, self._sd = mean.float(), deviation.float()
         digest = hashlib.sha256()
         # Of the examples, and not of their statistics, whose last bits differ between machines.
         for tensor in (*self._weights, some):

@@ -57,7 +57,7 @@ class ClassHistogramDistance(Metric):
             MetricError: Without a real or without a generated example.
         """
         real, fake = self._shares()
-        return (real - fake).abs().sum() / 2
+        return ((real - fake).abs().sum() / 2).clamp_max(1)  # shares that sum to 1 but for rounding may exceed it
 
     def missing_classes(self) -> int:
         """Return how many classes are missing: their share among generated examples is under a tenth of the real one.

@@ -65,10 +65,11 @@ class SampleQuality(Callback):
         samples = Batch(torch.cat([model.sample(size, generator=noise).cpu() for size in sizes]))
         reference = Reference(model.spec, datamodule.tensors("validation"), "validation")
         wanted = [figure.key for figure in of_section("quality") if figure.validated]
-        figures = measure_quality(samples, reference, instruments, wanted).figures
-        if figures is None:  # a sample that is not finite
-            return {model.monitor: math.nan} if model.chosen_by_samples else {}
-        return {f"val/{name}": figures[name] for name in wanted if figures.get(name) is not None}
+        figures = measure_quality(samples, reference, instruments, wanted).figures or {}
+        found = {f"val/{name}": figures[name] for name in wanted if figures.get(name) is not None}
+        # A sample that is not finite: without the figure that chooses, the newest checkpoint would count as the best.
+        chooses = model.chosen_by_samples and model.monitor.removeprefix("val/") in wanted
+        return {model.monitor: math.nan} | found if chooses else found
 
     def _choose_instruments(self, datamodule: GenlabDataModule) -> Instruments:
         if self._instruments is None:

@@ -45,15 +45,16 @@ class SaveCheckpoints(Callback):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        measured = pl_module.monitor in trainer.callback_metrics
         # Samples without a feature extractor choose nothing: then the last validated checkpoint is the best.
-        score = float(trainer.callback_metrics.get(pl_module.monitor, -math.inf))
-        if not math.isfinite(score) and pl_module.monitor in trainer.callback_metrics:
+        score = float(trainer.callback_metrics.get(pl_module.monitor, math.inf))
+        if measured and not math.isfinite(score):
             culprit = "a sample is" if pl_module.chosen_by_samples else "the likelihood of a validation example is"
             raise NonFiniteError(
                 f"{pl_module.monitor} is {score} after {pl_module.progress.examples:,} examples: {culprit} not finite."
                 "\nThe last good checkpoint is kept. Lower model.lr, or look at the data."
             )
-        if score < self.best_score or score == -math.inf:
+        if score < self.best_score or not measured:
             self.best_score = score
             self._save(trainer, "best.ckpt")
         # Last after best: a run killed in between validates again and finds the same best.
@@ -72,4 +73,6 @@ class SaveCheckpoints(Callback):
         return {"best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_score = state_dict["best_score"]
+        # Checkpoints of earlier versions say -inf where nothing was measured, which no figure would ever be below.
+        score = state_dict["best_score"]
+        self.best_score = math.inf if score == -math.inf else score
