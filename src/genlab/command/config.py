@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, get_origin
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genlab.command.schemas import Config, TrainConfig, TrainedConfig
 from genlab.command.signatures import Parameter, read_signature
-from genlab.command.targets import Node, locate
+from genlab.command.targets import Node, children, is_reference, leaves, locate
 from genlab.command.values import describe, fits, fits_target, hint
 from genlab.core.errors import GenlabError, nearest
 from genlab.runs.folder import RunDir, read_config
@@ -84,7 +84,7 @@ def check_config(config: DictConfig, schema: type[C] = TrainConfig) -> C:
         raise GenlabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
     check = _Check()
     typed = check.group(schema, plain, "")
-    written = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
+    written = dict(leaves(OmegaConf.to_container(config, resolve=False)))
     named = {problem.key for problem in check.problems}
     # A value that merely repeats another key's is the other key's problem.
     repeats = {key: m[1] for key, value in written.items() if (m := _REFERENCE.fullmatch(str(value)))}
@@ -113,19 +113,6 @@ def read_trained(run: RunDir) -> TrainedConfig:
     return dataclasses.replace(typed, plain=plain)
 
 
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in _children(node, key):
-        yield name, value
-        yield from _leaves(value, name)
-
-
-def _children(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        yield from ((_join(key, name), value) for name, value in node.items())
-    elif isinstance(node, list | tuple):
-        yield from ((f"{key}[{index}]", value) for index, value in enumerate(node))
-
-
 def _join(key: str, name: Any) -> str:
     return f"{key}.{name}" if key else str(name)
 
@@ -142,6 +129,8 @@ class _Check:
     def value(self, value: Any, annotation: Any, key: str) -> Any:
         if value == "???":
             self._add(key, f"{key} is missing, expected {describe(annotation)}: give {key}=...")
+        elif is_reference(value):
+            self._add(key, f"{key} is {_show(value)}, a reference that is not resolved. Write the value itself.")
         elif isinstance(value, Mapping) and "_target_" in value:
             return self.node(value, annotation, key)
         elif dataclasses.is_dataclass(annotation) and isinstance(value, Mapping) and not _node_type(annotation):
@@ -149,7 +138,7 @@ class _Check:
         elif not fits(value, annotation) and value not in _ALSO.get(key, ()):
             self._add(key, f"{key} is {_show(value)}, expected {describe(annotation)}.{hint(value, annotation)}")
         else:
-            for name, child in _children(value, key):
+            for name, child in children(value, key):
                 self.value(child, Any, name)
         return value
 
