@@ -287,11 +287,6 @@ class GenerativeModel(LightningModule):
         return 1
 
     @property
-    def data_dtype(self) -> torch.dtype:
-        """The data's own dtype: uint8 for discrete images, int64 for other discrete data, float32 for continuous."""
-        return self.codec.dtype
-
-    @property
     def chosen_by_samples(self) -> bool:
         """Whether validation measures samples to choose the best checkpoint, and not the likelihood."""
         return not self.has_likelihood
