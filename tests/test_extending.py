@@ -296,3 +296,5 @@ def test_the_examples_work_in_the_repository_too(tmp_path: Path, monkeypatch: py
     search = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
     result = run(composed(["model=independent", *TRAINED, f"paths.logs={tmp_path / 'logs'}", search]))
     assert 2.0 <= result.result.likelihood.bits_per_dim < 2.1
+    extractor = composed(["data=noise", search], "train_extractor")
+    assert (extractor.budget.examples, extractor.budget.minutes) == (20000, None), "a budget need not have minutes"
