@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -54,7 +54,13 @@ SUPPLIED: dict[str, dict[str, str]] = {
 _ALSO: dict[str, tuple[Any, ...]] = {"trainer.precision": ("auto",)}
 # Values that the program replaces before the target sees them.
 
-_SPECIAL = {"_target_", "_partial_", "_convert_", "_recursive_"}
+_SPECIAL: dict[str, Any] = {
+    "_target_": str,
+    "_partial_": bool,
+    "_convert_": Literal["none", "partial", "object", "all"],
+    "_recursive_": bool,
+}
+# Keys of a node that are Hydra's, and what fits them.
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -150,7 +156,12 @@ class _Check:
             wanted = annotation if kind is None else locate(kind.makes) if kind.makes else Any
         except GenlabError as error:
             return self._add(_join(key, "_target_"), str(error))
+        if wrong := [name for name in _SPECIAL if name in node and not fits(node[name], _SPECIAL[name])]:
+            where = _join(key, wrong[0])
+            return self._add(where, f"{where} is {_show(node[wrong[0]])}, expected {describe(_SPECIAL[wrong[0]])}.")
         partial = node.get("_partial_", False)
+        if partial and kind is not None:
+            return self._add(_join(key, "_partial_"), f"{_join(key, '_partial_')} is true: leave it out here.")
         if not fits(node, wanted) or (not partial and not fits_target(target, wanted)):
             return self._add(key, f"{key} makes {target.__name__}, expected {describe(wanted)}.")
         known = len(self.problems)

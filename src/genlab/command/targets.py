@@ -114,8 +114,9 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 def _refused(name: Any, where: str) -> GenlabError:
     return GenlabError(
-        f"{where} is {name!r}, which a config may not call. Expected a class in {', '.join(_allowed_classes())}, "
-        f"or a function in {', '.join(FUNCTIONS)}. Code of your own: a plug-in, see docs/extending.md."
+        f"{where} is {name!r}, which a config may not call. Expected a class in "
+        f"{', '.join(pattern for pattern in _allowed_classes() if pattern.endswith('.*'))}, or what a file of conf/ "
+        "names. Code of your own: a plug-in, see docs/extending.md."
     )
 
 
