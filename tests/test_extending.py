@@ -127,6 +127,7 @@ def test_a_plug_in_trains_is_evaluated_and_compared(site: Path) -> None:
         assert result["quality"]["extractor"] == "random-64"
         assert result["quality"]["spread_ratio"] == pytest.approx(1, abs=0.3)
     assert re.search(r"spread +\d\.\d{3}", trained.stdout)
+    assert re.search(r"model +independent, \d+ parameters", trained.stdout)  # a family without variants
     compared = command(site, "scripts/compare.py", "data=noise", "protocol=again", logs)
     assert compared.returncode == 0, compared.stderr
     assert all(name in compared.stdout for name in ("noise", "independent", "again"))
@@ -295,3 +296,5 @@ def test_the_examples_work_in_the_repository_too(tmp_path: Path, monkeypatch: py
     search = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
     result = run(composed(["model=independent", *TRAINED, f"paths.logs={tmp_path / 'logs'}", search]))
     assert 2.0 <= result.result.likelihood.bits_per_dim < 2.1
+    extractor = composed(["data=noise", search], "train_extractor")
+    assert (extractor.budget.examples, extractor.budget.minutes) == (20000, None), "a budget need not have minutes"

@@ -54,6 +54,11 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str], command=train
         ("seed=20000000000000000000", ["seed"]),
         ("model.lr=", ["model.lr"]),
         ("model.lr=[", ["model.lr=["]),
+        ("+model._recursive_=no", ["model._recursive_", "true or false"]),
+        ("model._convert_=sideways", ["model._convert_", "sideways", "partial"]),
+        ("+data._partial_=true", ["data._partial_", "leave it out"]),
+        ("logger={_target_:genlab.models.gmm.GMM}", ["logger", "GMM", "Logger"]),
+        ("model.optimizer={_target_:torch.optim.lr_scheduler.LambdaLR,_partial_:true,lr_lambda:[1]}", ["lr_lambda"]),
     ],
 )
 def test_the_config(override: str, expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +91,23 @@ def test_a_truncated_file_is_kept_aside(tmp_path: Path, capsys: pytest.CaptureFi
     assert "expected sha256:" in error
     assert "found sha256:" in error
     assert (raw / "train-images-idx3-ubyte.corrupt").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("trainer.accelerator=quantum", "'quantum'"),
+        ("trainer.devices=-3", "`devices`"),
+        ("model.optimizer.betas=[0.9,2]", "model.optimizer does not take its settings: Invalid beta"),
+    ],
+)
+def test_what_only_the_library_can_judge(
+    override: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train([*TINY, f"paths.logs={tmp_path}", override]) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert "Traceback" not in error
 
 
 def test_gpu_where_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

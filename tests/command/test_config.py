@@ -305,6 +305,8 @@ def test_instantiate_passes_the_programs_arguments_as_they_are() -> None:
         f"{__name__}.refused",
         "genlab.runs.atomic.os.system",
         "genlab.runs.atomic.write_atomic",
+        "genlab.sweeps.guard.Guard",  # starts a process when it is made
+        "genlab.sweeps.shared_study.SharedStudy",  # opens a database
         "genlab.core.errors.difflib.SequenceMatcher",
         "genlab.models.flow.Flow.load_from_checkpoint",
         "pytorch_lightning.Callback",
@@ -314,11 +316,29 @@ def test_instantiate_passes_the_programs_arguments_as_they_are() -> None:
     ],
 )
 def test_a_foreign_target_is_neither_called_nor_passed_by_the_check(target: object) -> None:
-    message = f"part._target_ is {target!r}, which a config may not call. Expected a class in genlab.*"
+    message = f"part._target_ is {target!r}, which a config may not call. Expected a class in genlab.models.*"
     with pytest.raises(GenlabError, match="may not call") as raised:
         instantiate(family(part={"_target_": target}), spec=None)
     assert str(raised.value).startswith(message)
     assert problems({"model": family(part={"_target_": target})}).startswith(f"model.{message}")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "${oc.create:{_target_: genlab.runs.atomic.write_atomic, path: written, content: text}}",
+        "${oc.env:HOME}",
+    ],
+)
+def test_a_reference_that_is_left_is_refused_before_hydra_resolves_it(
+    reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GenlabError, match="references are resolved before this"):
+        instantiate({"_target_": f"{__name__}.anything", "kept": [reference]})
+    written = {"_target_": f"{__name__}.Loose", "text": reference.replace("$", "\\$")}
+    assert "a reference that is not resolved" in problems({"model": written})
+    assert not list(tmp_path.iterdir())
 
 
 def test_hydra_guards_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,10 +265,14 @@ def test_ctrl_c_ends_a_whole_sweep(conf: Path) -> None:
     assert begun == [0]
 
 
-def test_a_config_cannot_make_hydra_run_foreign_code(conf: Path, capfd: pytest.CaptureFixture) -> None:
-    callback = "+hydra.callbacks.mine={_target_:os.mkdir,path:made}"
-    assert enter(conf, callback) == 2
-    assert "'os.mkdir'" in capfd.readouterr().err
+@pytest.mark.parametrize(
+    ("target", "arguments"), [("os.mkdir", "path:made"), ("genlab.data.files.ensure_files", "root:made,archive:null")]
+)
+def test_a_config_cannot_make_hydra_call_what_it_names(
+    target: str, arguments: str, conf: Path, capfd: pytest.CaptureFixture
+) -> None:
+    assert enter(conf, f"+hydra.callbacks.mine={{_target_:{target},{arguments}}}") == 2
+    assert f"'{target}'" in capfd.readouterr().err
     assert not Path("made").exists()
 
 

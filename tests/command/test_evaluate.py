@@ -16,6 +16,7 @@ from genlab.comparison.reading import read_results
 from genlab.comparison.report import to_html
 from genlab.core.errors import GenlabError
 from genlab.measure.result import ReferenceInfo
+from genlab.runs.atomic import make_room
 from genlab.runs.checkpoints import load_checkpoint
 from tests.contract.families import PLANE, SMALL_DIFFUSION, Case, make_model
 from tests.tiny import SHORT, SMALL, composed, train
@@ -63,6 +64,31 @@ def test_the_cost_of_an_adaptive_sampler_is_that_of_the_checkpoint_that_the_figu
     again = evaluate(composed([f"run={result.run_id}", f"paths.logs={tmp_path}", *few], "evaluate")).result
     assert again.training.optimizer_steps == result.training.optimizer_steps + 1
     assert again.sampling.nfe == result.sampling.nfe
+
+
+def test_checkpoints_that_are_not_of_this_run_get_a_line(tmp_path: Path) -> None:
+    result = train(tmp_path, *SETTINGS)
+    last, best = (next(tmp_path.rglob(name)) for name in ("last.ckpt", "best.ckpt"))
+    settings = [*SETTINGS, "evaluation.name=again"]
+    again = composed([f"run={result.run_id}", f"paths.logs={tmp_path}", *settings], "evaluate")
+    content = load_checkpoint(best)
+    torch.save(content | {"state_dict": {"other": torch.zeros(1)}}, best)
+    with pytest.raises(GenlabError, match=r"best\.ckpt does not fit the model"):
+        evaluate(again)
+    torch.save({"state_dict": content["state_dict"]}, best)
+    assert evaluate(again).result.training.checkpoint == "last"
+    for record in ({}, {"genlab": 3}, {"genlab": {"progress": {}}}):
+        torch.save({"state_dict": content["state_dict"], **record}, last)
+        with pytest.raises(GenlabError, match=r"last\.ckpt does not say how it was trained"):
+            evaluate(again)
+
+
+@pytest.mark.parametrize("out", ["folder", "file/below.png"])
+def test_a_place_where_samples_cannot_go_is_named(out: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(GenlabError, match=r"out is .*which is a folder|out is .*its folder cannot be made"):
+        make_room(tmp_path / out)
 
 
 def test_a_missing_inception_file_is_named_before_anything_is_trained(tmp_path: Path) -> None:

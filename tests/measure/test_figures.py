@@ -64,7 +64,7 @@ def test_a_new_figure_is_checked_written_and_read(new: Figure) -> None:
 
 
 def test_a_result_of_a_figure_that_is_not_registered_is_refused() -> None:
-    with pytest.raises(ResultError, match=r"quality\.vendi is no key of a result"):
+    with pytest.raises(ResultError, match=r"quality\.vendi is no key of a result, unless of a plug-in"):
         Result.of(result(quality__vendi=7.25))
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar, get_origin
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, TypeVar, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genlab.command.schemas import Config, TrainConfig, TrainedConfig
 from genlab.command.signatures import Parameter, read_signature
-from genlab.command.targets import Node, locate
+from genlab.command.targets import Node, children, is_reference, leaves, locate
 from genlab.command.values import describe, fits, fits_target, hint
 from genlab.core.errors import GenlabError, nearest
 from genlab.runs.folder import RunDir, read_config
@@ -54,7 +54,13 @@ SUPPLIED: dict[str, dict[str, str]] = {
 _ALSO: dict[str, tuple[Any, ...]] = {"trainer.precision": ("auto",)}
 # Values that the program replaces before the target sees them.
 
-_SPECIAL = {"_target_", "_partial_", "_convert_", "_recursive_"}
+_SPECIAL: dict[str, Any] = {
+    "_target_": str,
+    "_partial_": bool,
+    "_convert_": Literal["none", "partial", "object", "all"],
+    "_recursive_": bool,
+}
+# Keys of a node that are Hydra's, and what fits them.
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -84,7 +90,7 @@ def check_config(config: DictConfig, schema: type[C] = TrainConfig) -> C:
         raise GenlabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
     check = _Check()
     typed = check.group(schema, plain, "")
-    written = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
+    written = dict(leaves(OmegaConf.to_container(config, resolve=False)))
     named = {problem.key for problem in check.problems}
     # A value that merely repeats another key's is the other key's problem.
     repeats = {key: m[1] for key, value in written.items() if (m := _REFERENCE.fullmatch(str(value)))}
@@ -113,19 +119,6 @@ def read_trained(run: RunDir) -> TrainedConfig:
     return dataclasses.replace(typed, plain=plain)
 
 
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in _children(node, key):
-        yield name, value
-        yield from _leaves(value, name)
-
-
-def _children(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        yield from ((_join(key, name), value) for name, value in node.items())
-    elif isinstance(node, list | tuple):
-        yield from ((f"{key}[{index}]", value) for index, value in enumerate(node))
-
-
 def _join(key: str, name: Any) -> str:
     return f"{key}.{name}" if key else str(name)
 
@@ -142,6 +135,8 @@ class _Check:
     def value(self, value: Any, annotation: Any, key: str) -> Any:
         if value == "???":
             self._add(key, f"{key} is missing, expected {describe(annotation)}: give {key}=...")
+        elif is_reference(value):
+            self._add(key, f"{key} is {_show(value)}, a reference that is not resolved. Write the value itself.")
         elif isinstance(value, Mapping) and "_target_" in value:
             return self.node(value, annotation, key)
         elif dataclasses.is_dataclass(annotation) and isinstance(value, Mapping) and not _node_type(annotation):
@@ -149,7 +144,7 @@ class _Check:
         elif not fits(value, annotation) and value not in _ALSO.get(key, ()):
             self._add(key, f"{key} is {_show(value)}, expected {describe(annotation)}.{hint(value, annotation)}")
         else:
-            for name, child in _children(value, key):
+            for name, child in children(value, key):
                 self.value(child, Any, name)
         return value
 
@@ -161,7 +156,12 @@ class _Check:
             wanted = annotation if kind is None else locate(kind.makes) if kind.makes else Any
         except GenlabError as error:
             return self._add(_join(key, "_target_"), str(error))
+        if wrong := [name for name in _SPECIAL if name in node and not fits(node[name], _SPECIAL[name])]:
+            where = _join(key, wrong[0])
+            return self._add(where, f"{where} is {_show(node[wrong[0]])}, expected {describe(_SPECIAL[wrong[0]])}.")
         partial = node.get("_partial_", False)
+        if partial and kind is not None:
+            return self._add(_join(key, "_partial_"), f"{_join(key, '_partial_')} is true: leave it out here.")
         if not fits(node, wanted) or (not partial and not fits_target(target, wanted)):
             return self._add(key, f"{key} makes {target.__name__}, expected {describe(wanted)}.")
         known = len(self.problems)

@@ -84,7 +84,8 @@ def show_result(result: Result, place: RunDir, remark: str = "") -> None:
 def result_lines(result: Result, place: RunDir) -> Iterator[tuple[str, str]]:
     """Give what is said of a result: each line's name and its words. A figure that is not known says why."""
     model, data, training = result.model, result.data, result.training
-    yield "model", f"{model.name} ({model.variant}), {model.parameters:,} parameters"
+    variant = f" ({model.variant})" if model.variant else ""
+    yield "model", f"{model.name}{variant}, {model.parameters:,} parameters"
     yield "data", f"{data.name}, {data.split}"
     yield from _likelihood_lines(result)
     if result.reference is not None and (entropy := result.reference.true_entropy_nats) is not None:

@@ -20,7 +20,7 @@ import genlab
 from genlab.command.explain import CommandLine, explain, explain_job
 from genlab.command.hydra_node import check_hydra_node
 from genlab.command.sweep_record import SweepRecord, check_launcher, check_no_search, hydra_arguments
-from genlab.command.targets import allowed_targets
+from genlab.command.targets import FUNCTIONS
 from genlab.core.errors import GenlabError, Interrupted, nearest
 from genlab.core.plugins import load_plugins
 from genlab.core.secrets import redact_text
@@ -111,7 +111,8 @@ def _run(
         job.line = line = _read(arguments, config_name, conf or config_folder(config_name))
     except GenlabError as error:
         return _say(str(error), USER_ERROR)
-    decorate = hydra.main(str(line.conf), config_name, execution_whitelist=allowed_targets())
+    # What Hydra itself makes before a job, as callbacks, has no need of what the job makes by `instantiate`.
+    decorate = hydra.main(str(line.conf), config_name, execution_whitelist=FUNCTIONS)
     try:
         with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
             check_hydra_node(line, config_name)

@@ -14,6 +14,7 @@ from genlab.command.build import build_datamodule, build_model
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config, read_trained
 from genlab.command.console import show_result
+from genlab.command.load import set_weights
 from genlab.command.schemas import EvaluateConfig, TrainedConfig
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
@@ -32,7 +33,7 @@ from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
-from genlab.runs.checkpoints import CheckpointError, load_checkpoint
+from genlab.runs.checkpoints import CheckpointError, load_checkpoint, training_record
 from genlab.runs.folder import RunDir, find_run
 from genlab.runs.identity import config_hash
 
@@ -95,7 +96,7 @@ def evaluate_run(
     last, chosen, checkpoint = _open_checkpoints(place, checkpoint)
     datamodule = build_datamodule(config)
     model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
-    model.load_state_dict(chosen["state_dict"])
+    set_weights(model, chosen, place.best_checkpoint if checkpoint == "best" else place.last_checkpoint, place)
     reference = reference_of(datamodule, protocol.split)
     instruments = choose_instruments(datamodule, protocol, model.device)
     measured = measure(model, reference, instruments, protocol)
@@ -104,7 +105,7 @@ def evaluate_run(
     _draw_pictures(place.samples / stem, title, measured, reference)
     likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
-        model.load_state_dict(last["state_dict"])
+        set_weights(model, last, place.last_checkpoint, place)
         likelihood_last = measure_likelihood(model, reference.examples, protocol)
         if model.chosen_by_samples:  # of others the likelihood says what the choice was worth, at no cost of samples
             drawn = draw_samples(model, protocol)
@@ -156,12 +157,14 @@ def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], d
     if not place.last_checkpoint.exists():
         raise GenlabError(f"{place.path} has no checkpoint yet. Train it first.")
     last = load_checkpoint(place.last_checkpoint, mmap=True)
-    if last["genlab"]["progress"]["fraction"] < 1:
+    if training_record(last, place.last_checkpoint)["progress"]["fraction"] < 1:
         raise GenlabError(f"{place.path} is not trained to the end. Give its command again first.")
     if checkpoint == "last":
         return last, last, "last"
     try:
-        return last, load_checkpoint(place.best_checkpoint, mmap=True), "best"
+        best = load_checkpoint(place.best_checkpoint, mmap=True)
+        training_record(best, place.best_checkpoint)
+        return last, best, "best"
     except CheckpointError as error:
         _log.warning("%s The figures are of the last checkpoint.", error)
         return last, last, "last"

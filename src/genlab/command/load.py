@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,9 +14,9 @@ from genlab.core.errors import GenlabError, nearest
 from genlab.core.plugins import load_plugins
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import load_checkpoint
-from genlab.runs.folder import find_run
+from genlab.runs.folder import RunDir, find_run
 
-__all__ = ["load_run"]
+__all__ = ["load_run", "set_weights"]
 
 
 def load_run(
@@ -46,11 +48,20 @@ def load_run(
         there = ", ".join(name for name, file in choices.items() if file.is_file()) or "none"
         raise GenlabError(f"The run {run.path} has no checkpoint {path.name}; it has: {there}.")
     # The weights are read first: a damaged file should not have to wait for a model to be built.
-    weights = load_checkpoint(path, mmap=True).get("state_dict", {})
+    read = load_checkpoint(path, mmap=True)
     model = build_model(read_trained(run))
+    set_weights(model, read, path, run)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def set_weights(model: GenerativeModel, checkpoint: Mapping[str, Any], path: Path, run: RunDir) -> None:
+    """Give a model of a run's config the weights of a checkpoint.
+
+    Raises:
+        GenlabError: If they do not fit; ``path`` says where they are from.
+    """
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
+        model.load_state_dict(checkpoint.get("state_dict", {}))
+    except (RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise GenlabError(f"{path} does not fit the model that {run.config} describes: {reason}") from error
-    return model.to(device).eval().requires_grad_(False)

@@ -17,6 +17,7 @@ from genlab.core.hardware import choose_device
 from genlab.core.randomness import Stream, generator
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
+from genlab.runs.atomic import make_room
 from genlab.runs.folder import find_run
 
 __all__ = ["run"]
@@ -35,12 +36,12 @@ def run(config: DictConfig) -> Path:
     device = choose_device(settings.device)
     model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs)
     n, y = settings.n, _labels(model, settings.label, settings.n)
+    name = f"sample_n{n}_s{settings.seed}" + ("" if y is None else f"_y{settings.label}")
+    out = Path(settings.out) if settings.out else place.samples / f"{name}.png"
+    make_room(out)
     noise = generator(Stream.SAMPLES, settings.seed, device=device)
     with torch.no_grad():
         samples = model.sample(n, y, generator=noise).cpu()
-    name = f"sample_n{n}_s{settings.seed}" + ("" if y is None else f"_y{settings.label}")
-    out = Path(settings.out) if settings.out else place.samples / f"{name}.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"x": samples.numpy()} if y is None else {"x": samples.numpy(), "y": y.cpu().numpy()}
     np.savez_compressed(out.with_suffix(".npz"), **arrays)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command_line('scripts/sample.py')}"

@@ -20,6 +20,7 @@ __all__ = [
     "EvaluationNode",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
+    "LoggerNode",
     "ModelNode",
     "PathsConfig",
     "SampleConfig",
@@ -60,6 +61,13 @@ class TrainerNode(Node, TrainerSettings):
     """The group ``trainer``."""
 
     makes: ClassVar[str] = "pytorch_lightning.Trainer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerNode(Node):
+    """The group ``logger``."""
+
+    makes: ClassVar[str] = "pytorch_lightning.loggers.Logger"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +113,7 @@ class TrainConfig(TrainingSettings, TrainedConfig):
     """The keys of ``conf/config.yaml`` and the groups that it composes; each is explained there."""
 
     trainer: TrainerNode
-    logger: Node
+    logger: LoggerNode
     evaluation: EvaluationNode
     rerun: bool
     paths: PathsConfig

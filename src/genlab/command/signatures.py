@@ -111,5 +111,5 @@ def _look_up(annotation: str | ForwardRef | Any, scope: Mapping[str, Any]) -> An
     holder = type("Holder", (), {"__annotations__": {"it": annotation}})
     try:
         return get_type_hints(holder, globalns=dict(scope), localns=_Names(scope), include_extras=True)["it"]
-    except AttributeError:  # of such a name
+    except (AttributeError, TypeError):  # of such a name: what it has, or is subscripted with
         return Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,17 +16,36 @@ from omegaconf import OmegaConf
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.plugins import find_plugins
 
-__all__ = ["CLASSES", "FUNCTIONS", "Node", "allowed_targets", "find_targets", "instantiate", "locate"]
+__all__ = [
+    "CLASSES",
+    "FUNCTIONS",
+    "Node",
+    "allowed_targets",
+    "children",
+    "find_targets",
+    "instantiate",
+    "is_reference",
+    "leaves",
+    "locate",
+]
 
 CLASSES = (
-    "genlab.*",
+    "genlab.models.*",
+    "genlab.networks.*",
+    "genlab.data.*",
+    "genlab.core.schedules.*",
+    "genlab.measure.protocol.EvaluationProtocol",
+    "genlab.loggers.tensorboard_logger.TensorBoardDashboard",
+    "genlab.loggers.wandb_logger.WandbDashboard",
+    "genlab.training.sharding.ShardedStrategy",
     "torch.optim.*",
     "pytorch_lightning.Trainer",
     "pytorch_lightning.loggers.*",
     "pytorch_lightning.profilers.*",
     "pytorch_lightning.strategies.*",
 )
-"""Classes that a config may name as ``_target_``, beside those of plug-ins."""
+"""Classes that a config may name as ``_target_``, beside those of plug-ins. Of genlab those that a config is made of:
+elsewhere are classes that start processes or open databases when they are made."""
 
 FUNCTIONS = ("genlab.loggers.dashboards.no_dashboard",)
 """Functions that a config may name. A function acts when it is called, a class only makes an object; so these are few:
@@ -95,8 +114,9 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 def _refused(name: Any, where: str) -> GenlabError:
     return GenlabError(
-        f"{where} is {name!r}, which a config may not call. Expected a class in {', '.join(_allowed_classes())}, "
-        f"or a function in {', '.join(FUNCTIONS)}. Code of your own: a plug-in, see docs/extending.md."
+        f"{where} is {name!r}, which a config may not call. Expected a class in "
+        f"{', '.join(pattern for pattern in _allowed_classes() if pattern.endswith('.*'))}, or what a file of conf/ "
+        "names. Code of your own: a plug-in, see docs/extending.md."
     )
 
 
@@ -147,11 +167,15 @@ def instantiate(config: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> Any:
         What the target returns, or a partial of it for ``_partial_: true``.
 
     Raises:
-        GenlabError: If any node names a target that `locate` refuses; nothing is called then.
+        GenlabError: If any node names a target that `locate` refuses, or a value is a reference (``${...}``) that was
+            not resolved; nothing is called then.
     """
     plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
     for key, name in find_targets(plain):
         locate(name, key)
+    for key, value in leaves(plain):
+        if is_reference(value):
+            raise GenlabError(f"{key} is {value!r}, expected the value itself: references are resolved before this.")
     try:
         # Only what the config holds goes through Hydra, which would take apart the containers among our arguments.
         make = hydra.utils.instantiate(config, _partial_=True, _execution_whitelist_=allowed_targets())
@@ -160,13 +184,34 @@ def instantiate(config: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> Any:
     return functools.partial(make, *args, **kwargs) if plain.get("_partial_", False) else make(*args, **kwargs)
 
 
+def is_reference(value: Any) -> bool:
+    """Whether a value is one that Hydra would resolve when it makes a node.
+
+    ``${oc.create:...}`` makes a node that nobody has checked, ``${oc.env:...}`` reads a secret: whatever is still a
+    reference after a config was resolved, or stands in the file of a run, is refused.
+    """
+    return isinstance(value, str) and "${" in value
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the key and the value of everything within a node, outer ones first."""
+    for name, value in children(node, key):
+        yield name, value
+        yield from leaves(value, name)
+
+
+def children(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield the key and the value of what a mapping or a list holds, and nothing for other values."""
+    if isinstance(node, Mapping):
+        yield from ((f"{key}.{name}" if key else str(name), value) for name, value in node.items())
+    elif isinstance(node, list | tuple):
+        yield from ((f"{key}[{index}]", value) for index, value in enumerate(node))
+
+
 def find_targets(node: Any, key: str = "") -> list[tuple[str, Any]]:
     """Return the key and the ``_target_`` of a node and of all nodes within it, outer ones first."""
-    if isinstance(node, Mapping):
-        own = [(key, node["_target_"])] if "_target_" in node else []
-        inner = [(f"{key}.{name}" if key else str(name), value) for name, value in node.items()]
-    elif isinstance(node, list | tuple):
-        own, inner = [], [(f"{key}[{index}]", value) for index, value in enumerate(node)]
-    else:
-        return []
-    return [*own, *(found for name, value in inner for found in find_targets(value, name))]
+    return [(name, value["_target_"]) for name, value in [(key, node), *leaves(node, key)] if _is_node(value)]
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value

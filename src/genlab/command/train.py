@@ -37,7 +37,7 @@ from genlab.measure.results import read_result, result_path
 from genlab.models.base import GenerativeModel, NonFiniteError
 from genlab.processes.ranks import is_first_process, others_wait
 from genlab.runs.atomic import write_atomic
-from genlab.runs.checkpoints import load_checkpoint, resume_checkpoint
+from genlab.runs.checkpoints import load_checkpoint, resume_checkpoint, training_record
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import code_version, run_id
 from genlab.runs.locks import RunLock
@@ -182,7 +182,7 @@ def _begin(job: _TrainingJob, model: GenerativeModel, stack: ExitStack) -> Start
         _initialize(model, job.datamodule, job.config.seed)
         return Start(train=True, weights=dict(model.state_dict()))
     os.replace(usable, place.last_checkpoint)
-    progress = load_checkpoint(place.last_checkpoint, mmap=True)["genlab"]["progress"]
+    progress = training_record(load_checkpoint(place.last_checkpoint, mmap=True), place.last_checkpoint)["progress"]
     if progress["fraction"] >= 1:
         return Start(train=False)
     _log.info("Going on after %s examples (%s).", f"{progress['examples']:,}", place.last_checkpoint)

@@ -21,7 +21,7 @@ from genlab.data.base import GenlabDataModule
 from genlab.measure.features.choice import trained_extractor_path
 from genlab.measure.features.classifier import Classifier, pack
 from genlab.modalities import modality_of
-from genlab.runs.atomic import write_atomic
+from genlab.runs.atomic import make_room, write_atomic
 
 __all__ = ["run"]
 
@@ -47,6 +47,8 @@ def run(config: DictConfig) -> Path:
             f"{spec.name} is not square discrete images with labels, of a size that 4 divides: its samples are judged "
             "by the features of a random network."
         )
+    out = Path(settings.out) if settings.out else trained_extractor_path(spec)
+    make_room(out)  # before the work, not after it
     datamodule.prepare_data()
     torch.manual_seed(stream_seed(Stream.WEIGHTS, settings.seed))
     classifier = Classifier(spec.shape[0], spec.shape[1], spec.num_classes, settings.width)
@@ -56,8 +58,6 @@ def run(config: DictConfig) -> Path:
     name = f"{spec.name}-64"
     about = {"name": name, **{f"{kind}_test_accuracy": f"{value:.4f}" for kind, value in figures.items()}}
     content = pack(classifier, about)
-    out = Path(settings.out) if settings.out else trained_extractor_path(spec)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, content)
     print(", ".join(f"{kind} test accuracy {value:.4f}" for kind, value in figures.items()))
     print(f"{out}: {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")

@@ -59,7 +59,8 @@ def _line(where: str, alternatives: Sequence[ErrorDetails]) -> str:
     if kind == "missing":
         return f"{where} is not there"
     if kind == "extra_forbidden":
-        return f"{where} is no key of a result"
+        lacking = ", unless of a plug-in that is not installed here" if where.startswith("quality") else ""
+        return f"{where} is no key of a result{lacking}"
     if kind == "finite_number":
         return f"{where} is {value}: an unknown figure is null with its reason in missing"
     if kind.endswith("_type"):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
@@ -287,11 +287,6 @@ class GenerativeModel(LightningModule):
         return 1
 
     @property
-    def data_dtype(self) -> torch.dtype:
-        """The data's own dtype: uint8 for discrete images, int64 for other discrete data, float32 for continuous."""
-        return self.codec.dtype
-
-    @property
     def chosen_by_samples(self) -> bool:
         """Whether validation measures samples to choose the best checkpoint, and not the likelihood."""
         return not self.has_likelihood
@@ -304,7 +299,13 @@ class GenerativeModel(LightningModule):
         return "val/bits_per_dim" if self.spec.is_discrete else "val/nats"
 
     def configure_optimizers(self) -> list[Optimizer]:
-        return [self._optimizer(self.parameters(), lr=self._lr)]
+        return [self._make_optimizer(self.parameters(), self._lr)]
+
+    def _make_optimizer(self, parameters: Iterator[nn.Parameter], lr: float) -> Optimizer:
+        try:
+            return self._optimizer(parameters, lr=lr)
+        except (TypeError, ValueError) as error:  # a setting whose range no annotation says
+            raise GenlabError(f"model.optimizer does not take its settings: {error}") from error
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         multiplier = self._schedule(self.progress.fraction)

@@ -236,8 +236,8 @@ class Gan(GenerativeModel):
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [
-            self._optimizer(self.generator.parameters(), lr=self._lr),
-            self._optimizer(self.discriminator.parameters(), lr=self._lr * self._lr_ratio),
+            self._make_optimizer(self.generator.parameters(), self._lr),
+            self._make_optimizer(self.discriminator.parameters(), self._lr * self._lr_ratio),
         ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_file", "remove_leftovers", "sync_folder", "write_atomic"]
+from genlab.core.errors import GenlabError
+
+__all__ = ["atomic_file", "make_room", "remove_leftovers", "sync_folder", "write_atomic"]
 
 _SUFFIX = ".partial"
 
@@ -58,6 +60,20 @@ def write_atomic(path: Path | str, content: bytes | str) -> None:
     """
     with atomic_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def make_room(path: Path) -> None:
+    """Make the folder of a file that the user named to be written.
+
+    Raises:
+        GenlabError: If the name is a folder's, or the folder cannot be made.
+    """
+    if path.is_dir():
+        raise GenlabError(f"out is {path}, which is a folder. Give a file in it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GenlabError(f"out is {path}, but its folder cannot be made: {error.strerror}.") from error
 
 
 def remove_leftovers(folder: Path | str) -> None:

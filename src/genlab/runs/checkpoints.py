@@ -10,6 +10,7 @@ import logging
 import os
 import zipfile
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from genlab.core.errors import GenlabError
 from genlab.runs.atomic import atomic_file, remove_leftovers
 from genlab.runs.folder import RunDir
 
-__all__ = ["AtomicCheckpointIO", "CheckpointError", "assert_plain", "load_checkpoint", "resume_checkpoint"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "CheckpointError",
+    "assert_plain",
+    "load_checkpoint",
+    "resume_checkpoint",
+    "training_record",
+]
 
 _log = logging.getLogger("genlab")
 _MAPPINGS = (dict, OrderedDict, Counter)
@@ -127,6 +135,18 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu", mmap: bool = Fa
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"The checkpoint {path} holds a {type(checkpoint).__name__}, expected a dict.")
     return checkpoint
+
+
+def training_record(checkpoint: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
+    """Return what a checkpoint says of its training: ``progress``, ``hardware`` and ``stopped_by``.
+
+    Raises:
+        CheckpointError: If it does not, as one of another program.
+    """
+    record = checkpoint.get("genlab")
+    if not isinstance(record, Mapping) or not all(name in record for name in ("progress", "hardware", "stopped_by")):
+        raise CheckpointError(f"The checkpoint {path} does not say how it was trained: it is none of genlab's runs.")
+    return dict(record)
 
 
 def resume_checkpoint(run: RunDir) -> Path | None:

@@ -108,7 +108,7 @@ def build_trainer(
             # auto is known for what it is only now.
             strategy = "ddp_find_unused_parameters_true"
             trainer = _make_trainer(make, run, callbacks, loggers, precision=precision, strategy=strategy)
-    except MisconfigurationException as error:
+    except (MisconfigurationException, TypeError, ValueError) as error:  # Lightning raises all three of its settings
         reason = " ".join(str(error).split())
         raise GenlabError(
             f"The trainer does not fit this machine: {reason}\nUse trainer=auto or trainer=cpu."
