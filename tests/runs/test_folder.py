@@ -235,7 +235,7 @@ def test_load_says_what_is_wrong(trained: RunDir) -> None:
         ("\nseed: 0", "\nsede: 0", "seed is missing, expected a whole number >= 0 and < 9223372036854775808."),
         ("\ndata:", "\nold_data:", "data is missing, expected a node that makes GenlabDataModule."),
         ("models.gmm.GMM", "models.gmm.Gnn", "model._target_ is 'genlab.models.gmm.Gnn', but genlab.models.gmm has no"),
-        ("genlab.models.gmm.GMM", "genlab.core.spec.DataSpec", "model makes DataSpec, expected a node that makes"),
+        ("genlab.models.gmm.GMM", "genlab.data.images.Digits", "model makes Digits, expected a node that makes"),
         ("genlab.models.gmm.GMM", "os.system", "model._target_ is 'os.system', which a config may not call."),
     ],
 )
@@ -340,3 +340,11 @@ def test_atomic_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None
     (tmp_path / "plain").touch()
     write_atomic(tmp_path / "atomic", "")
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("blocked", ["logs", "logs/runs/digits/flow/run/samples"])
+def test_a_file_in_the_place_of_a_folder_is_named(blocked: str, tmp_path: Path) -> None:
+    (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / blocked).touch()
+    with pytest.raises(GenlabError, match="a file is in its way"):
+        RunDir.locate(tmp_path / "logs", "digits", "flow", "run").create()

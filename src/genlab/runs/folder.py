@@ -54,9 +54,18 @@ class RunDir:
         return run
 
     def create(self) -> RunDir:
-        """Make the folder and those in it, where they are missing; returns itself."""
+        """Make the folder and those in it, where they are missing; returns itself.
+
+        Raises:
+            GenlabError: If a file stands in the place of a folder.
+        """
         for folder in (self.checkpoints, self.samples, self.results):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise GenlabError(
+                    f"{folder} cannot be made: a file is in its way. Move it, or give paths.logs=."
+                ) from error
         return self
 
     @property
