@@ -219,7 +219,7 @@ def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) 
     overrides = [*TINY, *DDP, *TWO, "budget.examples=320", f"paths.logs={tmp_path}"]
     done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("protocol") == 1, "one table"
+    assert done.stdout.count("\nprotocol ") == 1, "one table"
     place = run_folder(tmp_path)
     one = [*TINY, "budget.examples=320", f"paths.logs={tmp_path}"]
     assert located(one) == place, "how many devices do the work is no part of a run's identity"

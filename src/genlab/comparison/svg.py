@@ -24,6 +24,7 @@ THEME = {
 
 _VARIABLES = {color: f"var(--{name}, {color})" for name, color in THEME.items()}
 _FROM_THE_PAGE = {"font", "font-family", "font-style", "font-variant", "font-weight", "font-stretch"}
+_WORDS = {"text", "tspan"}
 _REFERENCE = re.compile(r"#([\w.-]+)")
 _MANY_DIGITS = re.compile(r"-?\d+\.\d{3,}")
 
@@ -69,7 +70,7 @@ def _clean(element: Element, names: Mapping[str, Sequence[str]]) -> None:
     attributes = dict(_attributes(element))
     element.attrib.clear()
     element.attrib.update(attributes)
-    if element.tag not in ("text", "tspan"):
+    if element.tag not in _WORDS:
         element.text = None
     element.tail = None
     for child in list(element):
