@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from genlab.measure.result import Section
+from pydantic import BaseModel
 
 __all__ = ["null_problems"]
 
@@ -17,7 +15,7 @@ _PLAIN = {str, int, float, tuple, dict}
 """All that is no section; tables ask this of each value of 10,000 results, and ``isinstance`` takes its time."""
 
 
-def null_problems(result: Section, reasons: Mapping[str, str]) -> list[str]:
+def null_problems(result: BaseModel, reasons: Mapping[str, str]) -> list[str]:
     """Return a line for each null of a result without a reason, and for each reason without a null.
 
     Args:
@@ -38,7 +36,7 @@ def _prefixes(key: str) -> Iterator[str]:
     return (".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
-def _nulls(section: Section, prefix: str) -> Iterator[str]:
+def _nulls(section: BaseModel, prefix: str) -> Iterator[str]:
     values = vars(section)
     for name in section.model_fields_set:  # without what may be left out, and is
         value = values[name]
