@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import math
 from pathlib import Path
 
@@ -60,6 +61,6 @@ def validation_curve(run: RunResult, name: str) -> list[tuple[float, float]]:
         for row in MetricsCsv(path).rows():
             if (text := row.get(name)) and math.isfinite(value := float(text)):
                 points.append((float(row[MetricsCsv.POSITION]), value))
-    except (GenlabError, OSError, ValueError):  # another program's file, or a damaged one
+    except (GenlabError, OSError, ValueError, csv.Error):  # another program's file, or a damaged one
         return []
     return points
