@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from genlab.comparison.reading import MOST_BYTES, read_results
 from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
 from genlab.comparison.visible import visible
-from tests.comparison.results import write
+from tests.comparison.results import compared, run, write
 
 
 def terminal(comparison: Comparison) -> str:
@@ -96,6 +97,24 @@ def test_strange_text_harms_no_writer(name: str, text: str, tmp_path: Path) -> N
     written.encode()
     acting = {c for c in written if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
     assert not acting, f"{acting} stand in the {name}"
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
+def test_no_text_is_a_formula_in_a_spreadsheet(text: str, tmp_path: Path) -> None:
+    for line in csv.DictReader(io.StringIO(to_csv(strange_results(tmp_path, text)))):
+        for value in line.values():
+            assert not value.strip().startswith(("=", "+", "-", "@"))
+
+
+def test_numbers_are_never_changed_for_a_spreadsheets_sake() -> None:
+    runs = [run(1, seed, model__name="-flow", quality__kid=-0.25, likelihood__bits_per_dim=-1.5) for seed in (-2, -1)]
+    (line,) = csv.DictReader(io.StringIO(to_csv(compared(*runs))))
+    assert (line["model"], line["kid"], line["likelihood"], line["seeds"]) == ("'-flow", "-0.25", "-1.5", "-2 -1")
+
+
+def test_a_line_of_a_latex_table_takes_nothing_of_the_next() -> None:
+    text = to_latex(compared(run(1, model__name="a"), run(2, model__name="[1ex]"), run(3, model__name="*")))
+    assert [line.strip()[:3] for line in text.splitlines() if "1.31M" in line] == ["{*}", "{[}", "a {"]
 
 
 @pytest.mark.parametrize(
