@@ -30,6 +30,7 @@ APPENDED_OR_APART = {
     ("genlab/command/console.py", "FileHandler"): "a log, which grows line by line",
     ("genlab/runs/metrics_csv.py", "open"): "rows are appended; a half one at the end is dropped",
     ("genlab/processes/job_reports.py", "open"): "a job's lines to its sweep, which reads them while they come",
+    ("genlab/processes/pipes.py", "open"): "nowhere, for what nobody reads",
     ("genlab/sweeps/process_pool.py", "open"): "a job's log",
     ("genlab/sweeps/process_pool.py", "touch"): "takes the name of a job's log, before anything is in it",
     ("genlab/runs/locks.py", "open"): "a lock, which is held and not read",
