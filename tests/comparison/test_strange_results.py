@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -128,6 +129,33 @@ def test_a_line_of_a_latex_table_takes_nothing_of_the_next() -> None:
 )
 def test_every_character_can_be_seen(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+STRANGE_NUMBERS = {
+    "beyond squares": ({"quality__fid": 1e308, "sampling__ms_per_sample": 1e308}, False),
+    "below zero, beyond squares": ({"likelihood__bits_per_dim": -1e200}, False),
+    "a whole number beyond all": ({"sampling__nfe": 10**400}, False),
+    "time beyond all": ({"training__wall_seconds": 10**400}, False),
+    "large": ({"quality__fid": 1e99, "sampling__ms_per_sample": 1e99, "likelihood__bits_per_dim": -1e99}, True),
+    "next to zero": ({"quality__fid": 5e-324, "sampling__ms_per_sample": 5e-324}, True),
+    "zero": ({"quality__fid": 0, "sampling__ms_per_sample": 0.0, "sampling__nfe": 0}, True),
+    "examples and seeds": ({"likelihood__examples": 10**4000, "seed": -(10**4000)}, True),
+    "levels and places": ({"data__levels": 10**400, "data__shape": [10**400]}, True),
+}
+
+
+@pytest.mark.parametrize(("changes", "is_read"), STRANGE_NUMBERS.values(), ids=STRANGE_NUMBERS)
+@pytest.mark.parametrize("name", WRITERS)
+def test_strange_numbers_harm_no_writer(name: str, changes: dict[str, Any], is_read: bool, tmp_path: Path) -> None:
+    write(tmp_path / "plain.json", config_hash="1" * 64)
+    for number in range(4):
+        seed = {"config_hash": f"{2 + number // 2}" * 64, "seed": number % 2}
+        write(tmp_path / f"{number}.json", **{**seed, **changes})
+    (tmp_path / "metrics.csv").write_text("examples_seen,val/fid\n1,2\n2,1e308\n3,-1e308\n4,nan\n5,1\n")
+    results, skipped = read_results([tmp_path])
+    assert len(results) == (5 if is_read else 1)
+    assert all("beyond 1e+100, where no figure is" in item.reason for item in skipped)
+    assert WRITERS[name](compare(results, skipped))
 
 
 @contextmanager

@@ -20,6 +20,9 @@ __all__ = ["DataKey", "RunResult", "Skipped", "find_result_files", "read_results
 MOST_BYTES = 64_000_000
 """A file that is larger is no result, which has a few thousand bytes."""
 
+MOST = 1e100
+"""No figure is as large; the square of a larger one can be beyond all numbers."""
+
 _NO_RESULTS_IN = {"checkpoints", "samples", "wandb", "tensorboard", "sweeps"}
 
 
@@ -109,8 +112,8 @@ def read_results(paths: Iterable[Path | str]) -> tuple[list[RunResult], list[Ski
     skipped: list[Skipped] = []
     for path in find_result_files(paths, skipped):
         try:
-            results.append(reduce_result(_read(path), path))
-        except (OSError, ResultError) as error:
+            results.append(_checked(reduce_result(_read(path), path)))
+        except (OSError, ResultError, OverflowError) as error:
             skipped.append(Skipped(path, _reason(error)))
     return results, [Skipped(visible(item.path), visible(item.reason)) for item in skipped]
 
@@ -182,7 +185,16 @@ def _read(path: str) -> Result:
         return parse_result(file.read())
 
 
-def _reason(error: OSError | ResultError) -> str:
+def _checked(run: RunResult) -> RunResult:
+    for key, value in run.figures.items():
+        if not -MOST < value < MOST:
+            raise ResultError([f"{key} is beyond {MOST:g}, where no figure is"])
+    return run
+
+
+def _reason(error: OSError | ResultError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return f"it has a number beyond {MOST:g}, where no figure is"
     return error.problems[0] if isinstance(error, ResultError) else error.strerror or type(error).__name__
 
 
