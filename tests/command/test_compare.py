@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,9 @@ import wandb
 
 from genlab.command.cli import compare, train
 from genlab.command.compare import FORMATS
+from genlab.command.entry import NO_READER
 from tests.comparison.results import write
-from tests.tiny import TINY
+from tests.tiny import ROOT, TINY
 
 
 @pytest.fixture
@@ -67,6 +70,37 @@ def test_what_cannot_be_is_said_in_one_or_two_lines(
 def test_an_empty_folder_is_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare([f"paths.logs={tmp_path}"]) == 2
     assert "There are no results below" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_a_reader_that_leaves_is_no_error(logs: Path, tmp_path: Path, arguments: list[str], unbuffered: str) -> None:
+    """As ``| head`` does; what was asked for beside the table is written all the same."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), f"paths.logs={logs}", f"out={tmp_path / 'out'}"]
+    ended = subprocess.run(
+        [*command, "formats=[csv]", *arguments],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        cwd=tmp_path,
+        text=True,
+        timeout=120,
+    )
+    os.close(writer)
+    assert ended.stderr == ""
+    assert ended.returncode in ((0, NO_READER) if arguments else (0,))
+    assert arguments or (tmp_path / "out" / "comparison.csv").exists()
+
+
+def test_what_the_output_cannot_encode_is_no_error(logs: Path) -> None:
+    write(logs / "greek.json", config_hash="7" * 64, model__name="λ-flow")
+    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), f"paths.logs={logs}"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, capture_output=True, env=environment, cwd=logs, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\\u03bb-flow" in ended.stdout
 
 
 def test_out_holds_the_formats_that_were_asked_for(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genlab.core.errors import nearest
+from genlab.processes.pipes import drop_unread
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -115,7 +116,10 @@ def _enter(
 
     command = sys.argv[:1] if Path(sys.argv[0]).suffix == ".py" else [sys.argv[0], name]
     given = sys.argv[1:] if arguments is None else arguments
-    return run_entry(run, config_name, given, command, required=required, after_sweep=after_sweep)
+    try:
+        return run_entry(run, config_name, given, command, required=required, after_sweep=after_sweep)
+    finally:
+        drop_unread()
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
@@ -141,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("genlab trains, sweeps and fairly compares generative models.\n")
         print("\n".join(f"  genlab {name:10}{what}" for name, (_, what) in COMMANDS.items()))
         print("\ngenlab <command> --help says what can be set, e.g. genlab train model=flow data=mnist.")
+        drop_unread()
         return 0
     if command not in COMMANDS:
         print(

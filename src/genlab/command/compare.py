@@ -18,6 +18,7 @@ from genlab.comparison.ranking import Comparison, compare
 from genlab.comparison.reading import RunResult, Skipped, read_results, reduce_result
 from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
+from genlab.comparison.visible import visible
 from genlab.core.errors import GenlabError, nearest
 from genlab.loggers.wandb_comparison import log_comparison
 from genlab.measure.finished_run import FinishedRun
@@ -52,7 +53,7 @@ def run(config: DictConfig) -> Comparison:
     results = _choose(results, "protocol", settings.protocol, lambda result: result.protocol)
     comparison = compare(results, skipped)
     print_comparison(comparison)
-    command = command_line("scripts/compare.py")
+    command = visible(command_line("scripts/compare.py"))
     if settings.out is not None:
         _write(comparison, Path(settings.out), settings.formats, command)
     if settings.wandb is not None:
@@ -102,7 +103,7 @@ def _write(comparison: Comparison, folder: Path, formats: Sequence[str], command
     for name in dict.fromkeys(formats):
         file, write = FORMATS[name]
         write_atomic(folder / file, write(comparison, command))
-        print(f"Wrote {folder / file}")
+        print(visible(f"Wrote {folder / file}"))
 
 
 def _tables(comparison: Comparison) -> dict[str, list[dict[str, object]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from genlab.core.plugins import load_plugins
 from genlab.core.secrets import redact_text
 from genlab.measure.finished_run import FinishedRun
 from genlab.processes.job_reports import take_report
+from genlab.processes.pipes import drop_unread
 from genlab.processes.ranks import is_first_process
 from genlab.processes.signals import stoppable
 from genlab.sweeps.jobs import Outcome
@@ -33,6 +35,7 @@ from genlab.sweeps.jobs import Outcome
 __all__ = ["config_folder", "run_entry"]
 
 BUG, USER_ERROR, CTRL_C = 1, 2, 130
+NO_READER = 128 + signal.SIGPIPE
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -82,7 +85,8 @@ def run_entry(
 
     Returns:
         The exit code: 0, 1 for a bug, which shows its traceback, 2 for what the user can mend, 130 after Ctrl-C, and
-        128 plus the number of any other signal. With ``HYDRA_FULL_ERROR=1`` in the environment errors are raised.
+        128 plus the number of any other signal, that of a broken pipe too. With ``HYDRA_FULL_ERROR=1`` in the
+        environment errors are raised.
     """
     report = take_report()
     job = _Task(run, command, required or {})
@@ -306,6 +310,8 @@ def _set(argv: list[str], full_error: str | None) -> None:
 def _report(error: Exception, message: str | None) -> _Ending:
     if message is not None:
         return _say(message, USER_ERROR)
+    if isinstance(error, BrokenPipeError) and drop_unread():
+        return _Ending(NO_READER)
     traceback.print_exception(type(error), error, _within_job(error))
     return _Ending(BUG, traceback.format_exception_only(error)[0].strip())
 

@@ -17,7 +17,7 @@ from genlab.core.hardware import choose_device
 from genlab.core.randomness import Stream, generator
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
-from genlab.runs.atomic import make_room
+from genlab.runs.atomic import atomic_file, make_room
 from genlab.runs.folder import find_run
 
 __all__ = ["run"]
@@ -43,7 +43,8 @@ def run(config: DictConfig) -> Path:
     with torch.no_grad():
         samples = model.sample(n, y, generator=noise).cpu()
     arrays = {"x": samples.numpy()} if y is None else {"x": samples.numpy(), "y": y.cpu().numpy()}
-    np.savez_compressed(out.with_suffix(".npz"), **arrays)
+    with atomic_file(out.with_suffix(".npz")) as file:
+        np.savez_compressed(file, **arrays)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command_line('scripts/sample.py')}"
     drawn = modality_of(model.spec).preview(samples, model.spec, out.with_suffix(".png"), title)
     print(f"Saved {n} samples: {out.with_suffix('.npz')}" + (f" and {out.with_suffix('.png')}" if drawn else ""))

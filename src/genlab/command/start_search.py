@@ -27,6 +27,7 @@ from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.plugins import load_plugins
 from genlab.core.secrets import REDACTED, redact
 from genlab.measure.finished_run import FinishedRun
+from genlab.runs.atomic import write_atomic
 from genlab.runs.identity import config_hash
 from genlab.sweeps.jobs import Job, Outcome
 
@@ -179,7 +180,7 @@ def _write_multirun(config: DictConfig) -> None:
     overrides["hydra"] = [o for o in overrides["hydra"] if _SECRET not in o]
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(plain), folder / "multirun.yaml")
+    write_atomic(folder / "multirun.yaml", OmegaConf.to_yaml(OmegaConf.create(plain)))
 
 
 def _keep_from_jobs(config: DictConfig) -> None:

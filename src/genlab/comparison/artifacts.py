@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import math
+import csv
 from pathlib import Path
 
-from genlab.comparison.reading import RunResult
+from genlab.comparison.reading import MOST, RunResult
 from genlab.core.errors import GenlabError
 from genlab.runs.metrics_csv import MetricsCsv
 
@@ -58,8 +58,8 @@ def validation_curve(run: RunResult, name: str) -> list[tuple[float, float]]:
     points = []
     try:
         for row in MetricsCsv(path).rows():
-            if (text := row.get(name)) and math.isfinite(value := float(text)):
+            if (text := row.get(name)) and abs(value := float(text)) < MOST:
                 points.append((float(row[MetricsCsv.POSITION]), value))
-    except (GenlabError, OSError, ValueError):  # another program's file, or a damaged one
+    except (GenlabError, OSError, ValueError, csv.Error):  # another program's file, or a damaged one
         return []
     return points

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from genlab.comparison.artifacts import neighbours_picture, picture_uri, samples_picture, validation_curve
 from genlab.comparison.columns import Column, columns, leading_columns, likelihood_unit
-from genlab.comparison.plots import STYLES, Point, Series, line_plot, scatter_plot
+from genlab.comparison.plots import LEAST, STYLES, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
 from genlab.comparison.reading import RunResult
 from genlab.measure.figures import FIGURES, Figure, validated
@@ -199,7 +199,7 @@ def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: s
     found = [
         number
         for number, row in enumerate(group.rows)
-        if quality.key in row.figures and row.figures.get(cost.key) and row.figures[cost.key].mean > 0
+        if quality.key in row.figures and row.figures.get(cost.key) and row.figures[cost.key].mean > LEAST
     ]
     numbers = found[:MOST_POINTS]
     costs = [group.rows[number].figures[cost.key].mean for number in numbers]

@@ -13,8 +13,9 @@ __all__ = ["to_latex"]
 _SPECIAL = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "·": r"\textperiodcentered{}", "±": r"$\pm$",
+    "|": r"\textbar{}", "[": "{[}", "*": "{*}", "·": r"\textperiodcentered{}", "±": r"$\pm$",
 })  # fmt: skip
+"""A bracket or star in the first cell of a line would belong to the end of the line before."""
 
 
 def to_latex(comparison: Comparison) -> str:

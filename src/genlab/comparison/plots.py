@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from genlab.comparison.svg import THEME, inline_svg
 from genlab.core.pareto import pareto_front
 
-__all__ = ["COLORS", "STYLES", "Point", "Series", "line_plot", "scatter_plot"]
+__all__ = ["COLORS", "LEAST", "STYLES", "Point", "Series", "line_plot", "scatter_plot"]
 
 WIDTH, HEIGHT = 460, 320
 """In points; the page scales the drawing to its column."""
@@ -31,6 +31,9 @@ DASHES = ("-", (0, (6, 3)), (0, (2, 2.5)))
 MARKERS = ("o", "s", "^")
 STYLES = COLORS * len(DASHES)
 """So many curves, or marks, can be told apart by colour and by dashes, or by colour and by shape."""
+
+LEAST = 1e-100
+"""Figures from here up have logarithms with room beside them."""
 
 WIDE = 8
 """Ratio of the highest to the lowest figure from which equal ratios are drawn alike."""
@@ -112,7 +115,7 @@ def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str
     """Return points over a logarithmic x axis as SVG, with the Pareto front of each set of rivals.
 
     Args:
-        points: At least one; x above 0; lower is better on both axes.
+        points: At least one; x above `LEAST`; lower is better on both axes.
         x_label: Below the plot, with its unit.
         y_label: Beside the plot, with its unit.
         title: Read out in place of the plot.
@@ -121,7 +124,7 @@ def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str
     figure, axes = _axes(x_label, y_label)
     low, high = min(point.y for point in points), max(point.y for point in points)
     _scale(axes.xaxis, [point.x for point in points], log=True)
-    _scale(axes.yaxis, [low, high], log=low > 0 and high > WIDE * low)
+    _scale(axes.yaxis, [low, high], log=low > LEAST and high > WIDE * low)
     names: dict[str, list[str]] = {}
     fronts = _fronts(points)
     for number, front in enumerate(front for front in fronts if len(front) > 1):

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from genlab.comparison.columns import columns
+from genlab.comparison.visible import visible
 from genlab.measure.figures import of_kind
 from genlab.measure.result import Quality, Result, ResultError
 from genlab.measure.results import parse_result
 
 __all__ = ["DataKey", "RunResult", "Skipped", "find_result_files", "read_results", "reduce_result"]
+
+MOST_BYTES = 64_000_000
+"""A file that is larger is no result, which has a few thousand bytes."""
+
+MOST = 1e100
+"""No figure is as large; the square of a larger one can be beyond all numbers."""
 
 _NO_RESULTS_IN = {"checkpoints", "samples", "wandb", "tensorboard", "sweeps"}
 
@@ -104,10 +112,10 @@ def read_results(paths: Iterable[Path | str]) -> tuple[list[RunResult], list[Ski
     skipped: list[Skipped] = []
     for path in find_result_files(paths, skipped):
         try:
-            results.append(reduce_result(_read(path), path))
-        except (OSError, ResultError) as error:
+            results.append(_checked(reduce_result(_read(path), path)))
+        except (OSError, ResultError, OverflowError) as error:
             skipped.append(Skipped(path, _reason(error)))
-    return results, skipped
+    return results, [Skipped(visible(item.path), visible(item.reason)) for item in skipped]
 
 
 def find_result_files(paths: Iterable[Path | str], skipped: list[Skipped]) -> list[str]:
@@ -150,26 +158,48 @@ def _walk(folder: str, entered: set[str], skipped: list[Skipped]) -> Iterator[st
             pending.append(os.path.join(folder, "results"))
             continue
         for entry in entries:
-            if entry.name.endswith(".json") and not entry.is_dir():
+            if entry.name.endswith(".json") and not _is_folder(entry):
                 yield entry.path
-            elif entry.name not in _NO_RESULTS_IN and entry.is_dir():
+            elif entry.name not in _NO_RESULTS_IN and _is_folder(entry):
                 if entry.is_symlink():
                     yield from _walk(entry.path, entered, skipped)
                 else:
                     pending.append(entry.path)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a closed folder
+        return False
+
+
 def _read(path: str) -> Result:
-    with open(path, "rb") as file:
+    # Whoever opens a pipe waits for its writer, but for this flag. Only what was opened can be asked what it is.
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise ResultError(["it is no regular file"])
+        if about.st_size > MOST_BYTES:
+            raise ResultError([f"it is no result of genlab: it has {about.st_size:,} bytes"])
         return parse_result(file.read())
 
 
-def _reason(error: OSError | ResultError) -> str:
+def _checked(run: RunResult) -> RunResult:
+    for key, value in run.figures.items():
+        if not -MOST < value < MOST:
+            raise ResultError([f"{key} is beyond {MOST:g}, where no figure is"])
+    return run
+
+
+def _reason(error: OSError | ResultError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return f"it has a number beyond {MOST:g}, where no figure is"
     return error.problems[0] if isinstance(error, ResultError) else error.strerror or type(error).__name__
 
 
 def reduce_result(result: Result, path: str | None = None) -> RunResult:
-    """Take from a result what a table needs.
+    """Take from a result what a table needs, its text as `visible` shows it.
 
     Args:
         result: What was read.
@@ -180,33 +210,41 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
     entropy = None if result.reference is None else result.reference.true_entropy_nats
     return RunResult(
         path=path,
-        run_id=result.run_id,
+        run_id=visible(result.run_id),
         config_hash=result.config_hash,
         seed=result.seed,
         created=result.created,
-        command=result.command,
-        code_version=result.code_version,
-        model=result.model.name,
-        family=result.model.family,
-        variant=result.model.variant,
-        data=DataKey(data.name, data.split, data.shape, data.levels or 0, "" if entropy is None else f"{entropy:.4f}"),
+        command=visible(result.command),
+        code_version=visible(result.code_version),
+        model=visible(result.model.name),
+        family=visible(result.model.family),
+        variant=visible(result.model.variant),
+        data=DataKey(
+            visible(data.name),
+            visible(data.split),
+            data.shape,
+            data.levels or 0,
+            "" if entropy is None else f"{entropy:.4f}",
+        ),
         protocol=(result.protocol.name, result.protocol.hash),
-        checkpoint=result.training.checkpoint,
-        device=result.training.device,
+        checkpoint=visible(result.training.checkpoint),
+        device=visible(result.training.device),
         kind=None if likelihood is None else likelihood.kind,
         of=None if likelihood is None else likelihood.of,
         likelihood_examples=None if likelihood is None else likelihood.examples,
         one_draw_kind=None if one_draw is None else one_draw.kind,
         features=_features(result.quality),
         sampling_batch=None if sampling is None else sampling.batch_size,
-        sampling_device=(None if sampling is None else sampling.device) or result.training.device,
+        sampling_device=visible((None if sampling is None else sampling.device) or result.training.device),
         figures={column.key: value for column in columns() if (value := column.read(result)) is not None},
         lists={figure.key: value for figure in of_kind("list") if (value := result.value(figure))},
-        warnings=tuple(result.warnings()),
+        warnings=tuple(map(visible, result.warnings())),
     )
 
 
 def _features(quality: Quality | None) -> tuple[Any, ...] | None:
     if quality is None:
         return None
-    return quality.extractor, quality.extractor_sha256, quality.n_real, quality.n_fake, quality.reference_split
+    names = (quality.extractor, quality.reference_split)
+    extractor, split = (None if name is None else visible(name) for name in names)
+    return extractor, quality.extractor_sha256, quality.n_real, quality.n_fake, split

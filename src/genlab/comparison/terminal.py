@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
@@ -22,6 +24,7 @@ from genlab.comparison.columns import Column
 from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
 from genlab.comparison.references import FLOOR
+from genlab.processes.pipes import drop_unread
 
 __all__ = ["print_comparison"]
 
@@ -40,9 +43,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         console: Where to; standard output by default.
     """
     if console is None:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=PIPE_WIDTH)
+        console = _standard_output()
     for group in comparison.groups:
         _print_group(group, console)
     if comparison.groups:
@@ -53,6 +54,22 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         console.print(f"  {escape(skipped.path)}: {escape(skipped.reason)}", soft_wrap=True)
     if len(comparison.skipped) > SKIPPED_SHOWN:
         console.print(f"  and {len(comparison.skipped) - SKIPPED_SHOWN} more.")
+
+
+class _Console(Console):
+    """A console that falls silent when its reader leaves, as ``| head`` does, where rich's own ends the program."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        drop_unread()
+
+
+def _standard_output() -> Console:
+    # What an encoding such as Latin-1 lacks is shown by its number.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    console = _Console(highlight=False, emoji=False)
+    return console if console.is_terminal else _Console(highlight=False, emoji=False, width=PIPE_WIDTH)
 
 
 def _print_group(group: Group, console: Console) -> None:

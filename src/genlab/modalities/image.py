@@ -12,6 +12,7 @@ from genlab.core.codec import levels_to_unit
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
+from genlab.runs.atomic import atomic_file
 
 __all__ = ["Image", "image_grid", "pairs_grid", "save_grid"]
 
@@ -121,7 +122,8 @@ def save_grid(grid: np.ndarray, path: Path, title: str) -> None:
     about = PngInfo()
     about.add_text("Title", title)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fromarray(grid[..., 0] if grid.shape[2] == 1 else grid).save(path, pnginfo=about)
+    with atomic_file(path) as file:
+        fromarray(grid[..., 0] if grid.shape[2] == 1 else grid).save(file, format="PNG", pnginfo=about)
 
 
 register(Image())

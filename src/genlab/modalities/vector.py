@@ -11,6 +11,7 @@ from torch import Tensor
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
+from genlab.runs.atomic import atomic_file
 
 __all__ = ["Vector"]
 
@@ -42,7 +43,8 @@ class Vector(Modality):
         axes.legend(loc="upper right", fontsize=8, markerscale=2)
         axes.set_title(textwrap.fill(title, 72), fontsize=8)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110, metadata={"Title": title})
+        with atomic_file(path) as file:
+            figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
         return True
 
 
