@@ -80,6 +80,20 @@ def test_the_kind_stands_in_the_cell_and_the_spread_beside_the_mean() -> None:
     assert cell(partial, columns()[2]).remark == "1 of 2 seeds"
 
 
+def test_each_format_shows_the_standard_error_of_one_seed_and_says_so() -> None:
+    comparison = compared(run(1), run(2, likelihood__kind="ode"))
+    for text in (terminal(comparison, 200), to_markdown(comparison), to_html(comparison), to_latex(comparison)):
+        assert re.search(r"1\.0772[^0-9]*(±|\$\\pm\$)[^0-9]*0\.0026", text)
+        words = " ".join(text.replace(r"$\pm$", "±").split())
+        assert "± is the standard deviation over seeds; in rows of one seed the figure's own standard error" in (
+            words.replace("&#39;", "'")
+        )
+        assert "down to the first that differs from it beyond chance" in words
+    line = next(csv.DictReader(io.StringIO(to_csv(comparison))))
+    assert (line["likelihood_se"], line["likelihood_sd"], line["likelihood_count"]) == ("0.0026", "", "1")
+    assert "fid_se" not in line, "there is none"
+
+
 def test_each_format_says_of_how_many_examples_a_likelihood_is_that_is_not_of_all() -> None:
     comparison = compared(run(1), run(2, likelihood__kind="ode", likelihood__examples=1280))
     for text in (terminal(comparison), to_markdown(comparison), to_html(comparison), to_latex(comparison)):
@@ -161,7 +175,7 @@ def test_best_is_starred_where_no_bold_is_shown() -> None:
     text = terminal(comparison)
     assert "*2.00" in text
     assert "*3.00" not in text
-    assert "*: best." in text
+    assert "*: the best of those" in text
 
 
 def test_the_floor_adds_no_device() -> None:

@@ -78,7 +78,7 @@ def test_a_new_figure_has_its_column_in_every_format(new: Figure) -> None:
     assert "*9.0" in printed(comparison)
     assert "Vendi score" in to_markdown(comparison)
     header, line, *_ = to_csv(comparison).splitlines()
-    assert "vendi,vendi_sd,vendi_count" in header
+    assert "vendi,vendi_sd,vendi_se,vendi_count" in header
     assert "7.25" in line
     assert "9 kinds of samples in 10 classes." in printed(comparison)
 

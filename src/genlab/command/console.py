@@ -126,7 +126,7 @@ def _known(likelihood: OneDraw) -> list[Figure]:
 
 
 def _with_spread(section: Section, figure: Figure) -> str:
-    spread = None if figure.spread is None else section.get(figure.spread)
+    spread = figure.standard_error(section.get)
     value = figure.write(section.get(figure.key))
     return value if spread is None else f"{value} ± {figure.write(spread)}"
 
@@ -151,7 +151,7 @@ def _quality_lines(result: Result) -> Iterator[tuple[str, str]]:
 def _quality(result: Result, quality: Quality, section: str, figure: Figure) -> str:
     if (value := quality.get(figure.key)) is None:
         return f"none: {result.reason(f'{section}.{figure.key}')}"
-    spread = None if figure.spread is None else quality.get(figure.spread)
+    spread = figure.standard_error(quality.get)
     # Four digits, as many as a few thousand samples can give.
     return f"{value:.4g}" if spread is None else f"{value:.4g} ± {spread:.4g}"
 

@@ -10,7 +10,9 @@ from genlab.comparison.ranking import Comparison, Group, Row, chosen_words
 from genlab.comparison.references import BASELINE, FLOOR, baseline_family
 
 __all__ = [
+    "BEST_LEGEND",
     "LEGEND",
+    "SPREAD_LEGEND",
     "Cell",
     "cell",
     "heading",
@@ -22,12 +24,21 @@ __all__ = [
     "title",
 ]
 
-LEGEND = (
-    "± is the standard deviation over seeds. Best is marked only among figures that can be compared. Likelihoods: "
-    "exact values and bounds with each other; estimates by ode, p(x|y), and likelihoods of fewer examples each only "
-    "with their own kind. Quality: the same features and numbers of examples. Milliseconds: the same device. The "
-    "floor, training against test data, is not ranked."
+SPREAD_LEGEND = (
+    "± is the standard deviation over seeds; in rows of one seed the figure's own standard error, where it is known."
 )
+
+BEST_LEGEND = (
+    "the best of those that can be compared, with all behind it down to the first that differs from it beyond chance "
+    "(Welch's test, 95 %; without ±: that prints otherwise); nothing where that is all of them."
+)
+
+LEGEND = (
+    f"{BEST_LEGEND} {SPREAD_LEGEND} Compared are: exact likelihoods and bounds with each other; estimates by ode, "
+    "p(x|y), and likelihoods of fewer examples each only with their own kind; quality on the same features and numbers "
+    "of examples; milliseconds on the same device. The floor, training against test data, is not ranked."
+)
+"""What the marks mean; stands behind what the best looks like and a colon."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +47,10 @@ class Cell:
 
     Attributes:
         value: The mean; empty where the figure is not known.
-        spread: The standard deviation over seeds; empty for one seed.
+        spread: The standard deviation over seeds; of one seed the figure's own standard error; empty if not known.
         remark: The kind of a likelihood; its number of examples, if these are not the whole split; the number of seeds
             that have the figure, if not all do. May be empty.
-        best: Whether it is the best of the figures that it competes with.
+        best: Whether it is best of the figures that it competes with, or equal to that but for chance.
     """
 
     value: str = ""
@@ -61,10 +72,10 @@ def cell(row: Row, column: Column) -> Cell:
     value = column.write(figure.mean, None)
     spread = ""
     # A count that is the same for all seeds is shown without "± 0".
-    if figure.sd is not None and not (column.basis is None and figure.sd == 0):
+    if figure.spread is not None and not (column.basis is None and figure.spread == 0):
         _, _, decimals = value.partition(".")
         # As many decimal places as the mean has; a count such as 1.31M has a unit of its own and none are forced.
-        spread = column.write(figure.sd, len(decimals) if decimals.isdigit() or not decimals else None)
+        spread = column.write(figure.spread, len(decimals) if decimals.isdigit() or not decimals else None)
     remarks = [row.kind(column) or ""]
     if remarks[0] and row.first.of == "p(x|y)":
         remarks.append("p(x|y)")
