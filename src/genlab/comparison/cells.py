@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from genlab.comparison.columns import Column, leading_columns, likelihood_unit
-from genlab.comparison.ranking import Comparison, Group, Row, chosen_words
+from genlab.comparison.ranking import Comparison, Group, Row, chosen_words, config_folders
 from genlab.comparison.references import BASELINE, FLOOR, baseline_family
 
 __all__ = [
@@ -119,20 +119,27 @@ def notes(group: Group) -> list[str]:
     """Return what a reader must know beside the figures: that the baseline is missing, what figures warn of."""
     found = []
     if not any(row.reference == BASELINE for row in group.rows):
-        found.append(f"No baseline: {_baseline_command(group)}")
+        command = _baseline_command(group)
+        found.append(f"No baseline: {command} adds it." if command else "No baseline.")
     for run in (run for row in group.rows for run in row.runs):
         found += [f"{run.model}, run {run.run_id}: {warning}." for warning in run.warnings]
     return found
 
 
-def _baseline_command(group: Group) -> str:
-    """Say how a baseline is added: by the command of a row, whose words choose the data and the protocol."""
-    family = baseline_family()
+def _baseline_command(group: Group) -> str | None:
+    """Return the command that adds a baseline, None where none is sure to work.
+
+    It has the words of a row's own command that choose the data and the protocol: the name of a data set is not always
+    that of its config. Data whose samples no features judge, such as text, is not laid out as the baseline takes it.
+    """
+    if not any(row.first.features for row in group.rows):
+        return None
     for row in group.rows:
-        words = chosen_words(row.first.command, ("data", "evaluation"))
+        words = chosen_words(row.first.command, ("data", "evaluation", "hydra.searchpath"))
         if any(word.startswith("data=") for word in words):
-            return f"{shlex.join(['python', 'train.py', f'model={family}', *words])} adds it."
-    return f"train model={family} on the same data, under the same protocol, to add it."
+            program = ["python", "train.py", *config_folders(row.first.command)]
+            return shlex.join([*program, f"model={baseline_family()}", *words])
+    return None
 
 
 def shared_device(group: Group) -> str | None:

@@ -280,15 +280,22 @@ def chosen_words(command: str, groups: Sequence[str]) -> list[str]:
     return [word for word, key in _overrides(command) if _is_of(key, groups)]
 
 
+def config_folders(command: str) -> list[str]:
+    """Return the flags of a command that say where configs lie."""
+    return [word for word in _words(command) if word.startswith(("--config-dir=", "--config-path="))]
+
+
 def _overrides(command: str) -> list[tuple[str, str]]:
     """Return the words of a command that are overrides, with their keys."""
+    words = [word for word in _words(command) if "=" in word and not word.startswith("--")]
+    return [(word, word.partition("=")[0].lstrip("+~")) for word in words]
+
+
+def _words(command: str) -> list[str]:
     try:
-        words = shlex.split(command)
+        return shlex.split(command)
     except ValueError:
-        words = command.split()
-    return [
-        (word, word.partition("=")[0].lstrip("+~")) for word in words if "=" in word and not word.startswith("--")
-    ]  # fmt: skip
+        return command.split()
 
 
 def _is_of(key: str, groups: Collection[str]) -> bool:
