@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genlab.command.sweep_record import is_trial
 from genlab.measure.figures import Figure, of_section, spreads
 from genlab.measure.result import Likelihood, OneDraw, Quality, Result, Section
 from genlab.runs.folder import RunDir
@@ -68,7 +69,10 @@ def quiet() -> Iterator[None]:
 
 
 def show_result(result: Result, place: RunDir, remark: str = "") -> None:
-    """Print a result as a small table, with the remark below it."""
+    """Print a result as a small table, with the remark below it; of a trial of a search only where it is."""
+    if is_trial():
+        print(f"Done: {place.path}")
+        return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
