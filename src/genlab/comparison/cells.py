@@ -29,8 +29,9 @@ SPREAD_LEGEND = (
 )
 
 BEST_LEGEND = (
-    "the best of those that can be compared, with all behind it down to the first that differs from it beyond chance "
-    "(Welch's test, 95 %; without ±: that prints otherwise); nothing where that is all of them."
+    "the best of those that can be compared, with all behind it down to the first that differs from it beyond chance; "
+    "nothing where that is all of them. Chance is judged by Welch's test at 95 %; figures without ± differ where they "
+    "print differently."
 )
 
 LEGEND = (
