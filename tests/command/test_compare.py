@@ -166,7 +166,7 @@ def test_wandb_gets_a_table_for_each_protocol_in_a_run_of_type_comparison(
         assert {f"comparison/{row['data']}/{row['protocol']}-{row['protocol_hash']}" for row in rows} == {name}
     vae = next(row for row in found["comparison/digits/standard-2a"] if row["model"] == "vae")
     assert (vae["likelihood"], vae["likelihood_count"], vae["likelihood_kind"]) == (2.5, 2, "iwae-16")
-    assert "mifid" not in vae, "no row has it"
+    assert "inception_fid" not in vae, "no row has it"
     # What W&B wrote is not read as results.
     assert said([f"paths.logs={logs}"], capsys).count("\nmodel0 ") == 1
 

@@ -19,6 +19,8 @@ from genlab.comparison.references import BASELINE, REFERENCES
 from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
 from genlab.measure.figures import short_count
+from genlab.modalities import all_modalities
+from genlab.models.gmm import GMM
 from tests.comparison.results import compared, many_runs, run
 
 NASTY = r"""a|b`c*_<i>&"'\[x](y){%$#~^}[/bold]"""
@@ -78,6 +80,20 @@ def test_the_kind_stands_in_the_cell_and_the_spread_beside_the_mean() -> None:
     assert cell(conditional, columns()[0]).remark == "dequantized-16, p(x|y)"
     partial = compared(run(1, 0), run(1, 1, quality__fid=None)).groups[0].rows[0]
     assert cell(partial, columns()[2]).remark == "1 of 2 seeds"
+
+
+def test_each_format_shows_the_standard_error_of_one_seed_and_says_so() -> None:
+    comparison = compared(run(1), run(2, likelihood__kind="ode"))
+    for text in (terminal(comparison, 200), to_markdown(comparison), to_html(comparison), to_latex(comparison)):
+        assert re.search(r"1\.0772[^0-9]*(±|\$\\pm\$)[^0-9]*0\.0026", text)
+        words = " ".join(text.replace(r"$\pm$", "±").split())
+        assert "± is the standard deviation over seeds; in rows of one seed the figure's own standard error" in (
+            words.replace("&#39;", "'")
+        )
+        assert "down to the first that differs from it beyond chance" in words
+    line = next(csv.DictReader(io.StringIO(to_csv(comparison))))
+    assert (line["likelihood_se"], line["likelihood_sd"], line["likelihood_count"]) == ("0.0026", "", "1")
+    assert "fid_se" not in line, "there is none"
 
 
 def test_each_format_says_of_how_many_examples_a_likelihood_is_that_is_not_of_all() -> None:
@@ -161,7 +177,7 @@ def test_best_is_starred_where_no_bold_is_shown() -> None:
     text = terminal(comparison)
     assert "*2.00" in text
     assert "*3.00" not in text
-    assert "*: best." in text
+    assert "*: the best of those" in text
 
 
 def test_the_floor_adds_no_device() -> None:
@@ -184,17 +200,28 @@ def test_the_floor_adds_no_device() -> None:
             "No baseline: python train.py model=gmm data=own 'data.path=/a b/c' adds it.",
         ),
         (
-            "python scripts/evaluate.py run=3f2a91cc-s0 evaluation=paper",
-            "No baseline: train model=gmm on the same data",
+            "python train.py --config-dir=/my/conf model=x data=own",
+            "No baseline: python train.py --config-dir=/my/conf model=gmm data=own adds it.",
         ),
-        ("python train.py experiment=recipe data.batch_size=8", "No baseline: train model=gmm on the same data"),
+        ("python scripts/evaluate.py run=3f2a91cc-s0 evaluation=paper", "No baseline."),
+        ("python train.py experiment=recipe data.batch_size=8", "No baseline."),
     ],
 )
 def test_the_command_of_a_baseline_takes_the_data_from_a_row(command: str, said: str) -> None:
     """A data set's name says neither the option of its group nor the settings that make it."""
     (group,) = compared(run(1, command="python train.py experiment=other"), run(2, command=command)).groups
     (note,) = notes(group)
-    assert note.startswith(said)
+    assert note == said
+
+
+def test_a_baseline_is_suggested_only_for_data_that_it_takes() -> None:
+    text = {"data__modality": "text", "data__shape": [64], "quality": None}
+    assert notes(compared(run(1, command="python train.py model=made data=my_text", **text)).groups[0]) == [
+        "No baseline."
+    ]
+    for modality in all_modalities():
+        if modality.features is not None:
+            assert set(modality.layouts) & set(GMM.layouts), modality.name
 
 
 def test_a_family_is_a_reference_by_declaration_alone(monkeypatch: pytest.MonkeyPatch) -> None:

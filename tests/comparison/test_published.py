@@ -76,7 +76,7 @@ def test_a_figure_stands_beside_the_lowest_of_ours_of_its_family() -> None:
 def test_ours_is_in_the_unit_of_the_paper() -> None:
     nats = 85.63
     (group,) = compared(made(1, nats / (784 * math.log(2)), **BINARY)).groups
-    assert {line.ours for line in beside(group)} == {"made 85.63"}
+    assert {line.ours for line in beside(group)} == {"made 85.63 ± 1.41"}
     assert [line.published for line in beside(group)] == ["88.40 nats", "86.64 nats"]
 
 
@@ -103,7 +103,7 @@ def test_every_format_names_value_unit_and_source() -> None:
 def test_no_published_figure_is_marked_or_ranked() -> None:
     # The best published figure is below all of ours: the mark stays with the best of ours.
     comparison = compared(run(1, likelihood__bits_per_dim=1.2), run(2, likelihood__bits_per_dim=1.1))
-    assert re.findall(r"\*\*(\d[\d.]*)\*\*", to_markdown(comparison))[0] == "1.1000"
+    assert re.findall(r"\*\*(\d[\d.]*) ±", to_markdown(comparison))[0] == "1.1000"
     for entry in published():
         assert f"**{entry.value}" not in to_markdown(comparison)
         assert f"<strong>{entry.value}" not in to_html(comparison)

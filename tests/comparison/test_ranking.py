@@ -110,6 +110,41 @@ def test_figures_that_read_alike_are_marked_alike() -> None:
     assert best(group, "fid") == ["a", "b"]
 
 
+def test_what_chance_may_have_put_behind_the_best_is_marked_but_nothing_behind_a_worse_one() -> None:
+    fids = {"a": (2.0, 2.4, 2.2), "b": (2.3, 2.5, 2.1), "c": (3.0, 3.2, 3.1), "wild": (2.5, 9.0, 6.0)}
+    group = only(
+        *(
+            run(number, seed, model__name=name, quality__fid=fid)
+            for number, (name, values) in enumerate(fids.items())
+            for seed, fid in enumerate(values)
+        )
+    )
+    assert best(group, "fid") == ["a", "b"]
+
+
+def test_none_is_best_where_none_can_be_told_from_the_best() -> None:
+    """Of KID below zero, which is chance, the lowest was marked."""
+    kid = {"quality__n_real": 250, "quality__n_fake": 250, "quality__kid_sd": 0.005}
+    figures = {"a": -0.0011, "b": -0.0003, "worse": 0.1}
+    runs = [run(n, model__name=name, quality__kid=value, **kid) for n, (name, value) in enumerate(figures.items())]
+    assert best(only(*runs[:2]), "kid") == []
+    assert best(only(*runs), "kid") == ["a", "b"]
+    zero = [run(number, quality__fid=fid) for number, fid in enumerate((0.001, 0.002))]
+    assert best(only(*zero), "fid") == [], "both print as 0.00"
+
+
+def test_the_own_standard_error_of_a_figure_is_that_of_one_seed_alone() -> None:
+    one = {"bits_per_dim": 1.2, "bits_per_dim_se": 0.1, "nats": 9.0, "nats_se": 0.7, "kind": "dequantized-1"}
+    group = only(run(1, likelihood__one_draw=one), run(2, 0), run(2, 1))
+    (single,) = (row for row in group.rows if len(row.runs) == 1)
+    assert (single.figures["likelihood"].se, single.figures["one_draw"].se) == (0.0026, 0.1)
+    (several,) = (row for row in group.rows if len(row.runs) == 2)
+    assert (several.figures["likelihood"].se, several.figures["likelihood"].sd) == (None, 0.0)
+    # 100 subsets of 1,000 of 10,000 examples, see Figure.standard_error.
+    assert single.figures["kid"].se == pytest.approx(0.001 * (1000 / 9000 + 0.01) ** 0.5)
+    assert single.figures["fid"].se is None
+
+
 def test_likelihoods_compete_only_where_they_compare() -> None:
     figures = [
         ("exact", "p(x)", 1.10), ("dequantized-16", "p(x)", 1.05), ("elbo", "p(x)", 1.20), ("vlb", "p(x)", 1.30),
@@ -178,7 +213,7 @@ def test_references_stand_first_and_the_floor_is_not_ranked() -> None:
 
 
 def test_continuous_data_is_ranked_in_nats() -> None:
-    nats = {"data__levels": None, "likelihood__bits_per_dim": None}
+    nats = {"data__levels": None, "likelihood__bits_per_dim": None, "likelihood__nats_se": 0.1}
     group = only(
         run(1, model__name="a", likelihood__nats=2.0, **nats), run(2, model__name="b", likelihood__nats=-1.0, **nats)
     )

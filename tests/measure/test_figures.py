@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from genlab.command.console import result_lines
+from genlab.comparison.columns import columns
 from genlab.comparison.csv_table import to_csv
 from genlab.comparison.markdown import to_markdown
 from genlab.comparison.ranking import Comparison, compare
@@ -77,7 +78,7 @@ def test_a_new_figure_has_its_column_in_every_format(new: Figure) -> None:
     assert "*9.0" in printed(comparison)
     assert "Vendi score" in to_markdown(comparison)
     header, line, *_ = to_csv(comparison).splitlines()
-    assert "vendi,vendi_sd,vendi_count" in header
+    assert "vendi,vendi_sd,vendi_se,vendi_count" in header
     assert "7.25" in line
     assert "9 kinds of samples in 10 classes." in printed(comparison)
 
@@ -121,6 +122,16 @@ def test_every_spread_is_a_figure_of_the_quality_or_a_field_of_the_likelihood() 
     assert {"kid_sd", "inception_kid_sd"} <= spreads()
 
 
+def test_mifid_is_not_ranked_and_says_against_which_split_it_is() -> None:
+    """Outside the features of Inception its threshold takes real images for copies."""
+    mifid = FIGURES["mifid"]
+    assert (mifid.better, mifid.priority) == (None, 0)
+    assert "mifid" not in {column.key for column in columns()}
+    shown = lines(Result.of(result(quality__mifid=3.0)))
+    assert shown["MIFID against the training split"] == "3"
+    assert "training split" in mifid.about
+
+
 def test_a_null_figure_shows_its_reason() -> None:
     made = result(quality__fid=None, sampling__ms_per_sample=None, likelihood=None)
     made["missing"] |= {"quality.fid": "a sample is not finite", "likelihood": "the gan family has none"}
@@ -148,7 +159,7 @@ def test_figures_of_the_terminal_are_in_the_order_of_the_registry() -> None:
     names = [name.strip() for name, _ in result_lines(made, PLACE)]
     labels = [figure.label for figure in of_section("quality") if figure.label in names]
     assert [name for name in names if name in labels] == labels
-    assert {"MMD", "sliced Wasserstein", "MIFID"} <= set(labels)
+    assert {"MMD", "sliced Wasserstein", "MIFID against the training split"} <= set(labels)
 
 
 @pytest.mark.parametrize("metric", ["val/recall", "val/loss"])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from genlab.runs.metrics_csv import MetricsCsv
 from genlab.sweeps import status
 from genlab.sweeps.jobs import Job, Outcome
+from genlab.sweeps.objectives import Objective, objectives_text
 from genlab.sweeps.places import Place
 from genlab.sweeps.status import LiveStatus, PlainStatus
 from genlab.sweeps.summary import describe_failures, explain_exit, varying
@@ -106,6 +109,21 @@ def test_a_line_says_when_a_job_begins_and_how_it_ended(clock: Clock) -> None:
         "Job 0 (seed=0) done in 1:30: 3.142 bits/dim, FID 12.35. 1 done, 1 running, 2 waiting, about 2:15 more.",
         "Job 1 (seed=1) failed after 1:30: ValueError: odd. 1 done, 1 failed, 0 running, 2 waiting, about 1:30 more.",
     ]
+
+
+def test_a_search_shows_validation_and_no_figure_of_the_test_split(clock: Clock, tmp_path: Path) -> None:
+    MetricsCsv(tmp_path / "metrics.csv").log({"val/bits_per_dim": 3.5}, 100)
+    result = finished(tmp_path, likelihood__bits_per_dim=3.14159, quality__fid=12.3456, sampling__nfe=35)
+    objectives = (Objective("val/bits_per_dim"), Objective("sampling.nfe"))
+    tell = partial(objectives_text, objectives=objectives, monitor="val/bits_per_dim")
+    for kind in (PlainStatus, LiveStatus):
+        lines = kind(JOBS, len(JOBS), 2, stream := io.StringIO(), tell)
+        lines.started(JOBS[0], Place(), Path("logs/0.log"))
+        lines.ended(Outcome(JOBS[0], 0, result, None, 90.0, Path("logs/0.log")))
+        (line,) = [line for line in stream.getvalue().splitlines() if line.startswith("Job 0 (seed=0)")]
+        assert line.startswith("Job 0 (seed=0) done in 1:30: val/bits_per_dim 3.5, 35 network evaluations")
+    (tmp_path / "metrics.csv").unlink()
+    assert tell(Outcome(JOBS[0], 0, result, None, 90.0, Path("x")).finished) == "", "the trial fails, and says why"
 
 
 def test_the_time_left_follows_what_the_jobs_report(clock: Clock) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genlab.command.sweep_record import is_trial
 from genlab.measure.figures import Figure, of_section, spreads
 from genlab.measure.result import Likelihood, OneDraw, Quality, Result, Section
 from genlab.runs.folder import RunDir
@@ -68,7 +69,10 @@ def quiet() -> Iterator[None]:
 
 
 def show_result(result: Result, place: RunDir, remark: str = "") -> None:
-    """Print a result as a small table, with the remark below it."""
+    """Print a result as a small table, with the remark below it; of a trial of a search only where it is."""
+    if is_trial():
+        print(f"Done: {place.path}")
+        return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
@@ -126,7 +130,7 @@ def _known(likelihood: OneDraw) -> list[Figure]:
 
 
 def _with_spread(section: Section, figure: Figure) -> str:
-    spread = None if figure.spread is None else section.get(figure.spread)
+    spread = figure.standard_error(section.get)
     value = figure.write(section.get(figure.key))
     return value if spread is None else f"{value} ± {figure.write(spread)}"
 
@@ -151,7 +155,7 @@ def _quality_lines(result: Result) -> Iterator[tuple[str, str]]:
 def _quality(result: Result, quality: Quality, section: str, figure: Figure) -> str:
     if (value := quality.get(figure.key)) is None:
         return f"none: {result.reason(f'{section}.{figure.key}')}"
-    spread = None if figure.spread is None else quality.get(figure.spread)
+    spread = figure.standard_error(quality.get)
     # Four digits, as many as a few thousand samples can give.
     return f"{value:.4g}" if spread is None else f"{value:.4g} ± {spread:.4g}"
 

@@ -20,7 +20,14 @@ from omegaconf import DictConfig, OmegaConf
 import genlab
 from genlab.command.explain import CommandLine, explain, explain_job
 from genlab.command.hydra_node import check_hydra_node
-from genlab.command.sweep_record import SweepRecord, check_launcher, check_no_search, hydra_arguments
+from genlab.command.sweep_record import (
+    SweepRecord,
+    check_launcher,
+    check_no_search,
+    has_search_sweeper,
+    hydra_arguments,
+    is_trial,
+)
 from genlab.command.targets import FUNCTIONS
 from genlab.core.errors import GenlabError, Interrupted, nearest
 from genlab.core.plugins import load_plugins
@@ -207,7 +214,8 @@ class _Task:
                 check_launcher(config)
                 load_plugins()
                 result = self.run(config)
-                self.results.append(result)
+                if not is_trial():  # trials are compared by validation, and not in a table of results
+                    self.results.append(result)
                 return result
             except Interrupted:
                 if is_first_process():
@@ -245,10 +253,8 @@ class _Task:
 
     def record(self, outcome: Outcome) -> None:
         """Take in how a job ended that ran as a process of its own; those of a search are judged by it alone."""
-        hydra = HydraConfig.get()
-        # By its class: a search may have a sweeper's config of the user's own.
-        if not str(hydra.sweeper.get("_target_")).endswith(".OptunaSweeper"):
-            self.sweep.add(outcome, str(hydra.runtime.choices["hydra/sweeper"]))
+        if not has_search_sweeper():
+            self.sweep.add(outcome, str(HydraConfig.get().runtime.choices["hydra/sweeper"]))
 
     def _check_required(self, config: DictConfig) -> None:
         for key, what in self.required.items():

@@ -33,6 +33,7 @@ from genlab.sweeps.jobs import Job, Outcome
 
 if TYPE_CHECKING:
     from genlab.sweeps.search import SearchPlan, Stream
+    from genlab.sweeps.status import Tell
 
 __all__ = ["search", "study_folder"]
 
@@ -61,6 +62,7 @@ def search(
     if importlib.util.find_spec("optuna") is None:
         raise GenlabError("A search needs Optuna: pip install 'genlab[search]', or pip install optuna.")
     from genlab.command.search_outcome import report
+    from genlab.sweeps.objectives import objectives_text
     from genlab.sweeps.search import open_study, run_search
 
     load_plugins()  # their figures may be objectives
@@ -76,7 +78,8 @@ def search(
         print(f"Study {plan.study} in {study.url}: {_progress(study.trials(), plan.trials)}")
         try:
             left = plan.trials - sum(trial.state.is_finished() for trial in study.trials())
-            run_search(plan, study, _stream(launcher, settings.get("batch", 1), left))
+            tell = partial(objectives_text, objectives=plan.objectives, monitor=plan.monitor)
+            run_search(plan, study, _stream(launcher, settings.get("batch", 1), left, tell))
         except (KeyboardInterrupt, Interrupted):
             print(f"{_progress(study.trials(), plan.trials)} The same command goes on with the study.")
             raise
@@ -136,10 +139,10 @@ def _monitor(base: TrainConfig) -> str:
     return build_model(base).monitor
 
 
-def _stream(launcher: Launcher, batch: int, left: int) -> Stream:
+def _stream(launcher: Launcher, batch: int, left: int, tell: Tell | None = None) -> Stream:
     """Return the launcher's way to run jobs: as they come, or in batches where it tells nothing before all ended."""
     if hasattr(launcher, "stream"):
-        return partial(launcher.stream, total=left)
+        return partial(launcher.stream, total=left, tell=tell)
     if not isinstance(batch, int) or batch < 1:
         raise GenlabError(f"hydra.sweeper.batch is {batch}, expected a whole number >= 1.")
     folder = Path(launcher.config.hydra.sweep.dir) if hasattr(launcher, "config") else Path()

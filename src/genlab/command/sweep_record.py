@@ -16,7 +16,7 @@ from genlab.core.secrets import redact_text
 from genlab.sweeps.jobs import Outcome
 from genlab.sweeps.summary import describe_failures, varying
 
-__all__ = ["SweepRecord", "check_launcher", "check_no_search", "hydra_arguments"]
+__all__ = ["SweepRecord", "check_launcher", "check_no_search", "has_search_sweeper", "hydra_arguments", "is_trial"]
 
 _IN_THIS_PROCESS = ("basic",)
 """Launchers whose jobs share the command line of the sweep, with which Lightning would start its helpers."""
@@ -91,6 +91,17 @@ class SweepRecord:
         numbers = ",".join(str(number) for number in sorted(outcome.job.number for outcome in self.failed))
         given = [argument for argument in command if not argument.startswith("hydra.launcher.only=")]
         return redact_text(shlex.join([*given, f"hydra.launcher.only=[{numbers}]"]))
+
+
+def has_search_sweeper() -> bool:
+    """Return whether the sweeper of the config that runs is ours for searches."""
+    # By its class: a search may have a sweeper's config of the user's own.
+    return str(HydraConfig.get().sweeper.get("_target_")).endswith(".OptunaSweeper")
+
+
+def is_trial() -> bool:
+    """Return whether this process is that of a search and runs a trial: those are judged by validation alone."""
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN and has_search_sweeper()
 
 
 def check_no_search() -> None:

@@ -6,11 +6,13 @@ import shlex
 from dataclasses import dataclass
 
 from genlab.comparison.columns import Column, leading_columns, likelihood_unit
-from genlab.comparison.ranking import Comparison, Group, Row, chosen_words
+from genlab.comparison.ranking import Comparison, Group, Row, chosen_words, config_folders
 from genlab.comparison.references import BASELINE, FLOOR, baseline_family
 
 __all__ = [
+    "BEST_LEGEND",
     "LEGEND",
+    "SPREAD_LEGEND",
     "Cell",
     "cell",
     "heading",
@@ -22,12 +24,22 @@ __all__ = [
     "title",
 ]
 
-LEGEND = (
-    "± is the standard deviation over seeds. Best is marked only among figures that can be compared. Likelihoods: "
-    "exact values and bounds with each other; estimates by ode, p(x|y), and likelihoods of fewer examples each only "
-    "with their own kind. Quality: the same features and numbers of examples. Milliseconds: the same device. The "
-    "floor, training against test data, is not ranked."
+SPREAD_LEGEND = (
+    "± is the standard deviation over seeds; in rows of one seed the figure's own standard error, where it is known."
 )
+
+BEST_LEGEND = (
+    "the best of those that can be compared, with all behind it down to the first that differs from it beyond chance; "
+    "nothing where that is all of them. Chance is judged by Welch's test at 95 %; figures without ± differ where they "
+    "print differently."
+)
+
+LEGEND = (
+    f"{BEST_LEGEND} {SPREAD_LEGEND} Compared are: exact likelihoods and bounds with each other; estimates by ode, "
+    "p(x|y), and likelihoods of fewer examples each only with their own kind; quality on the same features and numbers "
+    "of examples; milliseconds on the same device. The floor, training against test data, is not ranked."
+)
+"""What the marks mean; stands behind what the best looks like and a colon."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +48,10 @@ class Cell:
 
     Attributes:
         value: The mean; empty where the figure is not known.
-        spread: The standard deviation over seeds; empty for one seed.
+        spread: The standard deviation over seeds; of one seed the figure's own standard error; empty if not known.
         remark: The kind of a likelihood; its number of examples, if these are not the whole split; the number of seeds
             that have the figure, if not all do. May be empty.
-        best: Whether it is the best of the figures that it competes with.
+        best: Whether it is best of the figures that it competes with, or equal to that but for chance.
     """
 
     value: str = ""
@@ -61,10 +73,10 @@ def cell(row: Row, column: Column) -> Cell:
     value = column.write(figure.mean, None)
     spread = ""
     # A count that is the same for all seeds is shown without "± 0".
-    if figure.sd is not None and not (column.basis is None and figure.sd == 0):
+    if figure.spread is not None and not (column.basis is None and figure.spread == 0):
         _, _, decimals = value.partition(".")
         # As many decimal places as the mean has; a count such as 1.31M has a unit of its own and none are forced.
-        spread = column.write(figure.sd, len(decimals) if decimals.isdigit() or not decimals else None)
+        spread = column.write(figure.spread, len(decimals) if decimals.isdigit() or not decimals else None)
     remarks = [row.kind(column) or ""]
     if remarks[0] and row.first.of == "p(x|y)":
         remarks.append("p(x|y)")
@@ -108,20 +120,27 @@ def notes(group: Group) -> list[str]:
     """Return what a reader must know beside the figures: that the baseline is missing, what figures warn of."""
     found = []
     if not any(row.reference == BASELINE for row in group.rows):
-        found.append(f"No baseline: {_baseline_command(group)}")
+        command = _baseline_command(group)
+        found.append(f"No baseline: {command} adds it." if command else "No baseline.")
     for run in (run for row in group.rows for run in row.runs):
         found += [f"{run.model}, run {run.run_id}: {warning}." for warning in run.warnings]
     return found
 
 
-def _baseline_command(group: Group) -> str:
-    """Say how a baseline is added: by the command of a row, whose words choose the data and the protocol."""
-    family = baseline_family()
+def _baseline_command(group: Group) -> str | None:
+    """Return the command that adds a baseline, None where none is sure to work.
+
+    It has the words of a row's own command that choose the data and the protocol: the name of a data set is not always
+    that of its config. Data whose samples no features judge, such as text, is not laid out as the baseline takes it.
+    """
+    if not any(row.first.features for row in group.rows):
+        return None
     for row in group.rows:
-        words = chosen_words(row.first.command, ("data", "evaluation"))
+        words = chosen_words(row.first.command, ("data", "evaluation", "hydra.searchpath"))
         if any(word.startswith("data=") for word in words):
-            return f"{shlex.join(['python', 'train.py', f'model={family}', *words])} adds it."
-    return f"train model={family} on the same data, under the same protocol, to add it."
+            program = ["python", "train.py", *config_folders(row.first.command)]
+            return shlex.join([*program, f"model={baseline_family()}", *words])
+    return None
 
 
 def shared_device(group: Group) -> str | None:

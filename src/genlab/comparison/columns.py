@@ -25,6 +25,7 @@ class Column:
         short: The same for narrow tables; a line break is kept.
         read: Takes the figure, as it is shown, from a result; None where it is not known.
         number: How it is written.
+        error: Takes the figure's own standard error from a result; None where no result has one.
         better: Which values are better, or None where neither is: then nothing is marked.
         basis: What two runs must share for the figure to compare: ``likelihood``, ``features``, ``hardware``.
         priority: The higher, the longer the column stays where a terminal is too narrow for all.
@@ -35,6 +36,7 @@ class Column:
     short: str
     read: Callable[[Result], float | None]
     number: Number
+    error: Callable[[Result], float | None] | None = None
     better: Better | None = None
     basis: Basis | None = None
     priority: int = 0
@@ -57,6 +59,7 @@ class Column:
             figure.short or figure.label,
             read,
             figure.number,
+            _error_of(figure) if figure.spread else None,
             figure.better,
             figure.basis,
             figure.priority,
@@ -67,6 +70,15 @@ class Column:
         return self.number.write(value, places)
 
 
+def _error_of(figure: Figure) -> Callable[[Result], float | None]:
+    def error(result: Result) -> float | None:
+        values = getattr(result, figure.section)
+        found = None if values is None else figure.standard_error(values.get)
+        return None if found is None else found / figure.divisor
+
+    return error
+
+
 def _likelihood(result: Result) -> float | None:
     return _nll(result.likelihood)
 
@@ -75,16 +87,27 @@ def _one_draw(result: Result) -> float | None:
     return None if result.likelihood is None else _nll(result.likelihood.one_draw)
 
 
-def _nll(figures: OneDraw | None) -> float | None:
+def _likelihood_error(result: Result) -> float | None:
+    return _nll(result.likelihood, "_se")
+
+
+def _one_draw_error(result: Result) -> float | None:
+    return None if result.likelihood is None else _nll(result.likelihood.one_draw, "_se")
+
+
+def _nll(figures: OneDraw | None, ending: str = "") -> float | None:
     """Bits/dim and nats share a column: all rows of a table are of the same data."""
     if figures is None:
         return None
-    return figures.nats if figures.bits_per_dim is None else figures.bits_per_dim
+    return figures.get(("nats" if figures.bits_per_dim is None else "bits_per_dim") + ending)
 
 
-LIKELIHOOD = Column("likelihood", "NLL", "NLL", _likelihood, Number("fixed", 4), "lower", "likelihood", 20)
+_FOUR = Number("fixed", 4)
+LIKELIHOOD = Column(
+    "likelihood", "NLL", "NLL", _likelihood, _FOUR, _likelihood_error, "lower", "likelihood", 20
+)  # fmt: skip
 ONE_DRAW = Column(
-    "one_draw", "NLL of one draw", "one\ndraw", _one_draw, Number("fixed", 4), "lower", "likelihood", 1
+    "one_draw", "NLL of one draw", "one\ndraw", _one_draw, _FOUR, _one_draw_error, "lower", "likelihood", 1
 )  # fmt: skip
 
 

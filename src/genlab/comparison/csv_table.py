@@ -6,7 +6,7 @@ import csv
 import io
 import re
 
-from genlab.comparison.columns import columns, likelihood_unit
+from genlab.comparison.columns import Column, columns, likelihood_unit
 from genlab.comparison.published import published_text
 from genlab.comparison.ranking import Comparison, Group, Row
 
@@ -19,9 +19,10 @@ _FORMULA = re.compile(r"[\t\r]|\s*[=+@-](?!\d+( -?\d+)*$)")
 def to_csv(comparison: Comparison) -> str:
     """Return a header and one line for each row, every column in every file, unknown figures empty.
 
-    Beside each figure stand its standard deviation over seeds, and the number of seeds that have it. Published figures
-    of the same family stand in a column of their own, with their sources. Text that a spreadsheet would take for a
-    formula has an apostrophe before it, as OWASP advises; numbers never.
+    Beside each figure stand its standard deviation over seeds (``_sd``), of one seed its own standard error (``_se``)
+    where there is one, and the number of seeds that have it. Published figures of the same family stand in a column of
+    their own, with their sources. Text that a spreadsheet would take for a formula has an apostrophe before it, as
+    OWASP advises; numbers never.
     """
     buffer = io.StringIO(newline="")
     lines = [line for group in comparison.groups for line in table_rows(group)]
@@ -44,10 +45,14 @@ def _header() -> list[str]:
     return [
         "data", "split", "protocol", "protocol_hash", "model", "family", "variant", "note", "reference", "checkpoint",
         "seeds", "likelihood_unit", "likelihood_kind", "likelihood_of", "likelihood_examples", "one_draw_kind",
-        *(f"{column.key}{part}" for column in columns() for part in ("", "_sd", "_count")),
+        *(f"{column.key}{part}" for column in columns() for part in _parts(column)),
         "extractor", "n_real", "n_fake", "device", "sampling_device", "config_hash", "run_ids", "code_version",
         "published", "command",
     ]  # fmt: skip
+
+
+def _parts(column: Column) -> tuple[str, ...]:
+    return ("", "_sd", "_se", "_count") if column.error else ("", "_sd", "_count")
 
 
 def _line(group: Group, row: Row) -> dict[str, object]:
@@ -68,4 +73,6 @@ def _line(group: Group, row: Row) -> dict[str, object]:
         line["extractor"], _, line["n_real"], line["n_fake"], _ = first.features
     for key, figure in row.figures.items():
         line |= {key: figure.mean, f"{key}_sd": figure.sd, f"{key}_count": figure.count}
+        if figure.se is not None:
+            line[f"{key}_se"] = figure.se
     return line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from genlab.comparison.cells import Cell, cell, heading, subtitle, title
+from genlab.comparison.cells import BEST_LEGEND, SPREAD_LEGEND, Cell, cell, heading, subtitle, title
 from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
 
@@ -37,7 +37,7 @@ def _tables(comparison: Comparison) -> Iterator[str]:
         yield r"  \end{tabular}}"
         yield from _published(group)
         caption = _escape(f"{title(group)}: {subtitle(group)}.")
-        yield rf"  \caption{{{caption} Bold: best among figures that compare; $\pm$: standard deviation over seeds.}}"
+        yield rf"  \caption{{{caption} Bold: {_escape(f'{BEST_LEGEND} {SPREAD_LEGEND}')}}}"
         yield rf"  \label{{tab:genlab-{number}}}"
         yield from (r"\end{table}", "")
 

@@ -28,7 +28,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield from (line for note in notes(group) for line in (_escape(note), ""))
         yield from _published(group)
     if comparison.groups:
-        yield f"**Bold**: best. {_escape(LEGEND)}"
+        yield f"**Bold**: {_escape(LEGEND)}"
     if line := skipped_line(comparison):
         yield from ("", _escape(line), "")
         yield from (f"- {_escape(item.path)}: {_escape(item.reason)}" for item in comparison.skipped)

@@ -140,7 +140,7 @@ def _ours(group: Group, rows: Sequence[Row], unit: str) -> tuple[str, str]:
         return "", ""
     row = min(rows, key=_preference)
     figure, scale, places = row.figures[LIKELIHOOD.key], _scale(group, unit), _PLACES[unit]
-    spread = "" if figure.sd is None else f" ± {figure.sd * scale:.{places}f}"
+    spread = "" if figure.spread is None else f" ± {figure.spread * scale:.{places}f}"
     return f"{row.model} {figure.mean * scale:.{places}f}{spread}", cell(row, LIKELIHOOD).remark
 
 

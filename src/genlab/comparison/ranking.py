@@ -10,6 +10,12 @@ This module decides which figures compete to be marked best:
 - Likelihoods of p(x|y): never with p(x), since the model was told the label.
 - Likelihoods of different numbers of examples: never with each other. A costly likelihood is measured on few examples,
   and which examples these are can change it by more than models differ.
+
+Of those that compete, the best is marked with those behind it, down to the first that differs from it beyond chance;
+none is marked where that is all of them. Chance is judged by :func:`genlab.comparison.chance.differ` from the
+deviations over seeds, for one seed from the figure's own standard error, which knows nothing of how trainings differ.
+Figures that print alike count as equal. What stands behind a figure that differs is never marked: that its seeds
+deviate so much that it might be better is no merit.
 """
 
 from __future__ import annotations
@@ -20,27 +26,13 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from genlab.comparison.chance import Figure, differ
 from genlab.comparison.columns import LIKELIHOOD, ONE_DRAW, Column, columns, leading_columns
 from genlab.comparison.reading import DataKey, RunResult, Skipped
 from genlab.comparison.references import FLOOR, REFERENCES, reference_of
 from genlab.runs.identity import IGNORED_KEYS
 
 __all__ = ["Comparison", "Figure", "Group", "Row", "comparable_set", "compare"]
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure over seeds.
-
-    Attributes:
-        mean: Mean over the seeds that have it.
-        sd: Standard deviation over them, with n - 1 in its denominator; None for one seed.
-        count: How many seeds have it.
-    """
-
-    mean: float
-    sd: float | None
-    count: int
 
 
 @dataclass
@@ -53,7 +45,7 @@ class Row:
         note: What tells the row from others of the same model and variant; may be empty.
         few_examples: Number of examples that its likelihood is of, if that is not the whole split; else None.
         reference: ``"floor"``, ``"baseline"`` or empty.
-        best: Keys of the columns in which the row is best of those it competes with.
+        best: Keys of the columns in which the row is best of those it competes with, or not beyond chance worse.
     """
 
     runs: tuple[RunResult, ...]
@@ -165,16 +157,18 @@ def _row_key(run: RunResult) -> Hashable:
 def _row(runs: tuple[RunResult, ...]) -> Row:
     figures = {}
     for column in columns():
-        values = [run.figures[column.key] for run in runs if column.key in run.figures]
-        if values:
-            figures[column.key] = _aggregate(values)
+        having = [run for run in runs if column.key in run.figures]
+        if having:
+            figures[column.key] = _aggregate(
+                [run.figures[column.key] for run in having], having[0].errors.get(column.key)
+            )
     return Row(runs, figures, reference=reference_of(runs[0].family))
 
 
-def _aggregate(values: Sequence[float]) -> Figure:
+def _aggregate(values: Sequence[float], error: float | None) -> Figure:
     count = len(values)
     if count == 1:
-        return Figure(values[0], None, 1)
+        return Figure(values[0], None, 1, error)
     mean = math.fsum(values) / count
     return Figure(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1)), count)
 
@@ -220,20 +214,28 @@ def _mark_best(rows: Sequence[Row]) -> None:
     for column in columns():
         if column.better is None:
             continue
-        sets: dict[Hashable, list[tuple[str, float, Row]]] = defaultdict(list)
+        sets: dict[Hashable, list[Row]] = defaultdict(list)
         for row in rows:
             # The floor is training data against test data, not a model, so it is never marked as best.
             if column.key in row.figures and row.reference != FLOOR:
-                mean = row.figures[column.key].mean
-                sets[comparable_set(row, column)].append((column.write(mean, None), mean, row))
+                sets[comparable_set(row, column)].append(row)
         for rivals in sets.values():
-            if len(rivals) > 1:
-                choose = min if column.better == "lower" else max
-                text, _, _ = choose(rivals, key=lambda rival: rival[1])
-                # Two figures that are printed alike are both marked.
-                for shown, _, row in rivals:
-                    if shown == text:
-                        row.best.add(column.key)
+            equals = _equal_to_best(rivals, column)
+            if len(equals) < len(rivals):
+                for row in equals:
+                    row.best.add(column.key)
+
+
+def _equal_to_best(rivals: list[Row], column: Column) -> list[Row]:
+    """Return the best of rivals and those behind it, down to the first that differs from it beyond chance."""
+    ordered = sorted(rivals, key=lambda row: _rank(row, column))
+    best = ordered[0].figures[column.key]
+    for place, row in enumerate(ordered):
+        figure = row.figures[column.key]
+        # The first of these decides for most, and takes no time.
+        if figure.mean != best.mean and differ(best, figure) and column.write(figure.mean) != column.write(best.mean):
+            return ordered[:place]
+    return ordered
 
 
 def _tell_few_examples(rows: Sequence[Row]) -> None:
@@ -278,15 +280,22 @@ def chosen_words(command: str, groups: Sequence[str]) -> list[str]:
     return [word for word, key in _overrides(command) if _is_of(key, groups)]
 
 
+def config_folders(command: str) -> list[str]:
+    """Return the flags of a command that say where configs lie."""
+    return [word for word in _words(command) if word.startswith(("--config-dir=", "--config-path="))]
+
+
 def _overrides(command: str) -> list[tuple[str, str]]:
     """Return the words of a command that are overrides, with their keys."""
+    words = [word for word in _words(command) if "=" in word and not word.startswith("--")]
+    return [(word, word.partition("=")[0].lstrip("+~")) for word in words]
+
+
+def _words(command: str) -> list[str]:
     try:
-        words = shlex.split(command)
+        return shlex.split(command)
     except ValueError:
-        words = command.split()
-    return [
-        (word, word.partition("=")[0].lstrip("+~")) for word in words if "=" in word and not word.startswith("--")
-    ]  # fmt: skip
+        return command.split()
 
 
 def _is_of(key: str, groups: Collection[str]) -> bool:

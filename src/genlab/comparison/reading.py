@@ -59,6 +59,7 @@ class RunResult:
         features: Extractor, its hash, number of real and of drawn examples, reference split.
         sampling_batch: Samples per call.
         sampling_device: Where they were drawn; where the run was trained if the result does not say.
+        errors: Own standard errors of figures by column key, as far as they are known.
         lists: Known figures that are lists, by their keys, such as the recall of each class.
         warnings: What its figures warn of, such as classes that hardly occur among the samples.
     """
@@ -85,6 +86,7 @@ class RunResult:
     sampling_batch: int | None
     sampling_device: str
     figures: dict[str, float]
+    errors: dict[str, float] = field(default_factory=dict)
     lists: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -237,6 +239,9 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         sampling_batch=None if sampling is None else sampling.batch_size,
         sampling_device=visible((None if sampling is None else sampling.device) or result.training.device),
         figures={column.key: value for column in columns() if (value := column.read(result)) is not None},
+        errors={
+            column.key: value for column in columns() if column.error and (value := column.error(result)) is not None
+        },
         lists={figure.key: value for figure in of_kind("list") if (value := result.value(figure))},
         warnings=tuple(map(visible, result.warnings())),
     )

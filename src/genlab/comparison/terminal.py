@@ -47,7 +47,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for group in comparison.groups:
         _print_group(group, console)
     if comparison.groups:
-        console.print(f"\n[dim]{_mark(console) or 'Bold'}: best. {escape(LEGEND)}[/dim]")
+        console.print(f"\n[dim]{_mark(console) or 'Bold'}: {escape(LEGEND)}[/dim]")
     if line := skipped_line(comparison):
         console.print(f"\n{escape(line)}")
     for skipped in comparison.skipped[:SKIPPED_SHOWN]:

@@ -8,6 +8,7 @@ named and looked up when it is needed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -92,7 +93,9 @@ class Figure:
         priority: The higher, the longer its column stays where a terminal is too narrow for all; 0: it has no column.
         minimum: Least value that it can have; None: no bound.
         maximum: Greatest value that it can have; None: no bound.
-        spread: Key, in the same section, of how far it varies by chance: a standard error or deviation.
+        spread: Key, in the same section, of how far it varies by chance: a standard error, or what ``subsets`` says.
+        subsets: Number and largest size of the random subsets over which ``spread`` is the deviation, each of at most
+            half of the examples; None: it is a standard error. See :meth:`standard_error`.
         divisor: What the stored value is divided by in tables, as seconds that are shown in minutes.
         cost: What it costs, of a figure that quality is plotted against, e.g. ``"sampling cost"``; empty: it is none.
         cost_unit: Unit of that cost, as it is shown.
@@ -122,6 +125,7 @@ class Figure:
     minimum: float | None = None
     maximum: float | None = None
     spread: str | None = None
+    subsets: tuple[int, int] | None = None
     divisor: float = 1.0
     cost: str = ""
     cost_unit: str = ""
@@ -142,6 +146,25 @@ class Figure:
     def write(self, value: float, places: int | None = None) -> str:
         """Return a value as text; see :meth:`Number.write`."""
         return self.number.write(value, places)
+
+    def standard_error(self, get: Callable[[str], Any]) -> float | None:
+        """Return the figure's own standard error over examples; None where nothing is known of it.
+
+        The mean over subsets of m of n examples varies less than one subset does. Subsets share examples, so their
+        deviation is that of m examples times the root of 1 - m/n, and n examples deviate by the root of m/n of those:
+        the deviation is taken times the root of m / (n - m), and the chance of which subsets were drawn is added. That
+        is exact to first order in 1/n, with real and generated examples of equal number; else, and for equal
+        distributions, whose deviation falls with 1/n, it is too large rather than too small.
+
+        Args:
+            get: Gives a value of the figure's section by its key.
+        """
+        deviation = None if self.spread is None else get(self.spread)
+        if deviation is None or self.subsets is None:
+            return deviation
+        (number, largest), examples = self.subsets, min(get("n_real") or 0, get("n_fake") or 0)
+        size = min(largest, examples // 2)
+        return deviation * math.sqrt(size / (examples - size) + 1 / number) if size else None
 
     def phrase(self, value: float) -> str:
         """Return a value in four digits with its name or unit, e.g. ``"1.073 bits/dim"``, ``"FID 12.5"``."""
@@ -202,6 +225,7 @@ def spreads() -> set[str]:
     return {figure.spread for figure in FIGURES.values() if figure.spread is not None}
 
 
+_KERNEL_SUBSETS = (100, 1000)
 _FRACTION: dict[str, Any] = {"minimum": 0.0, "maximum": 1.0}
 _THREE = Number("fixed", 3)
 
@@ -220,13 +244,15 @@ register(
         headline=True, validated=True, about="Fréchet distance between the features of samples and data.",
     ),
     _quality(
-        "mifid", "MIFID", "memorization", number=Number("fixed", 2), better="lower", priority=2,
+        "mifid", "MIFID against the training split", "memorization", number=Number("fixed", 2),
         needs=("network", "training"), optional=True,
-        about="Fréchet distance, divided by how near samples lie to training examples.",
+        # Neither ranked nor in tables: its threshold, where the penalty for nearness sets in, is calibrated for
+        # Inception's features alone. In others it takes uncopied real images for memorized ones.
+        about="Fréchet distance to the training split, divided by how near samples lie to training examples.",
     ),
     _quality(
         "kid", "KID", "kernel", number=Number("fixed", 4), better="lower", priority=17, spread="kid_sd",
-        about="Squared maximum mean discrepancy with a polynomial kernel.",
+        subsets=_KERNEL_SUBSETS, about="Squared maximum mean discrepancy with a polynomial kernel.",
     ),
     _quality("kid_sd", "KID's deviation", "kernel", minimum=0.0, about="Over the subsets of examples."),
     _quality(
@@ -278,7 +304,8 @@ register(
     ),
     _quality(
         "inception_kid", "Inception KID", "inception", short="Incep.\nKID", number=Number("fixed", 4), better="lower",
-        priority=3, spread="inception_kid_sd", needs=("inception",), optional=True, about="KID of the literature.",
+        priority=3, spread="inception_kid_sd", subsets=_KERNEL_SUBSETS, needs=("inception",), optional=True,
+        about="KID of the literature.",
     ),
     _quality(
         "inception_kid_sd", "Inception KID's deviation", "inception", minimum=0.0, needs=("inception",), optional=True,

@@ -18,6 +18,7 @@ from torchmetrics import Metric
 from genlab.core.hardware import full_float32
 from genlab.measure.case import Case
 from genlab.measure.features.inception import FEATURES as INCEPTION_FEATURES
+from genlab.measure.figures import FIGURES
 from genlab.measure.metrics.classes import ClassHistogramDistance
 from genlab.measure.metrics.classification_accuracy import classification_accuracy
 from genlab.measure.metrics.frechet import FrechetDistance, MemorizationInformedFrechetDistance
@@ -32,8 +33,7 @@ __all__ = ["Measurement", "find_measurement"]
 Measurement = Callable[[Case], Mapping[str, Any]]
 """Gives figures by their keys; ``pairs`` beside them, ``[2, P]``, are places of near samples and training examples."""
 
-KID_SUBSET = 1000
-KID_SUBSETS = 100
+KID_SUBSETS, KID_SUBSET = FIGURES["kid"].subsets
 KID_SMALLEST_SUBSET = 2
 
 AnyMetric = TypeVar("AnyMetric", bound=Metric)

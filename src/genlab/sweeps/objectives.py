@@ -16,7 +16,15 @@ from genlab.runs.metrics_csv import MetricsCsv
 if TYPE_CHECKING:
     from genlab.measure.result import Result
 
-__all__ = ["Objective", "costs", "parse_objectives", "validation_curve", "validation_metrics", "values_of"]
+__all__ = [
+    "Objective",
+    "costs",
+    "objectives_text",
+    "parse_objectives",
+    "validation_curve",
+    "validation_metrics",
+    "values_of",
+]
 
 _LOSS = "val/loss"
 """What every family minimizes in training, each its own; no figure, but a family may be tuned by it."""
@@ -100,6 +108,23 @@ def values_of(finished: FinishedRun, objectives: Sequence[Objective], monitor: s
         if not math.isfinite(value):
             raise GenlabError(f"{objective.name} is {value}.")
     return values
+
+
+def objectives_text(finished: FinishedRun, objectives: Sequence[Objective], monitor: str) -> str:
+    """Return a finished trial's objectives in a line; empty where one is not known, for which the trial then fails.
+
+    Of the test split, which is not to choose anything, a search says nothing.
+    """
+    try:
+        values = values_of(finished, objectives, monitor)
+    except (GenlabError, OSError, ValueError):
+        return ""
+    return ", ".join(_phrase(objective.name, value) for objective, value in zip(objectives, values, strict=True))
+
+
+def _phrase(name: str, value: float) -> str:
+    figure = costs().get(name)
+    return f"{name} {value:.4g}" if figure is None else figure.phrase(value)
 
 
 def _at_best(run: RunDir, metric: str, monitor: str) -> float:

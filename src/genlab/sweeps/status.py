@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,10 @@ from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import Place
 from genlab.sweeps.summary import varying
 
-__all__ = ["LiveStatus", "PlainStatus", "Status", "make_status"]
+__all__ = ["LiveStatus", "PlainStatus", "Status", "Tell", "headlines_text", "make_status"]
+
+Tell = Callable[[FinishedRun], str]
+"""Says in a line what a finished job achieved."""
 
 SECONDS_BETWEEN_FRAMES = 0.5
 
@@ -45,12 +48,16 @@ class Status(AbstractContextManager["Status"]):
         total: How many jobs there will be, or None.
         places: How many run at a time.
         stream: Where it is shown.
+        tell: Says of a job that is done what it achieved; the headlines of its result by default.
     """
 
-    def __init__(self, jobs: Sequence[Job], total: int | None, places: int, stream: TextIO) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], total: int | None, places: int, stream: TextIO, tell: Tell | None = None
+    ) -> None:
         self.total = total
         self.places = places
         self.stream = stream
+        self.tell = tell or headlines_text
         self.running: dict[int, _Running] = {}
         self.counts = {"done": 0, "failed": 0, "pruned": 0, "stopped": 0}
         self._states: dict[int, str] = {}
@@ -139,7 +146,7 @@ class PlainStatus(Status):
 
     def ended(self, outcome: Outcome) -> None:
         super().ended(outcome)
-        self._say(f"{describe_end(outcome, self.name(outcome.job))}. {self.summary()}.")
+        self._say(f"{describe_end(outcome, self.name(outcome.job), self.tell)}. {self.summary()}.")
 
     def stopping(self, running: int) -> None:
         super().stopping(running)
@@ -152,11 +159,13 @@ class PlainStatus(Status):
 class LiveStatus(Status):
     """A table of the jobs that run, kept up to date below a line for each that has ended."""
 
-    def __init__(self, jobs: Sequence[Job], total: int | None, places: int, stream: TextIO) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], total: int | None, places: int, stream: TextIO, tell: Tell | None = None
+    ) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        super().__init__(jobs, total, places, stream)
+        super().__init__(jobs, total, places, stream, tell)
         self.console = Console(file=stream, highlight=False, markup=False)  # a setting may hold a list in brackets
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._shown_at = 0.0
@@ -180,7 +189,7 @@ class LiveStatus(Status):
         super().ended(outcome)
         style = _STYLES[state_of(outcome)]
         self._live.update(self.render())  # the table without the job, below the line
-        self.console.print(Text(describe_end(outcome, self.name(outcome.job)), style), soft_wrap=True)
+        self.console.print(Text(describe_end(outcome, self.name(outcome.job), self.tell), style), soft_wrap=True)
 
     def stopping(self, running: int) -> None:
         super().stopping(running)
@@ -232,11 +241,10 @@ class LiveStatus(Status):
 _STYLES = {"done": "green", "failed": "red", "pruned": "yellow", "stopped": "yellow"}
 
 
-def make_status(jobs: Sequence[Job], total: int | None, places: int) -> Status:
+def make_status(jobs: Sequence[Job], total: int | None, places: int, tell: Tell | None = None) -> Status:
     """Make what fits standard error: a live table on a terminal, else lines."""
-    if sys.stderr.isatty():
-        return LiveStatus(jobs, total, places, sys.stderr)
-    return PlainStatus(jobs, total, places, sys.stderr)
+    kind = LiveStatus if sys.stderr.isatty() else PlainStatus
+    return kind(jobs, total, places, sys.stderr, tell)
 
 
 def state_of(outcome: Outcome) -> str:
@@ -248,12 +256,14 @@ def state_of(outcome: Outcome) -> str:
     return "stopped" if outcome.stopped else "failed"
 
 
-def describe_end(outcome: Outcome, name: str) -> str:
-    """Say in one line how a job ended, with the main figures of its result."""
+def describe_end(outcome: Outcome, name: str, tell: Tell) -> str:
+    """Say in one line how a job ended, and what it achieved."""
     state = state_of(outcome)
     line = f"Job {outcome.job.number}{f' ({name})' if name else ''} {state} {'in' if state == 'done' else 'after'}"
     line += f" {duration(outcome.seconds)}"
-    said = _result(outcome.finished) if state == "done" else (outcome.error or "").partition("\n")[0].rstrip(".")
+    said = (outcome.error or "").partition("\n")[0].rstrip(".")
+    if state == "done":
+        said = "" if (finished := outcome.finished) is None else tell(finished)
     return f"{line}: {said}" if said and state in ("done", "failed") else line
 
 
@@ -276,10 +286,8 @@ def _figure(metrics: Mapping[str, float]) -> str:
     return next((figure.phrase(metrics[name]) for figure in known if (name := f"val/{figure.key}") in metrics), "")
 
 
-def _result(finished: FinishedRun | None) -> str:
-    """The headlines of a result: one likelihood, and what is known of the samples."""
-    if finished is None:
-        return ""
+def headlines_text(finished: FinishedRun) -> str:
+    """Return the headlines of a result: one likelihood, and what is known of the samples."""
     known = [figure for figure in headlines() if finished.result.value(figure) is not None]
     likelihoods = [figure for figure in known if figure.section == "likelihood"]
     shown = [*likelihoods[:1], *(figure for figure in known if figure.section != "likelihood")]

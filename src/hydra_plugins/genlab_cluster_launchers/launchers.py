@@ -29,6 +29,7 @@ from hydra_plugins.genlab_process_launcher.launcher import ProcessLauncher
 if TYPE_CHECKING:
     from genlab.sweeps.jobs import Job, Outcome
     from genlab.sweeps.remote import RemoteJob
+    from genlab.sweeps.status import Tell
 
 __all__ = ["JoblibLauncher", "RayLauncher", "SubmititLauncher"]
 
@@ -50,10 +51,12 @@ class ClusterLauncher(ProcessLauncher):
         jobs: Iterable[Job],
         watch: Callable[[Job, Mapping[str, Any]], bool] | None = None,
         total: int | None = None,
+        tell: Tell | None = None,
     ) -> Iterator[Outcome]:
         """Run jobs, and yield how they ended as they end; see `ProcessLauncher.stream`.
 
-        What a job reports while it runs is not seen from here: ``watch`` is never called, and nothing is pruned.
+        What a job reports while it runs is not seen from here: ``watch`` is never called, and nothing is pruned. Nor
+        is ``tell``: the engines show what runs in ways of their own.
         """
         # Of a search the number of jobs is known, and each is decided when there is room for it.
         decided = len(jobs) if isinstance(jobs, Sequence) else None

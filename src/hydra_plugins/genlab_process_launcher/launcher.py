@@ -16,6 +16,7 @@ from genlab.core.errors import GenlabError
 if TYPE_CHECKING:
     from genlab.sweeps.jobs import Job, Outcome
     from genlab.sweeps.places import Place
+    from genlab.sweeps.status import Tell
 
 __all__ = ["ProcessLauncher"]
 
@@ -64,6 +65,7 @@ class ProcessLauncher(Launcher):
         jobs: Iterable[Job],
         watch: Callable[[Job, Mapping[str, Any]], bool] | None = None,
         total: int | None = None,
+        tell: Tell | None = None,
     ) -> Iterator[Outcome]:
         """Run jobs that may be decided late, and yield how they ended as they end.
 
@@ -71,6 +73,7 @@ class ProcessLauncher(Launcher):
             jobs: Taken one by one, each when a place is free for it.
             watch: Called with each report of progress; True stops the job.
             total: How many jobs there will be, if it is known.
+            tell: Says of a job that is done what it achieved; the headlines of its result by default.
 
         Raises:
             GenlabError: If the machine does not have what a job asks for.
@@ -80,7 +83,7 @@ class ProcessLauncher(Launcher):
 
         places = self._places()
         folder = Path(self.config.hydra.sweep.dir)
-        with make_status(jobs if isinstance(jobs, list) else [], total, len(places)) as status:
+        with make_status(jobs if isinstance(jobs, list) else [], total, len(places), tell) as status:
             pool = ProcessPool(self.task.command_for, folder, places, self.task.environment(), status)
             for outcome in pool.run(jobs, watch):
                 self.task.record(outcome)

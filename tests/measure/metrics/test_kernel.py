@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from genlab.measure.figures import FIGURES
 from genlab.measure.metrics import kernel
 from genlab.measure.metrics.kernel import KernelDistance
 from genlab.measure.metrics.rows import canonical_order
@@ -80,3 +83,19 @@ def test_the_seed_chooses_the_subsets() -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         KernelDistance(3, **settings)
+
+
+@pytest.mark.parametrize(("shift", "size", "most"), [(1.0, 100, 1.3), (1.0, 20, 1.3), (0.0, 100, 3.0), (0.0, 20, 5.0)])
+def test_the_standard_error_of_the_mean_over_subsets_is_never_too_small(shift: float, size: int, most: float) -> None:
+    """Against the deviation over sets of examples drawn afresh; for equal distributions it is a bound."""
+    figure = dataclasses.replace(FIGURES["kid"], subsets=(100, size))
+    values, errors = [], []
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        metric = KernelDistance(D, *figure.subsets)
+        metric.update(torch.randn(200, D, generator=generator), real=True)
+        metric.update(torch.randn(200, D, generator=generator) + shift, real=False)
+        found = {name: float(value) for name, value in metric.compute().items()} | {"n_real": 200, "n_fake": 200}
+        values.append(found["kid"])
+        errors.append(figure.standard_error(found.get))
+    assert 0.8 < torch.tensor(errors).mean() / torch.tensor(values).std() < most
