@@ -231,7 +231,7 @@ def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) 
 
     trained = read_result(place / "results" / "quick.json")
     settings = [override for override in TINY if override.startswith("evaluation.")]
-    alone = evaluate(composed([f"run={place}", "evaluation=quick", *settings], "evaluate"))
+    alone = evaluate(composed([f"run={place}", "evaluation=quick", *settings], "evaluate")).result
     assert alone.likelihood == trained.likelihood
     assert alone.quality == trained.quality
 
