@@ -188,9 +188,10 @@ def _read(path: str) -> Result:
 
 
 def _checked(run: RunResult) -> RunResult:
-    for key, value in run.figures.items():
-        if not -MOST < value < MOST:
-            raise ResultError([f"{key} is beyond {MOST:g}, where no figure is"])
+    values = run.figures.values()
+    if values and not (-MOST < min(values) and max(values) < MOST):
+        key = max(run.figures, key=lambda name: abs(run.figures[name]))
+        raise ResultError([f"{key} is beyond {MOST:g}, where no figure is"])
     return run
 
 
@@ -209,6 +210,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
     """
     data, likelihood, sampling = result.data, result.likelihood, result.sampling
     one_draw = None if likelihood is None else likelihood.one_draw
+    shown = columns()
     entropy = None if result.reference is None else result.reference.true_entropy_nats
     return RunResult(
         path=path,
@@ -238,9 +240,9 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         features=_features(result.quality),
         sampling_batch=None if sampling is None else sampling.batch_size,
         sampling_device=visible((None if sampling is None else sampling.device) or result.training.device),
-        figures={column.key: value for column in columns() if (value := column.read(result)) is not None},
+        figures={column.key: value for column in shown if (value := column.read(result)) is not None},
         errors={
-            column.key: value for column in columns() if column.error and (value := column.error(result)) is not None
+            column.key: value for column in shown if column.error and (value := column.error(result)) is not None
         },
         lists={figure.key: value for figure in of_kind("list") if (value := result.value(figure))},
         warnings=tuple(map(visible, result.warnings())),
