@@ -189,7 +189,7 @@ def _read(path: str) -> Result:
 
 def _checked(run: RunResult) -> RunResult:
     values = run.figures.values()
-    if values and not (-MOST < min(values) and max(values) < MOST):
+    if values and not (min(values) > -MOST and max(values) < MOST):
         key = max(run.figures, key=lambda name: abs(run.figures[name]))
         raise ResultError([f"{key} is beyond {MOST:g}, where no figure is"])
     return run
@@ -241,9 +241,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         sampling_batch=None if sampling is None else sampling.batch_size,
         sampling_device=visible((None if sampling is None else sampling.device) or result.training.device),
         figures={column.key: value for column in shown if (value := column.read(result)) is not None},
-        errors={
-            column.key: value for column in shown if column.error and (value := column.error(result)) is not None
-        },
+        errors={column.key: value for column in shown if column.error and (value := column.error(result)) is not None},
         lists={figure.key: value for figure in of_kind("list") if (value := result.value(figure))},
         warnings=tuple(map(visible, result.warnings())),
     )
