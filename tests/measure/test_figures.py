@@ -128,7 +128,7 @@ def test_mifid_is_not_ranked_and_says_against_which_split_it_is() -> None:
     assert (mifid.better, mifid.priority) == (None, 0)
     assert "mifid" not in {column.key for column in columns()}
     shown = lines(Result.of(result(quality__mifid=3.0)))
-    assert shown["MIFID against the training split"] == "3"
+    assert shown["MIFID (train)"] == "3"
     assert "training split" in mifid.about
 
 
@@ -159,7 +159,7 @@ def test_figures_of_the_terminal_are_in_the_order_of_the_registry() -> None:
     names = [name.strip() for name, _ in result_lines(made, PLACE)]
     labels = [figure.label for figure in of_section("quality") if figure.label in names]
     assert [name for name in names if name in labels] == labels
-    assert {"MMD", "sliced Wasserstein", "MIFID against the training split"} <= set(labels)
+    assert {"MMD", "sliced Wasserstein", "MIFID (train)"} <= set(labels)
 
 
 @pytest.mark.parametrize("metric", ["val/recall", "val/loss"])

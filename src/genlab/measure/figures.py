@@ -244,7 +244,7 @@ register(
         headline=True, validated=True, about="Fréchet distance between the features of samples and data.",
     ),
     _quality(
-        "mifid", "MIFID against the training split", "memorization", number=Number("fixed", 2),
+        "mifid", "MIFID (train)", "memorization", number=Number("fixed", 2),
         needs=("network", "training"), optional=True,
         # Neither ranked nor in tables: its threshold, where the penalty for nearness sets in, is calibrated for
         # Inception's features alone. In others it takes uncopied real images for memorized ones.
