@@ -96,6 +96,9 @@ def test_nor_does_a_primary_config(stranger: Path, capsys: pytest.CaptureFixture
     write(stranger / "mine.yaml", f"defaults: [config, _self_]\nhydra: {{{NODES['folder']}}}")
     assert refused([f"--config-dir={stranger}", "--config-name=mine"], capsys).startswith("hydra.run.dir ")
     assert refused(["--config-path=stranger"], capsys).startswith("--config-path is 'stranger', expected a whole path")
+    assert refused(["--config-name=../stranger/mine"], capsys).startswith(
+        "--config-name is '../stranger/mine', expected"
+    )
     assert refused(["--experimental-rerun=stranger"], capsys).startswith("--experimental-rerun is not for genlab")
 
 

@@ -166,6 +166,8 @@ def _read(arguments: Sequence[str], config_name: str, conf: Path) -> CommandLine
         raise GenlabError("--experimental-rerun is not for genlab: the same command goes on with the same run.")
     if parsed.config_path is not None and not os.path.isabs(parsed.config_path):
         raise GenlabError(f"--config-path is '{parsed.config_path}', expected a whole path, from the root on.")
+    if ".." in Path(parsed.config_name or "").parts:  # which Hydra would follow to any file
+        raise GenlabError(f"--config-name is '{parsed.config_name}', expected a name. Give its folder by --config-dir.")
     extra = os.path.abspath(parsed.config_dir) if parsed.config_dir else None
     given = {"--config-path": parsed.config_path, "--config-name": parsed.config_name, "--config-dir": extra}
     flags = tuple(f"{flag}={value}" for flag, value in given.items() if value)
