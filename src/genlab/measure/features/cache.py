@@ -30,10 +30,10 @@ class FeatureCache:
     one step, so that any number of processes may share the folder. Where it cannot be written, nothing is kept.
 
     Args:
-        folder: Where the files lie, made at the first write; its parent must exist. None keeps nothing.
+        folder: Where the files lie, made at the first write; its parent must exist.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def get(
@@ -55,8 +55,6 @@ class FeatureCache:
             levels: Number of values per dimension.
             extract: Computes the features: tensors by name, ``[N, D]`` each.
         """
-        if self.folder is None:
-            return extract()
         key = {
             "version": str(FEATURES_VERSION),
             "extractor_sha256": extractor_sha256,
