@@ -147,6 +147,21 @@ def test_pseudo_inputs_start_from_data() -> None:
     assert distance.max() < 0.05 * math.sqrt(GRAY.num_dims) * 2
 
 
+@pytest.mark.parametrize("raw", [-1e3, -7.0, -3.0, 0.0, 1.0, 2.0, 2.83, 20.0, 1e3])
+def test_scales_stay_between_bounds_that_leave_the_usual_ones_alone(raw: float) -> None:
+    """A posterior scale of 17, log 2.83, once made the loss jump; one of exp(1000) would be infinite."""
+    params = torch.tensor([[0.0, raw]])
+    standard = DiagonalNormal(torch.zeros(1, 1), torch.zeros(1, 1))
+    for normal in (DiagonalNormal.from_params(params), standard.shifted(params)):
+        assert -7 <= normal.log_scale.item() <= 2
+        assert normal.kl_to_standard().item() < 30
+        if -3 <= raw <= 0:
+            assert normal.log_scale.item() == pytest.approx(raw, abs=0.02)
+    if raw == 0:
+        assert DiagonalNormal.from_params(params).log_scale.exp().item() == pytest.approx(1, abs=1e-3)
+
+
+
 def test_divergences_equal_those_of_torch() -> None:
     q, p = (DiagonalNormal(torch.randn(5, 4), torch.randn(5, 4)) for _ in range(2))
     theirs = [torch.distributions.Normal(d.mean, d.log_scale.exp()) for d in (q, p)]
