@@ -161,7 +161,6 @@ def test_scales_stay_between_bounds_that_leave_the_usual_ones_alone(raw: float) 
         assert DiagonalNormal.from_params(params).log_scale.exp().item() == pytest.approx(1, abs=1e-3)
 
 
-
 def test_divergences_equal_those_of_torch() -> None:
     q, p = (DiagonalNormal(torch.randn(5, 4), torch.randn(5, 4)) for _ in range(2))
     theirs = [torch.distributions.Normal(d.mean, d.log_scale.exp()) for d in (q, p)]
