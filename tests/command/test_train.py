@@ -274,14 +274,16 @@ def test_a_truncated_checkpoint_falls_back_to_the_previous_one(finished: Path, t
 
 
 @pytest.mark.parametrize(
-    ("where", "said"),
-    [("loss", "the loss is not finite"), ("gradient", "the gradient of density.")],
+    ("where", "said", "lag"),
+    [("loss", "the loss is not finite", 0), ("gradient", "the gradient of density.", 0), ("loss", "not finite", 8)],
 )
 def test_a_non_finite_number_stops_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, said: str, lag: int
 ) -> None:
+    """Also where the answers come late, as from a GPU."""
     from genlab.models.flow import Flow
 
+    monkeypatch.setattr("genlab.core.finite.lag_on", lambda device: lag)
     original = Flow.loss
 
     def poisoned(self: Flow, batch: Any) -> dict[str, torch.Tensor]:

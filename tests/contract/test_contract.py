@@ -14,6 +14,7 @@ from genlab.core.randomness import Stream, generator
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import assert_plain
 from tests.contract.families import BINARY, CASES, Case, make_batch, make_model, perturb
+from tests.contract.reading_back import ReadsBack
 
 MODELS = {case.id: make_model(case) for case in CASES}
 KINDS = {name: made.likelihood_kind() for name, made in MODELS.items()}
@@ -48,6 +49,39 @@ def test_the_loss_is_finite_and_every_parameter_gets_a_gradient(model: Generativ
     still = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
     assert not without
     assert not still
+
+
+READS_BACK = {
+    "path.coupling=optimal_transport": "pairs are assigned by a solver on the CPU",
+    "network=realnvp": "zuko's couplings turn their masks into indices at each call",
+    "gmm-tiny_gray": "the levels that occur are looked up once, which is faster",
+    "gmm-tiny_colour": "the levels that occur are looked up once, which is faster",
+}
+"""Cases whose step waits for the device, by a part of their name, and why."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if not any(part in case.id for part in READS_BACK)],
+    ids=lambda case: case.id,
+    indirect=True,
+)
+def test_a_training_step_reads_nothing_back_from_the_device(model: GenerativeModel) -> None:
+    batch = make_batch(model.spec, 8)
+    with ReadsBack() as mode:
+        model.loss(batch)["loss"].backward()
+    assert not mode.found
+
+
+def test_what_reads_back_is_found() -> None:
+    x = torch.arange(4.0)
+    for reading in (x.max().item, lambda: x[x > 1], x.nonzero, lambda: bool(x.any()), lambda: x.masked_select(x > 1)):
+        with ReadsBack() as mode:
+            reading()
+        assert mode.found
+    with ReadsBack() as mode:
+        torch.where(x > 1, x, 0).sum() + x[torch.tensor([1, 2])].sum()
+    assert not mode.found
 
 
 @pytest.mark.parametrize("case", WITH_LIKELIHOOD, ids=lambda case: case.id, indirect=True)

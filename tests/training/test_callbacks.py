@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from genlab.core.errors import Interrupted
+from genlab.core.finite import FiniteGuard
 from genlab.models.base import Progress
 from genlab.processes.signals import stoppable
 from genlab.training.callbacks.budget import NEVER, Budget
@@ -189,7 +190,7 @@ def test_a_part_that_only_some_batches_have_is_averaged_over_those() -> None:
     logger = SimpleNamespace(log_metrics=lambda figures, step: rows.append(figures))
     optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
     trainer: Any = SimpleNamespace(should_stop=False, loggers=[logger], optimizers=[optimizer], world_size=1)
-    model: Any = SimpleNamespace(progress=Progress(), grad_norm=None)
+    model: Any = SimpleNamespace(progress=Progress(), grad_norm=None, guard=FiniteGuard())
     metrics = LogMetrics(every=4)
     for number in range(8):
         parts = {"d_loss": torch.tensor(float(number))} | ({"g_loss": torch.tensor(6.0)} if number % 2 else {})

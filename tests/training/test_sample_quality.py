@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from genlab.core.finite import FiniteGuard, NonFiniteError
 from genlab.data.images import Digits
 from genlab.data.toy2d import Toy2D
 from genlab.measure.metrics.frechet import FrechetDistance
-from genlab.models.base import NonFiniteError, Progress
+from genlab.models.base import Progress
 from genlab.training.callbacks.sample_quality import SampleQuality
 from genlab.training.callbacks.saving import SaveCheckpoints
 from tests.tiny import train
@@ -97,7 +98,9 @@ def test_a_figure_that_chooses_and_is_not_defined_is_not_passed_over(
 def test_a_checkpoint_is_best_by_the_metric_that_the_model_names(tmp_path: Path) -> None:
     saved: list[str] = []
     trainer: Any = SimpleNamespace(
-        callback_metrics={}, save_checkpoint=lambda path, weights_only: saved.append(path.name)
+        callback_metrics={},
+        save_checkpoint=lambda path, weights_only: saved.append(path.name),
+        lightning_module=SimpleNamespace(guard=FiniteGuard()),
     )
     model: Any = SimpleNamespace(monitor="val/fid", chosen_by_samples=True, progress=Progress(examples=640))
     checkpoints = SaveCheckpoints(tmp_path, 1.0, budget=None)

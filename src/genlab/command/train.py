@@ -25,6 +25,7 @@ from genlab.command.evaluate import evaluate_run
 from genlab.command.finished import FINISHED
 from genlab.command.schemas import TrainConfig
 from genlab.core.errors import GenlabError, Interrupted
+from genlab.core.finite import NonFiniteError
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.secrets import redact
 from genlab.data.base import GenlabDataModule
@@ -34,7 +35,7 @@ from genlab.measure.finished_run import FinishedRun
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.result import Result
 from genlab.measure.results import read_result, result_path
-from genlab.models.base import GenerativeModel, NonFiniteError
+from genlab.models.base import GenerativeModel
 from genlab.processes.ranks import is_first_process, others_wait
 from genlab.runs.atomic import write_atomic
 from genlab.runs.checkpoints import load_checkpoint, resume_checkpoint, training_record

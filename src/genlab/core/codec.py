@@ -23,6 +23,7 @@ __all__ = [
     "levels_to_signed",
     "levels_to_unit",
     "mean_and_deviation",
+    "one_hot",
 ]
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -47,6 +48,15 @@ def levels_to_centres(x: Tensor, levels: int, dtype: torch.dtype = torch.float32
 def cells_to_levels(z: Tensor, levels: int) -> Tensor:
     """Return the levels, int64, in whose cells values in ``[0, 1]`` lie; values outside get the nearest."""
     return (z * levels).floor().clamp(0, levels - 1).long()
+
+
+def one_hot(x: Tensor, symbols: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Map whole numbers ``[...]``, 0 to K - 1, to ``[..., K]``: 1 at the number, else 0.
+
+    Unlike PyTorch's own it reads no values back to check them, on any device.
+    """
+    x = x.long()[..., None]
+    return torch.zeros((*x.shape[:-1], symbols), dtype=dtype, device=x.device).scatter_(-1, x, 1)
 
 
 def mean_and_deviation(

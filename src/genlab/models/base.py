@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
+from genlab.core.finite import FiniteGuard
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator, stream_seed
@@ -22,11 +22,7 @@ from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, Modality, all_modalities, modality_of
 from genlab.models.options import GradClip, LearningRate, OptimizerFactory, Schedule
 
-__all__ = ["GenerativeModel", "NonFiniteError", "Progress"]
-
-
-class NonFiniteError(GenlabError):
-    """A loss or a gradient was infinite or not a number."""
+__all__ = ["GenerativeModel", "Progress"]
 
 
 @dataclass
@@ -121,6 +117,7 @@ class GenerativeModel(LightningModule):
         self._schedule = schedule
         self._grad_clip = grad_clip
         self.grad_norm: Tensor | None = None
+        self.guard = FiniteGuard()
         # A plain tuple, so that the metric is no part of the module's state.
         self._validation = (NegativeLogLikelihood(),)
 
@@ -320,39 +317,50 @@ class GenerativeModel(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = whole(torch.nn.utils.clip_grad_norm_(parameters, self._grad_clip or float("inf")))
-        if self._is_bad(norm):
-            raise NonFiniteError(f"{self._where()}: the gradient of {self._first_bad_gradient()} is not finite.")
-        self.grad_norm = norm
+        norms = torch.stack(_norms([p.grad for p in parameters]))
+        total = torch.linalg.vector_norm(norms)
+        if self._grad_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self._grad_clip, total)
+        self.grad_norm = whole(total)
+        where = self._where()
+
+        def explain(finite: list[bool]) -> str | None:
+            if finite[0]:
+                return None
+            names = {id(p): name for name, p in self.named_parameters()}
+            bad = (names[id(p)] for p, good in zip(parameters, finite[1:], strict=True) if not good)
+            return f"{where()}: the gradient of {next(bad, 'the model as a whole')} is not finite."
+
+        self.guard.watch(torch.cat([self.grad_norm[None], whole(norms)]).isfinite(), explain)
 
     def check_finite(self, parts: dict[str, Tensor]) -> None:
-        """Raise :class:`NonFiniteError` if a part of the loss is not finite, naming it and the step; on all devices."""
-        if not self._any_device(self._is_bad(parts["loss"])):
-            return
-        bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
-        which = f"part: {', '.join(bad)}" if bad else "on another device"
-        raise NonFiniteError(f"{self._where()}: the loss is not finite ({which}).")
+        """Have :attr:`guard` stop the run if the loss is not finite on any device, naming its bad parts and the step.
 
-    def _any_device(self, here: bool) -> bool:
-        """Whether something holds on any device; a device that stopped alone would leave the others waiting for it."""
-        trainer = self._trainer
-        if trainer is None or trainer.world_size == 1:
-            return here
-        return trainer.strategy.reduce_boolean_decision(here, all=False)
+        Args:
+            parts: ``"loss"`` and what it is made of, scalars.
+        """
+        where, names = self._where(), list(parts)
+        finite = torch.stack([value.detach().float() for value in parts.values()]).isfinite()
+        # All devices stop together: one that stopped alone would leave the others waiting for it.
+        bad_anywhere = (~finite[names.index("loss")]).float()
+        if self._trainer is not None:
+            bad_anywhere = self._trainer.strategy.reduce(bad_anywhere, reduce_op="sum")
 
-    def _is_bad(self, value: Tensor) -> bool:
-        return not math.isfinite(value.item())
+        def explain(finite: list[bool]) -> str | None:
+            if finite[0]:
+                return None
+            bad = [name for name, good in zip(names, finite[1:], strict=True) if not good]
+            which = f"part: {', '.join(bad)}" if bad else "on another device"
+            return f"{where()}: the loss is not finite ({which})."
 
-    def _where(self) -> str:
-        progress = self.progress
-        return f"Training stopped at step {progress.batches + 1:,} ({progress.examples:,} examples seen)"
+        self.guard.watch(torch.cat([bad_anywhere[None] == 0, finite]), explain)
 
-    def _first_bad_gradient(self) -> str:
-        named: Iterable[tuple[str, Tensor]] = self.named_parameters()
-        bad = (name for name, p in named if p.grad is not None and not torch.isfinite(whole(p.grad)).all())
-        return next(bad, "the model as a whole")
+    def _where(self) -> Callable[[], str]:
+        batches, examples = self.progress.batches, self.progress.examples
+        return lambda: f"Training stopped at step {batches + 1:,} ({examples:,} examples seen)"
 
     def on_validation_epoch_start(self) -> None:
+        self.guard.settle()  # else the validation would be blamed for a step before it
         self._validation[0].to(self.device).reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -381,3 +389,9 @@ class GenerativeModel(LightningModule):
             if self.spec.is_discrete:
                 figures["val/bits_per_dim"] = bits_per_dim(-nats, self.spec.num_dims)
         self.log_dict(figures, logger=False)
+
+
+def _norms(gradients: list[Tensor]) -> list[Tensor]:
+    if type(gradients[0]) is Tensor:
+        return list(torch._foreach_norm(gradients))
+    return [torch.linalg.vector_norm(gradient) for gradient in gradients]  # divided among devices

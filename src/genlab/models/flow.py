@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar, Literal, Unpack
 import torch
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
 from genlab.core.batch import Batch
+from genlab.core.codec import one_hot
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import (
     Dequantizer,
@@ -195,4 +195,4 @@ class Flow(GenerativeModel):
     def _context(self, y: Tensor | None) -> Tensor | None:
         if not self.conditional or y is None:
             return None
-        return F.one_hot(y, self.spec.num_classes).float()
+        return one_hot(y, self.spec.num_classes)

@@ -11,11 +11,10 @@ from typing import Annotated, ClassVar, Literal, Unpack
 import torch
 from annotated_types import Ge, Gt, MinLen
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
-from genlab.core.codec import mean_and_deviation
+from genlab.core.codec import mean_and_deviation, one_hot
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, require_grid
 from genlab.models.base import GenerativeModel
@@ -298,7 +297,7 @@ class Gan(GenerativeModel):
     def _generate(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Map noise ``[N, latent_dims]`` and labels to embedded examples ``[N, *shape]``."""
         if self.conditional:
-            z = torch.cat([z, F.one_hot(y, self.spec.num_classes).to(z.dtype)], dim=1)
+            z = torch.cat([z, one_hot(y, self.spec.num_classes, z.dtype)], dim=1)
         values = self.generator(z)
         return values.tanh() if self.spec.is_discrete else values
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core.codec import one_hot
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
@@ -113,7 +114,7 @@ class MaskedMLP(CausalNetwork):
         """Map values ``[N, ...]`` to inputs ``[N, dims * symbols]``."""
         dtype = self.enter.weight.dtype
         if self.symbols > 1:
-            return F.one_hot(x.long(), self.symbols).to(dtype).flatten(1)
+            return one_hot(x, self.symbols, dtype).flatten(1)
         return self.codec.to_signed(x, dtype).flatten(1)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genlab.core.codec import one_hot
 from genlab.networks.mixture.mixtures import Mixture
 
 __all__ = ["fit_by_em", "k_means"]
@@ -33,7 +34,7 @@ def k_means(x: Tensor, clusters: int, steps: int = _LLOYD_STEPS) -> Tensor:
     centres = _spread_centres(x, clusters)
     nearest = _nearest(x, centres)
     for _ in range(steps):
-        members = F.one_hot(nearest, clusters).to(x.dtype)
+        members = one_hot(nearest, clusters, x.dtype)
         count = members.sum(0)[:, None]
         centres = torch.where(count > 0, members.T @ x / count.clamp_min(1), centres)
         before, nearest = nearest, _nearest(x, centres)
@@ -76,7 +77,7 @@ def fit_by_em(mixture: Mixture, x: Tensor, steps: int, prior: float) -> None:
     mixture.to(mixture.em_dtype).calibrate(x)
     features = mixture.em_features(x)
     clusters = k_means(mixture.standardize(x), mixture.components)
-    responsibilities = F.one_hot(clusters, mixture.components).to(features.dtype)
+    responsibilities = one_hot(clusters, mixture.components, features.dtype)
     pseudo_examples = prior * len(x)
     best = -torch.inf
     for step in range(steps + 1):

@@ -46,6 +46,7 @@ class LogMetrics(Callback):
         self._counts.update(outputs.keys())
         if pl_module.progress.batches % self.every and not trainer.should_stop:
             return
+        pl_module.guard.settle()  # no row of numbers that are not finite
         means = self._means(trainer)
         seconds, examples = time.monotonic() - self._since[0], pl_module.progress.examples - self._since[1]
         means["train/examples_per_second"] = examples / max(seconds, 1e-9)

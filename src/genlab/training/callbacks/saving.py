@@ -10,7 +10,8 @@ from typing import Any
 from pytorch_lightning import Trainer
 
 from genlab.core.batch import Batch
-from genlab.models.base import GenerativeModel, NonFiniteError
+from genlab.core.finite import NonFiniteError
+from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.base import Callback
 from genlab.training.callbacks.budget import Budget
 
@@ -66,6 +67,7 @@ class SaveCheckpoints(Callback):
         self._saved_at = time.monotonic()
 
     def _save(self, trainer: Trainer, name: str) -> None:
+        trainer.lightning_module.guard.settle()  # no checkpoint of a step that is known to be bad only later
         # False: with the optimizer's state; Lightning remarks on each save that does not say.
         trainer.save_checkpoint(self.folder / name, weights_only=False)
 

@@ -1,0 +1,83 @@
+"""The guard against numbers that are not finite, which does not wait for the device."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genlab.core.errors import GenlabError
+
+__all__ = ["FiniteGuard", "NonFiniteError", "lag_on"]
+
+LAG = 8
+"""Checks whose answers a CUDA device may still owe."""
+
+
+class NonFiniteError(GenlabError):
+    """A loss or a gradient was infinite or not a number."""
+
+
+def lag_on(device: torch.device) -> int:
+    """Return how many checks may wait for their answers on such a device; none where an answer is there at once."""
+    return LAG if device.type == "cuda" else 0
+
+
+@dataclass(frozen=True)
+class _Check:
+    answers: Tensor
+    explain: Callable[[list[bool]], str | None]
+    copied: torch.cuda.Event | None
+
+
+class FiniteGuard:
+    """Raise :class:`NonFiniteError` for a check of numbers on a device, without making the host wait for it.
+
+    To read an answer from a CUDA device, the host waits for all that it has queued there. So each answer is copied
+    behind the work, and read some checks later, when it is there. Whoever keeps what a step made, in a checkpoint or a
+    row of figures, calls :meth:`settle` first.
+    """
+
+    def __init__(self) -> None:
+        self._owed: deque[_Check] = deque()
+
+    def watch(self, answers: Tensor, explain: Callable[[list[bool]], str | None]) -> None:
+        """Note a check, and read those whose answers are due.
+
+        Args:
+            answers: ``[K]``, bool.
+            explain: Given the answers, says what was not finite, or None if all is well.
+
+        Raises:
+            NonFiniteError: If a check whose answers are due was not well: this one, or one some steps ago.
+        """
+        copied = None
+        if answers.is_cuda:
+            host = torch.empty(answers.shape, dtype=torch.bool, pin_memory=True)
+            host.copy_(answers, non_blocking=True)
+            answers, device, copied = host, answers.device, torch.cuda.Event()
+            copied.record(torch.cuda.current_stream(device))
+        else:
+            device = answers.device
+        self._owed.append(_Check(answers, explain, copied))
+        self._read(lag_on(device))
+
+    def settle(self) -> None:
+        """Read all answers that are still owed.
+
+        Raises:
+            NonFiniteError: As :meth:`watch`.
+        """
+        self._read(0)
+
+    def _read(self, lag: int) -> None:
+        while len(self._owed) > lag:
+            check = self._owed.popleft()
+            if check.copied is not None:
+                check.copied.synchronize()
+            if (reason := check.explain(check.answers.tolist())) is not None:
+                self._owed.clear()  # later steps built on this one
+                raise NonFiniteError(reason)

@@ -1,0 +1,41 @@
+"""The guard that reads a device's answers late."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genlab.core import finite
+from genlab.core.finite import FiniteGuard, NonFiniteError
+
+
+def watch(guard: FiniteGuard, step: int, good: bool) -> None:
+    guard.watch(torch.tensor([good]), lambda answers: None if all(answers) else f"step {step}")
+
+
+def test_an_answer_that_is_there_is_read_at_once() -> None:
+    guard = FiniteGuard()
+    watch(guard, 1, True)
+    with pytest.raises(NonFiniteError, match="step 2"):
+        watch(guard, 2, False)
+
+
+def test_a_late_answer_names_the_first_bad_step_and_is_no_later_than_the_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finite, "lag_on", lambda device: 3)
+    guard = FiniteGuard()
+    watch(guard, 1, True)
+    for step in (2, 3, 4):
+        watch(guard, step, False)  # what builds on a bad step is bad as well
+    with pytest.raises(NonFiniteError, match="step 2"):
+        watch(guard, 5, False)
+    guard.settle()  # the answers of the steps after it say nothing new
+
+
+def test_what_is_owed_is_read_before_something_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finite, "lag_on", lambda device: 3)
+    guard = FiniteGuard()
+    watch(guard, 1, True)
+    guard.settle()
+    watch(guard, 2, False)
+    with pytest.raises(NonFiniteError, match="step 2"):
+        guard.settle()
