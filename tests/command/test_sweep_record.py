@@ -300,6 +300,12 @@ def test_a_sweep_of_trainings_trains_each_once_and_ends_with_their_table(tmp_pat
     assert again.returncode == 0, again.stderr
     assert [(path, path.stat().st_mtime_ns) for path in runs] == before
     assert again.stdout.count("2 seeds") == 1
+    # One job is a sweep like any other, also where the launcher shows nothing while it runs.
+    one = [sys.executable, "train.py", *arguments, "hydra/launcher=submitit_local", "seed=0"]
+    done = subprocess.run(one, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("toy2d_two_moons, quick") == 1
+    assert "gmm" in done.stdout
 
 
 def test_a_sweep_of_reruns_is_not_said_to_go_on() -> None:

@@ -176,15 +176,16 @@ def test_what_cannot_be_submitted_is_said_before(place: Path, slurm: Path, argum
 
 
 def test_what_slurm_refuses_is_told(place: Path, slurm: Path) -> None:
-    refusal = "sbatch: error: invalid partition specified: none"
-    (place / "bin" / "sbatch").write_text(f"#!/bin/sh\necho '{refusal}' >&2; exit 1\n")
+    refusal = r"sbatch: error: invalid partition specified: none\nsbatch: error: Batch job submission failed\n"
+    (place / "bin" / "sbatch").write_text(f"#!/bin/sh\nprintf '{refusal}' >&2; exit 1\n")
     done = sweep("hydra/launcher=submitit_slurm", "seed=0,1", "hydra.launcher.partition=none")
     assert done.returncode == 2
-    assert "invalid partition specified: none" in done.stderr
-    assert "Traceback" not in done.stderr
+    refused = "SLURM does not take the jobs: invalid partition specified: none; Batch job submission failed"
+    assert done.stderr.splitlines() == [refused]
 
 
-def test_without_slurm_or_submitit_a_line_says_so(place: Path) -> None:
+def test_without_slurm_or_submitit_a_line_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place / "bin"))  # where nothing is
     done = sweep("hydra/launcher=submitit_slurm", "seed=0")
     assert done.returncode == 2
     assert "srun" in done.stderr
@@ -278,3 +279,24 @@ def test_a_search_on_ray_takes_what_the_gpus_have_room_for() -> None:
     assert RayLauncher(num_cpus=1, num_gpus=1)._room({"CPU": 64.0, "GPU": 8.0}) == 8
     assert RayLauncher(num_cpus=0, num_gpus=0.5)._room({"CPU": 64.0, "GPU": 2.0}) == 4
     assert RayLauncher(num_gpus=1)._room({"CPU": 4.0}) == 1, "a cluster that grows begins without"
+
+
+@pytest.mark.parametrize(("cluster", "by"), [("slurm", "SLURM job 42_1"), ("local", "Process 42_1")])
+def test_of_a_job_that_left_no_result_its_state_is_told(tmp_path: Path, cluster: str, by: str) -> None:
+    class Killed:
+        job_id = "42_1"
+        state = "OUT_OF_MEMORY"
+        paths = SimpleNamespace(result_pickle=tmp_path / "result.pkl", stdout=tmp_path / "42_1_0_log.out")
+
+        def task(self, number: int) -> Killed:
+            return self
+
+        def result(self) -> Outcome:
+            raise RuntimeError("Job 42_1 (task: 0) with path result.pkl\nhas not produced any output")
+
+    launcher = SubmititLauncher(cluster)
+    launcher.config = OmegaConf.create({"hydra": {"sweep": {"dir": "x"}}})
+    outcome = launcher._outcome(Job(1, ()), Killed())
+    assert outcome.error == f"{by} ended without a result: OUT_OF_MEMORY."
+    assert outcome.log == tmp_path / "42_1_0_log.out", "and where the rest stands"
+    assert outcome.failed

@@ -69,7 +69,7 @@ def compare_sweep(results: Iterable[object]) -> None:
     """
     runs = [run for result in results if (run := FinishedRun.of(result)) is not None]
     found = [reduce_result(run.result) for run in runs]
-    if len(found) > 1:
+    if found:
         print_comparison(compare(found))
 
 

@@ -8,14 +8,16 @@ is lost. Here a worker starts the command of a single run, and each job has its 
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import signal
 import sys
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -29,11 +31,15 @@ from hydra_plugins.genlab_process_launcher.launcher import ProcessLauncher
 if TYPE_CHECKING:
     from genlab.sweeps.jobs import Job, Outcome
     from genlab.sweeps.remote import RemoteJob
+    from genlab.sweeps.slurm_states import SlurmStates
     from genlab.sweeps.status import Tell
 
 __all__ = ["JoblibLauncher", "RayLauncher", "SubmititLauncher"]
 
-_POLL_SECONDS = {"slurm": 5.0, "local": 0.2}
+_LOOK_SECONDS = {"slurm": (0.5, 5.0), "local": (0.2, 0.2)}
+"""Between two looks whether a job has ended, at the start of a sweep and at most: a twentieth of its time."""
+
+_LONGEST_REFUSAL = 400
 
 
 class ClusterLauncher(ProcessLauncher):
@@ -109,6 +115,7 @@ class SubmititLauncher(ClusterLauncher):
     def __init__(self, cluster: str, only: Sequence[int] | None = None, **parameters: Any) -> None:
         super().__init__(only)
         self.cluster = cluster
+        self._known_states: SlurmStates | None = None
         self.parameters = {
             name: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             for name, value in parameters.items()
@@ -116,8 +123,8 @@ class SubmititLauncher(ClusterLauncher):
         }
 
     def _run(self, jobs: Iterator[RemoteJob], decided: int | None) -> Iterator[Outcome]:
-        helpers = self._engine("submitit.helpers", "slurm")
         executor = self._executor()
+        began = time.monotonic()
         at_a_time = decided or self.parameters.get("array_parallelism", os.cpu_count() or 1)
         running: dict[Any, Job] = {}
         try:
@@ -127,7 +134,9 @@ class SubmititLauncher(ClusterLauncher):
                     running |= zip(self._submit(executor, batch), (remote.job for remote in batch), strict=True)
                 if not running:
                     return
-                ended = next(helpers.as_completed(list(running), poll_frequency=_POLL_SECONDS[self.cluster]))
+                while (ended := next((job for job in running if job.done()), None)) is None:
+                    shortest, longest = _LOOK_SECONDS[self.cluster]
+                    time.sleep(min(longest, max(shortest, (time.monotonic() - began) / 20)))
                 yield self._outcome(running.pop(ended), ended)
         finally:
             self._leave(list(running))
@@ -174,14 +183,26 @@ class SubmititLauncher(ClusterLauncher):
             return []
         errors = self._engine("submitit.core.utils", "slurm")
         try:
-            with executor.batch():
+            with redirect_stderr(io.StringIO()), executor.batch():  # where submitit prints what it then raises
                 submitted = [executor.submit(job) for job in jobs]
         except (errors.FailedJobError, errors.FailedSubmissionError) as error:
-            said = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise GenlabError(f"SLURM does not take the jobs: {said[-1] if said else 'sbatch failed'}") from error
+            said = [line.strip().removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
+            reason = "; ".join(line for line in said if line)[:_LONGEST_REFUSAL]
+            raise GenlabError(f"SLURM does not take the jobs: {reason or 'sbatch failed'}") from error
         if self.cluster == "slurm":
-            print(f"Submitted SLURM job {submitted[0].job_id.partition('_')[0]}: {len(jobs)} jobs.", file=sys.stderr)
+            count = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+            print(f"Submitted SLURM job {submitted[0].job_id.partition('_')[0]}: {count}.", file=sys.stderr)
+            states = self._states()
+            for process in (each for job in submitted for each in (job, *job._sub_jobs)):
+                process.watcher = states  # in place of submitit's, which knows accounting alone
         return submitted
+
+    def _states(self) -> SlurmStates:
+        from genlab.sweeps.slurm_states import SlurmStates
+
+        if self._known_states is None:
+            self._known_states = SlurmStates()
+        return self._known_states
 
     @contextmanager
     def _out_of_reach(self) -> Iterator[None]:
@@ -206,10 +227,15 @@ class SubmititLauncher(ClusterLauncher):
                 signal.raise_signal(signal.SIGINT)
 
     def _outcome(self, job: Job, submitted: Any) -> Outcome:
+        first = submitted.task(0)  # the first process speaks for all
         try:
-            return submitted.task(0).result()  # the first process speaks for all
+            return first.result()
         except Exception as error:  # whatever became of the worker
-            return self._lost(job, error)
+            lost = replace(self._lost(job, error), log=first.paths.stdout)
+        if first.paths.result_pickle.exists():
+            return lost
+        ended = f"SLURM job {first.job_id}" if self.cluster == "slurm" else f"Process {first.job_id}"
+        return replace(lost, error=f"{ended} ended without a result: {first.state}.")
 
     def _leave(self, running: Sequence[Any]) -> None:
         """The sweep ends before its jobs: those of this machine too, those of a cluster have their own life."""
