@@ -71,6 +71,7 @@ SWEEPER: dict[str, Any] = {
 
 _SEVERAL = ("experiment",)
 """Groups of which several options may be chosen at once: recipes, each of which sets what it is about."""
+_LONGEST_KEY = 200
 _LIST = re.compile(r"\+{0,2}([\w/]+)(@[\w.:/@]*)?=\s*\[")
 
 
@@ -99,7 +100,7 @@ def check_options(node: str, options: Any, known: Mapping[str, Any]) -> None:
 
 
 def check_line(line: CommandLine) -> None:
-    """Refuse what Hydra would compose although nobody can mean it.
+    """Refuse what Hydra would compose although nobody can mean it, and what it would trip over.
 
     Several options of a group overlap, and what comes out is none of them; a sweep of a million runs is composed for
     hours before the first begins.
@@ -108,6 +109,11 @@ def check_line(line: CommandLine) -> None:
         GenlabError: Says what to write instead.
     """
     for override in line.overrides:
+        key = override.partition("=")[0]
+        if not key.strip():
+            raise GenlabError(f"'{override}' is no setting: write key=value, e.g. model.lr=1e-3 or data=mnist.")
+        if len(key) > _LONGEST_KEY:  # Hydra would look for a folder of this name
+            raise GenlabError(f"Unknown key '{key[:40]}...', of {len(key):,} letters. --cfg job shows all keys.")
         found = _LIST.match(override)
         if found and found[1] not in _SEVERAL and _is_group(line, found[1]):
             options = override.partition("=")[2].strip("[] ")
