@@ -377,7 +377,7 @@ def test_the_default_config_passes(overrides: list[str]) -> None:
         ("ema_decay=1", "ema_decay is 1, expected a number >= 0 and < 1 or null."),
         ("seed=null", "seed is null, expected a whole number >= 0 and < 9223372036854775808."),
         ("model.lr=-1", "model.lr is -1, expected a number > 0."),
-        ("data.batch_size=0", "data.batch_size is 0, expected a whole number >= 1."),
+        ("data.batch_size=0", "data.batch_size is 0, expected a whole number >= 1 and <= 1000000."),
         ("+trainer.max_epochs=3", "trainer.max_epochs is set from budget.examples; remove it."),
         ("trainer.precision=bf16-mixd", "trainer.precision is 'bf16-mixd', expected "),
         ("+note=hello", "Unknown key 'note'."),

@@ -140,6 +140,10 @@ def _run(
     except Interrupted as stopped:
         job.conclude(stopped=True)
         return _say(str(stopped), 128 + stopped.signum)
+    except SystemExit as left:  # of Hydra, which has said why
+        if job.jobs or not left.code:
+            raise
+        return _Ending(USER_ERROR)
     except _Failed as failed:
         error, message = failed.error, explain_job(failed.error)
     except Exception as raised:

@@ -155,7 +155,10 @@ def _cannot_read(override: str) -> str:
 
 def _look_closer(line: CommandLine) -> str | None:
     """Compose without what is in doubt, and see which settings find no place."""
-    overrides = OverridesParser.create().parse_overrides(list(line.overrides))
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(line.overrides))
+    except OverrideParseException as error:
+        return _cannot_read(error.override)
     sweeps = [override for override in overrides if override.is_sweep_override()]
     if sweeps and not line.multirun:
         return (

@@ -117,8 +117,8 @@ def _lead(job: _TrainingJob) -> FinishedRun:
     result = None if waited_for else _finished(job.place, job.protocol)
     with ExitStack() as stack:
         if result is None:
-            # Before anything is written: the pair may not fit.
-            model, error, start = job.model(), None, Start(train=False)
+            # Before anything is written: the pair may not fit, and a dashboard's settings neither.
+            model, loggers, error, start = job.model(), _make_loggers(job), None, Start(train=False)
             try:
                 if waited_for:  # only now, because what goes wrong has to be told
                     result = _finished(job.place, job.protocol)
@@ -128,7 +128,6 @@ def _lead(job: _TrainingJob) -> FinishedRun:
                 if not waited_for:
                     raise
                 error = raised
-            loggers = _make_loggers(job)
             if start.train or waited_for:
                 trainer = job.trainer(model, loggers)
                 check_devices(trainer, job.config.data.batch_size)
