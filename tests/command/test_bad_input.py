@@ -97,7 +97,7 @@ def test_a_truncated_file_is_kept_aside(tmp_path: Path, capsys: pytest.CaptureFi
     ("override", "expected"),
     [
         ("trainer.accelerator=quantum", "'quantum'"),
-        ("trainer.devices=-3", "`devices`"),
+        ("trainer.devices=-3", "trainer.devices is -3"),
         ("model.optimizer.betas=[0.9,2]", "model.optimizer does not take its settings: Invalid beta"),
     ],
 )

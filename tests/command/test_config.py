@@ -160,7 +160,7 @@ def test_the_plain_config_is_no_key() -> None:
         (family(lr="???"), "model.lr is missing, expected a number > 0: give model.lr=..."),
         (family(lr=-1), "model.lr is -1, expected a number > 0."),
         (family(lr=0), "model.lr is 0, expected a number > 0."),
-        (family(lr=float("nan")), "model.lr is nan, expected a number > 0."),
+        (family(lr=float("nan")), "model.lr is nan, expected a number > 0. Numbers are finite, at most 3.4e38."),
         (family(lr=True), "model.lr is true, expected a number > 0."),
         (
             family(lr="1e-3"),
@@ -201,14 +201,11 @@ def test_a_problem_is_named_in_one_line_with_what_would_fit(model: dict[str, Any
     assert problems({"model": model}) == message
 
 
-def test_all_problems_are_named_at_once() -> None:
+def test_two_problems_are_named_and_the_others_counted() -> None:
     lines = problems({"model": family(lr=-1, lrr=1), "seed": -1, "sed": 1}).splitlines()
     assert lines == [
-        "4 things in the config do not fit:",
         "model.lr is -1, expected a number > 0.",
-        "Unknown key 'model.lrr'. Did you mean 'model.lr'?",
-        "seed is -1, expected a whole number >= 0.",
-        "Unknown key 'sed'. Did you mean 'seed'?",
+        "Unknown key 'model.lrr'. Did you mean 'model.lr'? (and 2 more)",
     ]
 
 
@@ -380,7 +377,7 @@ def test_the_default_config_passes(overrides: list[str]) -> None:
         ("ema_decay=1", "ema_decay is 1, expected a number >= 0 and < 1 or null."),
         ("seed=null", "seed is null, expected a whole number >= 0 and < 9223372036854775808."),
         ("model.lr=-1", "model.lr is -1, expected a number > 0."),
-        ("data.batch_size=0", "data.batch_size is 0, expected a whole number >= 1."),
+        ("data.batch_size=0", "data.batch_size is 0, expected a whole number >= 1 and <= 1000000."),
         ("+trainer.max_epochs=3", "trainer.max_epochs is set from budget.examples; remove it."),
         ("trainer.precision=bf16-mixd", "trainer.precision is 'bf16-mixd', expected "),
         ("+note=hello", "Unknown key 'note'."),

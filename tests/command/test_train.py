@@ -114,7 +114,16 @@ def test_the_answer_of_a_finished_run_needs_no_torch(finished: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["seed=1", "model.lr=0.5", "rerun=true", "evaluation=paper", "evaluation.split=validation", "paths.logs=x"],
+    [
+        "seed=1",
+        "model.lr=0.5",
+        "rerun=true",
+        "evaluation=paper",
+        "evaluation.split=validation",
+        "paths.logs=x",
+        "trainer.devices=-7",
+        "log_every=-1",
+    ],
 )
 def test_what_is_no_finished_run_finds_no_answer(finished: Path, change: str) -> None:
     assert find_finished(composed([*TINY, f"paths.logs={finished}", change])) is None

@@ -327,16 +327,18 @@ def test_lightning_watches_no_helper_that_is_being_killed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world_size", "batch_size", "said"), [(3, 32, "number of devices, 3"), (2, 32, "srun started")]
+    ("world_size", "nodes", "said"),
+    [(3, 1, "number of devices, 3"), (2, 1, "srun started"), (2, 2, "trainer.num_nodes is 2, but nothing says where")],
 )
 def test_devices_that_do_not_fit_are_refused(
-    monkeypatch: pytest.MonkeyPatch, world_size: int, batch_size: int, said: str
+    monkeypatch: pytest.MonkeyPatch, world_size: int, nodes: int, said: str
 ) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
     if "srun" in said:
         for name, value in by_srun(1)[0].items():
             monkeypatch.setenv(name, "4" if "TASKS" in name else value)
     with pytest.raises(GenlabError, match=said):
-        check_devices(SimpleNamespace(world_size=world_size), batch_size)
+        check_devices(SimpleNamespace(world_size=world_size, num_nodes=nodes), 32)
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,43 @@
-"""From a config to its parts: data, model, callbacks, trainer."""
+"""From a config to its parts: data and model, of sizes that this machine can hold."""
 
 from __future__ import annotations
 
 import torch
 
 from genlab.command.schemas import TrainedConfig
+from genlab.core.memory import BuildWithinMemory, check_examples_fit
 from genlab.core.randomness import Stream, stream_seed
+from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule
+from genlab.measure.protocol import EvaluationProtocol
 from genlab.models.base import GenerativeModel
 
-__all__ = ["build_datamodule", "build_model"]
+__all__ = ["build_datamodule", "build_model", "check_protocol_fits"]
 
 
 def build_datamodule(config: TrainedConfig) -> GenlabDataModule:
-    """Make the data module of a config; no file is read yet."""
-    return config.data.make()
+    """Make the data module of a config; no file is read yet.
+
+    Raises:
+        GenlabError: If a batch of it exceeds the machine's memory.
+    """
+    datamodule: GenlabDataModule = config.data.make()
+    check_examples_fit("data.batch_size", datamodule.batch_size, datamodule.spec.num_dims)
+    return datamodule
+
+
+def check_protocol_fits(protocol: EvaluationProtocol, spec: DataSpec) -> None:
+    """Refuse a protocol whose samples exceed the machine's memory."""
+    check_examples_fit("evaluation.num_samples", protocol.num_samples, spec.num_dims, "samples")
 
 
 def build_model(config: TrainedConfig) -> GenerativeModel:
     """Make the model of a config for the config's data, its starting weights drawn from the seed.
 
     Raises:
-        GenlabError: If the family cannot take the data.
+        GenlabError: If the family cannot take the data, or the model exceeds the machine's memory.
     """
-    with torch.random.fork_rng(devices=[]):
+    spec = build_datamodule(config).spec
+    with torch.random.fork_rng(devices=[]), BuildWithinMemory("The model"):
         torch.manual_seed(stream_seed(Stream.WEIGHTS, config.seed))
-        return config.model.make(spec=build_datamodule(config).spec)
+        return config.model.make(spec=spec)

@@ -14,7 +14,7 @@ from genlab.command.schemas import Config, TrainConfig, TrainedConfig
 from genlab.command.signatures import Parameter, read_signature
 from genlab.command.targets import Node, children, is_reference, leaves, locate
 from genlab.command.values import describe, fits, fits_target, hint
-from genlab.core.errors import GenlabError, nearest
+from genlab.core.errors import GenlabError, nearest, two_lines
 from genlab.runs.folder import RunDir, read_config
 
 __all__ = ["SUPPLIED", "check_config", "read_trained"]
@@ -82,7 +82,7 @@ def check_config(config: DictConfig, schema: type[C] = TrainConfig) -> C:
         schema: Dataclass whose fields are the config's keys.
 
     Raises:
-        GenlabError: With one line for each problem.
+        GenlabError: With one line for each of the first two problems, and how many more there are.
     """
     try:
         plain = OmegaConf.to_container(config, resolve=True)
@@ -94,11 +94,8 @@ def check_config(config: DictConfig, schema: type[C] = TrainConfig) -> C:
     named = {problem.key for problem in check.problems}
     # A value that merely repeats another key's is the other key's problem.
     repeats = {key: m[1] for key, value in written.items() if (m := _REFERENCE.fullmatch(str(value)))}
-    lines = [problem.text for problem in check.problems if repeats.get(problem.key) not in named]
-    if len(lines) > 1:
-        lines.insert(0, f"{len(lines)} things in the config do not fit:")
-    if lines:
-        raise GenlabError("\n".join(lines))
+    if lines := [problem.text for problem in check.problems if repeats.get(problem.key) not in named]:
+        raise GenlabError(two_lines(lines))
     return typed
 
 
@@ -167,7 +164,12 @@ class _Check:
         known = len(self.problems)
         self.arguments(target, node, key)
         settings = self._settings(kind or Node, node, key)
-        return None if len(self.problems) > known else (kind or Node)(target=target, plain=node, **settings)
+        if len(self.problems) > known:
+            return None
+        try:
+            return (kind or Node)(target=target, plain=node, **settings)
+        except ValueError as error:
+            return self._add(key, str(error))
 
     def _settings(self, kind: type[Node], node: Mapping[str, Any], key: str) -> dict[str, Any]:
         """Return the settings of a node that the program itself reads."""
@@ -200,6 +202,9 @@ class _Check:
             parameters = {name: parameter for name, parameter in parameters.items() if name != "plain"}
         supplied = SUPPLIED.get(key, {})
         special = _SPECIAL if "_target_" in node else ()
+        for name in _bare(node, parameters):
+            where = _join(key, name)
+            self._add(where, f"{where} has no _target_, expected {describe(parameters[name].annotation)}.")
         typed = {
             name: self._argument(name, value, _join(key, name), parameters, open_ended, supplied)
             for name, value in node.items()
@@ -233,6 +238,14 @@ class _Check:
 
     def _add(self, key: str, text: str) -> None:
         self.problems.append(_Problem(key, text))
+
+
+def _bare(node: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> list[str]:
+    """Return which arguments of a node are plain mappings where its target expects an object of a dataclass."""
+    if "_target_" not in node:
+        return []
+    made = [name for name, parameter in parameters.items() if dataclasses.is_dataclass(parameter.annotation)]
+    return [name for name in made if isinstance(node.get(name), Mapping) and "_target_" not in node[name]]
 
 
 def _node_type(annotation: Any) -> type[Node] | None:

@@ -12,7 +12,7 @@ from genlab.command.config import check_config
 from genlab.command.schemas import DashboardConfig
 from genlab.core.errors import GenlabError
 from genlab.core.secrets import redact_text
-from genlab.loggers.wandb_access import find_access
+from genlab.loggers.wandb_access import check_project, find_access
 from genlab.loggers.wandb_session import first_line
 from genlab.loggers.wandb_workspace import build_workspace, describe_workspace
 from genlab.runs.atomic import write_atomic
@@ -35,6 +35,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         GenlabError: If the library is missing, W&B cannot be reached, or it does not take the workspace.
     """
     settings = check_config(config, DashboardConfig)
+    check_project("project", settings.project)
     workspace = build_workspace(
         settings.project, settings.entity or "", settings.name, settings.data, settings.protocol, settings.sweep
     )

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 import genlab
 from genlab.command.explain import CommandLine, explain, explain_job
 from genlab.command.hydra_node import check_hydra_node
+from genlab.command.sweep_options import check_line
 from genlab.command.sweep_record import (
     SweepRecord,
     check_launcher,
@@ -126,6 +127,7 @@ def _run(
     decorate = hydra.main(str(line.conf), config_name, execution_whitelist=FUNCTIONS)
     try:
         with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
+            check_line(line)
             check_hydra_node(line, config_name)
             decorate(job)()
         if job.swept and after_sweep is not None:
@@ -138,6 +140,10 @@ def _run(
     except Interrupted as stopped:
         job.conclude(stopped=True)
         return _say(str(stopped), 128 + stopped.signum)
+    except SystemExit as left:  # of Hydra, which has said why
+        if job.jobs or not left.code:
+            raise
+        return _Ending(USER_ERROR)
     except _Failed as failed:
         error, message = failed.error, explain_job(failed.error)
     except Exception as raised:

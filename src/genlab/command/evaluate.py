@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from genlab.command.build import build_datamodule, build_model
+from genlab.command.build import build_datamodule, build_model, check_protocol_fits
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config, read_trained
 from genlab.command.console import show_result
@@ -95,6 +95,7 @@ def evaluate_run(
     result_path(place, protocol, checkpoint)  # before the work, not after it
     last, chosen, checkpoint = _open_checkpoints(place, checkpoint)
     datamodule = build_datamodule(config)
+    check_protocol_fits(protocol, datamodule.spec)
     model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
     set_weights(model, chosen, place.best_checkpoint if checkpoint == "best" else place.last_checkpoint, place)
     reference = reference_of(datamodule, protocol.split)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from genlab.core.errors import GenlabError, nearest
+from genlab.core.errors import GenlabError, nearest, two_lines
 
 __all__ = ["CommandLine", "explain", "explain_job"]
 
@@ -58,10 +60,23 @@ def explain_job(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, InterpolationResolutionError | MissingMandatoryValue):
         return _first_line_of(error)
+    if _lacks_memory(error):
+        asked = re.search(r"tried to allocate ([\d.]+ ?\w+)", str(error), re.IGNORECASE)
+        return (
+            f"There is not enough memory{f' for another {asked[1]}' if asked else ''}. Lower data.batch_size, "
+            "evaluation.batch_size or the sizes of the model."
+        )
     if isinstance(error, OSError) and error.errno in _MACHINES_TROUBLE:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}. What was saved before is unharmed; the same command goes on from there."
     return None
+
+
+def _lacks_memory(error: Exception) -> bool:
+    # torch, which need not be imported here, raises a RuntimeError on a CPU and one of its own on a GPU.
+    text = str(error)
+    of_torch = isinstance(error, RuntimeError) and ("can't allocate" in text or "size calculation overflowed" in text)
+    return of_torch or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def explain(error: Exception, line: CommandLine) -> str | None:
@@ -90,6 +105,8 @@ def explain(error: Exception, line: CommandLine) -> str | None:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"Cannot read the config {mark.name}, line {mark.line + 1}: {error.problem or error.context}."
+    if isinstance(error, TypeError | RuntimeError) and (message := _about_hydras_own(str(error))):
+        return message
     # Hydra refuses some combinations of flags and some overrides of groups by a ValueError.
     if isinstance(error, ConfigCompositionException | ValueError) and (message := _look_closer(line)):
         return message
@@ -97,6 +114,16 @@ def explain(error: Exception, line: CommandLine) -> str | None:
         if isinstance(raised, OmegaConfBaseException):
             return _first_line_of(raised)
     return explain_job(error) or (_first_lines(str(error)) if isinstance(error, HydraException | ValueError) else None)
+
+
+def _about_hydras_own(message: str) -> str | None:
+    """Say what Hydra says of its launcher and its sweeper, if it says something of them."""
+    if found := re.fullmatch(r"Hydra (launcher|sweeper) is not configured", message):
+        return f"hydra.{found[1]} is null, which no sweep can do without. Leave it out, or choose hydra/{found[1]}=..."
+    if found := re.search(r"^full_key: (hydra\.[\w.]+)$", message, re.MULTILINE):
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", message)
+        return f"Unknown key '{found[1]}.{unknown[1]}'." if unknown else f"{found[1]}: {message.splitlines()[0]}"
+    return None
 
 
 def _options(line: CommandLine, group: str) -> list[str]:
@@ -128,7 +155,10 @@ def _cannot_read(override: str) -> str:
 
 def _look_closer(line: CommandLine) -> str | None:
     """Compose without what is in doubt, and see which settings find no place."""
-    overrides = OverridesParser.create().parse_overrides(list(line.overrides))
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(line.overrides))
+    except OverrideParseException as error:
+        return _cannot_read(error.override)
     sweeps = [override for override in overrides if override.is_sweep_override()]
     if sweeps and not line.multirun:
         return (
@@ -145,24 +175,42 @@ def _look_closer(line: CommandLine) -> str | None:
                 group = override.key_or_group
                 choices = [*list_options(group), *([f"~{group} to go without"] if override.value() is None else [])]
                 return f"'{override.input_line}' names no option of {group}. Choices: {', '.join(choices)}."
-        try:
-            config = compose(line.config_name, [*searched, *map(_one_choice, chosen)])
-        except (HydraException, OmegaConfBaseException, ValueError):
-            return None
-    return _unknown_keys(overrides, [*groups, *_keys(OmegaConf.to_container(config, resolve=False))])
-
-
-def _unknown_keys(overrides: Sequence[Override], known: Sequence[str]) -> str | None:
+        known = {}
+        for choices in itertools.islice(itertools.product(*map(_choices, chosen)), _MOST_LOOKS):
+            try:
+                config = compose(line.config_name, [*searched, *choices])
+            except (HydraException, OmegaConfBaseException, ValueError):
+                return None
+            known[choices] = [*groups, *_keys(OmegaConf.to_container(config, resolve=False))]
     changed = [o.key_or_group for o in overrides if not (o.is_add() or o.is_force_add() or o.is_hydra_override())]
-    unknown = [key for key in dict.fromkeys(changed) if key not in known]
-    hints = [_nearest_key(key, known) or " --cfg job shows all keys." for key in unknown]
-    return "\n".join(f"Unknown key '{key}'.{hint}" for key, hint in zip(unknown, hints, strict=True)) or None
+    return _unknown_keys(list(dict.fromkeys(changed)), known)
 
 
-def _one_choice(override: Override) -> str:
+_MOST_LOOKS = 100
+"""Combinations of a sweep that are composed to find the one which lacks a key."""
+
+
+def _choices(override: Override) -> list[str]:
     if not override.is_sweep_override():
-        return str(override.input_line)
-    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+        return [str(override.input_line)]
+    return [f"{override.get_key_element()}={choice}" for choice in override.sweep_string_iterator()]
+
+
+def _unknown_keys(changed: Sequence[str], known: Mapping[tuple[str, ...], Sequence[str]]) -> str | None:
+    """Name the keys that are unknown, of a sweep those that some of its combinations of groups do not have."""
+    lacking = {key: [choices for choices, keys in known.items() if key not in keys] for key in changed}
+    problems = []
+    for key, without in lacking.items():
+        if len(without) == len(known):
+            hint = _nearest_key(key, next(iter(known.values()))) or " --cfg job shows all keys."
+            problems.append(f"Unknown key '{key}'.{hint}")
+        elif without:
+            # Only what differs between those with and those without can be the reason.
+            have = next(choices for choices in known if choices not in without)
+            differ = [(one, other) for one, other in zip(without[0], have, strict=True) if one != other]
+            lacks, has = (" ".join(part) for part in zip(*differ, strict=True))
+            problems.append(f"{lacks} has no key '{key}', which {has} has: sweep over them by a command each.")
+    return two_lines(problems) if problems else None
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

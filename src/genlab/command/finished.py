@@ -5,6 +5,7 @@ A sweep that is started again asks this for each of its runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genlab.core.errors import GenlabError
+from genlab.core.secrets import redact
 from genlab.measure.finished_run import FinishedRun
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.processes.ranks import others_wait
-from genlab.runs.folder import RunDir
+from genlab.runs.folder import RunDir, read_config
 from genlab.runs.identity import run_id
 
 __all__ = ["FINISHED", "find_finished", "show_if_finished"]
@@ -48,7 +50,8 @@ def find_finished(config: DictConfig) -> FinishedRun | None:
 
     The run's id holds the hash of the config, that of the data too: the folder's name needs no data module. Whatever
     is out of the ordinary, a rerun, a protocol of another kind, a config that is not complete, finds nothing here. The
-    config is not checked: that would import all that it names.
+    config is not checked, since that would import all that it names: so it has to be the one that was checked when the
+    run began, in the settings too that are no part of the id, such as the trainer's.
     """
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -64,8 +67,13 @@ def find_finished(config: DictConfig) -> FinishedRun | None:
             return None
         from genlab.measure.results import read_result, result_path
 
-        if not (path := result_path(places[0], protocol)).exists():
+        if not (path := result_path(places[0], protocol)).exists() or not _as_it_began(places[0], plain):
             return None
         return FinishedRun(places[0], read_result(path))
-    except (OmegaConfBaseException, GenlabError, KeyError, TypeError, AttributeError, ValueError):
+    except (OmegaConfBaseException, GenlabError, KeyError, TypeError, AttributeError, ValueError, OSError):
         return None
+
+
+def _as_it_began(place: RunDir, plain: Mapping[str, Any]) -> bool:
+    began, now = read_config(place), redact(plain)
+    return {**began, "paths": None} == {**now, "paths": None}  # a folder of runs may have moved

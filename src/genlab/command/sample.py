@@ -14,6 +14,7 @@ from genlab.command.load import load_run
 from genlab.command.schemas import SampleConfig
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
+from genlab.core.memory import check_examples_fit
 from genlab.core.randomness import Stream, generator
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
@@ -35,6 +36,7 @@ def run(config: DictConfig) -> Path:
     place = find_run(settings.run, settings.paths.logs)
     device = choose_device(settings.device)
     model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs)
+    check_examples_fit("n", settings.n, model.spec.num_dims, "samples")
     n, y = settings.n, _labels(model, settings.label, settings.n)
     name = f"sample_n{n}_s{settings.seed}" + ("" if y is None else f"_y{settings.label}")
     out = Path(settings.out) if settings.out else place.samples / f"{name}.png"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from genlab.command.targets import Node
 from genlab.training.settings import Count, Seed, TrainerSettings, TrainingSettings
@@ -28,6 +28,8 @@ __all__ = [
     "TrainedConfig",
     "TrainerNode",
 ]
+
+Text = Annotated[str, MinLen(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class DataNode(Node):
 
     makes: ClassVar[str] = "genlab.data.base.GenlabDataModule"
 
-    batch_size: Count
+    batch_size: Annotated[int, Ge(1), Le(1_000_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,7 @@ class PathsConfig:
         logs: Root of what runs write.
     """
 
-    logs: str
+    logs: Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +125,9 @@ class TrainConfig(TrainingSettings, TrainedConfig):
 class EvaluateConfig(Config):
     """The keys of ``conf/evaluate.yaml``; each is explained there."""
 
-    run: str
+    run: Text
     checkpoint: Literal["best", "last"]
-    device: str
+    device: Text
     evaluation: EvaluationNode
     paths: PathsConfig
 
@@ -134,13 +136,13 @@ class EvaluateConfig(Config):
 class SampleConfig(Config):
     """The keys of ``conf/sample.yaml``; each is explained there."""
 
-    run: str
+    run: Text
     n: Count
     seed: Seed
     label: Annotated[int, Ge(0)] | None
     checkpoint: Literal["best", "last"]
-    out: str | None
-    device: str
+    out: Text | None
+    device: Text
     paths: PathsConfig
 
 
@@ -162,11 +164,11 @@ class ExtractorConfig(Config):
     lr: Annotated[float, Gt(0)]
     weight_decay: Annotated[float, Ge(0)]
     label_smoothing: Annotated[float, Ge(0), Lt(1)]
-    width: Count
-    shift: Annotated[int, Ge(0)]
+    width: Annotated[int, Ge(1), Le(65_536)]
+    shift: Annotated[int, Ge(0), Le(1_000)]
     flip: bool
     binarize: bool
-    out: str | None
+    out: Text | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,10 +177,10 @@ class CompareConfig(Config):
 
     data: str | None
     protocol: str | None
-    folders: list[str] | None
-    out: str | None
+    folders: Annotated[list[Text], MinLen(1)] | None
+    out: Text | None
     formats: list[Literal["markdown", "csv", "latex", "html"]]
-    wandb: str | None
+    wandb: Text | None
     paths: PathsConfig
 
 
@@ -186,11 +188,11 @@ class CompareConfig(Config):
 class DashboardConfig(Config):
     """The keys of ``dashboard.yaml``; each is explained there."""
 
-    project: str
-    entity: str | None
+    project: Text
+    entity: Text | None
     name: str
     data: str | None
     protocol: str | None
     sweep: list[str]
     dry_run: bool
-    out: str | None
+    out: Text | None

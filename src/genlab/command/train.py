@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 
-from genlab.command.build import build_datamodule, build_model
+from genlab.command.build import build_datamodule, build_model, check_protocol_fits
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
 from genlab.command.console import log_to, quiet, show_result
@@ -51,7 +51,7 @@ from genlab.training.process_group import (
     on_this_process_alone,
     stop_helpers,
 )
-from genlab.training.trainer import build_callbacks, build_trainer, resolve_precision
+from genlab.training.trainer import build_callbacks, build_trainer
 
 __all__ = ["run"]
 
@@ -95,14 +95,16 @@ class _TrainingJob(NamedTuple):
         identity = run_id(settings.plain, settings.seed)
         place = RunDir.locate(settings.paths.logs, datamodule.spec.name, name, identity, settings.rerun)
         protocol: EvaluationProtocol = settings.evaluation.make()
+        check_protocol_fits(protocol, datamodule.spec)
         for key, text in (("model.name", name), ("evaluation.name", protocol.name)):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
                 raise GenlabError(f"{key} is '{text}', expected letters, digits, '.', '_' and '-': it names files.")
         return cls(settings, place, datamodule, protocol)
 
     def model(self) -> GenerativeModel:
-        resolve_precision(self.config.trainer)
-        return build_model(self.config)
+        model = build_model(self.config)
+        model.configure_optimizers()  # the optimizer's own word on its settings, before anything is written
+        return model
 
     def trainer(self, model: GenerativeModel, loggers: list[Logger]) -> Trainer:
         callbacks = build_callbacks(self.config, self.place, model.name, self.config.data.batch_size)
@@ -116,8 +118,8 @@ def _lead(job: _TrainingJob) -> FinishedRun:
     result = None if waited_for else _finished(job.place, job.protocol)
     with ExitStack() as stack:
         if result is None:
-            # Before anything is written: the pair may not fit.
-            model, error, start = job.model(), None, Start(train=False)
+            # Before anything is written: the pair may not fit, and a dashboard's settings neither.
+            model, loggers, error, start = job.model(), _make_loggers(job), None, Start(train=False)
             try:
                 if waited_for:  # only now, because what goes wrong has to be told
                     result = _finished(job.place, job.protocol)
@@ -127,7 +129,6 @@ def _lead(job: _TrainingJob) -> FinishedRun:
                 if not waited_for:
                     raise
                 error = raised
-            loggers = _make_loggers(job)
             if start.train or waited_for:
                 trainer = job.trainer(model, loggers)
                 check_devices(trainer, job.config.data.batch_size)

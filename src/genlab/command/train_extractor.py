@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from genlab.command.config import check_config
 from genlab.command.schemas import ExtractorConfig
 from genlab.core.errors import GenlabError
+from genlab.core.memory import BuildWithinMemory, check_examples_fit
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.schedules import WarmupCosine
 from genlab.data.base import GenlabDataModule
@@ -41,6 +42,7 @@ def run(config: DictConfig) -> Path:
     settings = check_config(config, ExtractorConfig)
     datamodule: GenlabDataModule = settings.data.make()
     spec = datamodule.spec
+    check_examples_fit("data.batch_size", datamodule.batch_size, spec.num_dims)
     square = len(spec.shape) == 3 and spec.shape[1] == spec.shape[2] and spec.shape[1] % 4 == 0
     if modality_of(spec).features != "network" or not square or spec.levels is None or spec.num_classes is None:
         raise GenlabError(
@@ -51,7 +53,8 @@ def run(config: DictConfig) -> Path:
     make_room(out)  # before the work, not after it
     datamodule.prepare_data()
     torch.manual_seed(stream_seed(Stream.WEIGHTS, settings.seed))
-    classifier = Classifier(spec.shape[0], spec.shape[1], spec.num_classes, settings.width)
+    with BuildWithinMemory("The classifier"):
+        classifier = Classifier(spec.shape[0], spec.shape[1], spec.num_classes, settings.width)
     _fit(classifier, datamodule, settings)
     _standardize(classifier, datamodule)
     figures = _accuracies(classifier, datamodule, settings.binarize)

@@ -34,6 +34,8 @@ _NAMES: dict[Any, str] = {
     Path: "a path",
     type(None): "null",
 }
+_MOST_INT, _MOST_FLOAT = 2**63, 3.4e38
+
 _BOUNDS: dict[type, tuple[str, str]] = {
     annotated_types.Gt: ("gt", ">"),
     annotated_types.Ge: ("ge", ">="),
@@ -49,7 +51,8 @@ def fits(value: Any, annotation: Any) -> bool:
     """Whether a value, as YAML gives it, can be passed for an argument that is annotated so.
 
     A whole number fits where a float is expected, a list where a tuple is, text where a path is, and a node with
-    ``_target_`` where an object is. What the annotation does not say is not held against the value.
+    ``_target_`` where an object is. What is not a number, or larger than a tensor holds, fits nothing. Of all else,
+    what the annotation does not say is not held against the value.
 
     Args:
         value: A plain container, number, text, boolean or None.
@@ -57,6 +60,8 @@ def fits(value: Any, annotation: Any) -> bool:
     """
     from pydantic import ValidationError
 
+    if _is_beyond(value):
+        return False
     try:
         adapter = _adapter(annotation)
     except TypeError:  # metadata that cannot be hashed
@@ -75,12 +80,27 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
     return TypeAdapter(_as_yaml_says(annotation))
 
 
+def _is_beyond(value: Any) -> bool:
+    """Whether a value is a number that no tensor holds, of int64 or float32."""
+    if isinstance(value, int):
+        return abs(value) >= _MOST_INT
+    return isinstance(value, float) and not abs(value) <= _MOST_FLOAT
+
+
+def _within(value: float) -> float:
+    if _is_beyond(value):
+        raise ValueError("no tensor holds it")
+    return value
+
+
 def _as_yaml_says(annotation: Any) -> Any:
     """Return an annotation by which pydantic takes values as YAML gives them: see `fits`."""
-    from pydantic import PlainValidator, Strict
+    from pydantic import AfterValidator, PlainValidator, Strict
 
     origin, inner = get_origin(annotation) or annotation, get_args(annotation)
-    if annotation in (bool, int, float, str):
+    if annotation is float:
+        return Annotated[float, Strict(), AfterValidator(_within)]
+    if annotation in (bool, int, str):
         return Annotated[annotation, Strict()]  # no numbers in quotes, and true is none
     if annotation in (Any, None, type(None), Path) or origin is Literal:
         return annotation
@@ -165,6 +185,8 @@ def hint(value: Any, annotation: Any) -> str:
         if number is not None and fits(number, annotation):
             return " It is quoted text: write the number without quotes."
         return nearest(value, _choices(annotation))
+    if any(isinstance(part, float) and _is_beyond(part) for part in (value if isinstance(value, list) else [value])):
+        return " Numbers are finite, at most 3.4e38."
     if isinstance(value, float) and value.is_integer() and fits(int(value), annotation):
         return f" Write {int(value)}."
     return ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["GenlabError", "Interrupted", "nearest"]
+__all__ = ["GenlabError", "Interrupted", "nearest", "two_lines"]
 
 
 class GenlabError(Exception):
@@ -37,3 +37,11 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` with the choice nearest to ``name``, or an empty string."""
     matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def two_lines(problems: Sequence[str]) -> str:
+    """Return the first two problems, a line each, and after them how many more there are."""
+    if len(problems) == 1:
+        return problems[0]
+    more = f" (and {len(problems) - 2} more)" if len(problems) > 2 else ""
+    return "\n".join(" ".join(problem.splitlines()) for problem in problems[:2]) + more

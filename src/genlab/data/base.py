@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, get_args
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pytorch_lightning import LightningDataModule
 
 from genlab.core.batch import Batch
@@ -15,9 +15,11 @@ from genlab.core.spec import DataSpec
 from genlab.data.files import Archive, ensure_files
 from genlab.data.loader import DrawTransform, EvalLoader, TrainStream
 
-__all__ = ["GenlabDataModule", "Split", "train_placement"]
+__all__ = ["BatchSize", "Examples", "GenlabDataModule", "Split", "train_placement"]
 
 Split = Literal["train", "validation", "test"]
+BatchSize = Annotated[int, Ge(1), Le(1_000_000)]
+Examples = Annotated[int, Ge(1), Le(1_000_000_000)]
 
 MAX_BYTES_ON_ACCELERATOR = 2 << 30  # above this, the data would compete with the model for memory
 
@@ -64,10 +66,10 @@ class GenlabDataModule(LightningDataModule):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: Annotated[int, Ge(1)] = 128,
+        batch_size: BatchSize = 128,
         seed: Annotated[int, Ge(0)] = 0,
         device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Annotated[int, Ge(1)] | None = None,
+        validation_examples: Examples | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:

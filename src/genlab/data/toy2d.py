@@ -7,13 +7,13 @@ from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.spec import DataSpec
-from genlab.data.base import GenlabDataModule, Split
+from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
 from genlab.data.densities import DENSITIES
 
 __all__ = ["Toy2D", "ToyName"]
@@ -44,12 +44,12 @@ class Toy2D(GenlabDataModule):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: Annotated[int, Ge(1)] = 128,
+        batch_size: BatchSize = 128,
         seed: Annotated[int, Ge(0)] = 0,
         device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Annotated[int, Ge(1)] | None = None,
+        validation_examples: Examples | None = None,
         dataset: ToyName = "two_moons",
-        train_size: Annotated[int, Ge(1)] = 50_000,
+        train_size: Annotated[int, Ge(1), Le(100_000_000)] = 50_000,
     ) -> None:
         super().__init__(root, batch_size, seed, device, validation_examples)
         if dataset not in DENSITIES:

@@ -11,13 +11,34 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from genlab.core.errors import GenlabError, nearest
 
-__all__ = ["Access", "WandbMode", "find_access"]
+__all__ = ["Access", "WandbMode", "check_project", "find_access"]
 
 #: ``auto`` follows the user's own settings and is online where there is a key; the others are W&B's.
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 # Other names that W&B has for its modes.
 _ALIASES = {"dryrun": "offline", "run": "online", "shared": "online", "": "online"}
+
+
+_NO_PROJECT = set("/\\#?%:")
+_LONGEST_PROJECT = 128
+
+
+def check_project(key: str, project: str) -> None:
+    """Refuse a name that W&B has no project of, before it is asked.
+
+    Args:
+        key: Where the name was given.
+        project: The name, without a user or team.
+
+    Raises:
+        GenlabError: If it is empty, too long or has one of W&B's own characters.
+    """
+    if not project.strip() or len(project) > _LONGEST_PROJECT or _NO_PROJECT & set(project):
+        raise GenlabError(
+            f"{key} is '{project[:60]}', expected the name of a W&B project: up to {_LONGEST_PROJECT} letters, none of "
+            f"{' '.join(sorted(_NO_PROJECT))}"
+        )
 
 
 class Access(NamedTuple):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genlab.core.errors import GenlabError
+from genlab.loggers.wandb_access import check_project
 from genlab.loggers.wandb_session import first_line, quiet_settings, staged_in, start_run
 
 __all__ = ["log_comparison"]
@@ -33,7 +34,9 @@ def log_comparison(tables: Mapping[str, Rows], project: str, folder: Path, comma
     Raises:
         GenlabError: If W&B is disabled, or fails.
     """
-    entity, _, name = project.rpartition("/")
+    entity, slash, name = project.rpartition("/")
+    for part in (name, entity) if slash else (name,):
+        check_project("wandb", part)
     staging = folder / "wandb"
 
     def init(mode: str) -> Any:

@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from genlab.core.errors import GenlabError
 from genlab.loggers.dashboards import Dashboard
 from genlab.loggers.protocols import RunStatus, flatten, result_figures
-from genlab.loggers.wandb_access import WandbMode
+from genlab.loggers.wandb_access import WandbMode, check_project
 from genlab.loggers.wandb_session import first_line, quiet_settings, staged_in, start_run
 from genlab.measure.result import Result
 from genlab.runs.atomic import write_atomic
@@ -55,7 +55,7 @@ class WandbDashboard(Dashboard):
         machine_info: Also record the host's name, hardware and load, and the command line as it was typed.
 
     Raises:
-        GenlabError: At the start, if ``mode`` is unknown, or ``"online"`` without a key.
+        GenlabError: If ``project`` cannot be one; at the start, if ``mode`` is unknown, or ``"online"`` without a key.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class WandbDashboard(Dashboard):
         machine_info: bool = False,
     ) -> None:
         super().__init__(run_dir, run_id, config, code_version)
+        check_project("logger.project", project)
         self.project = project
         self.entity = entity
         self.mode = mode

@@ -11,14 +11,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 
 __all__ = ["EvaluationProtocol"]
 
 PROTOCOL_VERSION = 1
 """Raised when the meaning of a figure changes, which moves every protocol's hash."""
-
-Count = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,10 @@ class EvaluationProtocol:
 
     name: str
     split: Literal["validation", "test"]
-    num_draws: Count
+    num_draws: Annotated[int, Ge(1), Le(100_000)]
     max_examples: Annotated[int, Ge(2)] | None
-    num_samples: Count
-    batch_size: Count
+    num_samples: Annotated[int, Ge(1), Le(10_000_000)]
+    batch_size: Annotated[int, Ge(1), Le(1_000_000)]
     seed: Annotated[int, Ge(0), Lt(2**63)]
     classification_accuracy: bool = False
     inception_weights: str | None = None

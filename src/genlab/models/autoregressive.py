@@ -5,10 +5,9 @@ The order is the raster's: row by row from the top left, the channels of a pixel
 
 from __future__ import annotations
 
-from typing import Annotated, Unpack
+from typing import Unpack
 
 import torch
-from annotated_types import Ge
 from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
@@ -16,13 +15,11 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim, sum_dims
 from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel
-from genlab.models.options import ConditionalOptions
+from genlab.models.options import ConditionalOptions, Width
 from genlab.networks.blocks.observations import ObservationName, observation_model
 from genlab.networks.causal.base import CausalNetwork, Steps, from_raster, to_raster
 
 __all__ = ["Autoregressive", "AutoregressiveOptions"]
-
-Count = Annotated[int, Ge(1)]
 
 
 class AutoregressiveOptions(ConditionalOptions):
@@ -34,7 +31,7 @@ class AutoregressiveOptions(ConditionalOptions):
     """
 
     observation: ObservationName
-    components: Count
+    components: Width
 
 
 class Autoregressive(GenerativeModel):
@@ -55,7 +52,7 @@ class Autoregressive(GenerativeModel):
         spec: DataSpec,
         *,
         observation: ObservationName,
-        components: Count,
+        components: Width,
         **shared: Unpack[ConditionalOptions],
     ) -> None:
         super().__init__(spec, **shared)

@@ -42,6 +42,9 @@ class Progress:
     fraction: float = 0.0
 
 
+_UNFIT = (torch.optim.LBFGS, torch.optim.SparseAdam)
+"""Optimizers that evaluate a batch's loss several times, or want sparse gradients."""
+
 _CANNOT_USE = {
     "mask": ("cannot leave out what is masked", "Use data whose examples have one length."),
     "context": ("cannot be given covariates", "Use data without a context."),
@@ -300,9 +303,15 @@ class GenerativeModel(LightningModule):
 
     def _make_optimizer(self, parameters: Iterator[nn.Parameter], lr: float) -> Optimizer:
         try:
-            return self._optimizer(parameters, lr=lr)
-        except (TypeError, ValueError) as error:  # a setting whose range no annotation says
+            optimizer = self._optimizer(parameters, lr=lr)
+        except (TypeError, ValueError, RuntimeError) as error:  # a setting whose range no annotation says
             raise GenlabError(f"model.optimizer does not take its settings: {error}") from error
+        if isinstance(optimizer, _UNFIT):
+            raise GenlabError(
+                f"model.optimizer is {type(optimizer).__name__}, which does not train by one dense gradient a step. "
+                "Use torch.optim.Adam or another of its kind."
+            )
+        return optimizer
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         multiplier = self._schedule(self.progress.fraction)

@@ -7,14 +7,15 @@ from functools import partial
 from typing import Annotated, Any, Literal, Unpack
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
-from genlab.models.iterative import Count, IterativeModel, IterativeOptions
+from genlab.models.iterative import IterativeModel, IterativeOptions
+from genlab.models.options import SamplingSteps
 from genlab.networks.diffusion.noise_schedules import NoiseConfig, log_uniform_sigmas
 from genlab.networks.diffusion.ode import ode_log_prob
 from genlab.networks.diffusion.preconditioning import (
@@ -69,8 +70,8 @@ class Diffusion(IterativeModel):
         noise: NoiseConfig,
         weighting: Literal["edm", "min_snr", "likelihood"],
         sampler: SamplerName,
-        steps: Count,
-        vlb_steps: Annotated[int, Ge(2)],
+        steps: SamplingSteps,
+        vlb_steps: Annotated[int, Ge(2), Le(100_000)],
         **shared: Unpack[IterativeOptions],
     ) -> None:
         super().__init__(spec, **shared)

@@ -24,7 +24,7 @@ from genlab.core.likelihood import (
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, has_layout
 from genlab.models.base import GenerativeModel
-from genlab.models.options import ConditionalOptions
+from genlab.models.options import ConditionalOptions, Depth, Repeats, Width
 from genlab.networks.flow.dequantization import VariationalDequantizer
 from genlab.networks.flow.invertible import data_dependent_init
 from genlab.networks.flow.multiscale import MultiScaleFlow, num_scales
@@ -32,9 +32,6 @@ from genlab.networks.flow.splines import AffineTransform, ElementwiseTransform, 
 from genlab.networks.flow.vector_flows import VECTOR_FLOWS, VectorFlow
 
 __all__ = ["Flow", "MultiScaleConfig", "VectorConfig"]
-
-Count = Annotated[int, Ge(1)]
-NonNegative = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True)
@@ -55,13 +52,13 @@ class MultiScaleConfig:
 
     coupling: Literal["spline", "affine"]
     bins: Annotated[int, Ge(2), Le(500)]
-    hidden: Annotated[list[Count], MinLen(1)]
-    blocks: NonNegative
-    checkerboard_steps: NonNegative
-    channel_steps: Annotated[list[NonNegative], MinLen(1)]
+    hidden: Annotated[list[Width], MinLen(1)]
+    blocks: Repeats
+    checkerboard_steps: Repeats
+    channel_steps: Annotated[list[Repeats], MinLen(1)]
     dequantization: Literal["uniform", "variational"]
-    dequantization_hidden: Count
-    dequantization_steps: Count
+    dequantization_hidden: Width
+    dequantization_steps: Depth
 
     def build(self, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
         """Return the density and the dequantizer for images of ``spec``."""
@@ -101,8 +98,8 @@ class VectorConfig:
         hidden: Widths of the hidden layers of each transform.
     """
 
-    transforms: Count
-    hidden: list[Count]
+    transforms: Depth
+    hidden: list[Width]
 
     def build(self, kind: str, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
         """Return the density and the dequantizer for vectors, or flattened images, of ``spec``."""

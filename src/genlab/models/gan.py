@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, ClassVar, Literal, Unpack
 
 import torch
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
@@ -18,7 +18,7 @@ from genlab.core.codec import mean_and_deviation, one_hot
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, require_grid
 from genlab.models.base import GenerativeModel
-from genlab.models.options import ConditionalOptions
+from genlab.models.options import ConditionalOptions, Depth, Width
 from genlab.networks.adversarial.augmentation import AugmentationName, augment
 from genlab.networks.adversarial.losses import (
     LOSSES,
@@ -41,8 +41,6 @@ from genlab.networks.adversarial.spectral_norm import normalize_spectrally
 
 __all__ = ["ConvConfig", "Gan", "MLPConfig", "ObjectiveConfig"]
 
-Count = Annotated[int, Ge(1)]
-NonNegative = Annotated[int, Ge(0)]
 Weight = Annotated[float, Ge(0)]
 
 
@@ -65,8 +63,8 @@ class ObjectiveConfig:
     r1: Weight
     r2: Weight
     gradient_penalty: Weight
-    penalty_interval: Count
-    critic_steps: Count
+    penalty_interval: Annotated[int, Ge(1), Le(1_000_000)]
+    critic_steps: Depth
     augment: list[AugmentationName]
 
     def penalties(self, critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -97,7 +95,7 @@ class MLPConfig:
         hidden: Widths of the hidden layers of the generator; the discriminator has them in reverse.
     """
 
-    hidden: Annotated[list[Count], MinLen(1)]
+    hidden: Annotated[list[Width], MinLen(1)]
 
     def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
         """Return a generator and the features of a discriminator."""
@@ -116,9 +114,9 @@ class ConvConfig:
     """
 
     kind: Literal["dcgan", "residual"]
-    channels: Count
-    max_channels: Count
-    blocks: Count
+    channels: Width
+    max_channels: Width
+    blocks: Depth
 
     def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
         """Return a generator and the features of a discriminator."""
@@ -178,7 +176,7 @@ class Gan(GenerativeModel):
         spec: DataSpec,
         *,
         network: Literal["auto", "conv", "mlp"],
-        latent_dims: Count,
+        latent_dims: Width,
         spectral_norm: bool,
         conv: ConvConfig,
         mlp: MLPConfig,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
@@ -19,7 +19,7 @@ from genlab.core.likelihood import (
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
 from genlab.models.base import GenerativeModel
-from genlab.models.options import TrainingOptions
+from genlab.models.options import TrainingOptions, Width
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
 from genlab.networks.mixture.expectation_maximization import fit_by_em
 from genlab.networks.mixture.mixtures import (
@@ -82,10 +82,10 @@ class GMM(GenerativeModel):
         self,
         spec: DataSpec,
         *,
-        components: Annotated[int, Ge(1)] | Literal["auto"],
+        components: Width | Literal["auto"],
         covariance: Literal["diagonal", "low_rank", "full"],
-        rank: Annotated[int, Ge(1)],
-        em_steps: Annotated[int, Ge(0)],
+        rank: Width,
+        em_steps: Annotated[int, Ge(0), Le(100_000)],
         prior: Annotated[float, Gt(0)],
         min_scale: Annotated[float, Gt(0)],
         **shared: Unpack[TrainingOptions],

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Unpack
+from typing import ClassVar, Unpack
 
 import torch
-from annotated_types import Ge
 from torch import Generator, Tensor
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
 from genlab.models.latent import Draws, LatentModel, LatentOptions
+from genlab.models.options import Repeats, Width
 from genlab.networks.latent.latents import DiagonalNormal, active_units
 from genlab.networks.latent.topdown import BottomUp, TopDown
 
 __all__ = ["HVae"]
-
-Count = Annotated[int, Ge(1)]
-NonNegative = Annotated[int, Ge(0)]
 
 
 class HVae(LatentModel):
@@ -49,10 +46,10 @@ class HVae(LatentModel):
         self,
         spec: DataSpec,
         *,
-        channels: list[Count],
-        layers: list[NonNegative],
-        latents: Count,
-        blocks: NonNegative,
+        channels: list[Width],
+        layers: list[Repeats],
+        latents: Width,
+        blocks: Repeats,
         **shared: Unpack[LatentOptions],
     ) -> None:
         super().__init__(spec, **shared)

@@ -21,7 +21,7 @@ from genlab.core.likelihood import dequantized_log_weights
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of, require_grid
 from genlab.models.base import GenerativeModel
-from genlab.models.options import ConditionalOptions
+from genlab.models.options import ConditionalOptions, Depth, Width
 from genlab.networks.diffusion.dit import DiT
 from genlab.networks.diffusion.ode import LikelihoodConfig
 from genlab.networks.diffusion.time_mlp import TimeMLP
@@ -38,7 +38,6 @@ __all__ = [
     "UNetConfig",
 ]
 
-Count = Annotated[int, Ge(1)]
 Probability = Annotated[float, Ge(0), Lt(1)]
 NetworkName = Literal["auto", "unet", "dit", "mlp"]
 LikelihoodName = Literal["auto", "ode", "vlb", "none"]
@@ -58,9 +57,9 @@ class UNetConfig:
         dropout: Probability that a feature is dropped while training.
     """
 
-    channels: Annotated[list[Count], MinLen(1)]
-    blocks: Count
-    attention: list[Count]
+    channels: Annotated[list[Width], MinLen(1)]
+    blocks: Depth
+    attention: list[Width]
     dropout: Probability
 
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
@@ -87,10 +86,10 @@ class DiTConfig:
         heads: Attention heads of a block.
     """
 
-    patch: Count
-    hidden: Count
-    layers: Count
-    heads: Count
+    patch: Width
+    hidden: Width
+    layers: Depth
+    heads: Depth
 
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
         """Return the network for images of ``spec``."""
@@ -113,7 +112,7 @@ class MLPConfig:
         hidden: Width of each residual block, first to last.
     """
 
-    hidden: Annotated[list[Count], MinLen(1)]
+    hidden: Annotated[list[Width], MinLen(1)]
 
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
         """Return the network for vectors, or flattened images, of ``spec``."""

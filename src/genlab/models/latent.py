@@ -15,7 +15,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim, importance_weighted, sum_dims
 from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel
-from genlab.models.options import TrainingOptions
+from genlab.models.options import TrainingOptions, Width
 from genlab.networks.blocks.observations import ObservationModel, ObservationName, observation_model
 from genlab.networks.flow.invertible import ActNorm, data_dependent_init
 
@@ -40,7 +40,7 @@ class ObjectiveConfig:
         kl_warmup: Fraction of the budget over which ``beta`` rises from 0; Sønderby et al. (2016), section 3.2.
     """
 
-    draws: Annotated[int, Ge(1)]
+    draws: Annotated[int, Ge(1), Le(10_000)]
     beta: Annotated[float, Gt(0)]
     free_bits: Annotated[float, Ge(0)]
     kl_warmup: Annotated[float, Ge(0), Le(1)]
@@ -96,7 +96,7 @@ class LatentOptions(TrainingOptions):
     """
 
     observation: ObservationName
-    components: Annotated[int, Ge(1)]
+    components: Width
     objective: ObjectiveConfig
 
 
@@ -119,7 +119,7 @@ class LatentModel(GenerativeModel):
         spec: DataSpec,
         *,
         observation: ObservationName,
-        components: Annotated[int, Ge(1)],
+        components: Width,
         objective: ObjectiveConfig,
         **shared: Unpack[TrainingOptions],
     ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Unpack
-
-from annotated_types import Ge
+from typing import ClassVar, Unpack
 
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions, Count
+from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions
+from genlab.models.options import Repeats, Width
 from genlab.networks.causal.masked import MaskedMLP
 
 __all__ = ["Made"]
@@ -37,8 +36,8 @@ class Made(Autoregressive):
         self,
         spec: DataSpec,
         *,
-        hidden: Count,
-        blocks: Annotated[int, Ge(0)],
+        hidden: Width,
+        blocks: Repeats,
         direct: bool,
         **shared: Unpack[AutoregressiveOptions],
     ) -> None:

@@ -5,11 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, TypedDict
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le
 from torch.optim import Optimizer
 
-__all__ = ["ConditionalOptions", "GradClip", "LearningRate", "OptimizerFactory", "Schedule", "TrainingOptions"]
+__all__ = [
+    "ConditionalOptions",
+    "Depth",
+    "GradClip",
+    "LearningRate",
+    "OptimizerFactory",
+    "Repeats",
+    "SamplingSteps",
+    "Schedule",
+    "TrainingOptions",
+    "Width",
+]
 
+Width = Annotated[int, Ge(1), Le(65_536)]
+"""Channels, features, units, latents, components: what a layer has side by side. Far above what anybody trains, so that
+a slip of the keyboard is refused before anything is allocated."""
+Depth = Annotated[int, Ge(1), Le(1_000)]
+"""Layers, blocks, transforms, heads: what a network has one after the other, made one by one."""
+Repeats = Annotated[int, Ge(0), Le(1_000)]
+"""As `Depth`, where none is as good."""
+SamplingSteps = Annotated[int, Ge(1), Le(100_000)]
+"""Evaluations of a network, one after the other, for a sample or a likelihood."""
 LearningRate = Annotated[float, Gt(0)]
 GradClip = Annotated[float, Gt(0)]
 OptimizerFactory = Callable[..., Optimizer]

@@ -7,7 +7,8 @@ from typing import ClassVar, Unpack
 
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions, Count
+from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions
+from genlab.models.options import Depth, Width
 from genlab.networks.causal.pixelcnn import GatedPixelCNN
 
 __all__ = ["PixelCNN"]
@@ -36,8 +37,8 @@ class PixelCNN(Autoregressive):
         self,
         spec: DataSpec,
         *,
-        hidden: Count,
-        dilations: list[Count],
+        hidden: Width,
+        dilations: list[Depth],
         **shared: Unpack[AutoregressiveOptions],
     ) -> None:
         super().__init__(spec, **shared)

@@ -7,7 +7,8 @@ from typing import ClassVar, Unpack
 
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions, Count
+from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions
+from genlab.models.options import Depth, Width
 from genlab.networks.causal.pixelrnn import DiagonalBiLSTM
 
 __all__ = ["PixelRNN"]
@@ -35,8 +36,8 @@ class PixelRNN(Autoregressive):
         self,
         spec: DataSpec,
         *,
-        hidden: Count,
-        layers: Count,
+        hidden: Width,
+        layers: Depth,
         **shared: Unpack[AutoregressiveOptions],
     ) -> None:
         super().__init__(spec, **shared)

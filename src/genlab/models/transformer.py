@@ -7,7 +7,8 @@ from typing import ClassVar, Unpack
 
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
-from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions, Count
+from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions
+from genlab.models.options import Depth, Width
 from genlab.networks.causal.transformer import CausalTransformer
 
 __all__ = ["Transformer"]
@@ -35,9 +36,9 @@ class Transformer(Autoregressive):
         self,
         spec: DataSpec,
         *,
-        hidden: Count,
-        layers: Count,
-        heads: Count,
+        hidden: Width,
+        layers: Depth,
+        heads: Depth,
         **shared: Unpack[AutoregressiveOptions],
     ) -> None:
         super().__init__(spec, **shared)

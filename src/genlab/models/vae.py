@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple, Unpack
+from typing import ClassVar, Literal, NamedTuple, Unpack
 
 import torch
-from annotated_types import Ge
 from torch import Generator, Tensor, nn
 
 from genlab.core.batch import Batch
@@ -15,14 +14,12 @@ from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, require_grid
 from genlab.models.latent import Draws, LatentModel, LatentOptions
+from genlab.models.options import Depth, Repeats, Width
 from genlab.networks.latent.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genlab.networks.latent.latents import DiagonalNormal, active_units
 from genlab.networks.latent.priors import FlowPrior, LatentDensity, NormalPrior, Prior, VampPrior
 
 __all__ = ["ConvConfig", "MLPConfig", "PriorConfig", "Vae"]
-
-Count = Annotated[int, Ge(1)]
-NonNegative = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class MLPConfig:
         hidden: Widths of the encoder's hidden layers, first to last; the decoder has them in reverse.
     """
 
-    hidden: list[Count]
+    hidden: list[Width]
 
     def build(self, spec: DataSpec, latent_dims: int, num_params: int) -> tuple[nn.Module, nn.Module]:
         """Return an encoder and a decoder."""
@@ -50,8 +47,8 @@ class ConvConfig:
         blocks: Residual blocks at each scale.
     """
 
-    channels: list[Count]
-    blocks: NonNegative
+    channels: list[Width]
+    blocks: Repeats
 
     def build(self, spec: DataSpec, latent_dims: int, num_params: int) -> tuple[nn.Module, nn.Module]:
         """Return an encoder and a decoder."""
@@ -75,9 +72,9 @@ class PriorConfig:
     """
 
     kind: Literal["normal", "vamp", "flow"]
-    pseudo_inputs: Count
-    transforms: Count
-    hidden: list[Count]
+    pseudo_inputs: Width
+    transforms: Depth
+    hidden: list[Width]
 
     def build(self, spec: DataSpec, latent_dims: int) -> Prior:
         """Return the prior of latents of this length."""
@@ -119,7 +116,7 @@ class Vae(LatentModel):
         spec: DataSpec,
         *,
         network: Literal["auto", "mlp", "conv"],
-        latent_dims: Count,
+        latent_dims: Width,
         mlp: MLPConfig,
         conv: ConvConfig,
         prior: PriorConfig,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,9 +45,15 @@ def check_devices(trainer: Trainer, batch_size: int) -> None:
         batch_size: Examples of a batch, on all devices together.
 
     Raises:
-        GenlabError: If there are other processes than devices, or the batch cannot be divided.
+        GenlabError: If there are other processes than devices, no other machine can join, or the batch cannot be
+            divided.
     """
     devices, started = trainer.world_size, launch()
+    if started is None and trainer.num_nodes > 1 and "MASTER_ADDR" not in os.environ:
+        raise GenlabError(
+            f"trainer.num_nodes is {trainer.num_nodes}, but nothing says where the other machines are: this one would "
+            "wait for them for ever.\nStart the command by srun or torchrun on all of them (docs/multi_gpu.md)."
+        )
     if started is not None and started.processes not in (None, devices):
         count = f"{started.processes} process" + ("es" if started.processes > 1 else "")
         raise GenlabError(

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["BudgetConfig", "Count", "Seed", "TrainerSettings", "TrainingSettings"]
+__all__ = [
+    "PRECISIONS",
+    "PROFILERS",
+    "STRATEGIES",
+    "BudgetConfig",
+    "Count",
+    "Seed",
+    "TrainerSettings",
+    "TrainingSettings",
+]
 
 Count = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]
+
+PRECISIONS = ("32-true", "bf16-mixed")
+"""The weights, and all that enters a likelihood directly, stay in float32."""
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
+"""Those of Lightning by which the processes are started as a run expects it."""
+PROFILERS = ("simple", "advanced", "pytorch")
+"""Lightning's, by name."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +45,7 @@ class BudgetConfig:
 
     examples: Count | None
     minutes: Annotated[float, Gt(0)] | None
-    validations: Count
+    validations: Annotated[int, Ge(1), Le(1_000_000)]
 
     def __post_init__(self) -> None:
         if self.examples is None and self.minutes is None:
@@ -54,8 +71,8 @@ class TrainingSettings:
     ema_decay: Annotated[float, Ge(0), Lt(1)] | None
     checkpoint_minutes: Annotated[float, Gt(0)]
     log_every: Count
-    validation_samples: Annotated[int, Ge(100)] | None
-    grid_samples: Count
+    validation_samples: Annotated[int, Ge(100), Le(1_000_000)] | None
+    grid_samples: Annotated[int, Ge(1), Le(10_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +81,38 @@ class TrainerSettings:
 
     Args:
         accelerator: ``"auto"``, ``"cpu"``, ``"gpu"`` and so on.
+        devices: Number of devices, -1 or ``"auto"`` for all of them, or the numbers of some, as a list or ``"0,1"``.
         num_nodes: Number of machines.
-        strategy: Name of a strategy of Lightning's, or whatever else the trainer takes.
+        strategy: One of `STRATEGIES`, or a node that makes one.
         precision: ``"auto"``, ``"32-true"`` or ``"bf16-mixed"``.
+        profiler: One of `PROFILERS`, a node that makes one, or None.
+
+    Raises:
+        ValueError: If a text names nothing of its kind.
     """
 
-    accelerator: Any = "auto"
-    num_nodes: Count = 1
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
+    devices: Annotated[int, Ge(1), Le(100_000)] | Literal["auto", -1] | list[Annotated[int, Ge(0)]] | str = 1
+    num_nodes: Annotated[int, Ge(1), Le(100_000)] = 1
     strategy: Any = "auto"
-    precision: Any = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    profiler: Any = None
+
+    def __post_init__(self) -> None:
+        if self.devices == [] or (isinstance(self.devices, str) and not _DEVICES.fullmatch(self.devices)):
+            raise ValueError(f"trainer.devices is {self.devices!r}, expected a number, auto, or a list as [0,1].")
+        if not _is_named(self.strategy, STRATEGIES):
+            raise ValueError(
+                f"trainer.strategy is {self.strategy!r}, expected {', '.join(STRATEGIES)}, or trainer=fsdp to divide "
+                "the training's state among the devices."
+            )
+        if self.profiler is not None and not _is_named(self.profiler, PROFILERS):
+            raise ValueError(f"trainer.profiler is {self.profiler!r}, expected {', '.join(PROFILERS)} or null.")
+
+
+_DEVICES = re.compile(r"auto|-1|\d{1,6}(,\d{1,6})*,?")
+
+
+def _is_named(value: Any, names: tuple[str, ...]) -> bool:
+    # What is neither text nor a number is an object, or a node that makes one, for the trainer to judge.
+    return value in names if isinstance(value, str) else not isinstance(value, int | float | list | None)

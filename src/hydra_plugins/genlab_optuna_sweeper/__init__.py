@@ -22,6 +22,9 @@ class OptunaSweeper(Sweeper):
         self.settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from genlab.command.sweep_options import SWEEPER, check_options
+
+        check_options("hydra.sweeper", config.hydra.sweeper, SWEEPER)
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config

@@ -38,11 +38,12 @@ class ProcessLauncher(Launcher):
         """Take what Hydra knows of the sweep.
 
         Raises:
-            GenlabError: If the task is none of genlab's, or ``only`` is no list of numbers.
+            GenlabError: If the task is none of genlab's, or an option of the launcher or the sweeper does not fit.
         """
-        listed = isinstance(self.only, Sequence) and not isinstance(self.only, str)
-        if self.only is not None and not (listed and all(isinstance(number, int) for number in self.only)):
-            raise GenlabError(f"hydra.launcher.only is {self.only}, expected numbers of jobs, such as [3,7].")
+        from genlab.command.sweep_options import LAUNCHER, SWEEPER, check_options
+
+        check_options("hydra.launcher", config.hydra.launcher, LAUNCHER)
+        check_options("hydra.sweeper", config.hydra.sweeper, SWEEPER)
         if not hasattr(task_function, "command_for"):
             raise GenlabError("hydra/launcher=process starts genlab's own commands; use another launcher here.")
         self.task: Any = task_function

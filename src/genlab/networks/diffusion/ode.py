@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 
 from genlab.core.errors import GenlabError
@@ -39,7 +39,7 @@ class OdeConfig:
     """
 
     solver: Literal["euler", "heun", "midpoint", "dopri5"]
-    steps: Annotated[int, Ge(1)]
+    steps: Annotated[int, Ge(1), Le(100_000)]
     rtol: Annotated[float, Gt(0)]
     atol: Annotated[float, Gt(0)]
 
@@ -65,7 +65,7 @@ class LikelihoodConfig(OdeConfig):
     """
 
     trace: Literal["auto", "exact", "hutchinson"]
-    probes: Annotated[int, Ge(1)]
+    probes: Annotated[int, Ge(1), Le(100_000)]
 
     def is_exact(self, num_dims: int) -> bool:
         """Whether the trace is exact for examples of so many dimensions."""

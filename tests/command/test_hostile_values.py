@@ -1,0 +1,369 @@
+"""Whatever somebody types, on a command line or into a config: exit code 2 and one or two lines that say what is wrong.
+
+A new command, group or key joins `CASES` by one line. Numeric keys of the configs join `test_numbers` by themselves.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from genlab.command import cli
+from genlab.command.build import build_model
+from genlab.command.config import check_config
+from genlab.command.entry import config_folder
+from genlab.command.schemas import (
+    CompareConfig,
+    Config,
+    DashboardConfig,
+    EvaluateConfig,
+    ExtractorConfig,
+    SampleConfig,
+    TrainConfig,
+)
+from genlab.command.signatures import read_signature
+from genlab.command.targets import Node, locate
+from genlab.command.values import fits
+from genlab.core.errors import GenlabError
+from tests.command.hostile import refused
+from tests.tiny import SMALL, TINY, run_folder
+from tests.tiny import train as train_tiny
+
+HUGE = "1000000000000"
+
+CASES: list[tuple[str, str]] = [
+    # Numbers: what no tensor holds, and sizes that no memory holds.
+    ("train model.lr=1e400", "model.lr is inf, expected a number > 0."),
+    ("train model.lr=1e300", "Numbers are finite, at most 3.4e38."),
+    ("train model.lr=true", "model.lr is true, expected a number"),
+    ("train model.lr=[1,2]", "model.lr is [1, 2]"),
+    ("train model.lr=null", "model.lr is null"),
+    ("train budget.minutes=inf", "budget.minutes is inf"),
+    ("train budget.minutes=inf budget.examples=null", "budget.minutes is inf"),
+    ("train budget.minutes=1e400", "budget.minutes is inf"),
+    ("train checkpoint_minutes=inf", "checkpoint_minutes is inf"),
+    ("train ema_decay=nan", "ema_decay is nan"),
+    ("train budget.examples=1e6", "Write 1000000."),
+    (f"train data.batch_size={HUGE}", "data.batch_size"),
+    ("train data=mnist data.batch_size=999999999", "data.batch_size"),
+    (f"train grid_samples={HUGE}", "grid_samples"),
+    (f"train validation_samples={HUGE}", "validation_samples"),
+    (f"train evaluation.num_samples={HUGE}", "evaluation.num_samples"),
+    ("train data=cifar10 evaluation.num_samples=9999999", "samples alone take 123 GB"),
+    (f"train evaluation.num_draws={HUGE}", "evaluation.num_draws"),
+    (f"train model=made model.hidden={HUGE}", "model.hidden"),
+    (f"train model=made model.blocks={HUGE}", "model.blocks"),
+    ("train model=transformer model.hidden=65536", "The model takes more than"),
+    (f"train model=gmm model.components={HUGE}", "model.components"),
+    (f"train model=pixelcnn model.dilations=[{HUGE}]", "model.dilations"),
+    (f"train data=toy2d data.train_size={HUGE}", "data.train_size"),
+    ("sample run={run} n=999999999999", "so many samples alone take 256 TB"),
+    ("sample run={run} n=1e3", "n is 1000.0, expected a whole number >= 1. Write 1000."),
+    ("sample run={run} n=-1", "n is -1"),
+    ("sample run={run} seed=99999999999999999999", "seed is"),
+    (f"train_extractor data=digits width={HUGE}", "width"),
+    ("train_extractor data=digits width=65536", "The classifier takes more than"),
+    (f"train_extractor data=digits shift={HUGE}", "shift"),
+    ("train_extractor data=digits weight_decay=inf", "weight_decay is inf"),
+    ("train_extractor data=digits budget.examples=null", "budget.examples is null"),
+    # Optimizers and schedules, before anything is written.
+    ("train model.optimizer.betas=[2,2]", "model.optimizer does not take its settings: Invalid beta"),
+    ("train model.optimizer.betas=[nan,nan]", "model.optimizer.betas is [nan, nan]"),
+    ("train model.optimizer.betas=[0.9]", "expected a list of 2"),
+    ("train +model.optimizer.fused=true +model.optimizer.foreach=true", "model.optimizer does not take its settings"),
+    ("train model.optimizer=adam", "model.optimizer is 'adam'"),
+    ("train model.optimizer._target_=torch.optim.Adamm", "Did you mean 'Adam'?"),
+    ("train model.optimizer._target_=torch.optim.SparseAdam", "SparseAdam, which does not train"),
+    ("train model.optimizer._target_=torch.optim.LBFGS ~model.optimizer.betas", "LBFGS, which does not train"),
+    ("train model.optimizer._partial_=null", "model.optimizer._partial_ is null"),
+    ("train model.schedule.warmup=2", "model.schedule.warmup is 2, expected a number >= 0 and <= 1."),
+    ("train model.schedule=null", "model.schedule is null"),
+    # The trainer, of a run that is to begin and of one that is finished.
+    ("train trainer.devices=-7", "trainer.devices is -7"),
+    ("train trainer.devices=abc", "trainer.devices is 'abc'"),
+    (f"train trainer.devices={HUGE}", "trainer.devices"),
+    ("train trainer.devices=[]", "trainer.devices is []"),
+    (f"train trainer.num_nodes={HUGE}", "trainer.num_nodes"),
+    ("train trainer.accelerator=quantum", "trainer.accelerator is 'quantum', expected auto, cpu"),
+    ("train trainer.strategy=ddpp", "trainer.strategy is 'ddpp', expected auto, ddp"),
+    ("train trainer.strategy=null", "trainer.strategy is null"),
+    ("train trainer.precision=16", "trainer.precision is 16"),
+    ("train trainer.profiler=fast", "trainer.profiler is 'fast', expected simple"),
+    ("train {finished} trainer.devices=-7", "trainer.devices is -7"),
+    ("train {finished} trainer.accelerator=quantum", "trainer.accelerator is 'quantum'"),
+    ("train {finished} trainer.strategy=ddpp", "trainer.strategy is 'ddpp'"),
+    ("train {finished} trainer.profiler=fast", "trainer.profiler is 'fast'"),
+    ("train {finished} trainer.num_nodes=-1", "trainer.num_nodes is -1"),
+    ("train {finished} log_every=-1", "log_every is -1"),
+    ("train {finished} checkpoint_minutes=nan", "checkpoint_minutes is nan"),
+    ("train {finished} data.device=tpu", "data.device is 'tpu'"),
+    ("train {finished} logger=wandb logger.mode=onlien", "logger.mode is 'onlien'"),
+    # Groups.
+    ("train model=[flow,vae]", "-m model=flow,vae"),
+    ("train data=[digits,mnist]", "chooses several options of data"),
+    ("train logger=[wandb,tensorboard]", "chooses several options of logger"),
+    ("train trainer=[cpu,gpu]", "chooses several options of trainer"),
+    ("train hydra/launcher=[process,joblib]", "chooses several options of hydra/launcher"),
+    ("evaluate run={run} evaluation=[quick,paper]", "chooses several options of evaluation"),
+    ("train_extractor data=[digits,mnist]", "chooses several options of data"),
+    ("train model=null", "names no option of model"),
+    ("train model=", "''"),
+    ("train model=7", "names no option of model"),
+    ("train model=../data/mnist", "'../data/mnist'"),
+    ("train model=/etc/passwd", "no option 'passwd'"),
+    ("train model=FLOW", "model has no option 'FLOW'"),
+    ("train evaluation=slow", "evaluation has no option 'slow'"),
+    ("train experiment=nope", "experiment has no option 'nope'"),
+    ("train search=nope", "search has no option 'nope'"),
+    ("train experiment=[flow_mnist,gan_mnist] model.vector.hidden=[8]", "Unknown key 'model.vector.hidden'"),
+    ("train model@foo=flow", "model@foo"),
+    ("train ~model", "model is missing"),
+    ("train budget=null", "budget is null"),
+    ("train budget=[1]", "budget"),
+    # Paths and names.
+    ("train paths.logs=''", "paths.logs is ''"),
+    ("train paths.logs=null", "paths.logs is null"),
+    ("compare paths=null", "paths is null"),
+    ("train model.name=a/../../b", "model.name is 'a/../../b'"),
+    ("train model.name=ünïcödé", "Cannot read the setting"),
+    ("train evaluation.name=''", "evaluation.name is ''"),
+    ("sample run={run} out=''", "out is ''"),
+    ("sample run=''", "run is ''"),
+    ("sample run={run} device=''", "device is ''"),
+    ("sample run={run} device=tpu", "device is 'tpu'"),
+    ("sample run={run} label=3", "not class-conditional"),
+    ("evaluate run={run} checkpoint=middle", "checkpoint is 'middle', expected best or last."),
+    ("evaluate run={run} evaluation.num_samples=0", "evaluation.num_samples is 0"),
+    ("compare out='' paths.logs={logs}", "out is ''"),
+    ("compare folders=[] paths.logs={logs}", "folders is []"),
+    ("compare folders=nope", "folders is 'nope', expected a list"),
+    ("compare formats=[pdf]", "formats is ['pdf']"),
+    ("compare wandb=''", "wandb is ''"),
+    ("compare wandb=https://wandb.ai/x paths.logs={logs}", "wandb is 'https://wandb.ai'"),
+    ("compare wandb=a/b/c paths.logs={logs}", "wandb is 'a/b'"),
+    ("dashboard project=a/b dry_run=true", "project is 'a/b', expected the name of a W&B project"),
+    ("train logger=wandb logger.project=a/b", "logger.project is 'a/b'"),
+    ("train logger=wandb logger.project=''", "logger.project is ''"),
+    ("dashboard project=''", "project is ''"),
+    ("dashboard --dryrun", "Unknown flag '--dryrun'"),
+    ("main tran", "Unknown command 'tran'. Did you mean 'train'?"),
+    ("main train model=nope", "model has no option 'nope'"),
+    # Nodes.
+    ("train model.multiscale=null", "model.multiscale is null"),
+    ("train ~model.multiscale._target_", "model.multiscale has no _target_"),
+    ("train model.multiscale._target_=os.system", "which a config may not call"),
+    ("train model.multiscale._target_=genlab.models.flow.VectorConfig", "model.multiscale"),
+    ("train model._target_=null", "model._target_ is None"),
+    ("train a.b=1 c.d=2 e.f=3", "Unknown key 'c.d'. --cfg job shows all keys. (and 1 more)"),
+    ("train +a=1 +b=2 +c=3", "(and 1 more)"),
+    ("train -m seed=0,1 hydra.launcher.a=1 hydra.launcher.b=2 hydra.launcher.c=3", "hydra.launcher"),
+    # The grammar of overrides.
+    ("train =flow", "'=flow'"),
+    ("train model.lr", "write key=value"),
+    ("train \"model.name='unbalanced\"", "Cannot read the setting"),
+    ("train 'model.name={a'", "Cannot read the setting"),
+    ("train model.name=]", "Cannot read the setting"),
+    ("train 模型=flow", "模型"),
+    ("train model..lr=1", "model..lr"),
+    ("train 'model.lr=${nowhere}'", "nowhere"),
+    ("train 'model.lr=${model.lr}'", "model.lr"),
+    ("train 'seed=${seed}' 'model.lr=${seed}'", "seed"),
+    ("train 'model.lr=${oc.env:GENLAB_NO_SUCH}'", "GENLAB_NO_SUCH"),
+    ("train 'model.lr=${nope:1}'", "nope"),
+    ("train 'model.lr=${'", "Cannot read the setting"),
+    ("train model.lr=???", "model.lr is missing"),
+    ("train ''", "'' is no setting"),
+    ("train --lr=3", "Unknown flag '--lr=3'"),
+    ("train --cfg", "--cfg"),
+    ("train --cfg job --package nope", "package 'nope' not found"),
+    ("train --shell-completion nope", "'nope' is no setting"),
+    ("train --info nope", "invalid choice: 'nope'"),
+    ("train --config-path nope", "expected a whole path"),
+    ("train --config-dir /nope", "/nope"),
+    (f"train {'x' * 5000}=1", "Unknown key"),
+    # Sweeps and searches.
+    ("train -m model=gmm,flow model.components=5", "model=flow has no key 'model.components', which model=gmm has"),
+    ("train -m 'model=gmm,flow' 'data=digits,toy2d' model.components=5", "model=flow has no key 'model.components'"),
+    ("train -m 'seed=range(1000000)'", "1,000,000 runs, expected at most 10,000"),
+    ("train -m 'seed=range(1000)' 'model.lr=1,2,3,4' 'data.batch_size=1,2,3'", "12,000 runs"),
+    ("train -m 'seed=range(10,0)'", "there is nothing to run"),
+    ("train -m 'seed=range(0,10,0)'", "zero"),
+    ("train -m model=flow,nope", "model has no option 'nope'"),
+    ("train seed=0,1", "add -m"),
+    ("train -m hydra/launcher=nope seed=0,1", "nope"),
+    ("train -m hydra.launcher.jobs=-1 seed=0,1", "hydra.launcher.jobs is -1"),
+    (f"train -m hydra.launcher.jobs={HUGE} seed=0,1", "hydra.launcher.jobs"),
+    ("train -m hydra.launcher.only=abc seed=0,1", "hydra.launcher.only is 'abc'"),
+    ("train -m hydra.launcher=null seed=0,1", "hydra.launcher"),
+    ("train -m hydra.sweeper=null seed=0,1", "hydra.sweeper is null"),
+    ("train -m hydra.sweeper.max_batch_size=0 seed=0,1", "hydra.sweeper.max_batch_size is 0"),
+    ("train -m hydra/launcher=joblib hydra.launcher.threads=-1 seed=0,1", "hydra.launcher.threads is -1"),
+    ("train -m hydra/launcher=submitit_local hydra.launcher.timeout_min=-1 seed=0,1", "hydra.launcher.timeout_min"),
+    ("train -m search=flow hydra.sweeper.trials=inf", "hydra.sweeper.trials is inf"),
+    ("train -m search=flow hydra.sweeper.objective=7", "hydra.sweeper.objective is 7"),
+    ("train -m search=flow hydra.sweeper.storage=7", "hydra.sweeper.storage is 7"),
+    ("train -m search=flow hydra.sweeper.batch=0", "hydra.sweeper.batch is 0"),
+    ("train -m search=flow hydra.sweeper.params=7", "hydra.sweeper.params is 7"),
+    ("train -m search=flow 'model.lrr=interval(0,1)'", "model.lrr"),
+    ("train -m search=flow 'model.lr=interval(-1,1)'", "model.lr"),
+    ("train -m search=flow 'model.lr=interval(nan,nan)'", "model.lr"),
+    ("train -m search=[flow,vae]", "chooses several options of search"),
+]  # fmt: skip
+"""The words of a command, and what its line has to say. ``{run}`` is a finished run, ``{logs}`` where it lies, and
+``{finished}`` the words that it was trained by."""
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    logs = tmp_path_factory.mktemp("finished")
+    train_tiny(logs)
+    finished = shlex.join([*TINY, f"paths.logs={logs}"])
+    return {"logs": str(logs), "run": str(run_folder(logs)), "finished": finished}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@pytest.mark.parametrize(("words", "expected"), CASES, ids=[words[:80] for words, _ in CASES])
+def test_a_hostile_command(
+    words: str, expected: str, places: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in places.items():
+        words = words.replace(f"{{{name}}}", text)
+    command, *arguments = shlex.split(words)
+    if command == "train" and "paths.logs=" not in words:
+        arguments = [*arguments, f"paths.logs={tmp_path}"]
+    if command == "train" and "logger=" not in words:
+        arguments = [*arguments, "logger=none"]
+    refused([command, *arguments], capfd, [expected])
+    assert not list(tmp_path.glob("runs/*"))
+
+
+Numbers = dict[str, tuple[Any, str]]
+
+
+def numbers(schema: type[Config], plain: Mapping[str, Any]) -> Numbers:
+    """Return the annotation of each numeric key of a config, and a name for what it is an argument of."""
+    return {key: found for key, *found in _walk(schema, plain, "") if _is_numeric(found[0])}  # type: ignore[misc]
+
+
+def _walk(called: Any, node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any, str]]:
+    for name, parameter in read_signature(called).parameters.items():
+        annotation, value, where = parameter.annotation, node.get(name), f"{key}{name}"
+        if isinstance(value, Mapping) and "_target_" in value:
+            yield from _walk(locate(value["_target_"]), value, f"{where}.")
+            if isinstance(annotation, type) and issubclass(annotation, Node):
+                yield from _walk(annotation, value, f"{where}.")
+        elif isinstance(value, Mapping) and isinstance(annotation, type) and name != "plain":
+            yield from _walk(annotation, value, f"{where}.")
+        elif name in node:
+            yield where, annotation, f"{called.__module__}.{called.__qualname__}.{name}"
+
+
+def _is_numeric(annotation: Any) -> bool:
+    return annotation in (int, float) or any(map(_is_numeric, _parts(annotation)))
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Literal:
+        return ()
+    return (annotation.__origin__,) if hasattr(annotation, "__metadata__") else get_args(annotation)
+
+
+def _mentions(annotation: Any, *kinds: Any) -> bool:
+    return (
+        annotation in kinds or get_origin(annotation) in kinds or any(_mentions(p, *kinds) for p in _parts(annotation))
+    )
+
+
+def composed(config_name: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(config_folder(config_name))):
+        return compose(config_name, list(overrides))
+
+
+NEVER = (float("nan"), float("inf"), float("-inf"), 10**400, "abc", [1, "x"], {"a": 1}, [float("nan")])
+"""What is no value of any numeric key."""
+EXTREME = (-1, 0, 10**12, 10**30, -1.5, 1e30)
+"""What may be one: then the model is made with it, or refuses it in a line."""
+UNBOUNDED = {
+    "budget.examples", "seed", "data.seed", "log_every", "evaluation.seed", "evaluation.max_examples",
+    "model.likelihood_images", "n", "label",
+}  # fmt: skip
+"""Whole numbers that may be as large as anybody likes: nothing is allocated for them, or what is there bounds them."""
+
+CONFIGS: list[tuple[str, type[Config], tuple[str, ...]]] = [
+    *(
+        ("config", TrainConfig, (f"model={path.stem}", *SMALL.get(path.stem, ())))
+        for path in sorted((config_folder() / "model").glob("*.yaml"))
+    ),
+    *(
+        ("config", TrainConfig, (f"data={path.stem}", *SMALL["flow"]))
+        for path in sorted((config_folder() / "data").glob("*.yaml"))
+    ),
+    ("config", TrainConfig, ("logger=wandb", "evaluation=paper", "trainer=ddp")),
+    ("evaluate", EvaluateConfig, ("run=x",)),
+    ("sample", SampleConfig, ("run=x",)),
+    ("compare", CompareConfig, ()),
+    ("dashboard", DashboardConfig, ()),
+    ("train_extractor", ExtractorConfig, ()),
+]
+SEEN: set[tuple[str, str]] = set()
+
+
+@pytest.mark.parametrize(("name", "schema", "overrides"), CONFIGS, ids=lambda value: str(value)[:60])
+def test_numbers(name: str, schema: type[Config], overrides: tuple[str, ...]) -> None:
+    config = composed(name, *overrides)
+    found = numbers(schema, OmegaConf.to_container(config, resolve=True))
+    for key, (annotation, argument) in found.items():
+        if (argument, key) in SEEN:  # options that families share are looked at once
+            continue
+        SEEN.add((argument, key))
+        accepted = [value for value in NEVER if fits(value, annotation) and not _is_meant(value, annotation)]
+        assert not accepted, f"{key} may be {accepted}"
+        accepted = [value for value in EXTREME if fits(value, annotation)]
+        whole = not _mentions(annotation, float)
+        assert not (whole and 10**12 in accepted and key not in UNBOUNDED), f"{key} may be 10**12: give it a bound"
+        lines = refusal(config, schema, key, float("nan"))
+        assert key in (lines or ""), f"{key} may be nan"
+        if key.startswith("model."):
+            for value in accepted:
+                refusal(config, schema, key, value)
+
+
+def _is_meant(value: Any, annotation: Any) -> bool:
+    """Whether text or a mapping fits since the annotation says so itself."""
+    return (isinstance(value, str) and _mentions(annotation, str)) or _mentions(annotation, Any)
+
+
+def refusal(config: DictConfig, schema: type[Config], key: str, value: Any) -> str | None:
+    """Return the line by which a value of a config is refused, or None if it is legal."""
+    changed = config.copy()
+    OmegaConf.update(changed, key, value)
+    try:
+        checked = check_config(changed, schema)
+        if isinstance(checked, TrainConfig):
+            build_model(checked)
+    except GenlabError as error:
+        lines = str(error)
+        assert 1 <= len(lines.splitlines()) <= 2, lines
+        return lines
+    return None
+
+
+def test_the_walk_finds_keys_at_every_depth() -> None:
+    found = numbers(TrainConfig, OmegaConf.to_container(composed("config"), resolve=True))
+    assert {"seed", "budget.minutes", "model.lr", "model.multiscale.hidden", "model.optimizer.betas"} <= set(found)
+    assert {"model.schedule.warmup", "data.batch_size", "trainer.devices", "evaluation.num_draws"} <= set(found)
+    assert not {"model.network", "paths.logs", "rerun"} & set(found)
+
+
+def test_every_command_is_here() -> None:
+    assert {*cli.COMMANDS, "main", "train_extractor"} == {words.partition(" ")[0] for words, _ in CASES}
