@@ -121,7 +121,7 @@ def evaluate_run(
         run_id=place.id,
         config_hash=config_hash(config.plain),
         command=command,
-        model=_describe_model(model),
+        model=_describe_model(model, measured.parameters),
         data=described,
         seed=config.seed,
         training=_describe_training(last, checkpoint),
@@ -170,9 +170,14 @@ def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], d
         return last, last, "last"
 
 
-def _describe_model(model: GenerativeModel) -> ModelInfo:
-    parameters = sum(p.numel() for p in model.parameters())
-    return ModelInfo(name=model.name, family=model.family, variant=model.variant, parameters=parameters)
+def _describe_model(model: GenerativeModel, parameters_to_sample: int | None) -> ModelInfo:
+    return ModelInfo(
+        name=model.name,
+        family=model.family,
+        variant=model.variant,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters_to_sample=parameters_to_sample,
+    )
 
 
 def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -> DataInfo:

@@ -343,6 +343,11 @@ register(
         kind="whole", about="Number of trained weights.",
     ),
     Figure(
+        "parameters_to_sample", "model", "parameters to sample", short="to\nsample", number=Number("count"),
+        priority=2, minimum=0, kind="whole", optional=True,
+        about="Number of trained weights that a sample needs: without a discriminator or an encoder.",
+    ),
+    Figure(
         "examples_seen", "training", "examples seen", short="exam-\nples", number=Number("count"), priority=8,
         minimum=0, kind="whole", about="Training examples seen.",
     ),

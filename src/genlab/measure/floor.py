@@ -8,6 +8,7 @@ import json
 import torch
 
 from genlab.core.randomness import Stream, generator
+from genlab.core.words import counted
 from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Instruments
 from genlab.measure.measuring import reference_of
@@ -60,7 +61,13 @@ def write_floor(
         run_id=floor.id,
         config_hash=identity,
         command=command,
-        model=ModelInfo(name="floor", family="floor", variant=f"{count:,} training examples", parameters=0),
+        model=ModelInfo(
+            name="floor",
+            family="floor",
+            variant=counted(count, "training example"),
+            parameters=0,
+            parameters_to_sample=0,
+        ),
         data=data,
         seed=protocol.seed,
         training=_NOTHING,

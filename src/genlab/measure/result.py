@@ -77,12 +77,16 @@ class Section(BaseModel):
 
 
 class ModelInfo(Section):
-    """The model: its name in ``conf/model``, and how many weights are trained."""
+    """The model: its name in ``conf/model``, how many weights are trained, and how many of them a sample needs.
+
+    A GAN's discriminator and a VAE's encoder are trained, and not needed to sample. Older results do not say it.
+    """
 
     name: Text
     family: str
     variant: str
     parameters: Count
+    parameters_to_sample: Count | None = None
 
 
 class DataInfo(Section):
