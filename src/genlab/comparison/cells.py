@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from genlab.comparison.columns import Column, leading_columns, likelihood_unit
 from genlab.comparison.ranking import Comparison, Group, Row, chosen_words, config_folders
 from genlab.comparison.references import BASELINE, FLOOR, baseline_family
+from genlab.core.words import counted
 
 __all__ = [
     "BEST_LEGEND",
@@ -81,7 +82,7 @@ def cell(row: Row, column: Column) -> Cell:
     if remarks[0] and row.first.of == "p(x|y)":
         remarks.append("p(x|y)")
     if remarks[0] and row.few_examples is not None:
-        remarks.append(f"{row.few_examples:,} examples")
+        remarks.append(counted(row.few_examples, "example"))
     if figure.count < len(row.runs):
         remarks.append(f"{figure.count} of {len(row.runs)} seeds")
     return Cell(value, spread, ", ".join(filter(None, remarks)), column.key in row.best)
@@ -154,8 +155,8 @@ def skipped_line(comparison: Comparison) -> str:
     parts = []
     if comparison.skipped:
         count = len(comparison.skipped)
-        parts.append(f"{count} {'file is' if count == 1 else 'files are'} skipped")
+        parts.append(f"{counted(count, 'file is', 'files are')} skipped")
     if comparison.superseded:
         count = comparison.superseded
-        parts.append(f"{count} older {'result' if count == 1 else 'results'} of a run that has a newer one left out")
+        parts.append(f"{counted(count, 'older result')} of a run that has a newer one left out")
     return "; ".join(parts) + "." if parts else ""
