@@ -134,7 +134,7 @@ def _published(lines: list[Beside]) -> Table:
     table.add_column("source", overflow="fold")
     for line in lines:
         pairs = (
-            (line.method, ""), (line.published, line.kind), (line.ours, line.kind_of_ours),
+            (line.method, line.statistic), (line.published, line.kind), (line.ours, line.kind_of_ours),
             (line.source, line.measured_on),
         )  # fmt: skip
         table.add_row(*(f"{escape(words)}\n[dim]{escape(remark)}[/dim]".rstrip() for words, remark in pairs))
