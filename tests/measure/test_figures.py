@@ -138,7 +138,7 @@ def test_a_null_figure_shows_its_reason() -> None:
     shown = lines(Result.of(made))
     assert shown["FID"] == "none: a sample is not finite"
     assert shown["likelihood"] == "none: the gan family has none"
-    assert shown["sampling"] == "1 network evaluations, ms per sample none: not measured"
+    assert shown["sampling"] == "1 network evaluation, ms per sample none: not measured"
     assert lines(Result.of(result(quality=None)))["quality"] == "none: not measured"
 
 

@@ -23,7 +23,7 @@ from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Reference
 from genlab.measure.figures import of_section
 from genlab.measure.finished_run import FinishedRun
-from genlab.measure.floor import write_floor
+from genlab.measure.floor import PICTURE_SAMPLES, write_floor
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
@@ -38,8 +38,6 @@ from genlab.runs.folder import RunDir, find_run
 from genlab.runs.identity import config_hash
 
 __all__ = ["evaluate_run", "run"]
-
-PICTURE_SAMPLES = 64
 
 _log = logging.getLogger("genlab")
 

@@ -15,6 +15,7 @@ __all__ = [
     "LEGEND",
     "SPREAD_LEGEND",
     "Cell",
+    "arrow",
     "cell",
     "heading",
     "notes",
@@ -23,6 +24,7 @@ __all__ = [
     "skipped_line",
     "subtitle",
     "title",
+    "when_and_where",
 ]
 
 SPREAD_LEGEND = (
@@ -97,6 +99,11 @@ def heading(group: Group, column: Column, short: bool = False) -> str:
     return f"{text}\n{unit}" if short else f"{text} ({unit})"
 
 
+def arrow(column: Column) -> str:
+    """Return which values of a column are better: ``"↑"`` higher ones, ``"↓"`` lower ones; empty where neither is."""
+    return {"higher": "↑", "lower": "↓"}.get(column.better or "", "")
+
+
 def title(group: Group) -> str:
     """Return a group's name, e.g. ``"mnist, standard"``."""
     return f"{group.data.name}, {group.protocol[0]}"
@@ -148,6 +155,17 @@ def shared_device(group: Group) -> str | None:
     """Return the device if all rows have the same, so that it needs no column; else None."""
     devices = {row.device for row in group.rows if row.reference != FLOOR}  # nothing is trained for the floor
     return devices.pop() if len(devices) == 1 else None
+
+
+def when_and_where(group: Group) -> str:
+    """Say when a group's results were made, by which versions of Python and torch, and where all runs were trained."""
+    runs = [run for row in group.rows for run in row.runs]
+    days = sorted({run.created[:10] for run in runs})
+    parts = [f"Results of {' to '.join(dict.fromkeys((days[0], days[-1])))}"]
+    parts += sorted({run.software for run in runs} - {""})
+    if (device := shared_device(group)) is not None:
+        parts.append(f"trained on {device}")
+    return "; ".join(parts) + "."
 
 
 def skipped_line(comparison: Comparison) -> str:

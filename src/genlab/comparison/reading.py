@@ -53,6 +53,7 @@ class RunResult:
     Attributes:
         path: The file, or None for a result that was never read from one.
         figures: Known figures by column key; an unknown one is not there.
+        software: Versions of Python and torch that computed the figures; empty where the result does not say.
         kind: What the likelihood is, e.g. ``"exact"``; None without one.
         of: ``"p(x)"`` or ``"p(x|y)"``; None without a likelihood.
         likelihood_examples: How many examples the likelihood is of; None without one.
@@ -79,6 +80,7 @@ class RunResult:
     protocol: tuple[str, str]
     checkpoint: str
     device: str
+    software: str
     kind: str | None
     of: str | None
     likelihood_examples: int | None
@@ -234,6 +236,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         protocol=(result.protocol.name, result.protocol.hash),
         checkpoint=visible(result.training.checkpoint),
         device=_device(result.training.device),
+        software=_software(result),
         kind=None if likelihood is None else likelihood.kind,
         of=None if likelihood is None else likelihood.of,
         likelihood_examples=None if likelihood is None else likelihood.examples,
@@ -251,6 +254,11 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
 def _device(name: str) -> str:
     # As results had it before "1 thread": the two are one device.
     return re.sub(r"\b1 threads$", "1 thread", visible(name))
+
+
+def _software(result: Result) -> str:
+    software = result.software
+    return "" if software is None else visible(f"Python {software.python}, torch {software.torch}")
 
 
 def _features(quality: Quality | None) -> tuple[Any, ...] | None:

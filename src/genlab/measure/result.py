@@ -31,6 +31,7 @@ __all__ = [
     "ResultError",
     "Sampling",
     "Section",
+    "Software",
     "Training",
     "VariationalBound",
 ]
@@ -193,6 +194,13 @@ class ProtocolInfo(Section):
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]+$")]
 
 
+class Software(Section):
+    """The versions that the figures were computed with."""
+
+    python: Text
+    torch: Text
+
+
 class ReferenceInfo(Section):
     """What is known of the distribution of the data: its entropy in nats."""
 
@@ -224,6 +232,7 @@ class Result(Section):
     protocol: ProtocolInfo
     reference: ReferenceInfo | None
     quality_last: Quality | None = None
+    software: Software | None = None
 
     @model_validator(mode="after")
     def _says_why_figures_are_missing(self) -> Self:
