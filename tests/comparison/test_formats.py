@@ -245,3 +245,26 @@ def test_a_missing_baseline_and_missing_classes_are_said_in_every_readable_forma
         assert text.count("hardly occur") == 1
     with_baseline = compared(run(0), run(1, model__family="gmm", model__name="gmm"))
     assert "No baseline" not in terminal(with_baseline, 200)
+
+
+def test_every_table_says_which_way_is_better() -> None:
+    comparison = compared(run(quality__neighbour_ratio=1.0))
+    assert re.search(r"\| FID ↓ \|.* coverage ↑ \| neighbour ratio \| NFE ↓", to_markdown(comparison))
+    assert re.search(r"FID \$\\downarrow\$ .* coverage \$\\uparrow\$ & neighbour ratio & NFE", to_latex(comparison))
+    assert re.search(r"bits/dim ↓ +↓ +↓ sion ↑ ", terminal(comparison, 200))
+
+
+def test_a_terminal_whose_letters_lack_arrows_has_none() -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="backslashreplace")
+    print_comparison(compared(run()), Console(file=file, width=200, highlight=False))
+    file.seek(0)
+    assert "FID" in (text := file.read())
+    assert "u2193" not in text
+
+
+def test_a_setting_without_a_break_is_folded_and_not_cut_where_it_differs() -> None:
+    command = "python train.py data=mnist model.multiscale.dequantization_hidden="
+    comparison = compare([run(number, command=f"{command}{width}") for number, width in enumerate((256, 512))])
+    text = "".join(line[:22].rstrip() for line in terminal(comparison).splitlines())
+    assert "dequantization_hidden=256" in text
+    assert "dequantization_hidden=512" in text

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 import genlab
+from genlab.comparison.columns import columns
 from genlab.comparison.csv_table import to_csv
 from genlab.comparison.latex import to_latex
 from genlab.comparison.markdown import to_markdown
@@ -42,12 +43,47 @@ def test_each_entry_is_a_number_with_its_unit_kind_and_source() -> None:
     assert len({(entry.data, entry.method) for entry in entries}) == len(entries)
     for entry in entries:
         assert float(entry.value) > 0
-        assert entry.unit in ("bits/dim", "nats")
-        assert entry.kind in ("exact", "bound", "estimate")
-        assert entry.source
-        assert entry.note
+        of_likelihood = entry.figure == "likelihood"
+        assert entry.unit in (("bits/dim", "nats") if of_likelihood else ("Inception FID",))
+        assert entry.kind in (("exact", "bound", "estimate") if of_likelihood else ("of samples",))
+        assert entry.figure in {column.key for column in columns()}
+        assert entry.statistic
+        assert bool(entry.deviation) == entry.statistic.startswith("mean"), "of one run there is none"
+        assert re.search(r"\d{4}, table \d|tutorial", entry.source)
+        if entry.unit == "nats":
+            assert entry.preprocessing in ("static binarization", "dynamic binarization")
         # A binary image has at most one bit per dimension; no reported figure is above 8 bits of 256 levels.
-        assert float(entry.value) < (784 * math.log(2) if entry.unit == "nats" else 8)
+        assert float(entry.value) < {"nats": 784 * math.log(2), "bits/dim": 8, "Inception FID": 30}[entry.unit]
+
+
+def test_the_bounds_of_importance_weighted_autoencoders_are_those_of_their_paper() -> None:
+    found = {entry.method: entry for entry in published() if entry.source.startswith("Burda")}
+    values = {method: (entry.value, entry.preprocessing) for method, entry in found.items()}
+    assert values == {
+        "VAE, one layer": ("86.76", "dynamic binarization"),
+        "IWAE, one layer, 50 draws": ("84.78", "dynamic binarization"),
+        "IWAE, two layers, 50 draws": ("82.90", "dynamic binarization"),
+    }
+
+
+def test_a_distance_in_other_features_is_no_neighbour_of_ours() -> None:
+    """A FID of the literature stands only beside one in the same features, and says which of several runs it is."""
+    changes = {"data__name": "cifar10", "model__name": "edm", "model__family": "diffusion"}
+    assert beside(compared(run(**changes)).groups[0]) == []
+    comparison = compared(run(**changes, quality__inception_fid=5.25))
+    (line, conditional) = beside(comparison.groups[0])
+    assert (line.method, line.published, line.ours) == ("EDM", "1.97 Inception FID", "edm 5.25")
+    assert (line.statistic, line.kind_of_ours) == ("lowest of three", "of 10,000 samples")
+    assert conditional.published == "1.79 Inception FID"
+    gans = compared(run(model__family="gan", quality__inception_fid=5.25))
+    assert "6.7 ± 0.4 Inception FID" in {line.published for line in beside(gans.groups[0])}
+    for text in (terminal(comparison), to_markdown(comparison), to_latex(comparison), to_html(comparison)):
+        assert "lowest of three" in re.sub(r"\s+", " ", text)
+
+
+def test_what_was_not_found_again_says_so() -> None:
+    lines = beside(compared(made(1, 0.157, **BINARY)).groups[0])
+    assert [line.source.endswith("(unconfirmed)") for line in lines] == [True, False]
 
 
 def test_families_are_those_of_the_models() -> None:
@@ -85,7 +121,7 @@ def test_where_none_is_known_none_is_shown(changes: dict[str, object]) -> None:
     comparison = compared(run(**changes))
     assert beside(comparison.groups[0]) == []
     for text in (terminal(comparison), to_markdown(comparison), to_latex(comparison), to_html(comparison)):
-        assert "ublished likelihood" not in text
+        assert "ublished figure" not in text
     (row,) = csv.DictReader(io.StringIO(to_csv(comparison)))
     assert row["published"] == ""
 
@@ -97,7 +133,9 @@ def test_every_format_names_value_unit_and_source() -> None:
         assert GLOW in text
         assert "not ranked" in re.sub(r"\s+", " ", text)
     (row,) = csv.DictReader(io.StringIO(to_csv(comparison)))
-    assert row["published"].startswith(f"Glow 1.05 bits/dim (bound; {GLOW}; uniform dequantization); FFJORD 0.99")
+    glow, ffjord, *_ = row["published"].split("); ")
+    assert glow == f"Glow 1.05 bits/dim (bound, one run; {GLOW}; uniform dequantization"
+    assert ffjord.startswith("FFJORD 0.99")
 
 
 def test_no_published_figure_is_marked_or_ranked() -> None:
@@ -126,6 +164,8 @@ def test_the_terminal_holds_the_table_of_every_published_figure(width: int) -> N
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     for entry in published():
+        if entry.figure != "likelihood":
+            continue
         assert f"{entry.value} {entry.unit}" in text
         line = next(line for line in text.splitlines() if f" {entry.value} {entry.unit}" in line)
         # At 120 columns nothing wraps.

@@ -200,6 +200,12 @@ def test_milliseconds_compete_only_on_one_device() -> None:
     assert best(group, "ms_per_sample") == ["b"]
 
 
+def test_a_device_is_the_same_however_its_thread_was_once_written() -> None:
+    old, new = run(1, training__device="cpu x86_64, 1 threads"), run(2, training__device="cpu x86_64, 1 thread")
+    assert old.sampling_device == new.sampling_device == old.device == "cpu x86_64, 1 thread"
+    assert run(training__device="cpu x86_64, 11 threads").device == "cpu x86_64, 11 threads"
+
+
 def test_references_stand_first_and_the_floor_is_not_ranked() -> None:
     group = only(
         run(1, model__name="good", quality__fid=2.0),

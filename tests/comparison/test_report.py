@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import platform
 import random
 import re
 import subprocess
 import sys
 import warnings
 from html.parser import HTMLParser
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ import genlab
 from genlab.comparison import plots
 from genlab.comparison.plots import Point, Series, limits, line_plot, round_ticks, scatter_plot, tick_text
 from genlab.comparison.ranking import Comparison, compare
-from genlab.comparison.reading import read_results
+from genlab.comparison.reading import read_results, reduce_result
 from genlab.comparison.report import to_html
 from genlab.comparison.svg import THEME
-from tests.comparison.results import compared, many_runs, run, write
+from genlab.measure.result import Result
+from tests.comparison.results import compared, many_runs, result, run, write
 
 NASTY = """<script>alert(1)</script><img src=x onerror=alert(2)>"' & style=x"""
 VOID = {"meta", "img", "br", "input", "link"}
@@ -169,9 +171,22 @@ def test_the_same_results_give_the_same_page_but_for_its_date(logs: Path) -> Non
     assert re.search(rf"Made on \d{{4}}-\d\d-\d\d \d\d:\d\d UTC with genlab {genlab.__version__}", to_html(comparison))
 
 
+def test_the_page_says_when_by_what_and_where_its_results_were_made() -> None:
+    other = run(2, created="2026-02-03T04:05:06Z", training__device="NVIDIA H200")
+    known = Result.of({**result(), "software": {"python": "3.12.1", "torch": "2.13.0"}})
+    text, page = page_of(compared(reduce_result(known)))
+    assert "Results of 2026-01-01; Python 3.12.1, torch 2.13.0; trained on cpu x86_64, 2 threads." in text
+    assert f"Python {platform.python_version()}, torch {metadata.version('torch')}" in "".join(page.words)
+    text, _ = page_of(compared(reduce_result(known), other))
+    assert "Results of 2026-01-01 to 2026-02-03; Python 3.12.1, torch 2.13.0." in text
+    runs = text[text.index(">Runs<") :]
+    for words in ("2026-02-03", "NVIDIA H200", "2026-01-01", "cpu x86_64, 2 threads", "Python 3.12.1, torch 2.13.0"):
+        assert words in runs
+
+
 def test_headings_say_which_way_is_better() -> None:
     text, _ = page_of(compared(run(quality__neighbour_ratio=1.0)))
-    arrows = dict(re.findall(r'<button type="button">([^<]*?)(?:\xa0<abbr title="([^"]*)">.</abbr>)?</button>', text))
+    arrows = dict(re.findall(r'<button type="button">([^<]*?)(?: <abbr title="([^"]*)">.</abbr>)?</button>', text))
     assert arrows["FID"] == "lower is better"
     assert arrows["precision"] == "higher is better"
     assert arrows["neighbour ratio"] == "", "neither way is"

@@ -11,9 +11,10 @@ import torch
 from genlab.core.batch import Batch
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.randomness import Stream, generator
+from genlab.measure.reads import ParameterReads
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import assert_plain
-from tests.contract.families import BINARY, CASES, Case, make_batch, make_model, perturb
+from tests.contract.families import BINARY, CASES, GRAY, SMALL_GAN, SMALL_VAE, Case, make_batch, make_model, perturb
 from tests.contract.reading_back import ReadsBack
 
 MODELS = {case.id: make_model(case) for case in CASES}
@@ -22,6 +23,16 @@ ADVERSARIAL = {name: made.adversarial for name, made in MODELS.items()}
 WITH_LIKELIHOOD = [case for case in CASES if KINDS[case.id] != "none"]
 TIGHTENED = [case for case in WITH_LIKELIHOOD if make_model(case).likelihood_kind(20) != KINDS[case.id]]
 ESTIMATED = [case for case in WITH_LIKELIHOOD if case not in TIGHTENED and KINDS[case.id] != "exact"]
+
+
+NOT_SAMPLED = [
+    ("gan", GRAY, SMALL_GAN, "discriminator"),
+    ("vae", GRAY, SMALL_VAE, "encoder"),
+    # Its prior is a mixture of posteriors: it cannot be drawn from without the encoder.
+    ("vae", GRAY, [*SMALL_VAE, "network=mlp", "prior.kind=vamp"], None),
+    ("made", BINARY, ["hidden=64"], None),
+]
+"""Models, and the part of each that a sample does not need."""
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.id)
@@ -131,6 +142,27 @@ def test_the_same_seed_gives_the_same_samples(model: GenerativeModel) -> None:
     torch.rand(3)  # the global generator must not matter
     assert torch.equal(first, draw(0))
     assert not torch.equal(first, draw(1))
+
+
+def test_a_sample_needs_no_parameter_that_it_is_not_said_to_need(model: GenerativeModel) -> None:
+    def sample() -> torch.Tensor:
+        return model.eval().sample(3, generator=torch.Generator().manual_seed(0))
+
+    with torch.no_grad(), ParameterReads(model.parameters()) as reads:
+        expected = sample()
+    for parameter in reads.unread():
+        parameter.data.fill_(float("nan"))
+    assert torch.equal(sample(), expected)
+    assert reads.count + sum(p.numel() for p in reads.unread()) == sum(p.numel() for p in model.parameters())
+
+
+def test_what_only_trains_is_not_needed_to_sample() -> None:
+    for name, spec, overrides, only_trains in NOT_SAMPLED:
+        model = make_model(Case(name, spec, overrides))
+        with torch.no_grad(), ParameterReads(model.parameters()) as reads:
+            model.eval().sample(1, generator=torch.Generator().manual_seed(0))
+        part = {id(p) for p in getattr(model, only_trains).parameters()} if only_trains else set()
+        assert {id(p) for p in reads.unread()} == part
 
 
 def test_state_survives_save_and_load(case: Case, model: GenerativeModel, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ class Model:
     @property
     def has_likelihood(self) -> bool:
         return self.kind != "none"
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        return iter([])
 
     def likelihood_kind(self, num_draws: int = 1) -> str:
         return f"iwae-{num_draws}" if self.kind == "elbo" and num_draws > 1 else self.kind
@@ -126,7 +130,7 @@ def test_the_cost_of_sampling_says_how_it_was_computed() -> None:
 def test_samples_are_drawn_with_labels_where_they_are_needed() -> None:
     spec = DataSpec("d", "image", (1, 1, 1), levels=256, num_classes=3)
     protocol = replace(PROTOCOL, num_samples=50, classification_accuracy=True)
-    samples, labels, _ = draw_samples(Labelled(conditional=True, spec=spec), protocol)
+    samples, labels, *_ = draw_samples(Labelled(conditional=True, spec=spec), protocol)
     assert labels is not None
     assert samples.tolist() == labels.tolist()
     assert set(labels.tolist()) == {0, 1, 2}

@@ -138,7 +138,7 @@ def test_a_null_figure_shows_its_reason() -> None:
     shown = lines(Result.of(made))
     assert shown["FID"] == "none: a sample is not finite"
     assert shown["likelihood"] == "none: the gan family has none"
-    assert shown["sampling"] == "1 network evaluations, ms per sample none: not measured"
+    assert shown["sampling"] == "1 network evaluation, ms per sample none: not measured"
     assert lines(Result.of(result(quality=None)))["quality"] == "none: not measured"
 
 
@@ -152,6 +152,23 @@ def test_the_terminal_says_all_that_it_said_of_a_likelihood() -> None:
     shown = lines(Result.of(result(**continuous)))
     assert shown["likelihood"] == "585.4000 ± 1.4000 nats (dequantized-16)"
     assert "in nats" not in shown
+
+
+@pytest.mark.parametrize(
+    ("trained", "needed", "words"),
+    [
+        (1_310_000, None, "1,310,000 parameters"),  # of an older result
+        (1_310_000, 1_310_000, "1,310,000 parameters"),
+        (399_000, 171_000, "399,000 parameters, 171,000 of them to sample"),
+        (1, 1, "1 parameter"),
+    ],
+)
+def test_the_terminal_says_how_many_parameters_a_sample_needs(trained: int, needed: int | None, words: str) -> None:
+    content = result(model__parameters=trained, model__variant="")
+    content["model"] |= {} if needed is None else {"parameters_to_sample": needed}
+    made = Result.of(content)
+    assert lines(made)["model"] == f"flow, {words}"
+    assert made.as_dict() == content
 
 
 def test_figures_of_the_terminal_are_in_the_order_of_the_registry() -> None:

@@ -7,6 +7,9 @@ import shutil
 from pathlib import Path
 
 from genlab.command.evaluate import run as evaluate
+from genlab.comparison.figures import galleries
+from genlab.comparison.ranking import compare
+from genlab.comparison.reading import read_results
 from genlab.measure.results import read_result
 from tests.tiny import composed, train
 
@@ -23,9 +26,15 @@ def test_the_floor_stands_beside_the_runs_of_a_protocol(tmp_path: Path) -> None:
     assert (floor.quality.n_fake, floor.quality.n_real) == (120, 250)
     assert floor.quality.fid < result.quality.fid
     assert floor.likelihood is None
+    picture = path.parent.parent / "samples" / "floored.png"
+    assert picture.is_file(), "real data, as the samples of models are shown"
+    picture.unlink()  # as of a floor that was written before floors had one
     written = path.stat().st_mtime_ns
     train(tmp_path, "seed=1", *SETTINGS)
     assert path.stat().st_mtime_ns == written
+    assert picture.is_file()
+    (gallery, *_) = galleries(compare(read_results([tmp_path])[0]).groups[0])
+    assert [shown.name.partition(",")[0] for shown in gallery.pictures] == ["real data", "flow (multiscale-spline)"]
 
 
 def test_a_run_that_was_moved_elsewhere_leaves_nothing_beside_it(tmp_path: Path) -> None:

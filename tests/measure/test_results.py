@@ -206,7 +206,7 @@ def test_every_key_that_is_wrong_has_its_line(result: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("section", ["", "model", "data", "training", "likelihood", "quality", "sampling", "protocol"])
 def test_every_key_of_a_section_is_asked_for(result: dict[str, Any], section: str) -> None:
-    optional = {"likelihood": {"one_draw"}}
+    optional = {"": {"software"}, "likelihood": {"one_draw"}}
     for name in set(result[section] if section else result) - optional.get(section, set()):
         key = f"{section}.{name}" if section else name
         with pytest.raises(ResultError, match=f"{key} is not there"):

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genlab.command.sweep_record import is_trial
+from genlab.core.words import counted
 from genlab.measure.figures import Figure, of_section, spreads
 from genlab.measure.result import Likelihood, OneDraw, Quality, Result, Section
 from genlab.runs.folder import RunDir
@@ -89,14 +90,16 @@ def result_lines(result: Result, place: RunDir) -> Iterator[tuple[str, str]]:
     """Give what is said of a result: each line's name and its words. A figure that is not known says why."""
     model, data, training = result.model, result.data, result.training
     variant = f" ({model.variant})" if model.variant else ""
-    yield "model", f"{model.name}{variant}, {model.parameters:,} parameters"
+    needed = model.parameters_to_sample
+    part = "" if needed in (None, model.parameters) else f", {needed:,} of them to sample"
+    yield "model", f"{model.name}{variant}, {counted(model.parameters, 'parameter')}{part}"
     yield "data", f"{data.name}, {data.split}"
     yield from _likelihood_lines(result)
     if result.reference is not None and (entropy := result.reference.true_entropy_nats) is not None:
         yield "true entropy", f"{entropy:.4f} nats"
     yield from _quality_lines(result)
     time = "" if training.wall_seconds is None else f" in {training.wall_seconds / 60:.1f} min"
-    yield "training", f"{training.examples_seen:,} examples{time} on {training.device}"
+    yield "training", f"{counted(training.examples_seen, 'example')}{time} on {training.device}"
     yield "sampling", _costs(result)
     yield from (("warning", warning) for warning in result.warnings())
     yield "protocol", f"{result.protocol.name} ({result.protocol.hash})"
@@ -141,7 +144,7 @@ def _quality_lines(result: Result) -> Iterator[tuple[str, str]]:
         yield "quality", f"none: {result.reason('quality')}"
         return
     features = "" if quality.extractor is None else f"{quality.extractor} features, "
-    yield "quality", f"{features}{quality.n_fake or 0:,} samples"
+    yield "quality", f"{features}{counted(quality.n_fake or 0, 'sample')}"
     beside = spreads()
     for figure in of_section("quality"):
         if not figure.is_number or figure.key not in quality or figure.key in beside:

@@ -33,6 +33,7 @@ from genlab.command.targets import FUNCTIONS
 from genlab.core.errors import GenlabError, Interrupted, nearest
 from genlab.core.plugins import load_plugins
 from genlab.core.secrets import redact_text
+from genlab.core.words import counted
 from genlab.measure.finished_run import FinishedRun
 from genlab.processes.job_reports import take_report
 from genlab.processes.pipes import drop_unread
@@ -297,9 +298,9 @@ class _Task:
         if text := self.sweep.describe([*self._typed(), *self.line.arguments], stopped):
             print(text, file=sys.stderr)
         if self.codes:
-            _say(f"{len(self.codes)} of {self.jobs} jobs failed; the same command starts them again.", 0)
+            _say(f"{len(self.codes)} of {counted(self.jobs, 'job')} failed; the same command starts them again.", 0)
         codes = [*self.codes, *(outcome.code for outcome in self.sweep.failed)]
-        return _Ending(min(codes, default=0), f"{len(codes)} jobs failed." if codes else None)
+        return _Ending(min(codes, default=0), f"{counted(len(codes), 'job')} failed." if codes else None)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Reference
 from genlab.measure.figures import of_section
 from genlab.measure.finished_run import FinishedRun
-from genlab.measure.floor import write_floor
+from genlab.measure.floor import PICTURE_SAMPLES, write_floor
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
@@ -38,8 +38,6 @@ from genlab.runs.folder import RunDir, find_run
 from genlab.runs.identity import config_hash
 
 __all__ = ["evaluate_run", "run"]
-
-PICTURE_SAMPLES = 64
 
 _log = logging.getLogger("genlab")
 
@@ -122,7 +120,7 @@ def evaluate_run(
         run_id=place.id,
         config_hash=config_hash(config.plain),
         command=command,
-        model=_describe_model(model),
+        model=_describe_model(model, measured.parameters),
         data=described,
         seed=config.seed,
         training=_describe_training(last, checkpoint),
@@ -171,9 +169,14 @@ def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], d
         return last, last, "last"
 
 
-def _describe_model(model: GenerativeModel) -> ModelInfo:
-    parameters = sum(p.numel() for p in model.parameters())
-    return ModelInfo(name=model.name, family=model.family, variant=model.variant, parameters=parameters)
+def _describe_model(model: GenerativeModel, parameters_to_sample: int | None) -> ModelInfo:
+    return ModelInfo(
+        name=model.name,
+        family=model.family,
+        variant=model.variant,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters_to_sample=parameters_to_sample,
+    )
 
 
 def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -> DataInfo:

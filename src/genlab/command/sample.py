@@ -16,6 +16,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
 from genlab.core.memory import check_examples_fit
 from genlab.core.randomness import Stream, generator
+from genlab.core.words import counted
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import atomic_file, make_room
@@ -49,7 +50,8 @@ def run(config: DictConfig) -> Path:
         np.savez_compressed(file, **arrays)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command_line('scripts/sample.py')}"
     drawn = modality_of(model.spec).preview(samples, model.spec, out.with_suffix(".png"), title)
-    print(f"Saved {n} samples: {out.with_suffix('.npz')}" + (f" and {out.with_suffix('.png')}" if drawn else ""))
+    written = " and ".join(str(out.with_suffix(ending)) for ending in (".npz", *[".png"] * drawn))
+    print(f"Saved {counted(n, 'sample')}: {written}")
     return out.with_suffix(".npz")
 
 

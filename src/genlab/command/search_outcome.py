@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from genlab.core.errors import GenlabError
 from genlab.core.secrets import redact_text
+from genlab.core.words import counted
 from genlab.runs.atomic import write_atomic
 from genlab.sweeps.search import SearchPlan
 from genlab.sweeps.shared_study import SharedStudy
@@ -49,7 +50,7 @@ def report(plan: SearchPlan, study: SharedStudy, command: SearchCommand, folder:
     if not complete(trials):
         if any(not trial.state.is_finished() for trial in trials):
             return  # other processes are at work; the last one tells
-        raise GenlabError(f"None of the {len(trials)} trials is complete: {_reason(trials)}")
+        raise GenlabError(f"None of the {counted(len(trials), 'trial')} is complete: {_reason(trials)}")
     (folder / "experiment").mkdir(parents=True, exist_ok=True)
     one = len(plan.objectives) == 1
     chosen = {"best": best_first(trials, plan.objectives)[0]} if one else {}
@@ -134,7 +135,7 @@ def recipe(
         "expect": f"{figures}, of one run, on validation",
     }
     what = "Best" if len(plan.objectives) == 1 else "On the Pareto front"
-    lines = [f"{what} of {count} trials of the study {plan.study}: trial {trial.number}."]
+    lines = [f"{what} of {counted(count, 'trial')} of the study {plan.study}: trial {trial.number}."]
     return recipe_text(header, lines, choices, OmegaConf.to_container(values))
 
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from genlab.command.explain import CommandLine
 from genlab.core.errors import GenlabError
 from genlab.core.secrets import redact_text
+from genlab.core.words import counted
 from genlab.sweeps.jobs import Outcome
 from genlab.sweeps.summary import describe_failures, varying
 
@@ -72,7 +73,7 @@ class SweepRecord:
         """
         lines: list[str] = []
         if self.failed:
-            lines.append(f"{len(self.failed)} of {len(self.outcomes)} jobs failed:")
+            lines.append(f"{len(self.failed)} of {counted(len(self.outcomes), 'job')} failed:")
             lines.append(describe_failures(self.outcomes, varying(outcome.job for outcome in self.outcomes)))
         if stopped and self.outcomes:
             done = sum(outcome.code == 0 for outcome in self.outcomes)

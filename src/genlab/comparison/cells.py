@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from genlab.comparison.columns import Column, leading_columns, likelihood_unit
 from genlab.comparison.ranking import Comparison, Group, Row, chosen_words, config_folders
 from genlab.comparison.references import BASELINE, FLOOR, baseline_family
+from genlab.core.words import counted
 
 __all__ = [
     "BEST_LEGEND",
     "LEGEND",
     "SPREAD_LEGEND",
     "Cell",
+    "arrow",
     "cell",
     "heading",
     "notes",
@@ -22,6 +24,7 @@ __all__ = [
     "skipped_line",
     "subtitle",
     "title",
+    "when_and_where",
 ]
 
 SPREAD_LEGEND = (
@@ -81,7 +84,7 @@ def cell(row: Row, column: Column) -> Cell:
     if remarks[0] and row.first.of == "p(x|y)":
         remarks.append("p(x|y)")
     if remarks[0] and row.few_examples is not None:
-        remarks.append(f"{row.few_examples:,} examples")
+        remarks.append(counted(row.few_examples, "example"))
     if figure.count < len(row.runs):
         remarks.append(f"{figure.count} of {len(row.runs)} seeds")
     return Cell(value, spread, ", ".join(filter(None, remarks)), column.key in row.best)
@@ -94,6 +97,11 @@ def heading(group: Group, column: Column, short: bool = False) -> str:
         return text
     unit = likelihood_unit(group.data.levels or None)
     return f"{text}\n{unit}" if short else f"{text} ({unit})"
+
+
+def arrow(column: Column) -> str:
+    """Return which values of a column are better: ``"↑"`` higher ones, ``"↓"`` lower ones; empty where neither is."""
+    return {"higher": "↑", "lower": "↓"}.get(column.better or "", "")
 
 
 def title(group: Group) -> str:
@@ -149,13 +157,24 @@ def shared_device(group: Group) -> str | None:
     return devices.pop() if len(devices) == 1 else None
 
 
+def when_and_where(group: Group) -> str:
+    """Say when a group's results were made, by which versions of Python and torch, and where all runs were trained."""
+    runs = [run for row in group.rows for run in row.runs]
+    days = sorted({run.created[:10] for run in runs})
+    parts = [f"Results of {' to '.join(dict.fromkeys((days[0], days[-1])))}"]
+    parts += sorted({run.software for run in runs} - {""})
+    if (device := shared_device(group)) is not None:
+        parts.append(f"trained on {device}")
+    return "; ".join(parts) + "."
+
+
 def skipped_line(comparison: Comparison) -> str:
     """Say in a line how much was left out; empty if nothing was."""
     parts = []
     if comparison.skipped:
         count = len(comparison.skipped)
-        parts.append(f"{count} {'file is' if count == 1 else 'files are'} skipped")
+        parts.append(f"{counted(count, 'file is', 'files are')} skipped")
     if comparison.superseded:
         count = comparison.superseded
-        parts.append(f"{count} older {'result' if count == 1 else 'results'} of a run that has a newer one left out")
+        parts.append(f"{counted(count, 'older result')} of a run that has a newer one left out")
     return "; ".join(parts) + "." if parts else ""

@@ -12,6 +12,7 @@ from genlab.comparison.columns import Column, columns, leading_columns, likeliho
 from genlab.comparison.plots import LEAST, STYLES, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
 from genlab.comparison.reading import RunResult
+from genlab.comparison.references import FLOOR
 from genlab.measure.figures import FIGURES, Figure, validated
 
 __all__ = ["Gallery", "ListTable", "Picture", "Plot", "curves", "galleries", "list_tables", "row_name", "trade_offs"]
@@ -36,11 +37,13 @@ class Picture:
 
     Attributes:
         row: The row that it stands for.
+        name: What stands below it.
         alt: What it shows, in words.
         uri: The file itself, as a ``data:`` URI.
     """
 
     row: Row
+    name: str
     alt: str
     uri: str
 
@@ -100,12 +103,16 @@ class ListTable:
 
 def row_name(row: Row) -> str:
     """Return a row's whole name in plain text: model, reference, variant, note."""
-    remarks = ", ".join(filter(None, (row.reference, row.first.variant, row.note)))
+    reference = "" if row.reference == row.model else row.reference  # as the floor, which is called so
+    remarks = ", ".join(filter(None, (reference, row.first.variant, row.note)))
     return f"{row.model} ({remarks})" if remarks else row.model
 
 
 def galleries(group: Group) -> list[Gallery]:
-    """Return the sample grids and the pictures of nearest training examples; of each row the lowest seed's."""
+    """Return the sample grids, real data's first, and the pictures of nearest training examples.
+
+    Of each row they are the lowest seed's; the floor's is of real data.
+    """
     found = (
         _gallery(group, "Samples", samples_picture, ""),
         _gallery(group, "Nearest training examples", neighbours_picture, _NEIGHBOURS),
@@ -122,7 +129,8 @@ def _gallery(group: Group, name: str, find: Callable[[RunResult], Path | None], 
         if len(pictures) == MOST_PICTURES:
             left_out += 1
         elif (uri := picture_uri(path)) is not None:
-            pictures.append(Picture(row, f"{name} of {row_name(row)}, run {row.first.run_id}", uri))
+            shown = f"real data, {row.first.variant}" if row.reference == FLOOR else row_name(row)
+            pictures.append(Picture(row, shown, f"{name} of {shown}, run {row.first.run_id}", uri))
     return Gallery(name, pictures, left_out, note)
 
 

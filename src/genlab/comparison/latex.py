@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from genlab.comparison.cells import BEST_LEGEND, SPREAD_LEGEND, Cell, cell, heading, subtitle, title
+from genlab.comparison.cells import BEST_LEGEND, SPREAD_LEGEND, Cell, arrow, cell, heading, subtitle, title
 from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
 
@@ -17,6 +17,8 @@ _SPECIAL = str.maketrans({
 })  # fmt: skip
 """A bracket or star in the first cell of a line would belong to the end of the line before."""
 
+_ARROWS = {"": "", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+
 
 def to_latex(comparison: Comparison) -> str:
     """Return one ``table`` for each group, to be included where ``booktabs`` and ``graphicx`` are loaded."""
@@ -26,7 +28,7 @@ def to_latex(comparison: Comparison) -> str:
 def _tables(comparison: Comparison) -> Iterator[str]:
     for number, group in enumerate(comparison.groups, 1):
         columns = group.columns
-        names = [_escape(heading(group, column)) for column in columns]
+        names = [f"{_escape(heading(group, column))} {_ARROWS[arrow(column)]}".rstrip() for column in columns]
         yield from (r"\begin{table}", r"  \centering", r"  \resizebox{\linewidth}{!}{%")
         yield rf"  \begin{{tabular}}{{lr{'r' * len(columns)}}}"
         yield r"    \toprule"
@@ -63,7 +65,8 @@ def _rows(group: Group) -> Iterator[str]:
 
 
 def _name(row: Row) -> str:
-    remarks = ", ".join(filter(None, (row.reference, row.first.variant, row.note)))
+    reference = "" if row.reference == row.model else row.reference  # as the floor, which is called so
+    remarks = ", ".join(filter(None, (reference, row.first.variant, row.note)))
     return _escape(row.model) + (rf" {{\footnotesize {_escape(remarks)}}}" if remarks else "")
 
 

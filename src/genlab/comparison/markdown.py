@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from genlab.comparison.cells import LEGEND, Cell, cell, heading, notes, ordered_by, skipped_line, subtitle, title
+from genlab.comparison.cells import LEGEND, Cell, arrow, cell, heading, notes, ordered_by, skipped_line, subtitle, title
+from genlab.comparison.columns import Column
 from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
 
@@ -36,10 +37,14 @@ def _lines(comparison: Comparison) -> Iterator[str]:
 
 def _table(group: Group) -> Iterator[str]:
     columns = group.columns
-    yield _line(["model", "variant", "seeds", *(_escape(heading(group, column)) for column in columns), "device"])
+    yield _line(["model", "variant", "seeds", *(_heading(group, column) for column in columns), "device"])
     yield _line(["---", "---", "---:", *("---:" for _ in columns), "---"])
     for row in group.rows:
         yield _line([*_names(row), *(_cell(cell(row, column)) for column in columns), _escape(row.device)])
+
+
+def _heading(group: Group, column: Column) -> str:
+    return f"{_escape(heading(group, column))} {arrow(column)}".rstrip()
 
 
 def _published(group: Group) -> Iterator[str]:

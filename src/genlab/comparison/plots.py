@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from genlab.comparison.labels import tell_apart
 from genlab.comparison.svg import THEME, inline_svg
 from genlab.core.pareto import pareto_front
 
@@ -259,8 +260,8 @@ def _label(
         for (x0, y0), (x1, y1) in itertools.pairwise(at[id(point)] for point in front):
             lines += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, y1, x1 + 1, y0)]
     names: dict[str, list[str]] = {}
-    for number, point in enumerate(labelled):
-        text = _short(point.label)
+    texts = tell_apart([_printable(point.label) for point in labelled], LONGEST_LABEL)
+    for number, (point, text) in enumerate(zip(labelled, texts, strict=True)):
         place = _place(at[id(point)], _width(text), taken, lines) or _place(at[id(point)], _width(text), taken, [])
         if place is None:
             continue
@@ -296,10 +297,9 @@ def _place(
     return None
 
 
-def _short(label: str) -> str:
+def _printable(label: str) -> str:
     # A control character has no place in XML.
-    text = "".join(letter if letter.isprintable() else " " for letter in label)
-    return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
+    return "".join(letter if letter.isprintable() else " " for letter in label)
 
 
 def _width(text: str) -> float:

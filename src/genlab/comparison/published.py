@@ -1,8 +1,8 @@
-"""Published likelihoods, in a table of their own beside ours.
+"""Published figures, in a table of their own beside ours.
 
 They are never ranked with ours: their models were trained otherwise, often on another sample of the data. A figure is
-listed only if it is of the same data set and split, with the paper's table that it is from. Its note says what it was
-measured on where that differs from ours.
+listed only if it is of the same data set and split, with the paper's table that it is from. Each line says what it is:
+a bound or exact, of one run, a mean or the lowest of several, and on which pixels it was measured.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from typing import NamedTuple
 from genlab.comparison.cells import cell
 from genlab.comparison.columns import LIKELIHOOD, likelihood_unit
 from genlab.comparison.ranking import Group, Row
+from genlab.core.words import counted
 
 __all__ = ["PUBLISHED_LEGEND", "Beside", "Published", "beside", "published", "published_text"]
 
 PUBLISHED_LEGEND = (
-    "Published likelihoods are of other trainings, as their papers have them, and are not ranked with ours."
+    "Published figures are of other trainings, as their papers have them, and are not ranked with ours. Unconfirmed: "
+    "not found again in a second text."
 )
 
 _PLACES = {"bits/dim": 4, "nats": 2}
@@ -31,27 +33,54 @@ _PLACES = {"bits/dim": 4, "nats": 2}
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A likelihood from a paper.
+    """A figure from a paper.
 
     Attributes:
         data: The data set.
         family: Our family that is most like the paper's model.
         method: What the paper calls it.
-        value: The negative log-likelihood on the test split, with the paper's own digits.
-        unit: ``"bits/dim"``, or ``"nats"`` per example.
-        kind: ``"exact"``, ``"bound"`` (never too low) or ``"estimate"`` (may be too low or too high).
+        figure: Key of our column of the same figure.
+        value: On the test split, with the paper's own digits; a negative log-likelihood, or what ``unit`` says.
+        deviation: Standard deviation over the runs of a mean, with the paper's own digits; may be empty.
+        unit: ``"bits/dim"``, ``"nats"`` per example, or ``"Inception FID"``.
+        kind: Of a likelihood ``"exact"``, ``"bound"`` (never too low) or ``"estimate"`` (may be too low or too high);
+            else ``"of samples"``.
+        statistic: What is reported of how many runs: ``"one run"``, a mean, the lowest of several.
+        preprocessing: What became of the pixels first: static binarization (drawn once, for all), dynamic binarization
+            (drawn anew at each use), dequantization; of a figure of samples, whose features.
+        evaluation: How it was computed, as far as that changes it; may be empty.
         source: Paper and table.
-        note: What it was measured on and how.
+        confirmed: A second text in which the value was found again; empty where none was at hand.
     """
 
     data: str
     family: str
     method: str
+    figure: str
     value: str
+    deviation: str
     unit: str
     kind: str
+    statistic: str
+    preprocessing: str
+    evaluation: str
     source: str
-    note: str
+    confirmed: str
+
+    @property
+    def quantity(self) -> str:
+        """Value, deviation where it has one, and unit."""
+        return f"{self.value} ± {self.deviation} {self.unit}" if self.deviation else f"{self.value} {self.unit}"
+
+    @property
+    def measured_on(self) -> str:
+        """What it was measured on and how."""
+        return "; ".join(filter(None, (self.preprocessing, self.evaluation)))
+
+    @property
+    def where(self) -> str:
+        """Paper and table, and whether that is all that is known."""
+        return self.source if self.confirmed else f"{self.source} (unconfirmed)"
 
 
 @functools.cache
@@ -66,15 +95,17 @@ class Beside(NamedTuple):
 
     Attributes:
         method: What the paper calls it.
+        statistic: What is reported of how many runs.
         published: Value and unit.
         kind: Of the published figure.
-        ours: Model and value, in the paper's unit, of our best row of that family; empty where none has a likelihood.
+        ours: Model and value, in the paper's unit, of our best row of that family; empty where none has the figure.
         kind_of_ours: Its kind, with the remarks of our table.
         source: Paper and table.
         measured_on: What the published figure was measured on and how.
     """
 
     method: str
+    statistic: str
     published: str
     kind: str
     ours: str
@@ -91,31 +122,28 @@ class Beside(NamedTuple):
 def beside(group: Group) -> list[Beside]:
     """Return the published figures of the group's data and families, each beside our best row of the same family.
 
+    Figures of samples only where a row of the family has the same: beside one in other features they would mislead.
     Empty where no figure is known, and for any split but the test split.
     """
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in group.rows:
         rows[row.first.family].append(row)
-    return [
-        Beside(
-            entry.method,
-            f"{entry.value} {entry.unit}",
-            entry.kind,
-            *_ours(group, rows[name], entry.unit),
-            entry.source,
-            entry.note,
-        )
-        for name, entries in _by_family(group).items()
-        if name in rows
-        for entry in entries
-    ]
+    lines = []
+    for name, entries in _by_family(group).items():
+        for entry in entries if name in rows else ():
+            ours, kind = _ours(group, rows[name], entry)
+            if ours or entry.figure == LIKELIHOOD.key:
+                about = entry.method, entry.statistic, entry.quantity, entry.kind
+                lines.append(Beside(*about, ours, kind, entry.where, entry.measured_on))
+    return lines
 
 
 def published_text(group: Group, row: Row) -> str:
     """Return the published figures of a row's data and family with their sources, in one line; may be empty."""
     return "; ".join(
-        f"{entry.method} {entry.value} {entry.unit} ({entry.kind}; {entry.source}; {entry.note})"
+        f"{entry.method} {entry.quantity} ({entry.kind}, {entry.statistic}; {entry.where}; {entry.measured_on})"
         for entry in _by_family(group).get(row.first.family, ())
+        if entry.figure in row.figures or entry.figure == LIKELIHOOD.key
     )
 
 
@@ -133,15 +161,27 @@ def _of_data(name: str) -> Mapping[str, Sequence[Published]]:
     return dict(found)
 
 
-def _ours(group: Group, rows: Sequence[Row], unit: str) -> tuple[str, str]:
-    """Return model with value, and kind, of our best row: of p(x), by `_preference`."""
+def _ours(group: Group, rows: Sequence[Row], entry: Published) -> tuple[str, str]:
+    """Return model with value, and kind, of our best row; of likelihoods of p(x), by `_preference`."""
+    if entry.figure != LIKELIHOOD.key:
+        return _ours_of_samples(group, rows, entry)
     rows = [row for row in rows if LIKELIHOOD.key in row.figures and row.first.of == "p(x)"]
     if not rows:
         return "", ""
     row = min(rows, key=_preference)
-    figure, scale, places = row.figures[LIKELIHOOD.key], _scale(group, unit), _PLACES[unit]
+    figure, scale, places = row.figures[LIKELIHOOD.key], _scale(group, entry.unit), _PLACES[entry.unit]
     spread = "" if figure.spread is None else f" ± {figure.spread * scale:.{places}f}"
     return f"{row.model} {figure.mean * scale:.{places}f}{spread}", cell(row, LIKELIHOOD).remark
+
+
+def _ours_of_samples(group: Group, rows: Sequence[Row], entry: Published) -> tuple[str, str]:
+    rows = [row for row in rows if entry.figure in row.figures]
+    column = next((column for column in group.columns if column.key == entry.figure), None)
+    if not rows or column is None:
+        return "", ""
+    row = min(rows, key=lambda row: row.figures[entry.figure].mean)
+    samples = None if row.first.features is None else row.first.features[3]
+    return f"{row.model} {cell(row, column).text}", "" if samples is None else f"of {counted(samples, 'sample')}"
 
 
 def _preference(row: Row) -> tuple[bool, int, float]:

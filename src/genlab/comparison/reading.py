@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class RunResult:
     Attributes:
         path: The file, or None for a result that was never read from one.
         figures: Known figures by column key; an unknown one is not there.
+        software: Versions of Python and torch that computed the figures; empty where the result does not say.
         kind: What the likelihood is, e.g. ``"exact"``; None without one.
         of: ``"p(x)"`` or ``"p(x|y)"``; None without a likelihood.
         likelihood_examples: How many examples the likelihood is of; None without one.
@@ -78,6 +80,7 @@ class RunResult:
     protocol: tuple[str, str]
     checkpoint: str
     device: str
+    software: str
     kind: str | None
     of: str | None
     likelihood_examples: int | None
@@ -232,19 +235,30 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         ),
         protocol=(result.protocol.name, result.protocol.hash),
         checkpoint=visible(result.training.checkpoint),
-        device=visible(result.training.device),
+        device=_device(result.training.device),
+        software=_software(result),
         kind=None if likelihood is None else likelihood.kind,
         of=None if likelihood is None else likelihood.of,
         likelihood_examples=None if likelihood is None else likelihood.examples,
         one_draw_kind=None if one_draw is None else one_draw.kind,
         features=_features(result.quality),
         sampling_batch=None if sampling is None else sampling.batch_size,
-        sampling_device=visible((None if sampling is None else sampling.device) or result.training.device),
+        sampling_device=_device((None if sampling is None else sampling.device) or result.training.device),
         figures={column.key: value for column in shown if (value := column.read(result)) is not None},
         errors={column.key: value for column in shown if column.error and (value := column.error(result)) is not None},
         lists={figure.key: value for figure in of_kind("list") if (value := result.value(figure))},
         warnings=tuple(map(visible, result.warnings())),
     )
+
+
+def _device(name: str) -> str:
+    # As results had it before "1 thread": the two are one device.
+    return re.sub(r"\b1 threads$", "1 thread", visible(name))
+
+
+def _software(result: Result) -> str:
+    software = result.software
+    return "" if software is None else visible(f"Python {software.python}, torch {software.torch}")
 
 
 def _features(quality: Quality | None) -> tuple[Any, ...] | None:

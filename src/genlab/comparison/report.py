@@ -12,8 +12,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from genlab.comparison import cells
+from genlab.comparison.columns import Column, leading_columns
 from genlab.comparison.published import PUBLISHED_LEGEND, beside
 from genlab.comparison.ranking import Comparison, Group
+from genlab.core.words import counted
 from genlab.runs.identity import code_version
 
 if TYPE_CHECKING:
@@ -47,8 +49,7 @@ def to_html(comparison: Comparison, command: str = "") -> str:
             "base-uri 'none'; form-action 'none'"
         ),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        versions=f"genlab {code_version()}, Python {platform.python_version()}, "
-        f"matplotlib {metadata.version('matplotlib')}",
+        versions=f"genlab {code_version()}, Python {platform.python_version()}, torch {metadata.version('torch')}",
     )  # fmt: skip
 
 
@@ -71,7 +72,9 @@ def _environment() -> Environment:
         "LEGEND": cells.LEGEND,
         "PUBLISHED_LEGEND": PUBLISHED_LEGEND,
         "UNKNOWN": "\N{EN DASH}",
+        "arrow": cells.arrow,
         "cell": cells.cell,
+        "counted": counted,
         "heading": cells.heading,
         "row_name": row_name,
     }
@@ -87,6 +90,9 @@ def _section(group: Group, ident: str) -> dict[str, Any]:
         "title": cells.title(group),
         "subtitle": cells.subtitle(group),
         "ordered_by": cells.ordered_by(group),
+        "when_and_where": cells.when_and_where(group),
+        "columns": _main_first(group),
+        "shared_device": cells.shared_device(group),
         "bodies": [(kind, list(rows)) for kind, rows in groupby(group.rows, key=lambda row: bool(row.reference))],
         "notes": cells.notes(group),
         "published": beside(group),
@@ -95,6 +101,13 @@ def _section(group: Group, ident: str) -> dict[str, Any]:
         "trade_offs": trade_offs(group, ident),
         "lists": list_tables(group),
     }
+
+
+def _main_first(group: Group) -> list[Column]:
+    """Return the group's columns, those by which rows are ordered first: a phone shows only these beside the names."""
+    main = list(reversed(leading_columns()))
+    places = {"features": 2, "likelihood": 3}
+    return sorted(group.columns, key=lambda c: main.index(c) if c in main else places.get(c.basis or "", 4))
 
 
 def _asset(name: str) -> str:

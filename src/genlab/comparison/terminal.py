@@ -11,6 +11,7 @@ from rich.table import Table
 
 from genlab.comparison.cells import (
     LEGEND,
+    arrow,
     cell,
     heading,
     notes,
@@ -75,12 +76,12 @@ def _standard_output() -> Console:
 def _print_group(group: Group, console: Console) -> None:
     columns, left_out = list(group.columns), []
     devices = _devices(group)
-    table = _table(group, columns, devices, _mark(console))
+    table = _table(group, columns, devices, console)
     while columns and Measurement.get(console, console.options.update(max_width=10_000), table).maximum > console.width:
         least = min(columns, key=lambda column: column.priority)
         columns.remove(least)
         left_out.append(least.heading)
-        table = _table(group, columns, devices, _mark(console))
+        table = _table(group, columns, devices, console)
     console.print(f"\n[bold]{escape(title(group))}[/bold]  [dim]{escape(subtitle(group))}[/dim]")
     console.print(table)
     remarks = [ordered_by(group)]
@@ -112,18 +113,32 @@ def _mark(console: Console) -> str:
     return "*" if console.color_system is None else ""
 
 
-def _table(group: Group, columns: list[Column], devices: dict[str, str], mark: str) -> Table:
+def _table(group: Group, columns: list[Column], devices: dict[str, str], console: Console) -> Table:
+    mark, arrows = _mark(console), _shows_arrows(console)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
-    table.add_column("model", max_width=MODEL_WIDTH, vertical="top")
+    table.add_column("model", max_width=MODEL_WIDTH, vertical="top", overflow="fold")
     for column in columns:
         left = column.basis == "likelihood"
-        table.add_column(heading(group, column, short=True), justify="left" if left else "right", no_wrap=True)
+        table.add_column(_heading(group, column, arrows), justify="left" if left else "right", no_wrap=True)
     if devices:
         table.add_column("de-\nvice", no_wrap=True)
     for row in group.rows:
         letter = [devices.get(row.device, "")] if devices else []
         table.add_row(_model(row), *(_cell(row, column, mark) for column in columns), *letter)
     return table
+
+
+def _heading(group: Group, column: Column, arrows: bool) -> str:
+    """The short heading with its arrow: in a line of its own below a name of one line, else behind the last line."""
+    text, better = heading(group, column, short=True), arrow(column) if arrows else ""
+    return text + (" " if "\n" in text else "\n") + better if better else text
+
+
+def _shows_arrows(console: Console) -> bool:
+    try:
+        return bool("↑↓".encode(console.encoding))
+    except (UnicodeEncodeError, LookupError):
+        return False
 
 
 def _published(lines: list[Beside]) -> Table:
@@ -134,7 +149,7 @@ def _published(lines: list[Beside]) -> Table:
     table.add_column("source", overflow="fold")
     for line in lines:
         pairs = (
-            (line.method, ""), (line.published, line.kind), (line.ours, line.kind_of_ours),
+            (line.method, line.statistic), (line.published, line.kind), (line.ours, line.kind_of_ours),
             (line.source, line.measured_on),
         )  # fmt: skip
         table.add_row(*(f"{escape(words)}\n[dim]{escape(remark)}[/dim]".rstrip() for words, remark in pairs))

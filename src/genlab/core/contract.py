@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from genlab.core.spec import DataSpec
 
@@ -42,6 +43,8 @@ class Samples(Protocol):
     conditional: bool
     nfe: float
     sampling_settings: dict[str, Any]
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor: ...
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 
 from genlab.core.errors import GenlabError
+from genlab.core.words import counted
 
 __all__ = ["choose_device", "device_name", "fast_bfloat16", "full_float32", "peak_memory_bytes"]
 
@@ -36,7 +37,7 @@ def device_name(device: torch.device, count: int = 1) -> str:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
+        name = f"{device.type} {platform.machine()}, {counted(torch.get_num_threads(), 'thread')}"
     return f"{count} x {name}" if count > 1 else name
 
 

@@ -86,6 +86,7 @@ class Figure:
         label: What tables and reports call it.
         short: The same for narrow tables; a line break is kept. The label by default.
         unit: What stands behind the value in a sentence, which then goes without the label: ``"1.07 bits/dim"``.
+        singular: The unit where the value is 1, if that is another word.
         column: Its name in CSV files, where that is not its key.
         number: How it is written.
         better: Which values are better, or None where neither is: then nothing is marked.
@@ -117,6 +118,7 @@ class Figure:
     label: str
     short: str = ""
     unit: str = ""
+    singular: str = ""
     column: str = ""
     number: Number = Number()
     better: Better | None = None
@@ -168,7 +170,8 @@ class Figure:
 
     def phrase(self, value: float) -> str:
         """Return a value in four digits with its name or unit, e.g. ``"1.073 bits/dim"``, ``"FID 12.5"``."""
-        return f"{value:.4g} {self.unit}" if self.unit else f"{self.label} {value:.4g}"
+        unit = self.singular if self.singular and value == 1 else self.unit
+        return f"{value:.4g} {unit}" if unit else f"{self.label} {value:.4g}"
 
 
 _METRICS = "genlab.measure.metrics."
@@ -329,8 +332,8 @@ register(
         about="Median distance of samples to their nearest training example, over that of test examples.",
     ),
     Figure(
-        "nfe", "sampling", "NFE", unit="network evaluations", number=Number("whole"), better="lower", priority=11,
-        minimum=0.0, about="Network evaluations per sample.",
+        "nfe", "sampling", "NFE", unit="network evaluations", singular="network evaluation", number=Number("whole"),
+        better="lower", priority=11, minimum=0.0, about="Network evaluations per sample.",
     ),
     Figure(
         "ms_per_sample", "sampling", "ms per sample", short="ms per\nsample", unit="ms per sample",
@@ -341,6 +344,11 @@ register(
     Figure(
         "parameters", "model", "parameters", short="para-\nmeters", number=Number("count"), priority=10, minimum=0,
         kind="whole", about="Number of trained weights.",
+    ),
+    Figure(
+        "parameters_to_sample", "model", "parameters to sample", short="to\nsample", number=Number("count"),
+        priority=6, minimum=0, kind="whole", optional=True,
+        about="Number of trained weights that a sample needs: without a discriminator or an encoder.",
     ),
     Figure(
         "examples_seen", "training", "examples seen", short="exam-\nples", number=Number("count"), priority=8,

@@ -6,8 +6,10 @@ import hashlib
 import json
 
 import torch
+from torch import Tensor
 
 from genlab.core.randomness import Stream, generator
+from genlab.core.words import counted
 from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Instruments
 from genlab.measure.measuring import reference_of
@@ -15,9 +17,13 @@ from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import MIN_SAMPLES, measure_quality
 from genlab.measure.result import DataInfo, ModelInfo, Training
 from genlab.measure.results import new_result, result_path, write_result
+from genlab.modalities import modality_of
 from genlab.runs.folder import RunDir
 
-__all__ = ["write_floor"]
+__all__ = ["PICTURE_SAMPLES", "write_floor"]
+
+PICTURE_SAMPLES = 64
+"""Samples in a picture of a kind of data that shows them one by one."""
 
 
 def write_floor(
@@ -32,7 +38,8 @@ def write_floor(
     """Write the floor beside a run, once for all that it depends on: ``runs/<data>/floor/floor-<hash>``.
 
     As many training examples as the protocol draws samples are compared with the test split, as if a model that was
-    trained on the others had drawn them. No model can be expected to do better with so many samples.
+    trained on the others had drawn them. No model can be expected to do better with so many samples. A picture shows
+    some of them as samples are shown.
 
     Args:
         place: The run whose protocol it is; nothing is written where it does not lie under ``runs``.
@@ -48,11 +55,12 @@ def write_floor(
     train = datamodule.tensors("train")
     identity = _identity(data.name, protocol, len(train.x), extractor_sha256)
     floor = RunDir(place.path.parent.parent / "floor" / f"floor-{identity[:12]}")
-    if result_path(floor, protocol).exists():
-        return
     order = torch.randperm(len(train.x), generator=generator(Stream.SAMPLES, protocol.seed))
     count = min(protocol.num_samples, len(train.x) - MIN_SAMPLES)
     rows = order[:count]
+    if result_path(floor, protocol).exists():
+        _draw(floor, datamodule, protocol, rows, command)
+        return
     quality = measure_quality(train.rows(rows), reference_of(datamodule, protocol.split), instruments, rows=rows)
     if quality.figures is None:
         return
@@ -60,7 +68,13 @@ def write_floor(
         run_id=floor.id,
         config_hash=identity,
         command=command,
-        model=ModelInfo(name="floor", family="floor", variant=f"{count:,} training examples", parameters=0),
+        model=ModelInfo(
+            name="floor",
+            family="floor",
+            variant=counted(count, "training example"),
+            parameters=0,
+            parameters_to_sample=0,
+        ),
         data=data,
         seed=protocol.seed,
         training=_NOTHING,
@@ -74,6 +88,19 @@ def write_floor(
     )
     floor.create()
     write_result(floor, result)
+    _draw(floor, datamodule, protocol, rows, command)
+
+
+def _draw(place: RunDir, data: GenlabDataModule, protocol: EvaluationProtocol, rows: Tensor, command: str) -> None:
+    """Draw real data as the samples of models are drawn, once: what to compare these with."""
+    path = place.samples / f"{protocol.name}.png"
+    if path.exists():
+        return
+    spec, modality = data.spec, modality_of(data.spec)
+    count = PICTURE_SAMPLES * modality.preview_samples_per_image
+    real = data.tensors(protocol.split).x[:count]
+    shown = data.tensors("train").x[rows[:count]]
+    modality.preview(shown, spec, path, f"training examples of {spec.name}, {place.id}: {command}", real)
 
 
 def _identity(data: str, protocol: EvaluationProtocol, training_examples: int, extractor_sha256: str | None) -> str:

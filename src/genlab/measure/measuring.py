@@ -33,12 +33,14 @@ class Measured:
         quality: How the samples compare with data.
         sampling: The ``sampling`` section of a result; None for samples whose cost nobody knows.
         samples: What was judged, on the CPU.
+        parameters: How many of the model's parameters a sample needs; None for samples.
     """
 
     likelihood: dict[str, Any] | None
     quality: Quality
     sampling: dict[str, Any] | None
     samples: Batch
+    parameters: int | None = None
 
 
 def measure(
@@ -63,7 +65,8 @@ def measure(
     # Before other samples are drawn: an adaptive sampler counts what all of them cost.
     sampling = describe_sampling(source, protocol, drawn.ms_per_sample) | {"device": device_name(source.device)}
     samples = Batch(drawn.samples, drawn.labels)
-    return Measured(likelihood, measure_quality(samples, reference, instruments), sampling, samples)
+    quality = measure_quality(samples, reference, instruments)
+    return Measured(likelihood, quality, sampling, samples, drawn.parameters)
 
 
 def _check(samples: Batch, reference: Reference) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "ResultError",
     "Sampling",
     "Section",
+    "Software",
     "Training",
     "VariationalBound",
 ]
@@ -77,12 +78,16 @@ class Section(BaseModel):
 
 
 class ModelInfo(Section):
-    """The model: its name in ``conf/model``, and how many weights are trained."""
+    """The model: its name in ``conf/model``, how many weights are trained, and how many of them a sample needs.
+
+    A GAN's discriminator and a VAE's encoder are trained, and not needed to sample. Older results do not say it.
+    """
 
     name: Text
     family: str
     variant: str
     parameters: Count
+    parameters_to_sample: Count | None = None
 
 
 class DataInfo(Section):
@@ -189,6 +194,13 @@ class ProtocolInfo(Section):
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]+$")]
 
 
+class Software(Section):
+    """The versions that the figures were computed with."""
+
+    python: Text
+    torch: Text
+
+
 class ReferenceInfo(Section):
     """What is known of the distribution of the data: its entropy in nats."""
 
@@ -220,6 +232,7 @@ class Result(Section):
     protocol: ProtocolInfo
     reference: ReferenceInfo | None
     quality_last: Quality | None = None
+    software: Software | None = None
 
     @model_validator(mode="after")
     def _says_why_figures_are_missing(self) -> Self:

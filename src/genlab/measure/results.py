@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ __all__ = ["new_result", "parse_result", "read_result", "result_path", "write_re
 
 
 def new_result(**sections: Any) -> Result:
-    """Make a result: the given sections, with layout number, time and code version around them.
+    """Make a result: the given sections, with layout number, time and versions around them.
 
     Args:
         **sections: Fields of :class:`~genlab.measure.result.Result`, as objects or plain mappings; they win over what
@@ -34,6 +36,7 @@ def new_result(**sections: Any) -> Result:
         "code_version": code_version(),
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "missing": {},
+        "software": {"python": platform.python_version(), "torch": metadata.version("torch")},
     }
     return Result.of(filled_in | sections)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from genlab.core.contract import Samples
 from genlab.core.randomness import Stream, generator
 from genlab.measure.protocol import EvaluationProtocol
+from genlab.measure.reads import ParameterReads
 
 __all__ = ["Drawn", "describe_sampling", "draw_samples"]
 
@@ -22,11 +23,13 @@ class Drawn(NamedTuple):
         samples: ``[N, *spec.shape]``, on the CPU.
         labels: ``[N]``, int64, on the CPU: the classes that they were drawn for, or None where none were asked for.
         ms_per_sample: Milliseconds that one cost.
+        parameters: How many of the model's parameters they need.
     """
 
     samples: Tensor
     labels: Tensor | None
     ms_per_sample: float
+    parameters: int
 
 
 @torch.no_grad()
@@ -35,7 +38,8 @@ def draw_samples(model: Samples, protocol: EvaluationProtocol) -> Drawn:
     samples: list[Tensor] = []
     labels: list[Tensor] = []
     labelled = protocol.classification_accuracy and model.conditional
-    model.sample(1, generator=generator(Stream.SAMPLES, protocol.seed, device=model.device))  # warms up, untimed
+    with ParameterReads(model.parameters()) as reads:  # which slows it down; it warms up and is not timed
+        model.sample(1, generator=generator(Stream.SAMPLES, protocol.seed, device=model.device))
     started = time.perf_counter()
     for start in range(0, protocol.num_samples, protocol.batch_size):
         count = min(protocol.batch_size, protocol.num_samples - start)
@@ -46,7 +50,8 @@ def draw_samples(model: Samples, protocol: EvaluationProtocol) -> Drawn:
             labels.append(y.cpu())
         samples.append(model.sample(count, y, generator=noise).cpu())
     milliseconds = 1000 * (time.perf_counter() - started)
-    return Drawn(torch.cat(samples), torch.cat(labels) if labels else None, milliseconds / protocol.num_samples)
+    of_each = torch.cat(labels) if labels else None
+    return Drawn(torch.cat(samples), of_each, milliseconds / protocol.num_samples, reads.count)
 
 
 def describe_sampling(model: Samples, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:

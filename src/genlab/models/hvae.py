@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
+from genlab.core.words import counted
 from genlab.modalities import Layout
 from genlab.models.latent import Draws, LatentModel, LatentOptions
 from genlab.models.options import Repeats, Width
@@ -72,8 +73,8 @@ class HVae(LatentModel):
 
     @property
     def variant(self) -> str:
-        draws = self.objective.draws
-        return f"top-down, {len(self.sizes)} layers, {self.observation.name}" + (f", iwae-{draws}" if draws > 1 else "")
+        draws, layers = self.objective.draws, counted(len(self.sizes), "layer")
+        return f"top-down, {layers}, {self.observation.name}" + (f", iwae-{draws}" if draws > 1 else "")
 
     def infer(self, inputs: Tensor) -> list[Tensor]:
         return self.bottom_up(inputs.view(-1, *self.image_shape))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from genlab.core.errors import GenlabError
+from genlab.core.words import counted
 
 __all__ = ["Place", "allowed_cores", "make_places", "pinned_to", "visible_gpus"]
 
@@ -60,7 +61,7 @@ def make_places(
             raise GenlabError(f"hydra.launcher.{name} is {value}, expected a whole number of at least 1.")
     if gpus and gpus_per_job > len(gpus):
         raise GenlabError(
-            f"hydra.launcher.gpus_per_job is {gpus_per_job}, but {_plural(len(gpus), 'GPU')} can be seen here "
+            f"hydra.launcher.gpus_per_job is {gpus_per_job}, but {counted(len(gpus), 'GPU')} can be seen here "
             f"({', '.join(gpus)}).\nGive at most {len(gpus)}, or make more visible with CUDA_VISIBLE_DEVICES."
         )
     whole = len(gpus) // gpus_per_job * gpus_per_job
@@ -150,7 +151,3 @@ def _ranges(numbers: Sequence[int]) -> str:
     if numbers[-1] - numbers[0] == len(numbers) - 1:
         return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
     return ",".join(map(str, numbers))
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from genlab.core.words import counted
 from genlab.measure.figures import headlines, validated
 from genlab.measure.finished_run import FinishedRun
 from genlab.sweeps.jobs import Job, Outcome
@@ -176,7 +177,7 @@ class LiveStatus(Status):
 
     def started(self, job: Job, place: Place, log: Path) -> None:
         if not self.running and not any(self.counts.values()):
-            jobs = "Jobs" if self.total is None else f"{self.total} jobs"
+            jobs = "Jobs" if self.total is None else counted(self.total, "job")
             self.console.print(f"{jobs}, {self.places} at a time; what they print is in {log.parent}", soft_wrap=True)
         super().started(job, place, log)
 

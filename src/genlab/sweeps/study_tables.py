@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genlab.core.pareto import pareto_front
+from genlab.core.words import counted
 from genlab.sweeps.objectives import Objective
 
 __all__ = ["best_first", "complete", "number_text", "print_study", "recipe_text", "short_names", "trials_on_front"]
@@ -115,7 +116,8 @@ def _account(trials: Sequence[FrozenTrial]) -> Iterator[str]:
         TrialState.WAITING: "waiting",
     }
     counts = Counter(trial.state for trial in trials)
-    yield f"{len(trials)} trials: " + ", ".join(f"{counts[s]} {name}" for s, name in names.items() if counts[s]) + "."
+    states = [f"{counts[state]} {name}" for state, name in names.items() if counts[state]]
+    yield f"{counted(len(trials), 'trial')}: {', '.join(states)}."
     reasons: dict[str, list[FrozenTrial]] = {}
     for trial in trials:
         if trial.state is TrialState.FAIL:

@@ -15,6 +15,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from genlab.core.errors import GenlabError
+from genlab.core.words import counted
 from genlab.processes.ranks import is_first_process, launch
 
 __all__ = ["Start", "check_devices", "leave_together", "meet", "on_this_process_alone", "stop_helpers"]
@@ -55,7 +56,7 @@ def check_devices(trainer: Trainer, batch_size: int) -> None:
             "wait for them for ever.\nStart the command by srun or torchrun on all of them (docs/multi_gpu.md)."
         )
     if started is not None and started.processes not in (None, devices):
-        count = f"{started.processes} process" + ("es" if started.processes > 1 else "")
+        count = counted(started.processes, "process", "processes")
         raise GenlabError(
             f"{started.by} started {count}, but trainer.devices x trainer.num_nodes is {devices}: each process drives "
             f"one device.\nGive trainer=ddp, the devices of one node and the number of nodes, and start as many."

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 
 from genlab.core.errors import GenlabError
+from genlab.core.words import counted
 
 __all__ = ["LikelihoodConfig", "OdeConfig", "Velocity", "integrate", "ode_log_prob"]
 
@@ -51,7 +52,7 @@ class OdeConfig:
     def __str__(self) -> str:
         if self.solver == "dopri5":
             return f"dopri5, rtol {self.rtol:g}, atol {self.atol:g}"
-        return f"{self.solver}, {self.steps} steps"
+        return f"{self.solver}, {counted(self.steps, 'step')}"
 
 
 @dataclass(frozen=True)
