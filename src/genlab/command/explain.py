@@ -19,7 +19,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from genlab.core.errors import GenlabError, nearest
+from genlab.core.errors import GenlabError, nearest, shown
 
 __all__ = ["CommandLine", "explain", "explain_job"]
 
@@ -49,7 +49,11 @@ class CommandLine:
     arguments: tuple[str, ...] = ()
 
 
-_MACHINES_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_MACHINES_TROUBLE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
+    errno.ENFILE, errno.ENOMEM, errno.ESTALE,
+}  # fmt: skip
+"""What is wrong with a disk or a machine whichever file it is."""
 
 
 def explain_job(error: Exception) -> str | None:
@@ -58,10 +62,18 @@ def explain_job(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, InterpolationResolutionError | MissingMandatoryValue):
         return _first_line_of(error)
-    if isinstance(error, OSError) and error.errno in _MACHINES_TROUBLE:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}. What was saved before is unharmed; the same command goes on from there."
+    if isinstance(error, OSError) and error.errno is not None:
+        return _explain_files(error)
     return None
+
+
+def _explain_files(error: OSError) -> str | None:
+    """Say of an error of the operating system which file it is about; None where it names none and could be a bug."""
+    path = error.filename if error.filename2 is None else error.filename2
+    if path is None and error.errno not in _MACHINES_TROUBLE:
+        return None
+    where = "" if path is None else f"{shown(path)}: "
+    return f"{where}{error.strerror}. Mend that and give the same command again; what was saved before is unharmed."
 
 
 def explain(error: Exception, line: CommandLine) -> str | None:

@@ -67,5 +67,5 @@ def find_finished(config: DictConfig) -> FinishedRun | None:
         if not (path := result_path(places[0], protocol)).exists():
             return None
         return FinishedRun(places[0], read_result(path))
-    except (OmegaConfBaseException, GenlabError, KeyError, TypeError, AttributeError, ValueError):
+    except (OmegaConfBaseException, GenlabError, KeyError, TypeError, AttributeError, ValueError, OSError):
         return None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["GenlabError", "Interrupted", "nearest"]
+__all__ = ["GenlabError", "Interrupted", "nearest", "shown"]
+
+_MOST_SHOWN = 300
 
 
 class GenlabError(Exception):
@@ -37,3 +39,11 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` with the choice nearest to ``name``, or an empty string."""
     matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def shown(path: object) -> str:
+    r"""Return a path as it can stand in a line: a character that cannot be seen as its number, such as ``\x1b``, and
+    three dots for the middle of one that is very long."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+    half = _MOST_SHOWN // 2
+    return text if len(text) <= _MOST_SHOWN else f"{text[:half]}...{text[-half:]}"
