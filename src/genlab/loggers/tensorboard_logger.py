@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,21 @@ class TensorBoardDashboard(Dashboard):
         # Opened at the first event, because only then is it known from where a resumed run goes on.
         folder = self.run_dir / "tensorboard"
         make_folder(folder)
+        _hush_writing_threads()
         writer = self._writer_class(str(folder), purge_step=purge_from, flush_secs=_FLUSH_SECONDS)
         writer.add_text("config", _as_text(self.config), purge_from)
         return writer
+
+
+def _hush_writing_threads() -> None:
+    """Have no traceback printed where TensorBoard's thread cannot write: the next event is told."""
+    before = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not (type(failed.thread).__module__.startswith("tensorboard.") and issubclass(failed.exc_type, OSError)):
+            before(failed)
+
+    threading.excepthook = hook
 
 
 def _setting(value: Any) -> Any:
