@@ -32,7 +32,9 @@ def log_to(path: Path) -> Iterator[None]:
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(message)s"))
     # Lightning's remarks on hardware and tips would bury what the user asked for.
-    kept = [(logger.handlers, logger.propagate) for logger in lightning], genlab.level
+    kept = [(logger.handlers, logger.propagate) for logger in lightning], genlab.level, logging.raiseExceptions
+    # Libraries keep logs too, such as W&B's: of each record that a full disk does not take, logging would print a page.
+    logging.raiseExceptions = False
     for logger in lightning:
         logger.handlers, logger.propagate = [file], False
     genlab.setLevel(logging.INFO)
@@ -50,6 +52,7 @@ def log_to(path: Path) -> Iterator[None]:
         for logger, (handlers, propagate) in zip(lightning, kept[0], strict=True):
             logger.handlers, logger.propagate = handlers, propagate
         genlab.setLevel(kept[1])
+        logging.raiseExceptions = kept[2]
         genlab.removeHandler(file)
         genlab.removeHandler(terminal)
         file.close()

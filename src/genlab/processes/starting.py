@@ -37,35 +37,39 @@ def begin(heard: bool = False) -> None:
     _started = True
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN or heard:
         signal.signal(signal.SIGINT, _leave_at_once)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _leave_at_once)
 
 
 @contextmanager
 def starting(heard: bool = False) -> Iterator[None]:
     """As `begin`, for a command that another program calls: at the end all is as it was before."""
     global _started
-    before = _started, signal.getsignal(signal.SIGINT)
+    started = _started
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     begin(heard)
     try:
         yield
     finally:
-        _started = before[0]
-        _set(before[1])
+        _started = started
+        for signum, handler in handlers.items():
+            _set(signum, handler)
 
 
 @contextmanager
 def working() -> Iterator[None]:
     """Within it a command does its work, and leaves as its parts need it: Ctrl-C is a ``KeyboardInterrupt``."""
     global _started
-    before = _started, signal.getsignal(signal.SIGINT)
-    if before[1] is _leave_at_once:
-        _set(signal.default_int_handler)
+    started, at_once = _started, signal.getsignal(signal.SIGINT) is _leave_at_once
+    if at_once:
+        _set(signal.SIGINT, signal.default_int_handler)
     _started = False
     try:
         yield
     finally:
-        _started = before[0]
-        if before[1] is _leave_at_once:
-            _set(before[1])
+        _started = started
+        if at_once:
+            _set(signal.SIGINT, _leave_at_once)
 
 
 def is_starting() -> bool:
@@ -85,10 +89,10 @@ def leave(message: str, signum: int) -> NoReturn:
 
 
 def _leave_at_once(signum: int, frame: FrameType | None) -> None:
-    leave("Stopped by Ctrl-C.", signum)
+    leave(f"Stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name}.", signum)
 
 
-def _set(handler: object) -> None:
+def _set(signum: int, handler: object) -> None:
     # None is a handler that was not set from Python, and cannot be.
     if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
+        signal.signal(signum, handler)  # type: ignore[arg-type]

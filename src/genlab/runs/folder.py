@@ -213,8 +213,17 @@ def read_config(run: RunDir) -> dict[str, Any]:
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            # We write none, and a few lines of them stand for more than fits into memory, or hold themselves.
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("it has an alias, which no run writes")
+            return super().compose_node(parent, index)
+
     try:
-        config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        config = yaml.load(run.config.read_text(encoding="utf-8"), Loader)
+    except RecursionError as error:
+        raise GenlabError(f"{run.config} is damaged: it is nested too deeply.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise GenlabError(f"{run.config} is damaged: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(config, dict):
