@@ -1,6 +1,10 @@
 """Save a W&B workspace for a project of runs, or with --dry-run only show it: python scripts/dashboard.py --dry-run."""
 
+import signal
 import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command hears it: Ctrl-C shall show no import's traceback
 
 from genlab.command.cli import dashboard
 

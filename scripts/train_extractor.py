@@ -1,6 +1,10 @@
 """Train a feature extractor: python scripts/train_extractor.py data=mnist."""
 
+import signal
 import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command hears it: Ctrl-C shall show no import's traceback
 
 from genlab.command.cli import train_extractor
 

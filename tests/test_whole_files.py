@@ -27,7 +27,7 @@ WRITERS = {
 """Methods, and functions of a module, that write a file whose name they are given."""
 
 APPENDED_OR_APART = {
-    ("genlab/command/console.py", "FileHandler"): "a log, which grows line by line",
+    ("genlab/command/console.py", "open"): "a log, which grows line by line",
     ("genlab/runs/metrics_csv.py", "open"): "rows are appended; a half one at the end is dropped",
     ("genlab/processes/job_reports.py", "open"): "a job's lines to its sweep, which reads them while they come",
     ("genlab/processes/pipes.py", "open"): "nowhere, for what nobody reads",

@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_no_half_file(
 
 def test_a_file_that_cannot_be_read_is_named(root: Path) -> None:
     (root / NAME).mkdir(parents=True)
-    with pytest.raises(GenlabError, match=r"values cannot be read \(Is a directory\)"):
+    with pytest.raises(GenlabError, match=r"values is a folder, expected a file"):
         ensure_files(root, gzip_archive(DEAD))
 
 

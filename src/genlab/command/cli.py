@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genlab.core.errors import nearest
+from genlab.processes.job_reports import is_job
 from genlab.processes.pipes import drop_unread
+from genlab.processes.starting import begin, starting, working
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -65,37 +67,43 @@ def _train(config: DictConfig) -> object:
         return result
     from genlab.command.train import run
 
-    return run(config)
+    with working():
+        return run(config)
 
 
 def _evaluate(config: DictConfig) -> object:
     from genlab.command.evaluate import run
 
-    return run(config)
+    with working():
+        return run(config)
 
 
 def _sample(config: DictConfig) -> object:
     from genlab.command.sample import run
 
-    return run(config)
+    with working():
+        return run(config)
 
 
 def _train_extractor(config: DictConfig) -> object:
     from genlab.command.train_extractor import run
 
-    return run(config)
+    with working():
+        return run(config)
 
 
 def _compare(config: DictConfig) -> object:
     from genlab.command.compare import run
 
-    return run(config)
+    with working():
+        return run(config)
 
 
 def _dashboard(config: DictConfig) -> object:
     from genlab.command.dashboard import run
 
-    return run(config)
+    with working():
+        return run(config)
 
 
 def _compare_sweep(results: Sequence[object]) -> None:
@@ -112,12 +120,15 @@ def _enter(
     required: dict[str, str],
     after_sweep: Callable[[Sequence[object]], None] | None = None,
 ) -> int:
-    from genlab.command.entry import run_entry
-
     command = sys.argv[:1] if Path(sys.argv[0]).suffix == ".py" else [sys.argv[0], name]
     given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        begin(is_job())
     try:
-        return run_entry(run, config_name, given, command, required=required, after_sweep=after_sweep)
+        with starting(is_job()):
+            from genlab.command.entry import run_entry
+
+            return run_entry(run, config_name, given, command, required=required, after_sweep=after_sweep)
     finally:
         drop_unread()
 
@@ -140,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: the command's, 0 for the list, 2 for an unknown command.
     """
+    if arguments is None:
+        begin(is_job())
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("-h", "--help", "help"):
         print("genlab trains, sweeps and fairly compares generative models.\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,10 +20,10 @@ from genlab.comparison.reading import RunResult, Skipped, read_results, reduce_r
 from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
 from genlab.comparison.visible import visible
-from genlab.core.errors import GenlabError, nearest
+from genlab.core.errors import GenlabError, nearest, shown
 from genlab.loggers.wandb_comparison import log_comparison
 from genlab.measure.finished_run import FinishedRun
-from genlab.runs.atomic import write_atomic
+from genlab.runs.atomic import make_room, write_atomic
 
 __all__ = ["FORMATS", "compare_sweep", "run"]
 
@@ -52,6 +53,8 @@ def run(config: DictConfig) -> Comparison:
     results = _choose(results, "data", settings.data, lambda result: (result.data.name,))
     results = _choose(results, "protocol", settings.protocol, lambda result: result.protocol)
     comparison = compare(results, skipped)
+    if settings.out is not None:
+        _check(Path(settings.out), settings.formats)
     print_comparison(comparison)
     command = visible(command_line("scripts/compare.py"))
     if settings.out is not None:
@@ -95,11 +98,15 @@ def _choose(
     return chosen
 
 
+def _check(folder: Path, formats: Sequence[str]) -> None:
+    """See that the files of these formats can be written, and make their folder."""
+    if os.path.isfile(folder):
+        raise GenlabError(f"out is {shown(folder)}, which is a file. Give a folder.")
+    for name in formats:
+        make_room(folder / FORMATS[name][0])
+
+
 def _write(comparison: Comparison, folder: Path, formats: Sequence[str], command: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise GenlabError(f"out is {folder}, which is a file. Give a folder.") from error
     for name in dict.fromkeys(formats):
         file, write = FORMATS[name]
         write_atomic(folder / file, write(comparison, command))

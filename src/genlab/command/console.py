@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,12 +28,14 @@ def log_to(path: Path) -> Iterator[None]:
     """Send the package's messages to the terminal and, with Lightning's and warnings, to a file."""
     genlab = logging.getLogger("genlab")
     lightning = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    file = logging.FileHandler(path)
+    file = _LogFile(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(message)s"))
     # Lightning's remarks on hardware and tips would bury what the user asked for.
-    kept = [(logger.handlers, logger.propagate) for logger in lightning], genlab.level
+    kept = [(logger.handlers, logger.propagate) for logger in lightning], genlab.level, logging.raiseExceptions
+    # Libraries keep logs too, such as W&B's: of each record that a full disk does not take, logging would print a page.
+    logging.raiseExceptions = False
     for logger in lightning:
         logger.handlers, logger.propagate = [file], False
     genlab.setLevel(logging.INFO)
@@ -44,13 +47,45 @@ def log_to(path: Path) -> Iterator[None]:
             # Of several devices, and some shapes of convolutions; nothing that a user could change.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             yield
+        if file.failure is not None:  # where something has failed beside it, that is what the user is told
+            genlab.warning("%s is not complete: %s.", path, file.failure.strerror)
     finally:
         for logger, (handlers, propagate) in zip(lightning, kept[0], strict=True):
             logger.handlers, logger.propagate = handlers, propagate
         genlab.setLevel(kept[1])
+        logging.raiseExceptions = kept[2]
         genlab.removeHandler(file)
         genlab.removeHandler(terminal)
         file.close()
+
+
+class _LogFile(logging.StreamHandler):
+    """A log file that no full disk turns into pages of tracebacks: what cannot be written is missing.
+
+    Args:
+        path: The file; lines are appended.
+
+    Attributes:
+        failure: Why something could not be written; None while all of it could.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(open(path, "a", encoding="utf-8"))  # noqa: SIM115  closed with the handler
+        self.failure: OSError | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self.failure = self.failure or error
+
+    def close(self) -> None:
+        super().close()
+        try:
+            self.stream.close()
+        except OSError as error:
+            self.failure = self.failure or error
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from genlab.core.secrets import redact_text
 from genlab.loggers.wandb_access import check_project, find_access
 from genlab.loggers.wandb_session import first_line
 from genlab.loggers.wandb_workspace import build_workspace, describe_workspace
-from genlab.runs.atomic import write_atomic
+from genlab.runs.atomic import make_room, write_atomic
 
 __all__ = ["run"]
 
@@ -39,24 +39,18 @@ def run(config: DictConfig) -> dict[str, Any]:
     workspace = build_workspace(
         settings.project, settings.entity or "", settings.name, settings.data, settings.protocol, settings.sweep
     )
+    if settings.out is not None:
+        make_room(Path(settings.out))  # before the workspace is saved
     if not settings.dry_run:
         print(f"Saved {_save(workspace)}")
     described = describe_workspace(workspace)
     text = redact_text(json.dumps(described, indent=2)) + "\n"
     if settings.out is not None:
-        write_atomic(_file(settings.out), text)
+        write_atomic(settings.out, text)
         print(f"Wrote {settings.out}")
     elif settings.dry_run:
         print(text, end="")
     return described
-
-
-def _file(out: str) -> Path:
-    path = Path(out)
-    if path.is_dir():
-        raise GenlabError(f"out is {path}, which is a folder. Give a file.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _save(workspace: Any) -> str:

@@ -28,16 +28,16 @@ from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import measure_quality
-from genlab.measure.result import DataInfo, ModelInfo, ReferenceInfo, Result, Training
+from genlab.measure.result import DataInfo, ModelInfo, ProtocolInfo, ReferenceInfo, Result, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint, training_record
-from genlab.runs.folder import RunDir, find_run
+from genlab.runs.folder import RunDir, check_folder, check_place, find_run
 from genlab.runs.identity import config_hash
 
-__all__ = ["evaluate_run", "run"]
+__all__ = ["evaluate_run", "pictures", "run"]
 
 _log = logging.getLogger("genlab")
 
@@ -90,7 +90,10 @@ def evaluate_run(
     Raises:
         GenlabError: If the run has no finished training.
     """
-    result_path(place, protocol, checkpoint)  # before the work, not after it
+    # Before the work, not after it.
+    for path in (result_path(place, protocol, checkpoint), *pictures(place, protocol, checkpoint)):
+        check_folder(path.parent)
+        check_place(path)
     last, chosen, checkpoint = _open_checkpoints(place, checkpoint)
     datamodule = build_datamodule(config)
     check_protocol_fits(protocol, datamodule.spec)
@@ -99,9 +102,8 @@ def evaluate_run(
     reference = reference_of(datamodule, protocol.split)
     instruments = choose_instruments(datamodule, protocol, model.device)
     measured = measure(model, reference, instruments, protocol)
-    stem = protocol.name if checkpoint == "best" else f"{protocol.name}.last"  # as in the results' names
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
-    _draw_pictures(place.samples / stem, title, measured, reference)
+    _draw_pictures(pictures(place, protocol, checkpoint), title, measured, reference)
     likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
         set_weights(model, last, place.last_checkpoint, place)
@@ -140,15 +142,27 @@ def evaluate_run(
     return result
 
 
-def _draw_pictures(stem: Path, title: str, measured: Measured, reference: Reference) -> None:
+def pictures(place: RunDir, protocol: EvaluationProtocol | ProtocolInfo, checkpoint: str = "best") -> tuple[Path, Path]:
+    """Return where an evaluation's pictures stand: that of samples, and that of samples and their nearest neighbours.
+
+    Args:
+        place: The run.
+        protocol: Its name is asked for.
+        checkpoint: The checkpoint that the figures are of, ``"best"`` or ``"last"``.
+    """
+    stem = protocol.name if checkpoint == "best" else f"{protocol.name}.last"  # as in the results' names
+    return place.samples / f"{stem}.png", place.samples / f"{stem}_neighbours.png"
+
+
+def _draw_pictures(paths: tuple[Path, Path], title: str, measured: Measured, reference: Reference) -> None:
     spec, samples = reference.spec, measured.samples.x
     modality = modality_of(spec)
     shown = samples[: PICTURE_SAMPLES * modality.preview_samples_per_image]
-    modality.preview(shown, spec, stem.with_name(f"{stem.name}.png"), title, reference.examples.x[: len(shown)])
+    modality.preview(shown, spec, paths[0], title, reference.examples.x[: len(shown)])
     if measured.quality.pairs is not None and reference.training is not None:
         near, nearest = measured.quality.pairs
         pairs = samples[near], reference.training.x[nearest]
-        modality.preview_pairs(*pairs, spec, stem.with_name(f"{stem.name}_neighbours.png"), title)
+        modality.preview_pairs(*pairs, spec, paths[1], title)
 
 
 def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any], str]:

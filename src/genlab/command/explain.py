@@ -21,7 +21,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from genlab.core.errors import GenlabError, nearest, two_lines
+from genlab.core.errors import GenlabError, nearest, shown, two_lines
 
 __all__ = ["CommandLine", "explain", "explain_job"]
 
@@ -51,7 +51,11 @@ class CommandLine:
     arguments: tuple[str, ...] = ()
 
 
-_MACHINES_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_MACHINES_TROUBLE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
+    errno.ENFILE, errno.ENOMEM, errno.ESTALE,
+}  # fmt: skip
+"""What is wrong with a disk or a machine whichever file it is."""
 
 
 def explain_job(error: Exception) -> str | None:
@@ -66,9 +70,8 @@ def explain_job(error: Exception) -> str | None:
             f"There is not enough memory{f' for another {asked[1]}' if asked else ''}. Lower data.batch_size, "
             "evaluation.batch_size or the sizes of the model."
         )
-    if isinstance(error, OSError) and error.errno in _MACHINES_TROUBLE:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}. What was saved before is unharmed; the same command goes on from there."
+    if isinstance(error, OSError) and error.errno is not None:
+        return _explain_files(error)
     return None
 
 
@@ -77,6 +80,15 @@ def _lacks_memory(error: Exception) -> bool:
     text = str(error)
     of_torch = isinstance(error, RuntimeError) and ("can't allocate" in text or "size calculation overflowed" in text)
     return of_torch or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _explain_files(error: OSError) -> str | None:
+    """Say of an error of the operating system which file it is about; None where it names none and could be a bug."""
+    path = error.filename if error.filename2 is None else error.filename2
+    if path is None and error.errno not in _MACHINES_TROUBLE:
+        return None
+    where = "" if path is None else f"{shown(path)}: "
+    return f"{where}{error.strerror}. Mend that and give the same command again; what was saved before is unharmed."
 
 
 def explain(error: Exception, line: CommandLine) -> str | None:

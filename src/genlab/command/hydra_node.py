@@ -7,10 +7,10 @@ the command line says, may be anything: the one is installed, the other the user
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -96,7 +96,8 @@ def _reads_elsewhere(line: CommandLine, overrides: Sequence[str]) -> bool:
     if any(override.lstrip("+").startswith(("hydra.searchpath", "hydra=")) for override in overrides):
         return True
     return any(
-        folder is not None and Path(folder).resolve() != line.conf.resolve() for folder in (line.extra, line.primary)
+        folder is not None and os.path.realpath(folder) != os.path.realpath(line.conf)
+        for folder in (line.extra, line.primary)
     )
 
 

@@ -41,7 +41,9 @@ def run(config: DictConfig) -> Path:
     n, y = settings.n, _labels(model, settings.label, settings.n)
     name = f"sample_n{n}_s{settings.seed}" + ("" if y is None else f"_y{settings.label}")
     out = Path(settings.out) if settings.out else place.samples / f"{name}.png"
-    make_room(out)
+    make_room(out)  # before the work, not after it; what is written has one of these names, whatever the given one
+    for suffix in (".npz", ".png"):
+        make_room(out.with_suffix(suffix))
     noise = generator(Stream.SAMPLES, settings.seed, device=device)
     with torch.no_grad():
         samples = model.sample(n, y, generator=noise).cpu()

@@ -27,6 +27,7 @@ from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.plugins import load_plugins
 from genlab.core.secrets import REDACTED, redact
 from genlab.measure.finished_run import FinishedRun
+from genlab.processes.starting import working
 from genlab.runs.atomic import write_atomic
 from genlab.runs.identity import config_hash
 from genlab.sweeps.jobs import Job, Outcome
@@ -74,7 +75,7 @@ def search(
     launcher = Plugins.instance().instantiate_launcher(context, task, command.launcher_config)
     _write_multirun(config)
     _keep_from_jobs(config)
-    with open_study(plan) as study:
+    with working(), open_study(plan) as study:
         print(f"Study {plan.study} in {study.url}: {_progress(study.trials(), plan.trials)}")
         try:
             left = plan.trials - sum(trial.state.is_finished() for trial in study.trials())

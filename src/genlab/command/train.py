@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,7 @@ from genlab.command.build import build_datamodule, build_model, check_protocol_f
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
 from genlab.command.console import log_to, quiet, show_result
-from genlab.command.evaluate import evaluate_run
+from genlab.command.evaluate import evaluate_run, pictures
 from genlab.command.finished import FINISHED
 from genlab.command.schemas import TrainConfig
 from genlab.core.errors import GenlabError, Interrupted
@@ -39,7 +38,7 @@ from genlab.models.base import GenerativeModel
 from genlab.processes.ranks import is_first_process, others_wait
 from genlab.runs.atomic import write_atomic
 from genlab.runs.checkpoints import load_checkpoint, resume_checkpoint, training_record
-from genlab.runs.folder import RunDir
+from genlab.runs.folder import RunDir, check_name, check_place
 from genlab.runs.identity import code_version, run_id
 from genlab.runs.locks import RunLock
 from genlab.runs.metrics_csv import MetricsCsv
@@ -91,14 +90,12 @@ class _TrainingJob(NamedTuple):
     @classmethod
     def of(cls, config: DictConfig) -> _TrainingJob:
         settings = check_config(config)
+        check_name("model.name", settings.model.name)
         datamodule, name = build_datamodule(settings), settings.model.name
         identity = run_id(settings.plain, settings.seed)
         place = RunDir.locate(settings.paths.logs, datamodule.spec.name, name, identity, settings.rerun)
         protocol: EvaluationProtocol = settings.evaluation.make()
         check_protocol_fits(protocol, datamodule.spec)
-        for key, text in (("model.name", name), ("evaluation.name", protocol.name)):
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
-                raise GenlabError(f"{key} is '{text}', expected letters, digits, '.', '_' and '-': it names files.")
         return cls(settings, place, datamodule, protocol)
 
     def model(self) -> GenerativeModel:
@@ -174,6 +171,8 @@ def _help(config: DictConfig) -> None:
 def _begin(job: _TrainingJob, model: GenerativeModel, stack: ExitStack) -> Start:
     """Take hold of the run for as long as the stack, and find out where its training begins."""
     place = job.place.create()
+    for picture in pictures(place, job.protocol):
+        check_place(picture)
     stack.enter_context(RunLock(place.lock))
     stack.enter_context(log_to(place.log))
     write_atomic(place.config, yaml.safe_dump(redact(job.config.plain), sort_keys=False))
@@ -223,7 +222,7 @@ def _closed(loggers: list[Logger]) -> Iterator[None]:
 
 
 def _show_on_dashboards(loggers: list[Logger], result: Result, place: RunDir) -> None:
-    picture = place.samples / f"{result.protocol.name}.png"
+    picture, _ = pictures(place, result.protocol)
     for logger in loggers:
         if isinstance(logger, LogsPicture) and picture.exists():
             logger.log_picture("samples/final", picture, result.training.examples_seen)

@@ -50,7 +50,7 @@ def run(config: DictConfig) -> Path:
             "by the features of a random network."
         )
     out = Path(settings.out) if settings.out else trained_extractor_path(spec)
-    make_room(out)  # before the work, not after it
+    make_room(out, "out" if settings.out else "The place of this data's extractor")  # before the work, not after it
     datamodule.prepare_data()
     torch.manual_seed(stream_seed(Stream.WEIGHTS, settings.seed))
     with BuildWithinMemory("The classifier"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-__all__ = ["GenlabError", "Interrupted", "nearest", "two_lines"]
+__all__ = ["GenlabError", "Interrupted", "nearest", "shown", "two_lines"]
+
+_MOST_SHOWN = 300
 
 
 class GenlabError(Exception):
@@ -45,3 +47,11 @@ def two_lines(problems: Sequence[str]) -> str:
         return problems[0]
     more = f" (and {len(problems) - 2} more)" if len(problems) > 2 else ""
     return "\n".join(" ".join(problem.splitlines()) for problem in problems[:2]) + more
+
+
+def shown(path: object) -> str:
+    r"""Return a path as it can stand in a line: a character that cannot be seen as its number, such as ``\x1b``, and
+    three dots for the middle of one that is very long."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+    half = _MOST_SHOWN // 2
+    return text if len(text) <= _MOST_SHOWN else f"{text[:half]}...{text[-half:]}"

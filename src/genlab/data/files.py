@@ -15,7 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from genlab.core.errors import GenlabError
+from genlab.core.errors import GenlabError, shown
+from genlab.runs.atomic import what_is_in_the_way
 
 __all__ = ["Archive", "ensure_files", "file_checksum"]
 
@@ -70,12 +71,14 @@ def ensure_files(root: Path, archive: Archive) -> None:
 
 
 def _check(path: Path, expected: str, archive: Archive) -> str | None:
-    if not path.exists():
-        return f"{path} is missing"
     try:
+        if there := what_is_in_the_way(path):  # opening a pipe would wait for ever
+            raise GenlabError(f"{shown(path)} is {there}, expected a file of data.\n{_advice(path, archive)}")
         found = file_checksum(path, _algorithm(expected))
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{shown(path)} is missing"
     except OSError as error:
-        raise GenlabError(f"{path} cannot be read ({error.strerror}).\n{_advice(path, archive)}") from error
+        raise GenlabError(f"{shown(path)} cannot be read ({error.strerror}).\n{_advice(path, archive)}") from error
     if found == expected:
         return None
     problem = f"{path} is truncated or altered (expected {expected}, found {found})"
@@ -109,7 +112,7 @@ def _corrupt_names(path: Path) -> Iterator[Path]:
 
 def _advice(path: Path, archive: Archive) -> str:
     return (
-        f"Unpack {archive.mirrors[0]}{archive.name} to {path}, "
+        f"Unpack {archive.mirrors[0]}{archive.name} to {shown(path)}, "
         "or set data.root (GENLAB_DATA) to a folder that has the file."
     )
 

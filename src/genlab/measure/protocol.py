@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Lt
 
+from genlab.runs.folder import check_name
+
 __all__ = ["EvaluationProtocol"]
 
 PROTOCOL_VERSION = 1
@@ -40,7 +42,7 @@ class EvaluationProtocol:
         inception_sha256: Checksum of that file; what it holds is part of the protocol, where it lies is not.
 
     Raises:
-        GenlabError: If that file is missing or of another network.
+        GenlabError: If the name cannot name files, or that file is missing or of another network.
     """
 
     name: str
@@ -55,6 +57,7 @@ class EvaluationProtocol:
     inception_sha256: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        check_name("evaluation.name", self.name)
         if self.inception_weights is not None:
             # Opened here, so that a wrong file is found before a training and not after it.
             from genlab.measure.features.inception import load_inception

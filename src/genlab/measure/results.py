@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from genlab.core.errors import GenlabError
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.result import RESULT_SCHEMA, ProtocolInfo, Result, ResultError
-from genlab.runs.atomic import write_atomic
+from genlab.runs.atomic import what_is_in_the_way, write_atomic
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import code_version
 
@@ -86,6 +86,8 @@ def read_result(path: Path | str) -> Result:
         GenlabError: If the file is missing, broken, of another layout, or no result at all.
     """
     try:
+        if there := what_is_in_the_way(path):  # opening a pipe would wait for ever
+            raise ResultError([f"it is {there}"])
         return parse_result(Path(path).read_bytes())
     except FileNotFoundError:
         raise GenlabError(f"There is no result {path}. Evaluate the run first.") from None

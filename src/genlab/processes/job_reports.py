@@ -15,7 +15,7 @@ from typing import Any
 
 from genlab.processes.ranks import is_first_process
 
-__all__ = ["REPORT_VARIABLE", "JobReport", "ReportReader", "current_report", "take_report"]
+__all__ = ["REPORT_VARIABLE", "JobReport", "ReportReader", "current_report", "is_job", "take_report"]
 
 REPORT_VARIABLE = "GENLAB_JOB_REPORT"
 
@@ -97,6 +97,11 @@ def take_report() -> JobReport | None:
     path = os.environ.pop(REPORT_VARIABLE, None)
     _current = JobReport(path) if path and is_first_process() else None
     return _current
+
+
+def is_job() -> bool:
+    """Return whether this process is a job that a sweep of genlab started, and has not begun."""
+    return REPORT_VARIABLE in os.environ
 
 
 def current_report() -> JobReport | None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from genlab.core.errors import Interrupted
 from genlab.processes.job_reports import current_report
 from genlab.processes.ranks import INTERACTIVE, is_first_process
+from genlab.processes.starting import is_starting, leave
 
 __all__ = ["LEAVING_SECONDS", "REQUEUE_SIGNALS", "STOP_SIGNALS", "OneStop", "stoppable"]
 
@@ -38,12 +39,18 @@ class OneStop:
 
     Python drops what is raised within a finalizer: a signal after `LEAVING_SECONDS` is raised again.
 
+    A command that has not begun its work leaves at once; see :mod:`genlab.processes.starting`.
+
+    Args:
+        before_leaving: Called with the signal before that.
+
     Attributes:
         received: The signal to act on, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before_leaving: Callable[[int], None]) -> None:
         self.received: int | None = None
+        self._before_leaving = before_leaving
         self._noted_at = -math.inf
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
@@ -51,6 +58,11 @@ class OneStop:
         self.note(signum)
         if not leaving:
             name = signal.Signals(signum).name
+            if is_starting():
+                try:
+                    self._before_leaving(signum)
+                finally:
+                    leave(f"Stopped by {name}. The same command goes on from the last checkpoint.", signum)
             raise Interrupted(f"Stopped by {name}. The same command goes on from the last checkpoint.", signum)
 
     def note(self, signum: int) -> None:
@@ -80,14 +92,18 @@ def stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handler = OneStop()
+
+    def let_go(signum: int) -> None:
+        _put_back(previous)
+        if is_first_process():
+            _hand_on(signum, previous)
+
+    handler = OneStop(let_go)
     previous = {signum: signal.signal(signum, handler) for signum in STOP_SIGNALS}
     try:
         yield
     except Interrupted as stopped:
-        _put_back(previous)
-        if is_first_process():
-            _hand_on(handler.received or stopped.signum, previous)
+        let_go(handler.received or stopped.signum)
         raise
     finally:
         _put_back(previous)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from genlab.core.errors import GenlabError
+from genlab.core.errors import GenlabError, shown
 
-__all__ = ["atomic_file", "make_room", "remove_leftovers", "sync_folder", "write_atomic"]
+__all__ = [
+    "atomic_file",
+    "check_writable",
+    "make_folder",
+    "make_room",
+    "remove_leftovers",
+    "sync_folder",
+    "what_is_in_the_way",
+    "write_atomic",
+]
 
 _SUFFIX = ".partial"
 
@@ -29,10 +40,11 @@ def atomic_file(path: Path | str, previous: Path | str | None = None) -> Iterato
             one takes its place, so that at every instant one of the two names is a complete file.
 
     Raises:
-        OSError: If the file cannot be written, e.g. with ``errno.ENOSPC`` on a full disk.
+        OSError: If the file cannot be written, e.g. with ``errno.ENOSPC`` on a full disk; it names the file.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
+    temporary = _temporary(path)
+    _refuse_device(path)
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -41,11 +53,26 @@ def atomic_file(path: Path | str, previous: Path | str | None = None) -> Iterato
         if previous is not None and path.exists():
             os.replace(path, previous)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and str(error.filename) in ("None", str(temporary)):
+            # The temporary name says nothing to a user, and a write to a full disk names no file at all.
+            error.filename, error.filename2 = os.fspath(path), None
         raise
     sync_folder(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
+
+
+def _refuse_device(path: Path) -> None:
+    # A rename would put a file in the place of what is there: as root even in that of /dev/null, for all programs.
+    with suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            raise FileExistsError(errno.EEXIST, "Is a device or a pipe, and no file", os.fspath(path))
 
 
 def write_atomic(path: Path | str, content: bytes | str) -> None:
@@ -62,18 +89,66 @@ def write_atomic(path: Path | str, content: bytes | str) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def make_room(path: Path) -> None:
-    """Make the folder of a file that the user named to be written.
+def make_room(path: Path, key: str = "out") -> None:
+    """Make the folder of a file that is to be written, and see that it can be: before the work and not after it.
+
+    Args:
+        path: The file; it is left as it is.
+        key: The setting that names it.
 
     Raises:
-        GenlabError: If the name is a folder's, or the folder cannot be made.
+        GenlabError: If something that is no file has that name, or a file cannot be written there.
     """
-    if path.is_dir():
-        raise GenlabError(f"out is {path}, which is a folder. Give a file in it.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        there = what_is_in_the_way(path)
+        if there is not None:
+            raise GenlabError(f"{key} is {shown(path)}, which is {there}. Give a file.")
+        make_folder(path.parent)
+        check_writable(path)
     except OSError as error:
-        raise GenlabError(f"out is {path}, but its folder cannot be made: {error.strerror}.") from error
+        raise GenlabError(f"{key} is {shown(path)}, but no file can be written there: {error.strerror}.") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it lies in, where they are missing.
+
+    Raises:
+        OSError: If it cannot be made; where a file is in its way, in words that say so.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise type(error)(error.errno, "a file is in its way", os.fspath(folder)) from error
+
+
+def what_is_in_the_way(path: Path | str) -> str | None:
+    """Return what stands where a file is to be, ``"a folder"`` or the like; None for a file or nothing.
+
+    Raises:
+        OSError: If that cannot be told, e.g. with ``errno.ELOOP`` for a link to itself.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+
+
+def check_writable(path: Path | str) -> None:
+    """See that a file of this name can be written, by writing the temporary one of `atomic_file`, and removing it.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    temporary = _temporary(Path(path))
+    try:
+        with open(temporary, "xb") as file:
+            file.write(b"\0")
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def remove_leftovers(folder: Path | str) -> None:

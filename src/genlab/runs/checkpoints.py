@@ -19,7 +19,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
 
 from genlab.core.errors import GenlabError
-from genlab.runs.atomic import atomic_file, remove_leftovers
+from genlab.runs.atomic import atomic_file, remove_leftovers, what_is_in_the_way
 from genlab.runs.folder import RunDir
 
 __all__ = [
@@ -115,10 +115,14 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu", mmap: bool = Fa
         CheckpointError: If the file is missing, truncated, altered or holds more than plain data.
     """
     try:
+        if there := what_is_in_the_way(path):  # opening a pipe would wait for ever
+            raise CheckpointError(f"The checkpoint {path} is {there}, and no file.")
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is None:
             checkpoint = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+    except CheckpointError:
+        raise
     except FileNotFoundError:
         raise CheckpointError(f"The checkpoint {path} does not exist.") from None
     except zipfile.BadZipFile as error:

@@ -6,14 +6,19 @@ weight, and the seed; both stand in the folder's name.
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genlab.core.errors import GenlabError, nearest
+from genlab.core.errors import GenlabError, nearest, shown
+from genlab.runs.atomic import check_writable, make_folder, what_is_in_the_way
 from genlab.runs.moved import at_home
 
-__all__ = ["RunDir", "find_run", "read_config"]
+__all__ = ["RunDir", "check_folder", "check_name", "check_place", "find_run", "read_config"]
+
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -54,18 +59,18 @@ class RunDir:
         return run
 
     def create(self) -> RunDir:
-        """Make the folder and those in it, where they are missing; returns itself.
+        """Make the folder and those in it, where they are missing, and see that a run can write there; returns itself.
 
         Raises:
-            GenlabError: If a file stands in the place of a folder.
+            GenlabError: If a folder or file of the run cannot be made or written, as something else has its name.
         """
-        for folder in (self.checkpoints, self.samples, self.results):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                raise GenlabError(
-                    f"{folder} cannot be made: a file is in its way. Move it, or give paths.logs=."
-                ) from error
+        folders = (self.path, self.checkpoints, self.samples, self.results)
+        files = (self.config, self.metrics, self.log, self.lock)
+        checkpoints = (self.last_checkpoint, self.previous_checkpoint, self.best_checkpoint)
+        for folder in folders:
+            check_folder(folder)
+        for file in (*files, *checkpoints):
+            check_place(file)
         return self
 
     @property
@@ -129,6 +134,47 @@ class RunDir:
         return self.path / "run.lock"
 
 
+def check_name(key: str, text: str) -> None:
+    """Check a setting that names files.
+
+    Raises:
+        GenlabError: If it holds other characters than file names everywhere do, or is too long for what is added to it.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        raise GenlabError(f"{key} is '{shown(text)}', expected letters, digits, '.', '_' and '-': it names files.")
+    if len(text) > _LONGEST_NAME:
+        raise GenlabError(f"{key} has {len(text)} characters, expected at most {_LONGEST_NAME}: it names files.")
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder of a run where it is missing, and see that files can be written in it.
+
+    Raises:
+        GenlabError: If not.
+    """
+    try:
+        make_folder(folder)
+        check_writable(folder / "config.yaml")
+    except OSError as error:
+        raise GenlabError(
+            f"{shown(folder)} cannot be made or written: {error.strerror}. Mend that, or give paths.logs=."
+        ) from error
+
+
+def check_place(file: Path) -> None:
+    """See that a file of a run can take its place: before a training, and not after it.
+
+    Raises:
+        GenlabError: If something else stands there, such as a folder.
+    """
+    try:
+        there = what_is_in_the_way(file)
+    except OSError as error:
+        raise GenlabError(f"{shown(file)} cannot be written: {error.strerror}. Move what is in its place.") from error
+    if there is not None:
+        raise GenlabError(f"{shown(file)} is {there}, but a run has a file there. Move it away.")
+
+
 def find_run(path_or_id: Path | str, logs: Path | str = "logs") -> RunDir:
     """Find a run by its folder, by a file in it such as a checkpoint, or by its id.
 
@@ -140,7 +186,8 @@ def find_run(path_or_id: Path | str, logs: Path | str = "logs") -> RunDir:
         GenlabError: If there is no such run, or if several begin like that; names the nearest or all of them.
     """
     path = Path(path_or_id)
-    for folder in (path, *path.absolute().parents[:2]) if path.exists() else ():
+    there = os.path.exists(path)  # a name that is too long for one is none; Path.exists would raise
+    for folder in (path, *path.absolute().parents[:2]) if there else ():
         if (folder / "config.yaml").is_file():
             return RunDir(folder)
     known = sorted(config.parent for config in Path(logs).glob("runs/*/*/*/config.yaml"))
@@ -150,11 +197,12 @@ def find_run(path_or_id: Path | str, logs: Path | str = "logs") -> RunDir:
     if len(found) == 1:
         return RunDir(found[0])
     if found:
-        shown = ", ".join(map(str, found[:10])) + (" ..." if len(found) > 10 else "")
-        raise GenlabError(f"'{wanted}' fits {len(found)} runs: {shown}.\nGive one of these folders, or more of the id.")
-    what = "is a path without a run's config.yaml" if path.exists() else "is neither a run's folder nor a run id"
+        first = ", ".join(map(str, found[:10])) + (" ..." if len(found) > 10 else "")
+        raise GenlabError(f"'{wanted}' fits {len(found)} runs: {first}.\nGive one of these folders, or more of the id.")
+    what = "is a path without a run's config.yaml" if there else "is neither a run's folder nor a run id"
     hint = nearest(wanted, (run.name for run in known))
-    raise GenlabError(f"'{wanted}' {what} among the {len(known)} runs in {Path(logs) / 'runs'}.{hint}")
+    runs = shown(Path(logs) / "runs")
+    raise GenlabError(f"'{shown(wanted)}' {what} among the {len(known)} runs in {runs}.{hint}")
 
 
 def read_config(run: RunDir) -> dict[str, Any]:
@@ -165,8 +213,17 @@ def read_config(run: RunDir) -> dict[str, Any]:
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            # We write none, and a few lines of them stand for more than fits into memory, or hold themselves.
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("it has an alias, which no run writes")
+            return super().compose_node(parent, index)
+
     try:
-        config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        config = yaml.load(run.config.read_text(encoding="utf-8"), Loader)
+    except RecursionError as error:
+        raise GenlabError(f"{run.config} is damaged: it is nested too deeply.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise GenlabError(f"{run.config} is damaged: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(config, dict):

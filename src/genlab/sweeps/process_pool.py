@@ -260,7 +260,8 @@ class _Signals:
 
     def __enter__(self) -> _Signals:
         if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, *STOP_SIGNALS):
+            ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as under `nohup ... &`: then it stays so
+            for signum in (*(() if ignored else (signal.SIGINT,)), *STOP_SIGNALS):
                 self._before[signum] = signal.signal(signum, self._receive)
         return self
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from genlab.core.errors import GenlabError
+from genlab.processes.starting import working
 from hydra_plugins.genlab_process_launcher.launcher import ProcessLauncher
 
 if TYPE_CHECKING:
@@ -66,9 +67,10 @@ class ClusterLauncher(ProcessLauncher):
         """
         # Of a search the number of jobs is known, and each is decided when there is room for it.
         decided = len(jobs) if isinstance(jobs, Sequence) else None
-        for outcome in self._run(map(self._remote, jobs), decided):
-            self.task.record(outcome)
-            yield outcome
+        with working():
+            for outcome in self._run(map(self._remote, jobs), decided):
+                self.task.record(outcome)
+                yield outcome
 
     @abstractmethod
     def _run(self, jobs: Iterator[RemoteJob], decided: int | None) -> Iterator[Outcome]:

@@ -12,6 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from genlab.core.errors import GenlabError
+from genlab.processes.starting import working
 
 if TYPE_CHECKING:
     from genlab.sweeps.jobs import Job, Outcome
@@ -84,7 +85,7 @@ class ProcessLauncher(Launcher):
 
         places = self._places()
         folder = Path(self.config.hydra.sweep.dir)
-        with make_status(jobs if isinstance(jobs, list) else [], total, len(places), tell) as status:
+        with working(), make_status(jobs if isinstance(jobs, list) else [], total, len(places), tell) as status:
             pool = ProcessPool(self.task.command_for, folder, places, self.task.environment(), status)
             for outcome in pool.run(jobs, watch):
                 self.task.record(outcome)

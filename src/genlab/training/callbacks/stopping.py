@@ -42,6 +42,8 @@ class SaveOnSignal(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         # Before Lightning's are there, which must not come back: its handler of SIGTERM waits for the other processes.
         self._previous = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, *STOP_SIGNALS)}
+        if self._previous[signal.SIGINT] is signal.SIG_IGN:  # as a shell has it under `nohup ... &`: then it stays so
+            del self._previous[signal.SIGINT]
 
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         # Here, and not earlier: Lightning installs handlers of its own when a fit begins. Its requeue, from within a
