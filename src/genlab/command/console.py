@@ -27,6 +27,7 @@ def log_to(path: Path) -> Iterator[None]:
     genlab = logging.getLogger("genlab")
     lightning = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     file = logging.FileHandler(path)
+    file.addFilter(_is_no_advertisement)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(message)s"))
@@ -50,6 +51,11 @@ def log_to(path: Path) -> Iterator[None]:
         genlab.removeHandler(file)
         genlab.removeHandler(terminal)
         file.close()
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    """Lightning recommends its company's products, each time with the same sign."""
+    return not str(record.msg).startswith("💡")
 
 
 @contextmanager

@@ -8,16 +8,17 @@ import json
 import torch
 
 from genlab.core.randomness import Stream, generator
+from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Instruments
 from genlab.measure.measuring import reference_of
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.quality import MIN_SAMPLES, measure_quality
+from genlab.measure.quality import MIN_SAMPLES, count_pairs, measure_quality
 from genlab.measure.result import DataInfo, ModelInfo, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.runs.folder import RunDir
 
-__all__ = ["write_floor"]
+__all__ = ["lacks_floor", "write_floor"]
 
 
 def write_floor(
@@ -27,7 +28,7 @@ def write_floor(
     protocol: EvaluationProtocol,
     command: str,
     instruments: Instruments,
-    extractor_sha256: str | None,
+    timetable: Timetable | None = None,
 ) -> None:
     """Write the floor beside a run, once for all that it depends on: ``runs/<data>/floor/floor-<hash>``.
 
@@ -41,19 +42,18 @@ def write_floor(
         protocol: The protocol.
         command: The command that was given.
         instruments: What samples are judged with, as for the run itself.
-        extractor_sha256: Checksum of the extractor that the run's figures rest on; None without one.
+        timetable: Is told how far it is.
     """
-    if place.path.absolute().parts[-4:-3] != ("runs",):
+    if not lacks_floor(place, datamodule, protocol, instruments):
         return
     train = datamodule.tensors("train")
-    identity = _identity(data.name, protocol, len(train.x), extractor_sha256)
-    floor = RunDir(place.path.parent.parent / "floor" / f"floor-{identity[:12]}")
-    if result_path(floor, protocol).exists():
-        return
+    floor, identity = _locate(place, datamodule, protocol, instruments)
     order = torch.randperm(len(train.x), generator=generator(Stream.SAMPLES, protocol.seed))
     count = min(protocol.num_samples, len(train.x) - MIN_SAMPLES)
     rows = order[:count]
-    quality = measure_quality(train.rows(rows), reference_of(datamodule, protocol.split), instruments, rows=rows)
+    reference = reference_of(datamodule, protocol.split)
+    with (timetable or Timetable()).phase("floor", count_pairs(count, reference), like="figures"):
+        quality = measure_quality(train.rows(rows), reference, instruments, rows=rows)
     if quality.figures is None:
         return
     result = new_result(
@@ -74,6 +74,25 @@ def write_floor(
     )
     floor.create()
     write_result(floor, result)
+
+
+def lacks_floor(
+    place: RunDir, datamodule: GenlabDataModule, protocol: EvaluationProtocol, instruments: Instruments
+) -> bool:
+    """Whether `write_floor` has anything to do for a run."""
+    if place.path.absolute().parts[-4:-3] != ("runs",):
+        return False
+    floor, _ = _locate(place, datamodule, protocol, instruments)
+    return not result_path(floor, protocol).exists()
+
+
+def _locate(
+    place: RunDir, datamodule: GenlabDataModule, protocol: EvaluationProtocol, instruments: Instruments
+) -> tuple[RunDir, str]:
+    extractor = instruments.extractor
+    sha256 = None if extractor is None else extractor.sha256
+    identity = _identity(datamodule.spec.name, protocol, len(datamodule.tensors("train").x), sha256)
+    return RunDir(place.path.parent.parent / "floor" / f"floor-{identity[:12]}"), identity
 
 
 def _identity(data: str, protocol: EvaluationProtocol, training_examples: int, extractor_sha256: str | None) -> str:
