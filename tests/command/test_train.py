@@ -94,7 +94,17 @@ def test_a_run_leaves_what_it_promises(finished: Path) -> None:
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     validated = [int(row["examples_seen"]) for row in rows if row.get("val/bits_per_dim")]
     assert validated == [320, 640]
-    assert (run / "train.log").exists()
+    assert "Tip" not in (run / "train.log").read_text(encoding="utf-8"), "no advertisement"
+
+
+def test_a_rehearsal_of_the_evaluation_changes_no_bit_of_the_training(finished: Path, tmp_path: Path) -> None:
+    prelude = "from genlab.training.callbacks import display; display.SHORTEST_TRAINING = 0"
+    done = train_in_a_process(tmp_path, prelude=prelude)
+    assert done.returncode == 0, done.stderr
+    assert same(weights(tmp_path), weights(finished))
+    assert logged(tmp_path) == logged(finished)
+    saved = load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")["callbacks"]["ShowProgress"]
+    assert {"training", "validating", "likelihood", "samples"} <= saved["paces"].keys()
 
 
 def test_the_same_command_shows_the_result_and_trains_no_more(

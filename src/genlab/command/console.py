@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ def log_to(path: Path) -> Iterator[None]:
     file = logging.FileHandler(path)
     file.addFilter(_is_no_advertisement)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    terminal = logging.StreamHandler()
+    terminal = _Terminal()
     terminal.setFormatter(logging.Formatter("%(message)s"))
     # Lightning's remarks on hardware and tips would bury what the user asked for.
     kept = [(logger.handlers, logger.propagate) for logger in lightning], genlab.level
@@ -51,6 +52,13 @@ def log_to(path: Path) -> Iterator[None]:
         genlab.removeHandler(file)
         genlab.removeHandler(terminal)
         file.close()
+
+
+class _Terminal(logging.Handler):
+    """Writes where standard error goes at the time: above the bar while there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

@@ -20,6 +20,8 @@ __all__ = ["plan_evaluation", "rehearse"]
 
 _FEATURED, _LOOKED_AT = 500, 8
 """Examples whose features are computed, and images that Inception sees, to find out how long that takes."""
+_GROWTH = 4
+"""How many times larger each part of a batch is than the one before."""
 
 
 def plan_evaluation(
@@ -111,7 +113,8 @@ def rehearse(
 
     count = protocol.num_samples
     timetable.foretell("samples", count, _seconds(draw, count, protocol.batch_size, timetable.clock, limit))
-    if instruments.extractor is not None and reference.training is not None and protocol.num_samples >= MIN_SAMPLES:
+    judged = instruments.extractor is not None and reference.training is not None and count >= MIN_SAMPLES
+    if judged and "figures" not in timetable.known():  # the same for every model
         _rehearse_quality(reference, instruments, timetable)
 
 
@@ -125,7 +128,7 @@ def _seconds(
     taken = _time(work, size, clock)
     slope = taken / size
     while size < largest and taken < limit:
-        before, size = (size, taken), min(2 * size, largest)
+        before, size = (size, taken), min(_GROWTH * size, largest)
         taken = _time(work, size, clock)
         # What a batch takes is a constant and so much for each example.
         slope = min(max(0.0, (taken - before[1]) / (size - before[0])), taken / size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pytorch_lightning import Trainer
@@ -24,6 +25,8 @@ REHEARSED_AT = (0.02, 0.5)
 """Fractions of the budget after which the evaluation is rehearsed: what adaptive solvers cost grows with learning."""
 SHORTEST_TRAINING = 5.0
 """Seconds of a training that is worth a rehearsal."""
+SECONDS_BETWEEN_LOOKS = 0.1
+"""Steps may take less: then not each is worth a look."""
 SHORTEST_HALF_LIFE = 10.0
 """Seconds after which the pace of training counts half at least; later a third of what was trained."""
 
@@ -62,6 +65,7 @@ class ShowProgress(Callback):
         self._started = (0.0, 0)
         self._rehearsals: list[float] = []
         self._foreseen = False
+        self._told_at = -math.inf
 
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         progress = self.budget.progress
@@ -81,6 +85,14 @@ class ShowProgress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: GenerativeModel, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
+        now = self.timetable.clock()
+        if now - self._told_at >= SECONDS_BETWEEN_LOOKS:
+            self._told_at = now
+            self._advance()
+        if self._rehearsals and self.budget.progress.fraction >= self._rehearsals[0]:
+            self._rehearse(trainer, pl_module)
+
+    def _advance(self) -> None:
         progress = self.budget.progress
         if self.timetable.now is None:  # the first step is not like the others
             self.training.done = progress.fraction
@@ -88,8 +100,6 @@ class ShowProgress(Callback):
             return
         half_life = max(SHORTEST_HALF_LIFE, (progress.seconds - self._started[0]) / 3)
         self.timetable.advance(progress.fraction - self.training.done, half_life)
-        if self._rehearsals and progress.fraction >= self._rehearsals[0]:
-            self._rehearse(trainer, pl_module)
 
     def _rehearse(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         progress = self.budget.progress
@@ -111,7 +121,10 @@ class ShowProgress(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         if self.timetable.now is self.training:
+            self._advance()
             self.timetable.leave()
+        # A long step, or the last one, may pass over several.
+        self.validating.done = max(0, int(self.budget.progress.fraction * self.budget.validations) - 1)
         self.timetable.begin(self.validating)
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
@@ -129,14 +142,15 @@ class ShowProgress(Callback):
         progress, latest = self.budget.progress, self.metrics.latest
         others = [f"val/{figure.key}" for figure in validated(headlines_only=True)]
         names = dict.fromkeys([self._monitor, "train/loss", *others])
-        remarks = [f"{_label(name)} {latest[name]:.3f}" for name in names if name in latest]
+        remarks = [f"{_label(name)} {_short(latest[name])}" for name in names if name in latest]
         seconds, examples = progress.seconds - self._started[0], progress.examples - self._started[1]
         remarks.insert(2, f"{examples / max(seconds, 1e-9):,.0f}/s")
         return self._count(), "  ".join(remarks)
 
     def _count(self) -> str:
         if self.timetable.now is self.validating:
-            return f"{self.validating.done + 1:.0f}/{self.validating.total:.0f}"
+            total = self.validating.total
+            return f"{min(self.validating.done + 1, total):.0f}/{total:.0f}"
         progress, examples = self.budget.progress, self.budget.examples
         if examples is not None and progress.fraction <= progress.examples / examples:
             return f"{progress.examples:,}/{examples:,}"
@@ -148,6 +162,10 @@ class ShowProgress(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.timetable.recall(state_dict["paces"])
         self.display.before = state_dict["elapsed"]
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def _label(name: str) -> str:
