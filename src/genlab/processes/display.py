@@ -16,7 +16,7 @@ from genlab.processes.ranks import is_first_process
 
 __all__ = ["Display", "clock_time"]
 
-SECONDS_BETWEEN_FRAMES = 0.25
+SECONDS_BETWEEN_FRAMES = 0.5
 SHORTEST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
 """Seconds between two lines in a log file: a twentieth of what has passed, within these."""
 SHORT_PHASE = 2.0
@@ -68,7 +68,7 @@ class Display:
         self.timetable.watch = self.tick
         if self._console.is_terminal:
             columns = (_Percentage(self), BarColumn(BAR_WIDTH), _Words(self))
-            self._bar = Progress(*columns, console=self._console, refresh_per_second=2, expand=True)
+            self._bar = Progress(*columns, console=self._console, refresh_per_second=1, expand=True)
             self._bar.add_task("", total=None)
             self._bar.start()
         return self
@@ -118,7 +118,7 @@ class Display:
         else:
             fraction = self._told.fraction
             total = None if fraction is None else 1.0
-            self._bar.update(self._bar.task_ids[0], total=total, completed=fraction or 0.0)
+            self._bar.update(self._bar.task_ids[0], total=total, completed=fraction or 0.0, refresh=True)
 
     def _look(self) -> Told:
         timetable, elapsed = self.timetable, self.elapsed
