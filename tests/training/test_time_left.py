@@ -136,6 +136,17 @@ def test_a_run_that_goes_on_knows_what_its_first_start_learned(monkeypatch: pyte
     assert second.display.elapsed == pytest.approx(first.display.elapsed + second.now - 500.0)
 
 
+def test_a_run_that_goes_on_from_a_checkpoint_without_paces_learns_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Run(monkeypatch, 0.3, 40.0, **BUDGETS["by examples"])
+    first.train(until=0.6)
+    second = Run(monkeypatch, 0.3, 40.0, **BUDGETS["by examples"])
+    second.budget.progress = first.budget.progress
+    second.train()
+    second.evaluate()
+    assert second.foresight.rehearsals == 1
+    assert max(abs(left - (second.now - at)) / (second.now - at) for at, _, left in second.told[200:-2]) < 0.2
+
+
 def test_what_is_not_training_does_not_spend_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, 0.3, 40.0, **BUDGETS["by minutes"])
     run.train()

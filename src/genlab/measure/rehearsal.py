@@ -20,7 +20,7 @@ __all__ = ["plan_evaluation", "rehearse"]
 
 _FEATURED, _LOOKED_AT = 500, 8
 """Examples whose features are computed, and images that Inception sees, to find out how long that takes."""
-_GROWTH = 4
+_GROWTH = 8
 """How many times larger each part of a batch is than the one before."""
 
 
@@ -127,9 +127,11 @@ def _seconds(
     work(size)  # what only a first call does
     taken = _time(work, size, clock)
     slope = taken / size
-    while size < largest and taken < limit:
+    while size < largest and (taken < limit or size < _GROWTH):
         before, size = (size, taken), min(_GROWTH * size, largest)
         taken = _time(work, size, clock)
+        if taken > limit:  # it may have been the machine: no more is foretold than what it does without a pause
+            taken = min(taken, _time(work, size, clock))
         # What a batch takes is a constant and so much for each example.
         slope = min(max(0.0, (taken - before[1]) / (size - before[0])), taken / size)
     batch = taken + slope * (largest - size)

@@ -26,7 +26,7 @@ from genlab.training.callbacks.sample_quality import SampleQuality
 
 __all__ = ["Foresight"]
 
-SHARE, SHORTEST, LONGEST = 0.002, 0.02, 5.0
+SHARE, SHORTEST, LONGEST = 0.003, 0.1, 5.0
 """A part of the evaluation is tried until it takes this share of the training, within so many seconds."""
 
 

@@ -71,7 +71,7 @@ class ShowProgress(Callback):
         progress = self.budget.progress
         self._started = (progress.seconds, progress.examples)
         self._monitor = pl_module.monitor
-        self._rehearsals = [] if self.foresight is None else [at for at in REHEARSED_AT if at > progress.fraction]
+        self._rehearsals = [] if self.foresight is None else self._due(progress.fraction)
         self.training.done = progress.fraction
         self.validating.done = int(progress.fraction * self.budget.validations)
         self.display.before = max(self.display.before, progress.seconds)
@@ -81,6 +81,12 @@ class ShowProgress(Callback):
         else:
             unknown = [] if self.foresight is None else [Phase("evaluation")]
             self.timetable.plan([self.training, self.validating, *unknown])
+
+    def _due(self, fraction: float) -> list[float]:
+        """The fractions of the budget at which there is a rehearsal yet to come."""
+        due = [at for at in REHEARSED_AT if at > fraction]
+        missed = fraction > REHEARSED_AT[0] and "samples" not in self.timetable.known()
+        return [fraction, *due] if missed else due
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: GenerativeModel, outputs: Any, batch: Batch, batch_idx: int

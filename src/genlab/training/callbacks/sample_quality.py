@@ -40,7 +40,7 @@ class SampleQuality(Callback):
         count: Number of images, of vectors ten times as many, or None for none where the likelihood chooses the
             checkpoint.
         seed: The run's seed.
-        timetable: Is told of what happens once, at the first validation.
+        timetable: Is told what samples cost, and of what happens once, at the first validation.
     """
 
     def __init__(self, count: int | None, seed: int, timetable: Timetable | None = None) -> None:
@@ -70,7 +70,9 @@ class SampleQuality(Callback):
         count = self.samples_of(model)
         noise = generator(Stream.GRIDS, self.seed, 1, device=model.device)
         sizes = [min(_BATCH_SIZE, count - start) for start in range(0, count, _BATCH_SIZE)]
+        began = self.timetable.clock()
         samples = Batch(torch.cat([model.sample(size, generator=noise).cpu() for size in sizes]))
+        self.timetable.observe("samples", count, self.timetable.clock() - began)  # as the evaluation draws them
         reference = Reference(model.spec, datamodule.tensors("validation"), "validation")
         wanted = [figure.key for figure in of_section("quality") if figure.validated]
         figures = measure_quality(samples, reference, instruments, wanted).figures or {}
