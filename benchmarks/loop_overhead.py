@@ -3,8 +3,8 @@
     python benchmarks/loop_overhead.py [--out results/loop_overhead.json]
 
 Both loops draw batches from the same stream, compute the same loss, clip the gradient and step the same optimizer; ours
-also counts the budget, averages the weights, seeds the noise, logs and guards against non-finite numbers. They run in
-this process, in alternating rounds, on a flow so small that the loop is a visible part of a step.
+also counts the budget, averages the weights, seeds the noise, logs, shows its progress and guards against non-finite
+numbers. They run in this process, in alternating rounds, on a flow so small that the loop is a visible part of a step.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from genlab.command.build import build_datamodule, build_model
 from genlab.command.config import check_config
 from genlab.command.console import log_to
 from genlab.command.schemas import TrainConfig
+from genlab.core.timetable import Timetable
 from genlab.data.loader import TrainStream
 from genlab.models.base import GenerativeModel
+from genlab.processes.display import Display
 from genlab.runs.folder import RunDir
 from genlab.training.callbacks.budget import Budget
 from genlab.training.trainer import build_callbacks, build_trainer
@@ -64,8 +66,9 @@ def ours(settings: TrainConfig) -> float:
     data, model = build_datamodule(settings), build_model(settings)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder)).create()
-        callbacks = build_callbacks(settings, run, model.name, settings.data.batch_size)
-        with log_to(run.log):
+        display = Display(Timetable())
+        callbacks = build_callbacks(settings, run, model.name, settings.data.batch_size, display)
+        with log_to(run.log), display:
             _fit(settings, run, callbacks, model, data)
     (budget,) = (callback for callback in callbacks if isinstance(callback, Budget))
     return 1000 * budget.progress.seconds / budget.progress.batches

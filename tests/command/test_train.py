@@ -62,6 +62,12 @@ def weights(logs: Path, name: str = "last.ckpt") -> dict[str, Any]:
     return {key: checkpoint[key] for key in ("state_dict", "current_model_state", "optimizer_states")}
 
 
+def logged(logs: Path) -> list[dict[str, str]]:
+    """The rows of ``metrics.csv`` without what the clock says."""
+    rows = list(csv.DictReader((run_folder(logs) / "metrics.csv").open()))
+    return [{name: value for name, value in row.items() if name != "train/examples_per_second"} for row in rows]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Logs of one finished run, never interrupted."""
@@ -88,7 +94,17 @@ def test_a_run_leaves_what_it_promises(finished: Path) -> None:
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     validated = [int(row["examples_seen"]) for row in rows if row.get("val/bits_per_dim")]
     assert validated == [320, 640]
-    assert (run / "train.log").exists()
+    assert "Tip" not in (run / "train.log").read_text(encoding="utf-8"), "no advertisement"
+
+
+def test_a_rehearsal_of_the_evaluation_changes_no_bit_of_the_training(finished: Path, tmp_path: Path) -> None:
+    prelude = "from genlab.training.callbacks import display; display.SHORTEST_TRAINING = 0"
+    done = train_in_a_process(tmp_path, prelude=prelude)
+    assert done.returncode == 0, done.stderr
+    assert same(weights(tmp_path), weights(finished))
+    assert logged(tmp_path) == logged(finished)
+    saved = load_checkpoint(run_folder(tmp_path) / "checkpoints" / "last.ckpt")["callbacks"]["ShowProgress"]
+    assert {"training", "validating", "likelihood", "samples"} <= saved["paces"].keys()
 
 
 def test_the_same_command_shows_the_result_and_trains_no_more(
@@ -206,8 +222,7 @@ def test_killed_at_a_random_step_and_resumed_equals_never_killed(finished: Path,
     go_on(tmp_path)
     assert same(weights(tmp_path), weights(finished))
     assert same(weights(tmp_path, "best.ckpt"), weights(finished, "best.ckpt"))
-    positions = [row["examples_seen"] for row in csv.DictReader((run_folder(tmp_path) / "metrics.csv").open())]
-    assert positions == sorted(positions, key=int)
+    assert logged(tmp_path) == logged(finished)
 
 
 GAME = ["model.spectral_norm=true", "model.objective.critic_steps=3", "model.objective.penalty_interval=2"]
@@ -226,6 +241,7 @@ def test_a_game_killed_between_its_players_and_resumed_equals_one_never_killed(t
     assert len(weights(whole)["optimizer_states"]) == 2
     assert same(weights(cut), weights(whole))
     assert same(weights(cut, "best.ckpt"), weights(whole, "best.ckpt"))
+    assert logged(cut) == logged(whole)
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)])

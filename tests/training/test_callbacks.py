@@ -198,3 +198,29 @@ def test_a_part_that_only_some_batches_have_is_averaged_over_those() -> None:
         metrics.on_train_batch_end(trainer, model, parts, None, number)
     assert [row["train/d_loss"] for row in rows] == [1.5, 5.5]
     assert [row["train/g_loss"] for row in rows] == [6.0, 6.0]
+
+
+def test_a_row_that_a_checkpoint_cuts_is_the_row_of_a_run_that_went_on() -> None:
+    def rows(cut_after: int | None) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = []
+        logger = SimpleNamespace(log_metrics=lambda figures, step: found.append(figures))
+        optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        options = {"should_stop": False, "loggers": [logger], "optimizers": [optimizer], "world_size": 1}
+        trainer: Any = SimpleNamespace(**options, strategy=strategy)
+        model: Any = SimpleNamespace(progress=Progress(), grad_norm=None)
+        metrics, checkpoint = LogMetrics(every=4), {}
+        metrics.on_train_start(trainer, model)
+        for number, loss in enumerate([5.1, 3.3, 2.7, 0.1, 7.9, 1.3, 2.2, 9.4]):
+            model.progress = Progress(examples=10 * (number + 1), batches=number + 1, seconds=number + 1.0)
+            metrics.on_train_batch_end(trainer, model, {"loss": torch.tensor(loss)}, None, number)
+            if number == cut_after:
+                metrics.on_save_checkpoint(trainer, model, checkpoint)
+                metrics = LogMetrics(every=4)
+                metrics.on_load_checkpoint(trainer, model, checkpoint)
+                metrics.on_train_start(trainer, model)
+        return found
+
+    whole = rows(None)
+    assert [row["train/examples_per_second"] for row in whole] == [10.0, 10.0]
+    assert all(rows(cut) == whole for cut in range(8))

@@ -29,8 +29,9 @@ def log_to(path: Path) -> Iterator[None]:
     genlab = logging.getLogger("genlab")
     lightning = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     file = _LogFile(path)
+    file.addFilter(_is_no_advertisement)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    terminal = logging.StreamHandler()
+    terminal = _Terminal()
     terminal.setFormatter(logging.Formatter("%(message)s"))
     # Lightning's remarks on hardware and tips would bury what the user asked for.
     kept = [(logger.handlers, logger.propagate) for logger in lightning], genlab.level, logging.raiseExceptions
@@ -86,6 +87,18 @@ class _LogFile(logging.StreamHandler):
             self.stream.close()
         except OSError as error:
             self.failure = self.failure or error
+
+
+class _Terminal(logging.Handler):
+    """Writes where standard error goes at the time: above the bar while there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    """Lightning recommends its company's products, each time with the same sign."""
+    return not str(record.msg).startswith("💡")
 
 
 @contextmanager

@@ -19,20 +19,23 @@ from genlab.command.schemas import EvaluateConfig, TrainedConfig
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
+from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Reference
 from genlab.measure.figures import of_section
 from genlab.measure.finished_run import FinishedRun
-from genlab.measure.floor import PICTURE_SAMPLES, write_floor
+from genlab.measure.floor import PICTURE_SAMPLES, lacks_floor, write_floor
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import measure_quality
+from genlab.measure.rehearsal import plan_evaluation
 from genlab.measure.result import DataInfo, ModelInfo, ProtocolInfo, ReferenceInfo, Result, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
+from genlab.processes.display import Display
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint, training_record
 from genlab.runs.folder import RunDir, check_folder, check_place, find_run
 from genlab.runs.identity import config_hash
@@ -57,14 +60,10 @@ def run(config: DictConfig) -> FinishedRun:
     place = find_run(settings.run, settings.paths.logs)
     trained = read_trained(place)
     protocol: EvaluationProtocol = settings.evaluation.make()
-    result = evaluate_run(
-        place,
-        trained,
-        protocol,
-        command_line("scripts/evaluate.py"),
-        settings.checkpoint,
-        choose_device(settings.device),
-    )
+    device, timetable = choose_device(settings.device), Timetable()
+    command = command_line("scripts/evaluate.py")
+    with Display(timetable):
+        result = evaluate_run(place, trained, protocol, command, settings.checkpoint, device, timetable)
     show_result(result, place)
     return FinishedRun(place, result)
 
@@ -76,6 +75,7 @@ def evaluate_run(
     command: str,
     checkpoint: str = "best",
     device: torch.device | None = None,
+    timetable: Timetable | None = None,
 ) -> Result:
     """Measure a run's best checkpoint and beside it the last one, by what chose the best, and write the result.
 
@@ -86,6 +86,7 @@ def evaluate_run(
         command: The command line that makes this result again.
         checkpoint: The checkpoint that the figures are of: ``"best"``, which validation chose, or ``"last"``.
         device: Where the figures are computed; by default a GPU where there is one.
+        timetable: Is told how far it is.
 
     Raises:
         GenlabError: If the run has no finished training.
@@ -94,23 +95,28 @@ def evaluate_run(
     for path in (result_path(place, protocol, checkpoint), *pictures(place, protocol, checkpoint)):
         check_folder(path.parent)
         check_place(path)
+    timetable = timetable or Timetable()
     last, chosen, checkpoint = _open_checkpoints(place, checkpoint)
+    twice = last["genlab"]["progress"] != chosen["genlab"]["progress"]
     datamodule = build_datamodule(config)
     check_protocol_fits(protocol, datamodule.spec)
     model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
     set_weights(model, chosen, place.best_checkpoint if checkpoint == "best" else place.last_checkpoint, place)
     reference = reference_of(datamodule, protocol.split)
     instruments = choose_instruments(datamodule, protocol, model.device)
-    measured = measure(model, reference, instruments, protocol)
+    floor = lacks_floor(place, datamodule, protocol, instruments)
+    timetable.plan(plan_evaluation(model, reference, instruments, protocol, twice, floor))
+    measured = measure(model, reference, instruments, protocol, timetable)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
     _draw_pictures(pictures(place, protocol, checkpoint), title, measured, reference)
     likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
-    if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
+    if twice:
         set_weights(model, last, place.last_checkpoint, place)
-        likelihood_last = measure_likelihood(model, reference.examples, protocol)
+        likelihood_last = measure_likelihood(model, reference.examples, protocol, timetable)
         if model.chosen_by_samples:  # of others the likelihood says what the choice was worth, at no cost of samples
-            drawn = draw_samples(model, protocol)
-            quality_last = measure_quality(Batch(drawn.samples, drawn.labels), reference, instruments)
+            drawn = draw_samples(model, protocol, timetable)
+            samples = Batch(drawn.samples, drawn.labels)
+            quality_last = measure_quality(samples, reference, instruments, timetable=timetable)
     described = _describe_data(datamodule, protocol)
     known = ReferenceInfo(true_entropy_nats=datamodule.true_entropy())
     missing = {
@@ -137,8 +143,7 @@ def evaluate_run(
     )
     write_result(place, result)
     if quality.figures is not None:
-        extractor = quality.figures["extractor_sha256"]
-        write_floor(place, datamodule, described, protocol, command, instruments, extractor)
+        write_floor(place, datamodule, described, protocol, command, instruments, timetable)
     return result
 
 

@@ -27,6 +27,7 @@ from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.finite import NonFiniteError
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.secrets import redact
+from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
 from genlab.loggers.csv_logger import CsvLogger
 from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult
@@ -35,6 +36,7 @@ from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.result import Result
 from genlab.measure.results import read_result, result_path
 from genlab.models.base import GenerativeModel
+from genlab.processes.display import Display
 from genlab.processes.ranks import is_first_process, others_wait
 from genlab.runs.atomic import write_atomic
 from genlab.runs.checkpoints import load_checkpoint, resume_checkpoint, training_record
@@ -103,8 +105,9 @@ class _TrainingJob(NamedTuple):
         model.configure_optimizers()  # the optimizer's own word on its settings, before anything is written
         return model
 
-    def trainer(self, model: GenerativeModel, loggers: list[Logger]) -> Trainer:
-        callbacks = build_callbacks(self.config, self.place, model.name, self.config.data.batch_size)
+    def trainer(self, model: GenerativeModel, loggers: list[Logger], display: Display) -> Trainer:
+        batch_size = self.config.data.batch_size
+        callbacks = build_callbacks(self.config, self.place, model.name, batch_size, display, self.protocol)
         trainer = self.config.trainer
         return build_trainer(trainer, trainer.make, self.place, model, callbacks, loggers)
 
@@ -113,6 +116,7 @@ def _lead(job: _TrainingJob) -> FinishedRun:
     """Be the first process: decide what there is to do, train, and evaluate alone."""
     waited_for = others_wait(job.config.trainer.num_nodes)
     result = None if waited_for else _finished(job.place, job.protocol)
+    display = Display(Timetable())
     with ExitStack() as stack:
         if result is None:
             # Before anything is written: the pair may not fit, and a dashboard's settings neither.
@@ -127,7 +131,7 @@ def _lead(job: _TrainingJob) -> FinishedRun:
                     raise
                 error = raised
             if start.train or waited_for:
-                trainer = job.trainer(model, loggers)
+                trainer = job.trainer(model, loggers, display)
                 check_devices(trainer, job.config.data.batch_size)
                 meet(trainer, start)
                 if not start.train:
@@ -137,9 +141,11 @@ def _lead(job: _TrainingJob) -> FinishedRun:
         remark = "" if result is None else FINISHED
         if result is None:
             stack.enter_context(_closed(loggers))
-            if start.train:
-                _fit(trainer, model, job.datamodule, start)
-            result = evaluate_run(job.place, job.config, job.protocol, command_line("train.py"))
+            with display:
+                if start.train:
+                    _fit(trainer, model, job.datamodule, start)
+                command = command_line("train.py")
+                result = evaluate_run(job.place, job.config, job.protocol, command, timetable=display.timetable)
             _show_on_dashboards(loggers, result, job.place)
     show_result(result, job.place, remark)
     return FinishedRun(job.place, result)
@@ -153,7 +159,7 @@ def _help(config: DictConfig) -> None:
     except GenlabError:
         return
     with on_this_process_alone():
-        trainer = job.trainer(model, _make_loggers(job))
+        trainer = job.trainer(model, _make_loggers(job), Display(Timetable()))
         try:
             check_devices(trainer, job.config.data.batch_size)
         except GenlabError:

@@ -10,11 +10,15 @@ from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.spec import DataSpec
+from genlab.core.timetable import Timetable
 from genlab.measure.features.cache import FeatureCache, MemoryCache
 from genlab.measure.features.extractors import Extractor, Features
 from genlab.measure.features.inception import InceptionExtractor
 
 __all__ = ["Case", "Instruments", "Reference"]
+
+_TOLD_EVERY = 2000
+"""Examples whose features are computed before it is told; a multiple of the batches of all extractors."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,14 @@ class Case:
             for, or None where the model was given none.
         rows: Places of the samples among the training examples, where they are such: these then count as trained on
             the others.
+        timetable: Is told of the features that are computed.
     """
 
     samples: Batch
     reference: Reference
     instruments: Instruments
     rows: Tensor | None = None
+    timetable: Timetable = field(default_factory=Timetable)
 
     def lacks(self, need: str) -> str | None:
         """Say why something that a figure needs is not at hand, in a sentence without its full stop; None if it is.
@@ -94,7 +100,7 @@ class Case:
     def fake(self) -> Features:
         """The samples' features."""
         if self.rows is None:
-            return self._extractor(self.samples.x)
+            return self._extract(self.samples.x)
         return self._all_trained.at(self.rows)
 
     @functools.cached_property
@@ -121,13 +127,24 @@ class Case:
         assert self.instruments.extractor is not None
         return self.instruments.extractor
 
+    def _extract(self, x: Tensor) -> Features:
+        if self._extractor.sha256 is None:  # nothing to compute
+            return self._extractor(x)
+        with self.timetable.phase("features", len(x), counts=True):
+            parts = []
+            for part in x.split(_TOLD_EVERY):
+                parts.append(self._extractor(part))
+                self.timetable.advance(len(part))
+        logits = [part.logits for part in parts if part.logits is not None]
+        return Features(torch.cat([part.values for part in parts]), torch.cat(logits) if logits else None)
+
     def _kept(self, x: Tensor, split: str) -> Features:
         extractor, spec = self._extractor, self.reference.spec
         if extractor.sha256 is None:  # nothing to compute
             return extractor(x)
 
         def extract() -> dict[str, Tensor]:
-            found = extractor(x)
+            found = self._extract(x)
             return {"features": found.values} | ({} if found.logits is None else {"logits": found.logits})
 
         kept = self.instruments.cache.get(spec.name, split, extractor.sha256, x, spec.levels or 0, extract)

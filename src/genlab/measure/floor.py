@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 
 from genlab.core.randomness import Stream, generator
+from genlab.core.timetable import Timetable
 from genlab.core.words import counted
 from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Instruments
 from genlab.measure.measuring import reference_of
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.quality import MIN_SAMPLES, measure_quality
+from genlab.measure.quality import MIN_SAMPLES, count_pairs, measure_quality
 from genlab.measure.result import DataInfo, ModelInfo, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.modalities import modality_of
 from genlab.runs.folder import RunDir
 
-__all__ = ["PICTURE_SAMPLES", "write_floor"]
+__all__ = ["PICTURE_SAMPLES", "lacks_floor", "write_floor"]
 
 PICTURE_SAMPLES = 64
 """Samples in a picture of a kind of data that shows them one by one."""
@@ -33,7 +34,7 @@ def write_floor(
     protocol: EvaluationProtocol,
     command: str,
     instruments: Instruments,
-    extractor_sha256: str | None,
+    timetable: Timetable | None = None,
 ) -> None:
     """Write the floor beside a run, once for all that it depends on: ``runs/<data>/floor/floor-<hash>``.
 
@@ -48,20 +49,21 @@ def write_floor(
         protocol: The protocol.
         command: The command that was given.
         instruments: What samples are judged with, as for the run itself.
-        extractor_sha256: Checksum of the extractor that the run's figures rest on; None without one.
+        timetable: Is told how far it is.
     """
-    if place.path.absolute().parts[-4:-3] != ("runs",):
+    if not _has_floor(place):
         return
     train = datamodule.tensors("train")
-    identity = _identity(data.name, protocol, len(train.x), extractor_sha256)
-    floor = RunDir(place.path.parent.parent / "floor" / f"floor-{identity[:12]}")
+    floor, identity = _locate(place, datamodule, protocol, instruments)
     order = torch.randperm(len(train.x), generator=generator(Stream.SAMPLES, protocol.seed))
     count = min(protocol.num_samples, len(train.x) - MIN_SAMPLES)
     rows = order[:count]
     if result_path(floor, protocol).exists():
         _draw(floor, datamodule, protocol, rows, command)
         return
-    quality = measure_quality(train.rows(rows), reference_of(datamodule, protocol.split), instruments, rows=rows)
+    reference = reference_of(datamodule, protocol.split)
+    with (timetable or Timetable()).phase("floor", count_pairs(count, reference), like="figures"):
+        quality = measure_quality(train.rows(rows), reference, instruments, rows=rows)
     if quality.figures is None:
         return
     result = new_result(
@@ -101,6 +103,27 @@ def _draw(place: RunDir, data: GenlabDataModule, protocol: EvaluationProtocol, r
     real = data.tensors(protocol.split).x[:count]
     shown = data.tensors("train").x[rows[:count]]
     modality.preview(shown, spec, path, f"training examples of {spec.name}, {place.id}: {command}", real)
+
+
+def lacks_floor(
+    place: RunDir, datamodule: GenlabDataModule, protocol: EvaluationProtocol, instruments: Instruments
+) -> bool:
+    """Whether `write_floor` has anything to measure for a run."""
+    floor, _ = _locate(place, datamodule, protocol, instruments)
+    return _has_floor(place) and not result_path(floor, protocol).exists()
+
+
+def _has_floor(place: RunDir) -> bool:
+    return place.path.absolute().parts[-4:-3] == ("runs",)
+
+
+def _locate(
+    place: RunDir, datamodule: GenlabDataModule, protocol: EvaluationProtocol, instruments: Instruments
+) -> tuple[RunDir, str]:
+    extractor = instruments.extractor
+    sha256 = None if extractor is None else extractor.sha256
+    identity = _identity(datamodule.spec.name, protocol, len(datamodule.tensors("train").x), sha256)
+    return RunDir(place.path.parent.parent / "floor" / f"floor-{identity[:12]}"), identity
 
 
 def _identity(data: str, protocol: EvaluationProtocol, training_examples: int, extractor_sha256: str | None) -> str:

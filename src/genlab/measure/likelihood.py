@@ -13,19 +13,23 @@ from genlab.core.hardware import full_float32
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator
+from genlab.core.timetable import Timetable
 from genlab.measure.protocol import EvaluationProtocol
 
-__all__ = ["measure_likelihood"]
+__all__ = ["count_examples", "measure_likelihood"]
 
 
 @torch.no_grad()
-def measure_likelihood(model: Scores, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any] | None:
+def measure_likelihood(
+    model: Scores, data: Batch, protocol: EvaluationProtocol, timetable: Timetable | None = None
+) -> dict[str, Any] | None:
     """Measure the negative log-likelihood in float32 or better.
 
     Args:
         model: In eval mode; its parameters' device is used.
         data: A whole split.
         protocol: How many examples and draws.
+        timetable: Is told how far it is.
 
     Returns:
         The ``likelihood`` section of a result, or None for a model without one.
@@ -33,24 +37,28 @@ def measure_likelihood(model: Scores, data: Batch, protocol: EvaluationProtocol)
     if not model.has_likelihood:
         return None
     with full_float32():
-        return _in_full_precision(model, data, protocol)
+        return _in_full_precision(model, data, protocol, timetable or Timetable())
 
 
-def _in_full_precision(model: Scores, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
+def _in_full_precision(
+    model: Scores, data: Batch, protocol: EvaluationProtocol, timetable: Timetable
+) -> dict[str, Any]:
     kind = model.likelihood_kind(protocol.num_draws)
     # Bounds of several draws stand beside that of one, e.g. the ELBO, which costs little more. A figure that says
     # nothing of draws does not use them.
     draws = [1] if kind == model.likelihood_kind(1) else [protocol.num_draws, 1]
     metrics = {count: NegativeLogLikelihood().to(model.device) for count in draws}
-    data = _drawn(data, protocol, model.likelihood_examples)
-    examples = len(data.x)
-    for start in range(0, examples, protocol.batch_size):
-        rows = slice(start, min(start + protocol.batch_size, examples))
-        noise = generator(Stream.LIKELIHOOD, protocol.seed, start, device=model.device)
-        x = data.x[rows].to(model.device)
-        y = None if data.y is None else data.y[rows].to(model.device)
-        for count, metric in metrics.items():
-            metric.update(model.log_prob(x, y, num_draws=count, generator=noise))
+    examples = count_examples(model, data, protocol)
+    data = _drawn(data, protocol, examples)
+    with timetable.phase("likelihood", examples, counts=True):
+        for start in range(0, examples, protocol.batch_size):
+            rows = slice(start, min(start + protocol.batch_size, examples))
+            noise = generator(Stream.LIKELIHOOD, protocol.seed, start, device=model.device)
+            x = data.x[rows].to(model.device)
+            y = None if data.y is None else data.y[rows].to(model.device)
+            for count, metric in metrics.items():
+                metric.update(model.log_prob(x, y, num_draws=count, generator=noise))
+            timetable.advance(len(x))
     measured = {
         **_figures(model, metrics[draws[0]], kind),
         "of": "p(x|y)" if model.conditional else "p(x)",
@@ -61,9 +69,14 @@ def _in_full_precision(model: Scores, data: Batch, protocol: EvaluationProtocol)
     return measured | ({"one_draw": _figures(model, metrics[1], model.likelihood_kind(1))} if len(draws) > 1 else {})
 
 
-def _drawn(data: Batch, protocol: EvaluationProtocol, affordable: int | None) -> Batch:
+def count_examples(model: Scores, data: Batch, protocol: EvaluationProtocol) -> int:
+    """Return the number of examples whose likelihood is measured."""
+    limits = (len(data.x), protocol.max_examples, model.likelihood_examples)
+    return min(limit for limit in limits if limit is not None)
+
+
+def _drawn(data: Batch, protocol: EvaluationProtocol, count: int) -> Batch:
     """The examples to measure: all, or some by chance, because the order of a set may be by difficulty."""
-    count = min(limit for limit in (len(data.x), protocol.max_examples, affordable) if limit is not None)
     if count == len(data.x):
         return data
     order = torch.randperm(len(data.x), generator=generator(Stream.LIKELIHOOD, protocol.seed))

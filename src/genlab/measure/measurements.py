@@ -35,6 +35,8 @@ Measurement = Callable[[Case], Mapping[str, Any]]
 
 KID_SUBSETS, KID_SUBSET = FIGURES["kid"].subsets
 KID_SMALLEST_SUBSET = 2
+_IMAGES_TOLD = 200
+"""Images that Inception sees before it is told; a multiple of its batches."""
 
 AnyMetric = TypeVar("AnyMetric", bound=Metric)
 
@@ -158,9 +160,9 @@ def inception(case: Case) -> Mapping[str, Any]:
     with full_float32():
         kept = case.instruments.cache.get(
             reference.spec.name, reference.split, network.sha256, real_images, levels,
-            lambda: {"features": network(real_images, levels)},
+            lambda: {"features": _through_inception(case, real_images)},
         )  # fmt: skip
-        real, fake = kept["features"], network(case.samples.x, levels)
+        real, fake = kept["features"], _through_inception(case, case.samples.x)
     metric = _alone(FrechetDistance(INCEPTION_FEATURES))
     metric.update(real, real=True)
     metric.update(fake, real=False)
@@ -173,6 +175,17 @@ def inception(case: Case) -> Mapping[str, Any]:
     }
 
 
+def _through_inception(case: Case, images: Tensor) -> Tensor:
+    network, levels = case.instruments.inception, case.reference.spec.levels or 0
+    assert network is not None
+    features = []
+    with case.timetable.phase("Inception", len(images), counts=True):
+        for part in images.split(_IMAGES_TOLD):
+            features.append(network(part, levels))
+            case.timetable.advance(len(part))
+    return torch.cat(features)
+
+
 def accuracy(case: Case) -> Mapping[str, Any]:
     """Return the accuracies on real data of classifiers trained on the samples, and on as many real examples."""
     (samples, labels, *_), training, test = case.samples, case.reference.training, case.reference.examples
@@ -180,8 +193,9 @@ def accuracy(case: Case) -> Mapping[str, Any]:
     assert training is not None
     rows = torch.randperm(len(training.x), generator=torch.Generator().manual_seed(0))[: len(samples)]
     real = training.rows(rows)
-    scores = [
-        classification_accuracy(x, y, test.x, test.y, spec.levels, spec.num_classes)
-        for x, y in ((samples, labels), (real.x, real.y))
-    ]
+    scores = []
+    with case.timetable.phase("classifiers", 2, counts=True):
+        for x, y in ((samples, labels), (real.x, real.y)):
+            scores.append(classification_accuracy(x, y, test.x, test.y, spec.levels, spec.num_classes))
+            case.timetable.advance(1)
     return dict(zip(("classification_accuracy", "classification_accuracy_real"), scores, strict=True))

@@ -10,6 +10,7 @@ import torch
 from genlab.core.batch import Batch
 from genlab.core.contract import Evaluable
 from genlab.core.hardware import device_name
+from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Instruments, Reference
 from genlab.measure.features.cache import FeatureCache, MemoryCache
@@ -44,7 +45,11 @@ class Measured:
 
 
 def measure(
-    source: Evaluable | Batch, reference: Reference, instruments: Instruments, protocol: EvaluationProtocol
+    source: Evaluable | Batch,
+    reference: Reference,
+    instruments: Instruments,
+    protocol: EvaluationProtocol,
+    timetable: Timetable | None = None,
 ) -> Measured:
     """Measure a model, or samples, under a protocol.
 
@@ -53,19 +58,20 @@ def measure(
         reference: The data; of a model, the likelihood of its examples is measured.
         instruments: What samples are judged with.
         protocol: How many examples, draws and samples.
+        timetable: Is told how far it is.
 
     Raises:
         GenlabError: If samples have another shape, dtype or range than the data.
     """
     if isinstance(source, Batch):
         _check(source, reference)
-        return Measured(None, measure_quality(source, reference, instruments), None, source)
-    likelihood = measure_likelihood(source, reference.examples, protocol)
-    drawn = draw_samples(source, protocol)
+        return Measured(None, measure_quality(source, reference, instruments, timetable=timetable), None, source)
+    likelihood = measure_likelihood(source, reference.examples, protocol, timetable)
+    drawn = draw_samples(source, protocol, timetable)
     # Before other samples are drawn: an adaptive sampler counts what all of them cost.
     sampling = describe_sampling(source, protocol, drawn.ms_per_sample) | {"device": device_name(source.device)}
     samples = Batch(drawn.samples, drawn.labels)
-    quality = measure_quality(samples, reference, instruments)
+    quality = measure_quality(samples, reference, instruments, timetable=timetable)
     return Measured(likelihood, quality, sampling, samples, drawn.parameters)
 
 

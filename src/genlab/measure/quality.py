@@ -11,12 +11,13 @@ from typing import Any
 from torch import Tensor
 
 from genlab.core.batch import Batch
+from genlab.core.timetable import Timetable
 from genlab.measure.case import Case, Instruments, Reference
 from genlab.measure.figures import Figure, of_section
 from genlab.measure.measurements import find_measurement
 from genlab.measure.metrics.rows import MetricError
 
-__all__ = ["MIN_SAMPLES", "Quality", "measure_quality"]
+__all__ = ["MIN_SAMPLES", "Quality", "count_pairs", "measure_quality"]
 
 MIN_SAMPLES = 100
 """Fewest samples whose quality is measured: with fewer the figures are mostly chance."""
@@ -48,6 +49,7 @@ def measure_quality(
     instruments: Instruments,
     only: Collection[str] | None = None,
     rows: Tensor | None = None,
+    timetable: Timetable | None = None,
 ) -> Quality:
     """Measure all figures of the registry's section ``quality`` that apply to samples.
 
@@ -59,20 +61,23 @@ def measure_quality(
         only: Keys of the figures that are wanted; all by default.
         rows: ``[N]``, int64: where the samples are training examples, their places among these. They are then judged
             as if a model that was trained on the others had drawn them, which no model can be expected to beat.
+        timetable: Is told how far it is.
     """
     drawn = len(samples.x)
     if drawn < MIN_SAMPLES:
         return Quality(None, {"": f"sample quality needs {MIN_SAMPLES} samples, and this protocol draws {drawn}"})
-    case = Case(samples, reference, instruments, rows)
+    timetable = timetable or Timetable()
+    case = Case(samples, reference, instruments, rows, timetable)
     wanted = [figure for figure in of_section("quality") if only is None or figure.key in only]
     figures: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     pairs = None
-    for name, group in itertools.groupby(sorted(wanted, key=_measurement), key=_measurement):
-        found, why = _measure(case, name, list(group))
-        pairs = found.pop("pairs", pairs)
-        figures |= found
-        reasons |= why
+    with timetable.phase("figures", count_pairs(drawn, reference)):
+        for name, group in itertools.groupby(sorted(wanted, key=_measurement), key=_measurement):
+            found, why = _measure(case, name, list(group))
+            pairs = found.pop("pairs", pairs)
+            figures |= found
+            reasons |= why
     if all(value is None for value in figures.values()):
         return Quality(None, {"": next(iter(reasons.values()), "nothing measures samples of this kind")})
     about = _about(case)
@@ -82,6 +87,12 @@ def measure_quality(
         reasons["extractor_sha256"] = reasons.get("extractor", "the features are the values themselves")
     in_order = {figure.key: figures[figure.key] for figure in wanted if figure.key in figures}
     return Quality(in_order | about, reasons, pairs)
+
+
+def count_pairs(samples: int, reference: Reference) -> int:
+    """Return the number of pairs with a sample that are compared, by which the time grows that figures take."""
+    trained = 0 if reference.training is None else len(reference.training.x)
+    return samples * (len(reference.examples.x) + trained)
 
 
 def _measurement(figure: Figure) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlab.core.contract import Samples
 from genlab.core.randomness import Stream, generator
+from genlab.core.timetable import Timetable
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.reads import ParameterReads
 
@@ -33,8 +34,20 @@ class Drawn(NamedTuple):
 
 
 @torch.no_grad()
-def draw_samples(model: Samples, protocol: EvaluationProtocol) -> Drawn:
-    """Draw the protocol's samples, with their labels where the protocol needs them and the model takes them."""
+def draw_samples(model: Samples, protocol: EvaluationProtocol, timetable: Timetable | None = None) -> Drawn:
+    """Draw the protocol's samples, with their labels where the protocol needs them and the model takes them.
+
+    Args:
+        model: In eval mode.
+        protocol: How many samples, in which batches.
+        timetable: Is told how far it is.
+    """
+    timetable = timetable or Timetable()
+    with timetable.phase("samples", protocol.num_samples, counts=True):
+        return _draw(model, protocol, timetable)
+
+
+def _draw(model: Samples, protocol: EvaluationProtocol, timetable: Timetable) -> Drawn:
     samples: list[Tensor] = []
     labels: list[Tensor] = []
     labelled = protocol.classification_accuracy and model.conditional
@@ -49,6 +62,7 @@ def draw_samples(model: Samples, protocol: EvaluationProtocol) -> Drawn:
             y = torch.randint(model.spec.num_classes or 1, (count,), generator=noise, device=model.device)
             labels.append(y.cpu())
         samples.append(model.sample(count, y, generator=noise).cpu())
+        timetable.advance(count)
     milliseconds = 1000 * (time.perf_counter() - started)
     of_each = torch.cat(labels) if labels else None
     return Drawn(torch.cat(samples), of_each, milliseconds / protocol.num_samples, reads.count)

@@ -12,13 +12,16 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import fast_bfloat16
+from genlab.core.timetable import Timetable
+from genlab.measure.protocol import EvaluationProtocol
 from genlab.models.base import GenerativeModel
+from genlab.processes.display import Display
 from genlab.processes.job_reports import current_report
 from genlab.runs.checkpoints import AtomicCheckpointIO
 from genlab.runs.folder import RunDir
 from genlab.training.callbacks.budget import NEVER, Budget
 from genlab.training.callbacks.counter_noise import CounterNoise
-from genlab.training.callbacks.display import ProgressDisplay
+from genlab.training.callbacks.display import ShowProgress
 from genlab.training.callbacks.ema import EMA
 from genlab.training.callbacks.log_metrics import LogMetrics
 from genlab.training.callbacks.report_progress import ReportProgress
@@ -26,6 +29,7 @@ from genlab.training.callbacks.sample_grids import SampleGrids
 from genlab.training.callbacks.sample_quality import SampleQuality
 from genlab.training.callbacks.saving import SaveCheckpoints
 from genlab.training.callbacks.stopping import SaveOnSignal
+from genlab.training.foresight import Foresight
 from genlab.training.settings import TrainerSettings, TrainingSettings
 from genlab.training.sharding import ShardedStrategy
 
@@ -34,7 +38,14 @@ __all__ = ["build_callbacks", "build_trainer", "resolve_precision"]
 MakeTrainer = Callable[..., Trainer]
 
 
-def build_callbacks(settings: TrainingSettings, run: RunDir, model: str, batch_size: int) -> list[Callback]:
+def build_callbacks(
+    settings: TrainingSettings,
+    run: RunDir,
+    model: str,
+    batch_size: int,
+    display: Display | None = None,
+    evaluation: EvaluationProtocol | None = None,
+) -> list[Callback]:
     """Make the callbacks of a run, in the order in which they act at the end of a step.
 
     Args:
@@ -42,18 +53,20 @@ def build_callbacks(settings: TrainingSettings, run: RunDir, model: str, batch_s
         run: The run's folder.
         model: Name of the model, for titles.
         batch_size: Examples per optimizer step, all devices together.
+        display: Shows how far the run is; nothing does by default.
+        evaluation: What follows the training, if anything does.
     """
+    display = display or Display(Timetable())
     limits = settings.budget
     budget = Budget(limits.examples, limits.minutes, limits.validations, batch_size)
     checkpoints = SaveCheckpoints(run.checkpoints, settings.checkpoint_minutes, budget)
     title = f"{model} on {run.path.parent.parent.name}, run {run.id}"
     metrics = LogMetrics(settings.log_every)
+    quality = SampleQuality(settings.validation_samples, settings.seed, display.timetable)
+    grids = SampleGrids(run.samples, settings.grid_samples, settings.seed, title)
+    foresight = None if evaluation is None else Foresight(evaluation, run, quality, grids)
     # Grids and qualities before EMA: they are of samples drawn while the averaged weights are still in place.
-    callbacks: list[Callback] = [
-        CounterNoise(settings.seed),
-        SampleQuality(settings.validation_samples, settings.seed),
-        SampleGrids(run.samples, settings.grid_samples, settings.seed, title),
-    ]
+    callbacks: list[Callback] = [CounterNoise(settings.seed), quality, grids]
     if settings.ema_decay:
         callbacks.append(EMA(settings.ema_decay))
     report = current_report()
@@ -64,7 +77,7 @@ def build_callbacks(settings: TrainingSettings, run: RunDir, model: str, batch_s
         *([] if report is None else [ReportProgress(report)]),
         checkpoints,
         SaveOnSignal(checkpoints, budget),
-        ProgressDisplay(budget, metrics),
+        ShowProgress(budget, metrics, checkpoints, display, foresight),
     ]
 
 

@@ -55,6 +55,20 @@ class FeatureCache:
             levels: Number of values per dimension.
             extract: Computes the features: tensors by name, ``[N, D]`` each.
         """
+        path, key = self._locate(data, split, extractor_sha256, x, levels)
+        found = _read(path, key, len(x))
+        if found is None:
+            found = extract()
+            _write(path, key, found)
+        return found
+
+    def has(self, data: str, split: str, extractor_sha256: str, x: Tensor, levels: int) -> bool:
+        """Whether there is a file of these features; :meth:`get` looks into it."""
+        return self._locate(data, split, extractor_sha256, x, levels)[0].is_file()
+
+    def _locate(
+        self, data: str, split: str, extractor_sha256: str, x: Tensor, levels: int
+    ) -> tuple[Path, dict[str, str]]:
         key = {
             "version": str(FEATURES_VERSION),
             "extractor_sha256": extractor_sha256,
@@ -62,12 +76,7 @@ class FeatureCache:
             "levels": str(levels),
         }
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        path = self.folder / f"{data}-{split}-{digest[:16]}.safetensors"
-        found = _read(path, key, len(x))
-        if found is None:
-            found = extract()
-            _write(path, key, found)
-        return found
+        return self.folder / f"{data}-{split}-{digest[:16]}.safetensors", key
 
 
 class MemoryCache:
@@ -87,10 +96,18 @@ class MemoryCache:
     ) -> dict[str, Tensor]:
         """Return what ``extract`` gives for examples, computed once for equal ones; see :meth:`FeatureCache.get`."""
         # By what the examples are: where they lie says nothing, since memory that was freed is used again.
-        key = (data, split, extractor_sha256, levels, _checksum({"x": x}))
+        key = _name(data, split, extractor_sha256, x, levels)
         if key not in self._kept:
             self._kept[key] = extract()
         return self._kept[key]
+
+    def has(self, data: str, split: str, extractor_sha256: str, x: Tensor, levels: int) -> bool:
+        """Whether these features are kept."""
+        return _name(data, split, extractor_sha256, x, levels) in self._kept
+
+
+def _name(data: str, split: str, extractor_sha256: str, x: Tensor, levels: int) -> tuple[object, ...]:
+    return (data, split, extractor_sha256, levels, _checksum({"x": x}))
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -103,6 +105,13 @@ class Budget(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         if self._paused_at is not None:
             self._resumed_at += time.monotonic() - self._paused_at
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do between two steps what is no training, and counts as none."""
+        began = time.monotonic()
+        yield
+        self._resumed_at += time.monotonic() - began
 
     def validation_due(self, trainer: Trainer) -> bool:
         """Whether a validation follows the batch that just ended."""

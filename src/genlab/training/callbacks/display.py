@@ -2,105 +2,179 @@
 
 from __future__ import annotations
 
-import sys
-import time
+import math
 from typing import Any
 
 from pytorch_lightning import Trainer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from genlab.core.batch import Batch
-from genlab.measure.figures import validated
+from genlab.core.sharded import gathered
+from genlab.core.timetable import Phase
+from genlab.measure.figures import FIGURES, validated
 from genlab.models.base import GenerativeModel
+from genlab.processes.display import Display
 from genlab.training.callbacks.base import Callback
 from genlab.training.callbacks.budget import Budget
 from genlab.training.callbacks.log_metrics import LogMetrics
+from genlab.training.callbacks.saving import SaveCheckpoints
+from genlab.training.foresight import Foresight
 
-__all__ = ["ProgressDisplay"]
+__all__ = ["ShowProgress"]
 
-SECONDS_BETWEEN_LINES = 30.0
-SECONDS_BETWEEN_FRAMES = 0.25
+REHEARSED_AT = (0.02, 0.5)
+"""Fractions of the budget after which the evaluation is rehearsed: what adaptive solvers cost grows with learning."""
+SHORTEST_TRAINING = 5.0
+"""Seconds of a training that is worth a rehearsal."""
+SECONDS_BETWEEN_LOOKS = 0.1
+"""Steps may take less: then not each is worth a look."""
+SHORTEST_HALF_LIFE = 10.0
+"""Seconds after which the pace of training counts half at least; later a third of what was trained."""
 
 
-class ProgressDisplay(Callback):
-    """A progress bar over the budget on a terminal, a line now and then elsewhere.
+class ShowProgress(Callback):
+    """Keep the timetable of a training, its validations and what follows, and say what a line about them says.
 
-    Shows the fraction of the budget spent, examples per second, the time left, the latest loss and what validation
-    has measured of the headlines.
+    That is the examples seen, the figure that chooses the checkpoint, the latest loss, examples per second and what
+    else validation has measured of the headlines. A checkpoint keeps the paces, so that a run that goes on knows them.
 
     Args:
         budget: Knows what is spent.
         metrics: Knows the latest figures.
+        saving: Knows which checkpoint is the best.
+        display: Shows it.
+        foresight: Knows what follows; None where nothing does.
     """
 
-    def __init__(self, budget: Budget, metrics: LogMetrics) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        metrics: LogMetrics,
+        saving: SaveCheckpoints,
+        display: Display,
+        foresight: Foresight | None = None,
+    ) -> None:
         self.budget = budget
         self.metrics = metrics
-        self._console = Console(stderr=True)
-        self._bar: Progress | None = None
-        self._shown_at = 0.0
-        self._start = (0.0, 0, 0.0)
+        self.saving = saving
+        self.display = display
+        self.foresight = foresight
+        self.timetable = display.timetable
+        self.training = Phase("training")
+        self.validating = Phase("validating", budget.validations)
+        self._monitor = ""
+        self._started = (0.0, 0)
+        self._rehearsals: list[float] = []
+        self._foreseen = False
+        self._told_at = -math.inf
 
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         progress = self.budget.progress
-        self._start = (progress.fraction, progress.examples, progress.seconds)
-        self._shown_at = time.monotonic()
-        if trainer.is_global_zero and self._console.is_terminal:
-            columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(), TextColumn("{task.description}"))
-            self._bar = Progress(*columns, console=self._console, auto_refresh=False)
-            self._bar.add_task("starting", total=1.0)
-            self._bar.start()
+        self._started = (progress.seconds, progress.examples)
+        self._monitor = pl_module.monitor
+        self._rehearsals = [] if self.foresight is None else self._due(progress.fraction)
+        self.training.done = progress.fraction
+        self.validating.done = int(progress.fraction * self.budget.validations)
+        self.display.before = max(self.display.before, progress.seconds)
+        self.display.details = self._details
+        if self.foresight is not None and self.timetable.known() and trainer.is_global_zero:
+            self._plan(trainer, pl_module)  # a run that goes on has its paces
+        else:
+            unknown = [] if self.foresight is None else [Phase("evaluation")]
+            self.timetable.plan([self.training, self.validating, *unknown])
+
+    def _due(self, fraction: float) -> list[float]:
+        """The fractions of the budget at which there is a rehearsal yet to come."""
+        due = [at for at in REHEARSED_AT if at > fraction]
+        missed = fraction > REHEARSED_AT[0] and "samples" not in self.timetable.known()
+        return [fraction, *due] if missed else due
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: GenerativeModel, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        pause = SECONDS_BETWEEN_FRAMES if self._bar else SECONDS_BETWEEN_LINES
-        now = time.monotonic()
-        if now - self._shown_at < pause and not trainer.should_stop:
+        now = self.timetable.clock()
+        if now - self._told_at >= SECONDS_BETWEEN_LOOKS:
+            self._told_at = now
+            self._advance()
+        if self._rehearsals and self.budget.progress.fraction >= self._rehearsals[0]:
+            self._rehearse(trainer, pl_module)
+
+    def _advance(self) -> None:
+        progress = self.budget.progress
+        if self.timetable.now is None:  # the first step is not like the others
+            self.training.done = progress.fraction
+            self.timetable.begin(self.training)
             return
-        self._shown_at = now
-        self._show(trainer)
+        half_life = max(SHORTEST_HALF_LIFE, (progress.seconds - self._started[0]) / 3)
+        self.timetable.advance(progress.fraction - self.training.done, half_life)
+
+    def _rehearse(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        progress = self.budget.progress
+        self._rehearsals = [at for at in self._rehearsals if at > progress.fraction]
+        training_seconds = progress.seconds / progress.fraction
+        # All devices come here at the same step, and must agree.
+        if not trainer.strategy.reduce_boolean_decision(training_seconds > SHORTEST_TRAINING, all=False):
+            return
+        with self.timetable.apart(), self.budget.paused(), gathered(pl_module):
+            if trainer.is_global_zero:
+                self.foresight.rehearse(trainer, pl_module, self.timetable, training_seconds)
+                self._plan(trainer, pl_module)
+            trainer.strategy.barrier()
+
+    def _plan(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        following = self.foresight.evaluation(trainer.datamodule, pl_module, twice=not self.saving.last_is_best)
+        self.timetable.plan([self.training, self.validating, *following])
+        self._foreseen = True
+
+    def on_validation_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        if self.timetable.now is self.training:
+            self._advance()
+            self.timetable.leave()
+        # A long step, or the last one, may pass over several.
+        self.validating.done = max(0, int(self.budget.progress.fraction * self.budget.validations) - 1)
+        self.timetable.begin(self.validating)
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
-        self._show(trainer)
-        self._shown_at = time.monotonic()
-
-    def _show(self, trainer: Trainer) -> None:
-        if not trainer.is_global_zero:
-            return
-        fraction = self.budget.progress.fraction
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=fraction, description=self._describe(), refresh=True)
-        else:
-            print(f"{100 * fraction:3.0f}%  {self._describe()}", file=sys.stderr, flush=True)
-
-    def _describe(self) -> str:
-        progress, latest = self.budget.progress, self.metrics.latest
-        fraction, examples, seconds = (
-            progress.fraction - self._start[0],
-            progress.examples - self._start[1],
-            progress.seconds - self._start[2],
-        )
-        left = seconds * (1 - progress.fraction) / fraction if fraction > 0 else 0.0
-        parts = [
-            f"{progress.examples:,} examples",
-            f"{examples / max(seconds, 1e-9):,.0f}/s",
-            f"{int(left) // 60}:{int(left) % 60:02d} left",
-        ]
-        headlines = ((f"val/{figure.key}", f"val {figure.label}") for figure in validated(headlines_only=True))
-        for name, label in (("train/loss", "loss"), *headlines):
-            if name in latest:
-                parts.append(f"{label} {latest[name]:.3f}")
-        return "  ".join(parts)
+        self.timetable.advance(1)
+        self.timetable.leave()
+        if self._foreseen:
+            self._plan(trainer, pl_module)
+        if not self.budget.spent:
+            self.timetable.begin(self.training)
 
     def on_train_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
-        self._close()
+        self.display.details = lambda: ("", "")
 
-    def on_exception(self, trainer: Trainer, pl_module: GenerativeModel, exception: BaseException) -> None:
-        self._close()
+    def _details(self) -> tuple[str, str]:
+        progress, latest = self.budget.progress, self.metrics.latest
+        others = [f"val/{figure.key}" for figure in validated(headlines_only=True)]
+        names = dict.fromkeys([self._monitor, "train/loss", *others])
+        remarks = [f"{_label(name)} {_short(latest[name])}" for name in names if name in latest]
+        seconds, examples = progress.seconds - self._started[0], progress.examples - self._started[1]
+        remarks.insert(2, f"{examples / max(seconds, 1e-9):,.0f}/s")
+        return self._count(), "  ".join(remarks)
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+    def _count(self) -> str:
+        if self.timetable.now is self.validating:
+            total = self.validating.total
+            return f"{min(self.validating.done + 1, total):.0f}/{total:.0f}"
+        progress, examples = self.budget.progress, self.budget.examples
+        if examples is not None and progress.fraction <= progress.examples / examples:
+            return f"{progress.examples:,}/{examples:,}"
+        return f"{progress.examples:,} examples"  # the minutes end it
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"paces": self.timetable.known(), "elapsed": self.display.elapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.timetable.recall(state_dict["paces"])
+        self.display.before = state_dict["elapsed"]
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def _label(name: str) -> str:
+    split, key = name.split("/")
+    label = FIGURES[key].label if key in FIGURES else key
+    return label if split == "train" else f"val {label}"

@@ -32,6 +32,10 @@ class SampleGrids(Callback):
         self.seed = seed
         self.title = title
 
+    def samples_of(self, model: GenerativeModel) -> int:
+        """Return the number of samples in a picture."""
+        return self.count * modality_of(model.spec).preview_samples_per_image
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         with gathered(pl_module):
             if trainer.is_global_zero:
@@ -40,7 +44,7 @@ class SampleGrids(Callback):
     def _draw(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         noise = generator(Stream.GRIDS, self.seed, device=pl_module.device)
         modality = modality_of(pl_module.spec)
-        samples = pl_module.sample(self.count * modality.preview_samples_per_image, generator=noise)
+        samples = pl_module.sample(self.samples_of(pl_module), generator=noise)
         examples = pl_module.progress.examples
         path = self.folder / f"examples_{examples:010d}.png"
         real = trainer.datamodule.tensors("validation").x[: len(samples)]

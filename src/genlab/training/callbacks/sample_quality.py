@@ -10,8 +10,9 @@ from pytorch_lightning import Trainer
 from genlab.core.batch import Batch
 from genlab.core.randomness import Stream, generator
 from genlab.core.sharded import gathered
+from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
-from genlab.measure.case import Instruments, Reference
+from genlab.measure.case import Case, Instruments, Reference
 from genlab.measure.features.choice import choose_extractor
 from genlab.measure.figures import of_section
 from genlab.measure.quality import measure_quality
@@ -39,15 +40,23 @@ class SampleQuality(Callback):
         count: Number of images, of vectors ten times as many, or None for none where the likelihood chooses the
             checkpoint.
         seed: The run's seed.
+        timetable: Is told what samples cost, and of what happens once, at the first validation.
     """
 
-    def __init__(self, count: int | None, seed: int) -> None:
+    def __init__(self, count: int | None, seed: int, timetable: Timetable | None = None) -> None:
         self.count = count
         self.seed = seed
+        self.timetable = timetable or Timetable()
         self._instruments: Instruments | None = None
 
+    def samples_of(self, model: GenerativeModel) -> int:
+        """Return the number of samples that a validation judges."""
+        if self.count is None and not model.chosen_by_samples:
+            return 0
+        return (self.count or FEWEST_SAMPLES) * modality_of(model.spec).validation_samples_per_image
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
-        if self.count is None and not pl_module.chosen_by_samples:
+        if not self.samples_of(pl_module):
             return
         with gathered(pl_module):
             figures = self._measure(trainer.datamodule, pl_module) if trainer.is_global_zero else None
@@ -58,11 +67,12 @@ class SampleQuality(Callback):
         instruments = self._choose_instruments(datamodule)
         if instruments.extractor is None:
             return {}
-        modality = modality_of(model.spec)
-        count = (self.count or FEWEST_SAMPLES) * modality.validation_samples_per_image
+        count = self.samples_of(model)
         noise = generator(Stream.GRIDS, self.seed, 1, device=model.device)
         sizes = [min(_BATCH_SIZE, count - start) for start in range(0, count, _BATCH_SIZE)]
+        began = self.timetable.clock()
         samples = Batch(torch.cat([model.sample(size, generator=noise).cpu() for size in sizes]))
+        self.timetable.observe("samples", count, self.timetable.clock() - began)  # as the evaluation draws them
         reference = Reference(model.spec, datamodule.tensors("validation"), "validation")
         wanted = [figure.key for figure in of_section("quality") if figure.validated]
         figures = measure_quality(samples, reference, instruments, wanted).figures or {}
@@ -72,7 +82,13 @@ class SampleQuality(Callback):
         return {model.monitor: math.nan} | found if chooses else found
 
     def _choose_instruments(self, datamodule: GenlabDataModule) -> Instruments:
-        if self._instruments is None:
+        if self._instruments is not None:
+            return self._instruments
+        with self.timetable.apart():
             extractor = choose_extractor(datamodule.spec, lambda: datamodule.tensors("train").x)
             self._instruments = Instruments(extractor)
+            if extractor is not None:
+                validation = datamodule.tensors("validation")
+                one = Batch(validation.x[:1])
+                _ = Case(one, Reference(datamodule.spec, validation, "validation"), self._instruments).real
         return self._instruments

@@ -32,6 +32,7 @@ class SaveCheckpoints(Callback):
         self.every_minutes = every_minutes
         self.budget = budget
         self.best_score = math.inf
+        self.last_is_best = True
         self._saved_at = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
@@ -55,7 +56,8 @@ class SaveCheckpoints(Callback):
                 f"{pl_module.monitor} is {score} after {pl_module.progress.examples:,} examples: {culprit} not finite."
                 "\nThe last good checkpoint is kept. Lower model.lr, or look at the data."
             )
-        if score < self.best_score or not measured:
+        self.last_is_best = score < self.best_score or not measured
+        if self.last_is_best:
             self.best_score = score
             self._save(trainer, "best.ckpt")
         # Last after best: a run killed in between validates again and finds the same best.
