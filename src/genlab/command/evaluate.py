@@ -28,14 +28,16 @@ from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import measure_quality
-from genlab.measure.result import DataInfo, ModelInfo, ReferenceInfo, Result, Training
+from genlab.measure.result import CodeInfo, DataInfo, ModelInfo, ReferenceInfo, Result, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint, training_record
+from genlab.runs.code import codes_of, other_code
 from genlab.runs.folder import RunDir, find_run
 from genlab.runs.identity import config_hash
+from genlab.training.callbacks.saving import was_chosen
 
 __all__ = ["evaluate_run", "run"]
 
@@ -67,7 +69,8 @@ def run(config: DictConfig) -> FinishedRun:
         settings.checkpoint,
         choose_device(settings.device),
     )
-    show_result(result, place)
+    change = other_code(result.trained_by)
+    show_result(result, place, f"Its weights were trained by {change}." if change else "")
     return FinishedRun(place, result)
 
 
@@ -76,7 +79,7 @@ def evaluate_run(
     config: TrainedConfig,
     protocol: EvaluationProtocol,
     command: str,
-    checkpoint: str = "best",
+    asked: str = "best",
     device: torch.device | None = None,
 ) -> Result:
     """Measure a run's best checkpoint and beside it the last one, by what chose the best, and write the result.
@@ -86,14 +89,14 @@ def evaluate_run(
         config: What it was trained with.
         protocol: What is measured, and how.
         command: The command line that makes this result again.
-        checkpoint: The checkpoint that the figures are of: ``"best"``, which validation chose, or ``"last"``.
+        asked: The checkpoint that the figures shall be of: ``"best"``, which validation chose, or ``"last"``.
         device: Where the figures are computed; by default a GPU where there is one.
 
     Raises:
         GenlabError: If the run has no finished training.
     """
-    result_path(place, protocol, checkpoint)  # before the work, not after it
-    last, chosen, checkpoint = _open_checkpoints(place, checkpoint)
+    result_path(place, protocol, asked)  # before the work, not after it
+    last, chosen, checkpoint = _open_checkpoints(place, asked)
     datamodule = build_datamodule(config)
     model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
     set_weights(model, chosen, place.best_checkpoint if checkpoint == "best" else place.last_checkpoint, place)
@@ -103,6 +106,7 @@ def evaluate_run(
     stem = protocol.name if checkpoint == "best" else f"{protocol.name}.last"  # as in the results' names
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
     _draw_pictures(place.samples / stem, title, measured, reference)
+    chosen_by = model.monitor if checkpoint == "best" and was_chosen(chosen) else None
     likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
         set_weights(model, last, place.last_checkpoint, place)
@@ -116,6 +120,7 @@ def evaluate_run(
         **_reasons(model, {"likelihood": measured.likelihood, "likelihood_last": likelihood_last}, known),
         **quality.missing(),
         **(quality_last.missing("quality_last") if model.chosen_by_samples else {}),
+        **({} if chosen_by else {"training.chosen_by": _why_not_chosen(model, asked, checkpoint)}),
     }
     result = new_result(
         run_id=place.id,
@@ -124,7 +129,7 @@ def evaluate_run(
         model=_describe_model(model),
         data=described,
         seed=config.seed,
-        training=_describe_training(last, checkpoint),
+        training=_describe_training(last, chosen_by),
         likelihood=measured.likelihood,
         likelihood_last=likelihood_last,
         quality=quality.figures,
@@ -134,7 +139,7 @@ def evaluate_run(
         missing=missing,
         **({"quality_last": quality_last.figures} if model.chosen_by_samples else {}),
     )
-    write_result(place, result)
+    write_result(place, result, checkpoint)
     if quality.figures is not None:
         extractor = quality.figures["extractor_sha256"]
         write_floor(place, datamodule, described, protocol, command, instruments, extractor)
@@ -164,7 +169,8 @@ def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], d
     try:
         best = load_checkpoint(place.best_checkpoint, mmap=True)
         training_record(best, place.best_checkpoint)
-        return last, best, "best"
+        # Where nothing chose, the "best" is the newest that was validated: it stands there for the last.
+        return last, best if was_chosen(best) else last, "best"
     except CheckpointError as error:
         _log.warning("%s The figures are of the last checkpoint.", error)
         return last, last, "last"
@@ -187,7 +193,13 @@ def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -
     )
 
 
-def _describe_training(last: dict[str, Any], checkpoint: str) -> Training:
+def _why_not_chosen(model: GenerativeModel, asked: str, opened: str) -> str:
+    if asked == "last":
+        return "it was asked for"
+    return f"validation did not measure {model.monitor}" if opened == "best" else "the best cannot be read"
+
+
+def _describe_training(last: dict[str, Any], chosen_by: str | None) -> Training:
     progress, hardware = last["genlab"]["progress"], last["genlab"]["hardware"]
     return Training(
         examples_seen=progress["examples"],
@@ -199,7 +211,9 @@ def _describe_training(last: dict[str, Any], checkpoint: str) -> Training:
         peak_memory_bytes=hardware["peak_memory_bytes"],
         examples_per_second=progress["examples"] / progress["seconds"],
         stopped_by=last["genlab"]["stopped_by"],
-        checkpoint=checkpoint,
+        checkpoint="best" if chosen_by else "last",
+        chosen_by=chosen_by,
+        code=tuple(CodeInfo(**code.as_dict()) for code in codes_of(last["genlab"].get("code"))),
     )
 
 

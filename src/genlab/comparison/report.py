@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from genlab.comparison import cells
 from genlab.comparison.published import PUBLISHED_LEGEND, beside
 from genlab.comparison.ranking import Comparison, Group
-from genlab.runs.identity import code_version
+from genlab.runs.code import code_version
 
 if TYPE_CHECKING:
     from jinja2 import Environment

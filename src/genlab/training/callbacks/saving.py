@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from genlab.models.base import GenerativeModel, NonFiniteError
 from genlab.training.callbacks.base import Callback
 from genlab.training.callbacks.budget import Budget
 
-__all__ = ["SaveCheckpoints"]
+__all__ = ["SaveCheckpoints", "was_chosen"]
+
+
+def was_chosen(checkpoint: Mapping[str, Any]) -> bool:
+    """Return whether a figure of validation has chosen the best checkpoint, by what a checkpoint of the run says."""
+    state = checkpoint.get("callbacks", {}).get(SaveCheckpoints.__qualname__, {})
+    return math.isfinite(state.get("best_score", 0.0))
 
 
 class SaveCheckpoints(Callback):
