@@ -283,7 +283,8 @@ def test_trials_measure_validation_and_recipes_the_test_split(tmp_path: Path) ->
             ("mine-validation", "validation"), ("mine", "test"),
         ]  # fmt: skip
         assert len({run_id(OmegaConf.to_container(config, resolve=True), 0) for config in (measured, later)}) == 1
-    assert "validation\n" not in (tmp_path / "studies" / plan.study / "experiment" / "best.yaml").read_text()
+    text = (tmp_path / "studies" / plan.study / "experiment" / "best.yaml").read_text()
+    assert yaml.safe_load(text)["evaluation"] == {"name": "mine"}
     with composed("search=gmm", "data=digits", "evaluation.split=validation") as (_, command):
         assert _plan(settings(), command).measured_by == (), "it is what all runs of this command measure"
 
