@@ -106,7 +106,7 @@ def evaluate_run(
     stem = protocol.name if checkpoint == "best" else f"{protocol.name}.last"  # as in the results' names
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
     _draw_pictures(place.samples / stem, title, measured, reference)
-    chosen_by = model.monitor if checkpoint == "best" and was_chosen(chosen) else None
+    chosen_by = None if chosen is last else model.monitor
     likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
     if last["genlab"]["progress"] != chosen["genlab"]["progress"]:
         set_weights(model, last, place.last_checkpoint, place)

@@ -20,8 +20,10 @@ __all__ = ["SaveCheckpoints", "was_chosen"]
 
 def was_chosen(checkpoint: Mapping[str, Any]) -> bool:
     """Return whether a figure of validation has chosen the best checkpoint, by what a checkpoint of the run says."""
-    state = checkpoint.get("callbacks", {}).get(SaveCheckpoints.__qualname__, {})
-    return math.isfinite(state.get("best_score", 0.0))
+    callbacks = checkpoint.get("callbacks")
+    state = callbacks.get(SaveCheckpoints.__qualname__) if isinstance(callbacks, Mapping) else None
+    score = state.get("best_score") if isinstance(state, Mapping) else None
+    return not isinstance(score, float) or math.isfinite(score)  # a checkpoint that does not say is taken at its name
 
 
 class SaveCheckpoints(Callback):
