@@ -34,8 +34,8 @@ TINY = [
     "evaluation.num_samples=256", "evaluation.max_examples=64", "evaluation.name=tiny",
 ]  # fmt: skip
 
-TIMES = ("created", "code_version", "command", "wall_seconds", "peak_memory_bytes", "examples_per_second",
-         "ms_per_sample")  # fmt: skip
+TIMES = ("created", "code", "code_sha256", "code_version", "command", "wall_seconds", "peak_memory_bytes",
+         "examples_per_second", "ms_per_sample")  # fmt: skip
 
 
 def train(overrides: list[str], examples: int) -> dict[str, Any]:

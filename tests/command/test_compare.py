@@ -13,9 +13,10 @@ import pytest
 import wandb
 
 from genlab.command.cli import compare, train
-from genlab.command.compare import FORMATS
+from genlab.command.compare import FORMATS, compare_sweep
 from genlab.command.entry import NO_READER
-from tests.comparison.results import write
+from genlab.runs.code import this_code
+from tests.comparison.results import finished, write
 from tests.tiny import ROOT, TINY
 
 
@@ -189,5 +190,18 @@ def test_a_sweep_ends_with_the_table_of_its_runs(tmp_path: Path, capsys: pytest.
     assert "digits, quick" in text
     assert "2 seeds" in text
     assert "±" in text.split("digits, quick")[1]
+    assert "other code" not in text
     assert compare([f"paths.logs={tmp_path}"]) == 0
     assert "2 seeds" in capsys.readouterr().out, "and compare finds the same"
+
+
+def test_a_sweep_says_once_how_many_runs_other_code_has_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    now = this_code()
+    here = {"code_version": now.version, "code_sha256": now.sha256}
+    runs = [finished(Path(f"{seed}"), seed=seed, **(here if seed < 2 else {})) for seed in range(5)]
+    compare_sweep(runs)
+    line = f"Trained by other code (then 0.1.0 abc1234, now {now.version}): 3 of 5 runs. rerun=true trains afresh."
+    text = capsys.readouterr().out
+    assert text.count(line) == 1
+    compare_sweep(runs[:1])
+    assert not capsys.readouterr().out

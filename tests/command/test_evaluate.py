@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,25 @@ def test_checkpoints_that_are_not_of_this_run_get_a_line(tmp_path: Path) -> None
         torch.save({"state_dict": content["state_dict"], **record}, last)
         with pytest.raises(GenlabError, match=r"last\.ckpt does not say how it was trained"):
             evaluate(again)
+
+
+def test_where_nothing_chose_a_checkpoint_it_is_not_called_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = train(tmp_path, *SETTINGS, model="gmm")
+    assert (result.training.checkpoint, result.training.chosen_by) == ("best", "val/bits_per_dim")
+    assert re.search(r"checkpoint +best by val/bits_per_dim", capsys.readouterr().out)
+    (best,) = tmp_path.rglob("best.ckpt")
+    content = load_checkpoint(best)
+    content["callbacks"]["SaveCheckpoints"]["best_score"] = math.inf  # what it is where validation measured nothing
+    torch.save(content, best)
+    again = [f"run={result.run_id}", f"paths.logs={tmp_path}", "evaluation=quick", *SETTINGS]
+    result = evaluate(composed(again, "evaluate")).result
+    assert (result.training.checkpoint, result.training.chosen_by) == ("last", None)
+    assert re.search(r"checkpoint +last: validation did not measure val/bits_per_dim", capsys.readouterr().out)
+    assert len(list(tmp_path.rglob("gmm/*/results/small.json"))) == 1, "it is the run's result all the same"
+    evaluate(composed([*again, "checkpoint=last"], "evaluate"))
+    assert re.search(r"checkpoint +last: it was asked for", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("out", ["folder", "file/below.png"])

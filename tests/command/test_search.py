@@ -29,7 +29,11 @@ from genlab.command.entry import _Task, run_entry
 from genlab.command.search_outcome import recipe, report, use_command
 from genlab.command.search_space import SearchCommand, _at, _ends, check_space, read_command
 from genlab.command.start_search import _keep_from_jobs, _plan, _stream, _write_multirun, search, study_folder
+from genlab.comparison.ranking import compare
+from genlab.comparison.reading import read_results
 from genlab.core.errors import GenlabError
+from genlab.measure.results import read_result
+from genlab.runs.code import code_version
 from genlab.runs.identity import run_id
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.search import open_study, override_of, run_search
@@ -253,6 +257,8 @@ def test_the_best_is_a_recipe_that_works(tmp_path: Path, capsys: pytest.CaptureF
     assert f"--config-dir={folder}" in use
     assert f"paths.logs={tmp_path}" in use
     assert "6 trials: 6 complete." in out
+    assert "This measures the test split, which the search did not." in out
+    assert f"Trained by other code (then 0.1.0 abc1234, now {code_version()}): 6 of 6 complete trials." in out
     # Used as the report says, it is the very run of the best trial.
     with initialize_config_dir(str(ROOT / "conf")):
         words = [word for word in shlex.split(use)[2:] if not word.startswith("--")]
@@ -263,6 +269,24 @@ def test_the_best_is_a_recipe_that_works(tmp_path: Path, capsys: pytest.CaptureF
     assert run_id(used, 0) == run_id(ran, 0)
     for picture in ("history.png", "importance.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_trials_measure_validation_and_recipes_the_test_split(tmp_path: Path) -> None:
+    launcher = Recorded(tmp_path)
+    own = ["evaluation=standard", "evaluation.name=mine"]
+    plan, _, trials = searched(tmp_path, "search=gmm", "data=digits", *own, launcher=launcher, trials=2)
+    for job, trial in zip(launcher.jobs, trials, strict=True):
+        with initialize_config_dir(str(ROOT / "conf")):
+            measured, later = compose("config", list(job.overrides)), compose("config", [*plan.overrides(trial.params)])
+        protocols = [check_config(config).evaluation.make() for config in (measured, later)]
+        assert [(protocol.name, protocol.split) for protocol in protocols] == [
+            ("mine-validation", "validation"), ("mine", "test"),
+        ]  # fmt: skip
+        assert len({run_id(OmegaConf.to_container(config, resolve=True), 0) for config in (measured, later)}) == 1
+    text = (tmp_path / "studies" / plan.study / "experiment" / "best.yaml").read_text()
+    assert yaml.safe_load(text)["evaluation"] == {"name": "mine"}
+    with composed("search=gmm", "data=digits", "evaluation.split=validation") as (_, command):
+        assert _plan(settings(), command).measured_by == (), "it is what all runs of this command measure"
 
 
 def test_two_objectives_leave_a_front_of_recipes(tmp_path: Path) -> None:
@@ -313,7 +337,23 @@ def test_a_search_from_the_command_to_the_recipe(launcher: str, tmp_path: Path) 
     assert not re.search(r"(?<!val )FID|±|likelihood|[0-9] bits/dim", said)
     (best,) = tmp_path.glob("studies/*/experiment/best.yaml")
     assert "override /model: gmm" in best.read_text()
-    assert 1 <= len(list(tmp_path.glob("runs/digits/gmm/*/results/quick.json"))) <= 3
+    measured = [read_result(path) for path in tmp_path.glob("runs/digits/gmm/*/results/*.json")]
+    assert 1 <= len(measured) <= 3
+    assert {(result.data.split, result.protocol.name) for result in measured} == {("validation", "quick-validation")}
+    if launcher == "basic":
+        return
+    # The best is then measured on the test split, with the weights that it has.
+    use = next(line for line in ended.stdout.splitlines() if line.startswith("Best: ")).removeprefix("Best: ")
+    command = [sys.executable, str(ROOT / "train.py"), *shlex.split(use)[2:]]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("last.ckpt")}
+    ended = forkserver.run(command, cwd=tmp_path, timeout=280)
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"data +digits, test", ended.stdout)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("last.ckpt")}
+    groups = compare(read_results([tmp_path])[0]).groups
+    found = {group.data.split: {row.first.run_id for row in group.rows if row.model == "gmm"} for group in groups}
+    assert len(found["test"]) == 1
+    assert found["test"] <= found["validation"]
 
 
 def test_a_key_that_is_new_stays_new_in_every_trial(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from genlab.command import cli
 from genlab.command.finished import find_finished
 from genlab.core.errors import GenlabError
 from genlab.measure.results import read_result
+from genlab.runs import code
 from genlab.runs.checkpoints import load_checkpoint
+from genlab.runs.code import code_version, this_code
 from tests.tiny import TINY, composed, run_folder, tiny, train, train_afresh, train_in_a_process
 
 DIE_AT = """
@@ -126,6 +128,51 @@ def test_the_answer_of_a_finished_run_needs_no_torch(finished: Path) -> None:
     assert found is not None
     assert found.place.path == run_folder(finished)
     assert found.result.as_dict() == json.loads((found.place.results / "quick.json").read_text())
+
+
+def be_later_code(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(code, "source_sha256", lambda: "9" * 64)
+    patch.setattr(code, "code_version", lambda: "9.9 later")
+
+
+def test_a_run_of_other_code_says_so_finished_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    arguments = [*tiny("gmm"), f"paths.logs={tmp_path}"]
+    with monkeypatch.context() as patch:
+        patch.setattr("genlab.command.train.evaluate_run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert cli.train(arguments) == 143
+    change = f"trained by other code (then {this_code().version}, now 9.9 later)"
+    with monkeypatch.context() as patch:
+        be_later_code(patch)
+        assert cli.train(arguments) == 0
+        assert f"This run was {change}; rerun=true trains afresh.\n" in capfd.readouterr().err
+        assert cli.train(arguments) == 0
+        out = " ".join(capfd.readouterr().out.split())
+        assert f"This run is finished, but it was {change}; rerun=true trains afresh beside it." in out
+        (path,) = tmp_path.glob("runs/*/gmm/*/results/*.json")
+        result = read_result(path)
+    assert (result.trained_by, result.measured_by) == ((this_code(),), code.Code("9.9 later", "9" * 64))
+    assert cli.train(arguments) == 0
+    assert "but it was measured by other code (then 9.9 later, now" in " ".join(capfd.readouterr().out.split())
+
+
+def test_weights_of_other_code_are_gone_on_with_only_where_they_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path, model="gmm")
+    (path,) = tmp_path.rglob("last.ckpt")
+    (result,) = tmp_path.glob("runs/*/gmm/*/results/*.json")
+    result.unlink()
+    content = load_checkpoint(path)
+    content["genlab"]["progress"] |= {"fraction": 0.5, "examples": 320, "batches": 10}
+    torch.save(content | {"state_dict": {"other": torch.zeros(1)}}, path)
+    with pytest.raises(GenlabError, match=r"last\.ckpt does not fit the model"):
+        train(tmp_path, model="gmm")
+    torch.save(content, path)
+    be_later_code(monkeypatch)
+    result = train(tmp_path, model="gmm")
+    assert [made.version for made in result.trained_by] == [code_version(), "9.9 later"]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_an_agent_starts_train_with_settings_that_fit() -> None:
     for command in (expanded[0], expanded[len(expanded) // 2], expanded[-1]):
         assert command[:3] == ["/usr/bin/env", "python", "train.py"]
         config = composed(command[3:])
-        check_config(config)
+        assert check_config(config).evaluation.make().split == "validation", "many runs are chosen from"
         assert config.logger._target_.endswith("WandbDashboard")
 
 

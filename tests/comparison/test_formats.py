@@ -14,7 +14,7 @@ from genlab.comparison.csv_table import to_csv
 from genlab.comparison.latex import to_latex
 from genlab.comparison.markdown import to_markdown
 from genlab.comparison.ranking import Comparison, compare
-from genlab.comparison.reading import Skipped
+from genlab.comparison.reading import RunResult, Skipped
 from genlab.comparison.references import BASELINE, REFERENCES
 from genlab.comparison.report import to_html
 from genlab.comparison.terminal import print_comparison
@@ -216,9 +216,8 @@ def test_the_command_of_a_baseline_takes_the_data_from_a_row(command: str, said:
 
 def test_a_baseline_is_suggested_only_for_data_that_it_takes() -> None:
     text = {"data__modality": "text", "data__shape": [64], "quality": None}
-    assert notes(compared(run(1, command="python train.py model=made data=my_text", **text)).groups[0]) == [
-        "No baseline."
-    ]
+    (group,) = compared(run(1, command="python train.py model=made data=my_text", **text)).groups
+    assert [note for note in notes(group) if "baseline" in note] == ["No baseline."]
     for modality in all_modalities():
         if modality.features is not None:
             assert set(modality.layouts) & set(GMM.layouts), modality.name
@@ -268,3 +267,63 @@ def test_a_setting_without_a_break_is_folded_and_not_cut_where_it_differs() -> N
     text = "".join(line[:22].rstrip() for line in terminal(comparison).splitlines())
     assert "dequantization_hidden=256" in text
     assert "dequantization_hidden=512" in text
+
+
+def test_why_figures_are_missing_is_said_in_every_readable_format() -> None:
+    alone = {"family": "gan", "variant": "", "parameters": 1}
+    gan = {"likelihood": None, "missing": {"likelihood": "it has none", "likelihood_last": "it has none"}}
+    few = {"quality__fid": None, "quality__kid": None, "quality__kid_sd": None}
+    comparison = compared(
+        run(0, model__family="floor", likelihood=None, likelihood_last=None),
+        run(1, model={"name": "gan", **alone}, **gan, reference__true_entropy_nats=1.0),
+        run(2, model={"name": "sngan", **alone}, **gan, reference__true_entropy_nats=1.0),
+        run(3, **few),
+        run(4, quality=None),
+        run(5),
+    )
+    lines = ("No likelihood of gan and sngan: it has none.", "No FID and KID of flow: not measured.")
+    said = [note for group in comparison.groups for note in notes(group)]
+    assert [note for note in said if note.startswith("No likelihood")] == [lines[0]], "of the floor it needs no word"
+    assert "No sample quality of flow: not measured." in said
+    for text in (terminal(comparison, 200), to_markdown(comparison).replace("\\", ""), to_html(comparison)):
+        assert all(text.count(line) == 1 for line in lines)
+    (line,) = [line for line in csv.DictReader(io.StringIO(to_csv(comparison))) if line["model"] == "sngan"]
+    assert line["missing"] == "likelihood: it has none"
+
+
+def test_rows_of_different_code_are_told_apart_in_one_line() -> None:
+    def by(number: int, version: str, sha256: str | None = None, **changes: object) -> RunResult:
+        known = {} if sha256 is None else {"code_sha256": sha256}
+        return run(number, model__name=f"m{number}", code_version=version, **known, **changes)
+
+    def said(*runs: RunResult) -> list[str]:
+        (group,) = compared(*runs).groups
+        return [note for note in notes(group) if "code" in note]
+
+    a, b = "aa" * 32, "bb" * 32
+    assert said(by(1, "0.1.0 a", a), by(2, "0.1.0 a", a)) == []
+    assert said(by(1, "0.1.0 a", a), by(2, "0.1.0 docs", a)) == [], "another commit, but the same files"
+    assert said(by(1, "0.1.0 a"), by(2, "0.1.0 a")) == []
+    runs = by(1, "0.1.0 a", a), by(2, "0.1.0 a", a), by(3, "0.1.0 b", b)
+    line = "Rows come from different code: m1 and m2 by 0.1.0 a; m3 by 0.1.0 b."
+    assert said(*runs) == [line]
+    for text in (terminal(compared(*runs), 200), to_markdown(compared(*runs)), to_html(compared(*runs))):
+        assert text.count(line) == 1
+    trained = [{"version": "0.1.0 b", "sha256": b}]
+    measured = by(2, "0.1.0 a", a, training__code=trained)
+    assert said(by(1, "0.1.0 a", a), measured) == [
+        "Rows come from different code: m1 by 0.1.0 a; m2 by 0.1.0 b, measured by 0.1.0 a."
+    ]
+    (_, other) = csv.DictReader(io.StringIO(to_csv(compared(by(1, "0.1.0 a", a), measured))))
+    assert other["code_version"] == "0.1.0 b, measured by 0.1.0 a"
+    (note,) = said(*(by(number, f"0.1.{number}") for number in range(8)))
+    assert note.endswith("m4 by 0.1.4; 3 other versions.")
+
+
+def test_a_row_of_the_last_checkpoint_says_so_and_the_floor_has_none() -> None:
+    (group,) = compared(
+        run(0, model__name="floor", model__family="floor", training__checkpoint="none"),
+        run(1, model__name="gan", training__checkpoint="last"),
+        run(2),
+    ).groups
+    assert {row.model: row.note for row in group.rows} == {"floor": "", "gan": "last checkpoint", "flow": ""}

@@ -14,6 +14,7 @@ from genlab.core.errors import GenlabError
 from genlab.loggers.csv_logger import CsvLogger
 from genlab.measure.result import Result, ResultError
 from genlab.measure.results import new_result, parse_result, read_result, write_result
+from genlab.runs.code import Code, this_code
 from genlab.runs.folder import RunDir
 from genlab.runs.metrics_csv import MetricsCsv
 
@@ -206,7 +207,7 @@ def test_every_key_that_is_wrong_has_its_line(result: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("section", ["", "model", "data", "training", "likelihood", "quality", "sampling", "protocol"])
 def test_every_key_of_a_section_is_asked_for(result: dict[str, Any], section: str) -> None:
-    optional = {"": {"software"}, "likelihood": {"one_draw"}}
+    optional = {"": {"software", "code_sha256"}, "likelihood": {"one_draw"}}
     for name in set(result[section] if section else result) - optional.get(section, set()):
         key = f"{section}.{name}" if section else name
         with pytest.raises(ResultError, match=f"{key} is not there"):
@@ -409,3 +410,34 @@ def test_lightning_logs_through_it(run: RunDir) -> None:
     )  # fmt: skip
     trainer.fit(Model())
     assert table(trainer.logger.metrics) == [["examples_seen", "loss"], ["32", "1.0"], ["64", "1.0"]]
+
+
+def test_a_result_says_which_code_trained_and_which_measured(result: dict[str, Any]) -> None:
+    now = this_code()
+    assert Result.of(result).measured_by == now
+    assert Result.of(result).trained_by == (now,), "as long as no other is known"
+    before = put(result, "training.code", [{"version": "unknown"}, {"version": "0.0.1", "sha256": "ab" * 32}])
+    assert parse_result(json.dumps(before).encode()).trained_by == (Code("unknown"), Code("0.0.1", "ab" * 32))
+    assert Result.of(put(result, "code_sha256", DELETE)).trained_by == (Code(now.version),), "an older file"
+
+
+@pytest.mark.parametrize(
+    ("changes", "checkpoint"),
+    [
+        ({}, "best"),
+        ({"training.checkpoint": "last"}, "last"),
+        ({"training.examples_seen": 0}, "none"),
+        ({"likelihood": None, "likelihood_last": None, "quality": None}, "last"),
+        ({"likelihood": None, "likelihood_last": None}, "best"),
+        ({"quality": None}, "best"),
+        ({"likelihood": None, "likelihood_last": None, "quality": None, "training.code": [{"version": "x"}]}, "best"),
+    ],
+)
+def test_results_of_earlier_versions_do_not_say_best_where_nothing_chose(
+    result: dict[str, Any], changes: dict[str, Any], checkpoint: str
+) -> None:
+    for key, value in changes.items():
+        result = put(result, key, value)
+        if value is None:
+            result["missing"][key] = "sample quality needs a feature extractor, and there is none for it"
+    assert Result.of(result).checkpoint == checkpoint

@@ -16,10 +16,9 @@ from genlab.command.build import build_model
 from genlab.command.config import check_config, read_trained
 from genlab.command.load import load_run
 from genlab.core.errors import GenlabError
-from genlab.runs import identity
 from genlab.runs.atomic import write_atomic
 from genlab.runs.folder import RunDir, find_run
-from genlab.runs.identity import IGNORED_KEYS, code_version, config_hash, run_id
+from genlab.runs.identity import IGNORED_KEYS, config_hash, run_id
 from tests.tiny import composed
 
 CONFIG: dict[str, Any] = {
@@ -260,56 +259,6 @@ def test_config_is_not_executed(trained: RunDir, tmp_path: Path) -> None:
     with pytest.raises(GenlabError, match="damaged"):
         load_run(trained.path)
     assert not (tmp_path / "ran").exists()
-
-
-def git(folder: Path, *arguments: str) -> str:
-    author = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
-    return subprocess.run(
-        ["git", "-C", str(folder), *author, *arguments], check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
-def test_code_version_names_commit_and_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = tmp_path / "genlab" / "runs.py"
-    module.parent.mkdir()
-    module.write_text("1\n")
-    (tmp_path / "installed.py").write_text("1\n")
-    monkeypatch.setattr(identity, "__file__", str(module))
-
-    def version() -> str:
-        code_version.cache_clear()
-        return code_version()
-
-    try:
-        assert version() == genlab.__version__, "outside a checkout there is no commit"
-        git(tmp_path, "init", "-q")
-        git(tmp_path, "add", "genlab")
-        git(tmp_path, "commit", "-qm", "x")
-        git(tmp_path, "tag", "v1")
-        commit = git(tmp_path, "rev-parse", "--short=7", "HEAD")
-        assert version() == f"{genlab.__version__} {commit}"
-        module.write_text("2\n")
-        assert version() == f"{genlab.__version__} {commit}+dirty"
-        monkeypatch.setattr(identity, "__file__", str(tmp_path / "installed.py"))
-        assert version() == genlab.__version__, "a file that merely lies in someone's checkout is not part of it"
-        monkeypatch.setattr(identity, "__file__", str(module))
-        monkeypatch.setattr(identity, "_FOLDERS_OF_GIT", str(tmp_path))
-        assert version() == genlab.__version__, "git may be missing"
-    finally:
-        code_version.cache_clear()
-
-
-def test_no_variable_chooses_the_program_that_names_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = identity._git_commit(Path(__file__))
-    for name in ("git", "trace"):
-        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {tmp_path / 'PWNED'}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("GIT_EXEC_PATH", str(tmp_path))
-    monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(tmp_path / "trace"))
-    monkeypatch.setenv("GIT_DIR", str(tmp_path))
-    assert identity._git_commit(Path(__file__)) == expected
-    assert not (tmp_path / "PWNED").exists()
 
 
 def test_import_brings_in_nothing_heavy() -> None:

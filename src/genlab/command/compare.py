@@ -24,6 +24,7 @@ from genlab.core.errors import GenlabError, nearest, shown
 from genlab.loggers.wandb_comparison import log_comparison
 from genlab.measure.finished_run import FinishedRun
 from genlab.runs.atomic import make_room, write_atomic
+from genlab.runs.code import count_other_code
 
 __all__ = ["FORMATS", "compare_sweep", "run"]
 
@@ -65,7 +66,7 @@ def run(config: DictConfig) -> Comparison:
 
 
 def compare_sweep(results: Iterable[object]) -> None:
-    """Print the table of the runs of a sweep.
+    """Print the table of the runs of a sweep, and how many of them other code has trained.
 
     Args:
         results: What its jobs returned; all that is no result is left out.
@@ -74,6 +75,8 @@ def compare_sweep(results: Iterable[object]) -> None:
     found = [reduce_result(run.result) for run in runs]
     if found:
         print_comparison(compare(found))
+    if line := count_other_code([run.result.trained_by for run in runs], "runs"):
+        print(visible(f"{line} rerun=true trains afresh."))
 
 
 def _nothing(folders: Sequence[str], skipped: Sequence[Skipped]) -> str:

@@ -131,7 +131,7 @@ def show_result(result: Result, place: RunDir, remark: str = "") -> None:
     console.print()
     console.print(table, soft_wrap=True)
     if remark:
-        console.print(remark)
+        console.print(escape(remark))
 
 
 def result_lines(result: Result, place: RunDir) -> Iterator[tuple[str, str]]:
@@ -148,10 +148,17 @@ def result_lines(result: Result, place: RunDir) -> Iterator[tuple[str, str]]:
     yield from _quality_lines(result)
     time = "" if training.wall_seconds is None else f" in {training.wall_seconds / 60:.1f} min"
     yield "training", f"{counted(training.examples_seen, 'example')}{time} on {training.device}"
+    yield "checkpoint", _checkpoint(result)
     yield "sampling", _costs(result)
     yield from (("warning", warning) for warning in result.warnings())
     yield "protocol", f"{result.protocol.name} ({result.protocol.hash})"
     yield "run", str(place.path)
+
+
+def _checkpoint(result: Result) -> str:
+    if result.checkpoint == "best":
+        return f"best by {result.training.chosen_by or 'validation'}"
+    return f"{result.checkpoint}: {result.missing.get('training.chosen_by', 'nothing chose one')}"
 
 
 def _likelihood_lines(result: Result) -> Iterator[tuple[str, str]]:

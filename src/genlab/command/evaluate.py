@@ -30,15 +30,17 @@ from genlab.measure.measuring import Measured, choose_instruments, measure, refe
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import measure_quality
 from genlab.measure.rehearsal import plan_evaluation
-from genlab.measure.result import DataInfo, ModelInfo, ProtocolInfo, ReferenceInfo, Result, Training
+from genlab.measure.result import CodeInfo, DataInfo, ModelInfo, ProtocolInfo, ReferenceInfo, Result, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint, training_record
+from genlab.runs.code import codes_of, other_code
 from genlab.runs.folder import RunDir, check_folder, check_place, find_run
 from genlab.runs.identity import config_hash
+from genlab.training.callbacks.saving import was_chosen
 
 __all__ = ["evaluate_run", "pictures", "run"]
 
@@ -64,7 +66,8 @@ def run(config: DictConfig) -> FinishedRun:
     command = command_line("scripts/evaluate.py")
     with Display(timetable):
         result = evaluate_run(place, trained, protocol, command, settings.checkpoint, device, timetable)
-    show_result(result, place)
+    change = other_code(result.trained_by)
+    show_result(result, place, f"Its weights were trained by {change}." if change else "")
     return FinishedRun(place, result)
 
 
@@ -73,7 +76,7 @@ def evaluate_run(
     config: TrainedConfig,
     protocol: EvaluationProtocol,
     command: str,
-    checkpoint: str = "best",
+    asked: str = "best",
     device: torch.device | None = None,
     timetable: Timetable | None = None,
 ) -> Result:
@@ -84,7 +87,7 @@ def evaluate_run(
         config: What it was trained with.
         protocol: What is measured, and how.
         command: The command line that makes this result again.
-        checkpoint: The checkpoint that the figures are of: ``"best"``, which validation chose, or ``"last"``.
+        asked: The checkpoint that the figures shall be of: ``"best"``, which validation chose, or ``"last"``.
         device: Where the figures are computed; by default a GPU where there is one.
         timetable: Is told how far it is.
 
@@ -92,11 +95,11 @@ def evaluate_run(
         GenlabError: If the run has no finished training.
     """
     # Before the work, not after it.
-    for path in (result_path(place, protocol, checkpoint), *pictures(place, protocol, checkpoint)):
+    for path in (result_path(place, protocol, asked), *pictures(place, protocol, asked)):
         check_folder(path.parent)
         check_place(path)
     timetable = timetable or Timetable()
-    last, chosen, checkpoint = _open_checkpoints(place, checkpoint)
+    last, chosen, checkpoint = _open_checkpoints(place, asked)
     twice = last["genlab"]["progress"] != chosen["genlab"]["progress"]
     datamodule = build_datamodule(config)
     check_protocol_fits(protocol, datamodule.spec)
@@ -109,6 +112,7 @@ def evaluate_run(
     measured = measure(model, reference, instruments, protocol, timetable)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
     _draw_pictures(pictures(place, protocol, checkpoint), title, measured, reference)
+    chosen_by = None if chosen is last else model.monitor
     likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
     if twice:
         set_weights(model, last, place.last_checkpoint, place)
@@ -123,6 +127,7 @@ def evaluate_run(
         **_reasons(model, {"likelihood": measured.likelihood, "likelihood_last": likelihood_last}, known),
         **quality.missing(),
         **(quality_last.missing("quality_last") if model.chosen_by_samples else {}),
+        **({} if chosen_by else {"training.chosen_by": _why_not_chosen(model, asked, checkpoint)}),
     }
     result = new_result(
         run_id=place.id,
@@ -131,7 +136,7 @@ def evaluate_run(
         model=_describe_model(model, measured.parameters),
         data=described,
         seed=config.seed,
-        training=_describe_training(last, checkpoint),
+        training=_describe_training(last, chosen_by),
         likelihood=measured.likelihood,
         likelihood_last=likelihood_last,
         quality=quality.figures,
@@ -141,7 +146,7 @@ def evaluate_run(
         missing=missing,
         **({"quality_last": quality_last.figures} if model.chosen_by_samples else {}),
     )
-    write_result(place, result)
+    write_result(place, result, checkpoint)
     if quality.figures is not None:
         write_floor(place, datamodule, described, protocol, command, instruments, timetable)
     return result
@@ -182,7 +187,8 @@ def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], d
     try:
         best = load_checkpoint(place.best_checkpoint, mmap=True)
         training_record(best, place.best_checkpoint)
-        return last, best, "best"
+        # Where nothing chose, the "best" is the newest that was validated: it stands there for the last.
+        return last, best if was_chosen(best) else last, "best"
     except CheckpointError as error:
         _log.warning("%s The figures are of the last checkpoint.", error)
         return last, last, "last"
@@ -210,7 +216,13 @@ def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -
     )
 
 
-def _describe_training(last: dict[str, Any], checkpoint: str) -> Training:
+def _why_not_chosen(model: GenerativeModel, asked: str, opened: str) -> str:
+    if asked == "last":
+        return "it was asked for"
+    return f"validation did not measure {model.monitor}" if opened == "best" else "the best cannot be read"
+
+
+def _describe_training(last: dict[str, Any], chosen_by: str | None) -> Training:
     progress, hardware = last["genlab"]["progress"], last["genlab"]["hardware"]
     return Training(
         examples_seen=progress["examples"],
@@ -222,7 +234,9 @@ def _describe_training(last: dict[str, Any], checkpoint: str) -> Training:
         peak_memory_bytes=hardware["peak_memory_bytes"],
         examples_per_second=progress["examples"] / progress["seconds"],
         stopped_by=last["genlab"]["stopped_by"],
-        checkpoint=checkpoint,
+        checkpoint="best" if chosen_by else "last",
+        chosen_by=chosen_by,
+        code=tuple(CodeInfo(**code.as_dict()) for code in codes_of(last["genlab"].get("code"))),
     )
 
 

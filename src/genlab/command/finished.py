@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,12 +17,15 @@ from genlab.core.secrets import redact
 from genlab.measure.finished_run import FinishedRun
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.processes.ranks import others_wait
+from genlab.runs.code import other_code
 from genlab.runs.folder import RunDir, read_config
 from genlab.runs.identity import run_id
 
-__all__ = ["FINISHED", "find_finished", "show_if_finished"]
+if TYPE_CHECKING:
+    from genlab.measure.result import Result
 
-FINISHED = "This run is finished; rerun=true trains afresh beside it."
+__all__ = ["find_finished", "finished_remark", "show_if_finished"]
+
 
 _PROTOCOL = "genlab.measure.protocol.EvaluationProtocol"
 
@@ -41,8 +44,17 @@ def show_if_finished(config: DictConfig) -> FinishedRun | None:
         return None
     from genlab.command.console import show_result
 
-    show_result(found.result, found.place, FINISHED)
+    show_result(found.result, found.place, finished_remark(found.result))
     return found
+
+
+def finished_remark(result: Result) -> str:
+    """Say that a run is finished, by which other code if it is not that of now, and how to train it afresh."""
+    if change := other_code(result.trained_by):
+        return f"This run is finished, but it was trained by {change}; rerun=true trains afresh beside it."
+    if change := other_code([result.measured_by]):
+        return f"This run is finished, but it was measured by {change}; genlab evaluate measures it again."
+    return "This run is finished; rerun=true trains afresh beside it."
 
 
 def find_finished(config: DictConfig) -> FinishedRun | None:

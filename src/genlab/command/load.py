@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from genlab.core.errors import GenlabError, nearest
 from genlab.core.plugins import load_plugins
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import load_checkpoint
+from genlab.runs.code import codes_of, other_code
 from genlab.runs.folder import RunDir, find_run
 
 __all__ = ["load_run", "set_weights"]
+
+_log = logging.getLogger("genlab")
 
 
 def load_run(
@@ -51,6 +55,9 @@ def load_run(
     read = load_checkpoint(path, mmap=True)
     model = build_model(read_trained(run))
     set_weights(model, read, path, run)
+    record = read.get("genlab")
+    if change := other_code(codes_of(record.get("code") if isinstance(record, Mapping) else None)):
+        _log.warning("%s was trained by %s.", run.path, change)
     return model.to(device).eval().requires_grad_(False)
 
 

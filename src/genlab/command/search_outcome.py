@@ -15,6 +15,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.secrets import redact_text
 from genlab.core.words import counted
 from genlab.runs.atomic import write_atomic
+from genlab.runs.code import codes_of, count_other_code
 from genlab.sweeps.search import SearchPlan
 from genlab.sweeps.shared_study import SharedStudy
 from genlab.sweeps.study_plots import draw_history, draw_importance, draw_pareto
@@ -47,6 +48,8 @@ def report(plan: SearchPlan, study: SharedStudy, command: SearchCommand, folder:
     trials = study.trials()
     title = f"{plan.study}, {', '.join(objective.name for objective in plan.objectives)}"
     print_study(trials, plan.objectives, list(plan.space), title)
+    if line := count_other_code([codes_of(t.user_attrs.get("code")) for t in complete(trials)], "complete trials"):
+        print(line)
     if not complete(trials):
         if any(not trial.state.is_finished() for trial in trials):
             return  # other processes are at work; the last one tells
@@ -63,6 +66,8 @@ def report(plan: SearchPlan, study: SharedStudy, command: SearchCommand, folder:
         write_atomic(folder / "experiment" / f"{name}.yaml", text)
         use = use_command(name, folder, command, plan.overrides(trial.params), typed[:2])
         print(f"{'Best' if one else 'Pareto front'}: {use}")
+    if plan.measured_by:
+        print(f"{'This' if len(chosen) == 1 else 'Each'} measures the test split, which the search did not.")
     for picture in _draw(plan, study, trials, folder, title):
         print(f"Wrote {picture}")
 

@@ -119,7 +119,20 @@ def _plan(settings: Mapping[str, Any], command: SearchCommand) -> SearchPlan:
         validations=base.budget.validations,
         about=about,
         written={key: str(override.get_key_element()) for key, override in command.overrides.items()},
+        measured_by=_on_validation(base),
     )
+
+
+def _on_validation(base: TrainConfig) -> tuple[str, ...]:
+    """Return the overrides by which a trial measures validation: what is seen of all trials chooses among them.
+
+    The evaluation is no part of a run's identity, so that the weights are those of the run with the trial's settings;
+    under a name of its own it leaves room for that run's result of the test split.
+    """
+    evaluation = base.plain["evaluation"]
+    if evaluation["split"] == "validation":
+        return ()
+    return "evaluation.split=validation", f"evaluation.name={evaluation['name']}-validation"
 
 
 def study_folder(logs: str, name: str) -> Path:

@@ -21,7 +21,8 @@ from genlab.command.command_line import command_line
 from genlab.command.config import check_config
 from genlab.command.console import log_to, quiet, show_result
 from genlab.command.evaluate import evaluate_run, pictures
-from genlab.command.finished import FINISHED
+from genlab.command.finished import finished_remark
+from genlab.command.load import set_weights
 from genlab.command.schemas import TrainConfig
 from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.finite import NonFiniteError
@@ -40,8 +41,9 @@ from genlab.processes.display import Display
 from genlab.processes.ranks import is_first_process, others_wait
 from genlab.runs.atomic import write_atomic
 from genlab.runs.checkpoints import load_checkpoint, resume_checkpoint, training_record
+from genlab.runs.code import code_version, codes_of, other_code
 from genlab.runs.folder import RunDir, check_name, check_place
-from genlab.runs.identity import code_version, run_id
+from genlab.runs.identity import run_id
 from genlab.runs.locks import RunLock
 from genlab.runs.metrics_csv import MetricsCsv
 from genlab.training.process_group import (
@@ -138,7 +140,7 @@ def _lead(job: _TrainingJob) -> FinishedRun:
                     leave_together()
             if error is not None:
                 raise error
-        remark = "" if result is None else FINISHED
+        remark = "" if result is None else finished_remark(result)
         if result is None:
             stack.enter_context(_closed(loggers))
             with display:
@@ -189,9 +191,15 @@ def _begin(job: _TrainingJob, model: GenerativeModel, stack: ExitStack) -> Start
         _initialize(model, job.datamodule, job.config.seed)
         return Start(train=True, weights=dict(model.state_dict()))
     os.replace(usable, place.last_checkpoint)
-    progress = training_record(load_checkpoint(place.last_checkpoint, mmap=True), place.last_checkpoint)["progress"]
+    checkpoint = load_checkpoint(place.last_checkpoint, mmap=True)
+    record = training_record(checkpoint, place.last_checkpoint)
+    if change := other_code(codes_of(record.get("code"))):
+        afresh = f"without {place.path} it is trained" if job.config.rerun else "rerun=true trains"
+        _log.warning("This run was trained by %s; %s afresh.", change, afresh)
+    progress = record["progress"]
     if progress["fraction"] >= 1:
         return Start(train=False)
+    set_weights(model, checkpoint, place.last_checkpoint, place)  # the trainer would show a traceback
     _log.info("Going on after %s examples (%s).", f"{progress['examples']:,}", place.last_checkpoint)
     metrics.truncate(progress["examples"])
     return Start(train=True, checkpoint=place.last_checkpoint)

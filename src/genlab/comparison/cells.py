@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genlab.comparison.columns import Column, leading_columns, likelihood_unit
@@ -40,9 +42,12 @@ BEST_LEGEND = (
 LEGEND = (
     f"{BEST_LEGEND} {SPREAD_LEGEND} Compared are: exact likelihoods and bounds with each other; estimates by ode, "
     "p(x|y), and likelihoods of fewer examples each only with their own kind; quality on the same features and numbers "
-    "of examples; milliseconds on the same device. The floor, training against test data, is not ranked."
+    "of examples; milliseconds on the same device. The floor, training data in the place of samples, is not ranked."
 )
 """What the marks mean; stands behind what the best looks like and a colon."""
+
+MOST_NAMED = 5
+"""Models or versions that a note names."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +130,52 @@ def ordered_by(group: Group) -> str:
 
 
 def notes(group: Group) -> list[str]:
-    """Return what a reader must know beside the figures: that the baseline is missing, what figures warn of."""
+    """Return what a reader must know beside the figures.
+
+    Which are missing and why, that there is no baseline, what figures warn of, that rows come from different code.
+    """
     found = []
     if not any(row.reference == BASELINE for row in group.rows):
         command = _baseline_command(group)
         found.append(f"No baseline: {command} adds it." if command else "No baseline.")
     for run in (run for row in group.rows for run in row.runs):
         found += [f"{run.model}, run {run.run_id}: {warning}." for warning in run.warnings]
-    return found
+    return [*_missing(group), *found, *_other_code(group)]
+
+
+def _missing(group: Group) -> list[str]:
+    """Say why cells are empty: a line for each reason. That the floor has no likelihood needs none."""
+    models: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for run in (run for row in group.rows if row.reference != FLOOR for run in row.runs):
+        lacking: dict[str, list[str]] = defaultdict(list)
+        for what, reason in run.missing:
+            lacking[reason].append(what)
+        for reason, whats in lacking.items():
+            models[_listed(whats), reason].append(run.model)
+    return [f"No {what} of {_listed(names)}: {reason}." for (what, reason), names in models.items()]
+
+
+def _other_code(group: Group) -> list[str]:
+    """Say in a line that rows come from different versions of the code, and which; nothing where it is one."""
+    models: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    versions: dict[tuple[str, ...], str] = {}
+    for run in (run for row in group.rows for run in row.runs):
+        code = run.code or (run.code_version,)
+        models[code].append(run.model)
+        versions.setdefault(code, run.code_version)
+    if len(models) < 2:
+        return []
+    lines = [f"{_listed(names)} by {versions[code]}" for code, names in models.items()]
+    more = [f"{len(lines) - MOST_NAMED} other versions"] if len(lines) > MOST_NAMED else []
+    return [f"Rows come from different code: {'; '.join([*lines[:MOST_NAMED], *more])}."]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names in a sentence, each once."""
+    once = list(dict.fromkeys(names))
+    more = [f"{len(once) - MOST_NAMED} more"] if len(once) > MOST_NAMED else []
+    *first, last = [*once[:MOST_NAMED], *more]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _baseline_command(group: Group) -> str | None:

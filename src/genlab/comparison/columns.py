@@ -29,6 +29,7 @@ class Column:
         better: Which values are better, or None where neither is: then nothing is marked.
         basis: What two runs must share for the figure to compare: ``likelihood``, ``features``, ``hardware``.
         priority: The higher, the longer the column stays where a terminal is too narrow for all.
+        source: Dotted key of the figure in a result, such as ``"quality.fid"``; empty where it is none alone.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Column:
     better: Better | None = None
     basis: Basis | None = None
     priority: int = 0
+    source: str = ""
 
     @classmethod
     def of(cls, figure: Figure) -> Column:
@@ -63,6 +65,7 @@ class Column:
             figure.better,
             figure.basis,
             figure.priority,
+            f"{section}.{key}",
         )
 
     def write(self, value: float, places: int | None = None) -> str:

@@ -47,7 +47,7 @@ def _header() -> list[str]:
         "seeds", "likelihood_unit", "likelihood_kind", "likelihood_of", "likelihood_examples", "one_draw_kind",
         *(f"{column.key}{part}" for column in columns() for part in _parts(column)),
         "extractor", "n_real", "n_fake", "device", "sampling_device", "config_hash", "run_ids", "code_version",
-        "published", "command",
+        "published", "command", "missing",
     ]  # fmt: skip
 
 
@@ -68,6 +68,7 @@ def _line(group: Group, row: Row) -> dict[str, object]:
         "config_hash": first.config_hash, "run_ids": " ".join(run.run_id for run in row.runs),
         "code_version": "; ".join(dict.fromkeys(run.code_version for run in row.runs)), "command": first.command,
         "published": published_text(group, row),
+        "missing": "; ".join(dict.fromkeys(f"{what}: {why}" for run in row.runs for what, why in run.missing)),
     }  # fmt: skip
     if first.features is not None:
         line["extractor"], _, line["n_real"], line["n_fake"], _ = first.features

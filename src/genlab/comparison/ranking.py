@@ -266,7 +266,7 @@ def _add_notes(rows: Sequence[Row]) -> None:
 
 
 def _checkpoint(row: Row) -> str:
-    return "" if row.first.checkpoint == "best" else f"{row.first.checkpoint} checkpoint"
+    return "" if row.first.checkpoint in ("best", "none") else f"{row.first.checkpoint} checkpoint"
 
 
 def _settings(command: str) -> list[str]:

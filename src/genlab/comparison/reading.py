@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genlab.comparison.columns import columns
+from genlab.comparison.columns import Column, columns
 from genlab.comparison.visible import visible
 from genlab.measure.figures import of_kind
 from genlab.measure.result import Quality, Result, ResultError
@@ -64,6 +65,9 @@ class RunResult:
         errors: Own standard errors of figures by column key, as far as they are known.
         lists: Known figures that are lists, by their keys, such as the recall of each class.
         warnings: What its figures warn of, such as classes that hardly occur among the samples.
+        missing: What a table would show but is not known, with the reason: a section, or a column's heading.
+        code_version: The code that trained it, and the one that measured it if that is another.
+        code: The same for comparing: hashes where they are known.
     """
 
     path: str | None
@@ -92,6 +96,8 @@ class RunResult:
     errors: dict[str, float] = field(default_factory=dict)
     lists: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+    code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,8 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
     data, likelihood, sampling = result.data, result.likelihood, result.sampling
     one_draw = None if likelihood is None else likelihood.one_draw
     shown = columns()
+    labels = _labels(shown)
+    version, code = _code(result)
     entropy = None if result.reference is None else result.reference.true_entropy_nats
     return RunResult(
         path=path,
@@ -222,7 +230,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         seed=result.seed,
         created=result.created,
         command=visible(result.command),
-        code_version=visible(result.code_version),
+        code_version=visible(version),
         model=visible(result.model.name),
         family=visible(result.model.family),
         variant=visible(result.model.variant),
@@ -234,7 +242,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
             "" if entropy is None else f"{entropy:.4f}",
         ),
         protocol=(result.protocol.name, result.protocol.hash),
-        checkpoint=visible(result.training.checkpoint),
+        checkpoint=visible(result.checkpoint),
         device=_device(result.training.device),
         software=_software(result),
         kind=None if likelihood is None else likelihood.kind,
@@ -248,6 +256,8 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         errors={column.key: value for column in shown if column.error and (value := column.error(result)) is not None},
         lists={figure.key: value for figure in of_kind("list") if (value := result.value(figure))},
         warnings=tuple(map(visible, result.warnings())),
+        missing=tuple((labels[key], visible(why)) for key, why in result.missing.items() if key in labels),
+        code=code,
     )
 
 
@@ -259,6 +269,22 @@ def _device(name: str) -> str:
 def _software(result: Result) -> str:
     software = result.software
     return "" if software is None else visible(f"Python {software.python}, torch {software.torch}")
+
+
+@functools.lru_cache(maxsize=4)
+def _labels(shown: tuple[Column, ...]) -> dict[str, str]:
+    """Return what a table calls the keys that may be missing from a result: sections, and figures with a column."""
+    sections = {"likelihood": "likelihood", "quality": "sample quality", "sampling": "sampling cost"}
+    return sections | {column.source: column.heading for column in shown if column.source}
+
+
+def _code(result: Result) -> tuple[str, tuple[str, ...]]:
+    """Return what the code is called that a result is of, and what tells it from others."""
+    trained, measured = result.trained_by, result.measured_by
+    named = " and ".join(dict.fromkeys(code.version for code in trained))
+    if measured.sha256 != trained[-1].sha256:
+        named = f"{named}, measured by {measured.version}"
+    return named, tuple(dict.fromkeys(code.sha256 or code.version for code in (*trained, measured)))
 
 
 def _features(quality: Quality | None) -> tuple[Any, ...] | None:

@@ -16,7 +16,7 @@ from genlab.comparison.columns import Column, leading_columns
 from genlab.comparison.published import PUBLISHED_LEGEND, beside
 from genlab.comparison.ranking import Comparison, Group
 from genlab.core.words import counted
-from genlab.runs.identity import code_version
+from genlab.runs.code import code_version
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -14,7 +14,7 @@ import functools
 import importlib
 import logging
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,10 +34,12 @@ class Plugin:
     Attributes:
         name: Name of its entry point.
         module: The module that it adds, with all below it.
+        release: Name and version of the package that declares it, such as ``"genlab-noise 1.0"``; may be empty.
     """
 
     name: str
     module: str
+    release: str = ""
 
     def find_conf(self) -> Path | None:
         """Return the folder ``conf`` in its package, None if there is none; nothing of the package is imported."""
@@ -47,6 +49,14 @@ class Plugin:
             if (folder := Path(place, *below, "conf")).is_dir():
                 return folder
         return None
+
+    def find_sources(self) -> list[Path]:
+        """Return where the Python files of its package lie, folders or a file; nothing of the package is imported."""
+        spec = find_spec(self.module.partition(".")[0])
+        if spec is None:
+            return []
+        files = [spec.origin] if spec.origin is not None else []
+        return [path for path in map(Path, spec.submodule_search_locations or files) if path.exists()]
 
     def load(self) -> None:
         """Import its module.
@@ -68,8 +78,12 @@ class Plugin:
 @functools.cache
 def find_plugins() -> tuple[Plugin, ...]:
     """Return the installed plug-ins by name. It reads what packages declare and imports none of them."""
-    found = {Plugin(point.name, point.module) for point in entry_points(group=GROUP)}
+    found = {Plugin(point.name, point.module, _release(point.dist)) for point in entry_points(group=GROUP)}
     return tuple(sorted(found, key=lambda plugin: (plugin.name, plugin.module)))
+
+
+def _release(package: Distribution | None) -> str:
+    return "" if package is None else f"{package.name} {package.version}"
 
 
 @functools.cache

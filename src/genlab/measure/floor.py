@@ -141,12 +141,12 @@ _NOTHING = Training(
     peak_memory_bytes=None,
     examples_per_second=None,
     stopped_by="nothing is trained",
-    checkpoint="best",
+    checkpoint="none",
 )
 _UNKNOWN = (
     "likelihood",
     "likelihood_last",
     "sampling",
     "reference",
-    *(f"training.{name}" for name, value in _NOTHING if value is None),
+    *(f"training.{name}" for name, value in _NOTHING if value is None and name in _NOTHING),
 )

@@ -16,9 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from genlab.measure.figures import FIGURES, Figure, of_section
 from genlab.measure.missing import null_problems
 from genlab.measure.result_problems import describe_problems
+from genlab.runs.code import Code
 
 __all__ = [
     "RESULT_SCHEMA",
+    "CodeInfo",
     "DataInfo",
     "Likelihood",
     "ModelInfo",
@@ -104,8 +106,19 @@ class DataInfo(Section):
     num_classes: Positive | None
 
 
+class CodeInfo(Section):
+    """One state of the code: what it is called, and the hash of its source files; see :mod:`genlab.runs.code`."""
+
+    version: Text
+    sha256: Sha256 | None = None
+
+
 class Training(Section):
-    """What the training took, in examples, steps of one global batch each, seconds and bytes."""
+    """What the training took, in examples, steps of one global batch each, seconds and bytes.
+
+    ``checkpoint`` is the one that the figures are of: ``"best"``, which the figure of validation ``chosen_by`` chose,
+    ``"last"``, or ``"none"`` where nothing was trained. ``code`` is the code of all starts, in their order.
+    """
 
     examples_seen: Count
     optimizer_steps: Count
@@ -116,6 +129,8 @@ class Training(Section):
     examples_per_second: NonNegative | None
     stopped_by: str
     checkpoint: str
+    chosen_by: Text | None = None
+    code: Annotated[tuple[CodeInfo, ...], MinLen(1), Field(strict=False)] | None = None
 
 
 class OrdinaryDifferentialEquation(Section):
@@ -211,7 +226,7 @@ class Result(Section):
     """The result of one run under one protocol. :meth:`of` and :meth:`from_json` make it.
 
     A figure that is not known is None, never 0, NaN or infinite, and ``missing`` says why by its dotted key, or by the
-    name of its section.
+    name of its section. ``code_version`` and ``code_sha256`` are of the code that measured the figures.
     """
 
     layout: Annotated[int, Ge(RESULT_SCHEMA), Le(RESULT_SCHEMA)] = Field(alias="schema")
@@ -233,6 +248,7 @@ class Result(Section):
     reference: ReferenceInfo | None
     quality_last: Quality | None = None
     software: Software | None = None
+    code_sha256: Sha256 | None = None
 
     @model_validator(mode="after")
     def _says_why_figures_are_missing(self) -> Self:
@@ -269,6 +285,32 @@ class Result(Section):
         """Return a figure of the registry as it is stored; None where it is not known."""
         section = getattr(self, figure.section)
         return None if section is None else section.get(figure.key)
+
+    @property
+    def trained_by(self) -> tuple[Code, ...]:
+        """The code that trained the weights, the first one first; that of the evaluation where no other is known."""
+        code = self.training.code
+        return (self.measured_by,) if code is None else tuple(Code(part.version, part.get("sha256")) for part in code)
+
+    @property
+    def measured_by(self) -> Code:
+        """The code that measured the figures."""
+        return Code(self.code_version, self.get("code_sha256"))
+
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint that the figures are of: ``"best"``, ``"last"`` or ``"none"``.
+
+        Results of earlier versions say ``"best"`` where nothing was trained, and where nothing chose: of a model
+        without a likelihood, samples that no features judged.
+        """
+        training = self.training
+        if training.code is not None or training.checkpoint != "best":
+            return training.checkpoint
+        if training.examples_seen == 0:
+            return "none"
+        unjudged = self.quality is None and "feature extractor" in self.missing.get("quality", "")
+        return "last" if self.likelihood is None and unjudged else "best"
 
     def reason(self, key: str) -> str:
         """Return why a figure or section is missing, by its dotted key, e.g. ``"quality.fid"``."""

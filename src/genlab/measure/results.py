@@ -15,8 +15,8 @@ from genlab.core.errors import GenlabError
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.result import RESULT_SCHEMA, ProtocolInfo, Result, ResultError
 from genlab.runs.atomic import what_is_in_the_way, write_atomic
+from genlab.runs.code import this_code
 from genlab.runs.folder import RunDir
-from genlab.runs.identity import code_version
 
 __all__ = ["new_result", "parse_result", "read_result", "result_path", "write_result"]
 
@@ -31,9 +31,11 @@ def new_result(**sections: Any) -> Result:
     Raises:
         ResultError: If one is missing or wrong, holds NaN or an infinity, or a null without a reason.
     """
+    code = this_code()
     filled_in = {
         "schema": RESULT_SCHEMA,
-        "code_version": code_version(),
+        "code_version": code.version,
+        "code_sha256": code.sha256,
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "missing": {},
         "software": {"python": platform.python_version(), "torch": metadata.version("torch")},
@@ -41,18 +43,19 @@ def new_result(**sections: Any) -> Result:
     return Result.of(filled_in | sections)
 
 
-def write_result(run: RunDir, result: Result) -> Path:
+def write_result(run: RunDir, result: Result, checkpoint: str = "best") -> Path:
     """Write a result of a run in one step and return its path, that of `result_path`.
 
     Args:
         run: Whose result it is.
         result: What is written.
+        checkpoint: The checkpoint that was asked for; see `result_path`.
 
     Raises:
         GenlabError: If another protocol of the same name has left its result there.
         OSError: If the file cannot be written.
     """
-    path = result_path(run, result.protocol, result.training.checkpoint)
+    path = result_path(run, result.protocol, checkpoint)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(result.as_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
     return path
@@ -64,7 +67,7 @@ def result_path(run: RunDir, protocol: EvaluationProtocol | ProtocolInfo, checkp
     Args:
         run: Whose result it is.
         protocol: Its name and hash are asked for.
-        checkpoint: The checkpoint that the figures are of, ``"best"`` or ``"last"``.
+        checkpoint: The checkpoint that was asked for, ``"best"`` or ``"last"``.
 
     Raises:
         GenlabError: If a protocol of that name and another hash has left a result there, which would be lost.

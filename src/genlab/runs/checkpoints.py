@@ -142,7 +142,9 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu", mmap: bool = Fa
 
 
 def training_record(checkpoint: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
-    """Return what a checkpoint says of its training: ``progress``, ``hardware`` and ``stopped_by``.
+    """Return what a checkpoint says of its training: ``progress``, ``hardware``, ``stopped_by`` and ``code``.
+
+    The last of these is for :func:`genlab.runs.code.codes_of`; checkpoints of earlier versions lack it.
 
     Raises:
         CheckpointError: If it does not, as one of another program.

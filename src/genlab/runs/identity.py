@@ -1,24 +1,15 @@
-"""What makes two commands the same run, and which code trained it."""
+"""What makes two commands the same run."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import genlab
 from genlab.runs.moved import by_first_name
 
-__all__ = ["IGNORED_KEYS", "code_version", "config_hash", "run_id"]
-
-
-_FOLDERS_OF_GIT = f"{os.defpath}:/usr/local/bin:/opt/homebrew/bin"
+__all__ = ["IGNORED_KEYS", "config_hash", "run_id"]
 
 #: Dotted keys that leave a run's identity alone, with everything below them, and why.
 IGNORED_KEYS: dict[str, str] = {
@@ -71,35 +62,6 @@ def config_hash(config: Mapping[str, Any]) -> str:
 def run_id(config: Mapping[str, Any], seed: int) -> str:
     """Return the short name of a run, e.g. ``"3f2a91cc-s0"``: 8 hex digits of its `config_hash`, and its seed."""
     return f"{config_hash(config)[:8]}-s{seed}"
-
-
-@functools.cache
-def code_version() -> str:
-    """Return the package's version and, where it lies in a git checkout, the commit: ``"0.1.0 8aaba17+dirty"``."""
-    commit = _git_commit(Path(__file__).resolve())
-    return f"{genlab.__version__} {commit}" if commit else genlab.__version__
-
-
-def _git_commit(file: Path) -> str | None:
-    # The program is not looked up in PATH, and of the environment only the home folder reaches it, where git keeps
-    # which folders are safe: a hook's GIT_DIR would point us elsewhere, and other variables name programs to run.
-    program = shutil.which("git", path=_FOLDERS_OF_GIT)
-    if program is None:
-        return None
-    environment = {"PATH": _FOLDERS_OF_GIT, "HOME": str(Path.home()), "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
-
-    def git(*arguments: str) -> str:
-        command = [program, "-c", "core.fsmonitor=false", "-C", str(file.parent), *arguments]
-        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10, check=True)
-        return answer.stdout.strip()
-
-    # Asking about this very file keeps us from naming the commit of a project that merely contains our installation.
-    # Describing must not take the repository's index lock.
-    try:
-        git("ls-files", "--error-unmatch", file.name)
-        return git("describe", "--always", "--exclude=*", "--abbrev=7", "--dirty=+dirty") or None
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _canonical(value: Any, path: str = "") -> Any:

@@ -70,6 +70,7 @@ class SearchPlan:
         validations: Validations in a run.
         about: What the study searches, as plain values.
         written: How an argument names a parameter, where that is not its key: ``+key`` of one that is new.
+        measured_by: Overrides that its trials have beside all others, and no recipe: by them they measure validation.
     """
 
     study: str
@@ -85,6 +86,7 @@ class SearchPlan:
     validations: int
     about: Mapping[str, Any]
     written: Mapping[str, str] = field(default_factory=dict)
+    measured_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for key, value, known in (("sampler", self.sampler, SAMPLERS), ("pruner", self.pruner, PRUNERS)):
@@ -107,7 +109,7 @@ class SearchPlan:
         return self.pruner != "none" and len(self.objectives) == 1
 
     def overrides(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return a trial's settings as arguments: what all trials have, and its parameters."""
+        """Return a trial's settings as arguments: what all runs of the search have, and its parameters."""
         own = (override_of(self.written.get(key, key), parameters[key]) for key in self.space)
         return (*self.fixed, *own)
 
@@ -190,7 +192,7 @@ class _Search:
         while (trial := self._next()) is not None:
             self.running[trial.number] = trial
             self.judged[trial.number] = self.study.last_step(trial)
-            yield Job(trial.number, self.plan.overrides(trial.params))
+            yield Job(trial.number, (*self.plan.overrides(trial.params), *self.plan.measured_by))
 
     def watch(self, job: Job, report: Mapping[str, Any]) -> bool:
         trial = self.running[job.number]
@@ -215,6 +217,7 @@ class _Search:
         finished = outcome.finished
         if finished is not None:
             facts["run_dir"] = str(finished.place.path)
+            facts["code"] = [code.as_dict() for code in finished.result.trained_by]
         if outcome.pruned and outcome.code != 0:
             self.study.finish(trial, None, TrialState.PRUNED, **facts)
             return

@@ -14,6 +14,7 @@ from pytorch_lightning import Trainer
 from genlab.core.batch import Batch
 from genlab.core.hardware import device_name, peak_memory_bytes
 from genlab.models.base import GenerativeModel, Progress
+from genlab.runs.code import Code, codes_of, this_code
 from genlab.training.callbacks.base import Callback
 
 __all__ = ["NEVER", "Budget"]
@@ -40,6 +41,7 @@ class Budget(Callback):
         self.batch_size = batch_size
         self.progress = Progress()
         self.hardware: dict[str, Any] = {}
+        self.code: list[Code] = []
         self._resumed_at = 0.0
         self._paused_at: float | None = None
 
@@ -66,6 +68,8 @@ class Budget(Callback):
             "precision": self._also("precision", str(trainer.precision)),
             "peak_memory_bytes": max(peak_memory_bytes(device), self.hardware.get("peak_memory_bytes", 0)),
         }
+        if (code := this_code()) not in self.code:
+            self.code.append(code)
 
     def _also(self, key: str, now: str) -> str:
         """Add to what earlier starts of the run used."""
@@ -124,8 +128,10 @@ class Budget(Callback):
             "progress": dict(vars(self.progress)),
             "hardware": self.hardware,
             "stopped_by": self.stopped_by if self.spent else "not finished",
+            "code": [code.as_dict() for code in self.code],
         }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: GenerativeModel, checkpoint: dict[str, Any]) -> None:
         self.progress = Progress(**checkpoint["genlab"]["progress"])
         self.hardware = checkpoint["genlab"]["hardware"]
+        self.code = list(codes_of(checkpoint["genlab"].get("code")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.base import Callback
 from genlab.training.callbacks.budget import Budget
 
-__all__ = ["SaveCheckpoints"]
+__all__ = ["SaveCheckpoints", "was_chosen"]
+
+
+def was_chosen(checkpoint: Mapping[str, Any]) -> bool:
+    """Return whether a figure of validation has chosen the best checkpoint, by what a checkpoint of the run says."""
+    callbacks = checkpoint.get("callbacks")
+    state = callbacks.get(SaveCheckpoints.__qualname__) if isinstance(callbacks, Mapping) else None
+    score = state.get("best_score") if isinstance(state, Mapping) else None
+    return not isinstance(score, float) or math.isfinite(score)  # a checkpoint that does not say is taken at its name
 
 
 class SaveCheckpoints(Callback):
