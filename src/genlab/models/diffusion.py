@@ -126,10 +126,11 @@ class Diffusion(IterativeModel):
         # Karras et al. (2022), equation 3, stands still for normal data: its solvers need a tenth of the steps.
         low, high = self.noise.sigma_min, self.noise.sigma_max
 
-        def velocity(tau: Tensor, z: Tensor) -> Tensor:
+        def velocity(tau: Tensor, z: Tensor, rows: Tensor) -> Tensor:
             sigma = tau.exp()
-            scale = (sigma.square() + SIGMA_DATA**2).sqrt()
-            return z * (SIGMA_DATA / scale).square() - self.denoise(scale * z, sigma, y) / scale
+            scale = _like((sigma.square() + SIGMA_DATA**2).sqrt(), z)
+            denoised = self.denoise(scale * z, sigma, None if y is None else y[rows])
+            return z * (SIGMA_DATA / scale).square() - denoised / scale
 
         prior_scale = self.noise.prior_scale / math.hypot(high, SIGMA_DATA)
         scale = math.hypot(low, SIGMA_DATA)
