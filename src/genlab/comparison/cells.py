@@ -35,9 +35,10 @@ BEST_LEGEND = (
 )
 
 LEGEND = (
-    f"{BEST_LEGEND} {SPREAD_LEGEND} Compared are: exact likelihoods and bounds with each other; estimates by ode, "
-    "p(x|y), and likelihoods of fewer examples each only with their own kind; quality on the same features and numbers "
-    "of examples; milliseconds on the same device. The floor, training against test data, is not ranked."
+    f"{BEST_LEGEND} {SPREAD_LEGEND} Compared are: exact likelihoods and bounds with each other; estimates by ode "
+    "(dequantized-ode of discrete data, the estimate of a bound), p(x|y), and likelihoods of fewer examples each only "
+    "with their own kind; quality on the same features and numbers of examples; milliseconds on the same device. The "
+    "floor, training against test data, is not ranked."
 )
 """What the marks mean; stands behind what the best looks like and a colon."""
 
@@ -117,14 +118,21 @@ def ordered_by(group: Group) -> str:
 
 
 def notes(group: Group) -> list[str]:
-    """Return what a reader must know beside the figures: that the baseline is missing, what figures warn of."""
-    found = []
+    """Return what a reader must know beside the figures: how likelihoods were computed, and what figures warn of."""
+    found = _how_likelihoods_were_computed(group)
     if not any(row.reference == BASELINE for row in group.rows):
         command = _baseline_command(group)
         found.append(f"No baseline: {command} adds it." if command else "No baseline.")
     for run in (run for row in group.rows for run in row.runs):
         found += [f"{run.model}, run {run.run_id}: {warning}." for warning in run.warnings]
     return found
+
+
+def _how_likelihoods_were_computed(group: Group) -> list[str]:
+    models: dict[tuple[str, str], list[str]] = {}
+    for run in (run for row in group.rows for run in row.runs if run.kind and run.likelihood_how):
+        models.setdefault((run.kind or "", run.likelihood_how), []).append(run.model)
+    return [f"{kind} of {', '.join(dict.fromkeys(names))}: {how}." for (kind, how), names in models.items()]
 
 
 def _baseline_command(group: Group) -> str | None:
