@@ -16,6 +16,7 @@ __all__ = [
     "Cell",
     "cell",
     "heading",
+    "likelihood_notes",
     "notes",
     "ordered_by",
     "shared_device",
@@ -119,7 +120,7 @@ def ordered_by(group: Group) -> str:
 
 def notes(group: Group) -> list[str]:
     """Return what a reader must know beside the figures: how likelihoods were computed, and what figures warn of."""
-    found = _how_likelihoods_were_computed(group)
+    found = likelihood_notes(group)
     if not any(row.reference == BASELINE for row in group.rows):
         command = _baseline_command(group)
         found.append(f"No baseline: {command} adds it." if command else "No baseline.")
@@ -128,7 +129,8 @@ def notes(group: Group) -> list[str]:
     return found
 
 
-def _how_likelihoods_were_computed(group: Group) -> list[str]:
+def likelihood_notes(group: Group) -> list[str]:
+    """Say of each estimate and bound of a kind of its own how it was computed, and of which models it is."""
     models: dict[tuple[str, str], list[str]] = {}
     for run in (run for row in group.rows for run in row.runs if run.kind and run.likelihood_how):
         models.setdefault((run.kind or "", run.likelihood_how), []).append(run.model)
