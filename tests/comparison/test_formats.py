@@ -105,6 +105,22 @@ def test_each_format_says_of_how_many_examples_a_likelihood_is_that_is_not_of_al
     assert [line["likelihood_examples"] for line in lines] == ["10000", "1280"]
 
 
+ODE = {"solver": "dopri5", "rtol": 1e-6, "atol": 1e-6, "trace": "hutchinson", "probes": 2, "dequantization_draws": 1}
+
+
+def test_each_format_says_how_an_estimate_was_computed_and_that_it_is_no_bound() -> None:
+    by_ode = {"likelihood__kind": "dequantized-ode", "likelihood__ode": ODE}
+    comparison = compared(run(1), run(2, model__name="diffusion", **by_ode), run(3, model__name="fm", **by_ode))
+    expected = (
+        "dequantized-ode of diffusion, fm: dopri5, rtol 1e-06, atol 1e-06; trace by Hutchinson with 2 probes for each "
+        "example; 1 draw of dequantization noise."
+    )
+    for text in (terminal(comparison, 200), to_markdown(comparison), to_html(comparison), to_latex(comparison)):
+        assert expected in " ".join(text.split())
+    for text in (terminal(comparison, 200), to_markdown(comparison), to_html(comparison)):
+        assert "dequantized-ode of discrete data, the estimate of a bound" in " ".join(text.split())
+
+
 def test_units_follow_the_data() -> None:
     nats = compared(run(data__levels=None, likelihood__bits_per_dim=None, likelihood__nats=1.5))
     assert "NLL (nats)" in to_markdown(nats)

@@ -98,6 +98,7 @@ def test_a_figure_stands_beside_the_lowest_of_ours_of_its_family() -> None:
         {"likelihood__bits_per_dim": 0.1, "model__family": "other"},
         {"likelihood__bits_per_dim": 0.5, "likelihood__of": "p(x|y)"},
         {"likelihood__bits_per_dim": 0.9, "likelihood__kind": "ode"},
+        {"likelihood__bits_per_dim": 0.9, "likelihood__kind": "dequantized-ode"},
         {"likelihood__bits_per_dim": 0.8, "likelihood__examples": 128},
     ]
     seeds = [run(9, seed, likelihood__bits_per_dim=1.08 + seed / 100) for seed in range(2)]

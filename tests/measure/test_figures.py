@@ -148,6 +148,11 @@ def test_the_terminal_says_all_that_it_said_of_a_likelihood() -> None:
     assert shown["likelihood"] == "1.0772 ± 0.0026 bits/dim (dequantized-16)"
     assert shown["in nats"] == "585.4000 ± 1.4000"
     assert shown["of one draw"] == "1.2000 ± 0.1000 bits/dim (dequantized-1)"
+    assert "computed by" not in shown
+    ode = {"solver": "heun", "steps": 50, "trace": "exact", "dequantization_draws": 1}
+    estimated = lines(Result.of(result(likelihood__kind="dequantized-ode", likelihood__ode=ode)))
+    assert estimated["likelihood"] == "1.0772 ± 0.0026 bits/dim (dequantized-ode)"
+    assert estimated["computed by"] == "heun, 50 steps; exact trace; 1 draw of dequantization noise"
     continuous = {"data__levels": None, "likelihood__bits_per_dim": None, "likelihood__bits_per_dim_se": None}
     shown = lines(Result.of(result(**continuous)))
     assert shown["likelihood"] == "585.4000 ± 1.4000 nats (dequantized-16)"

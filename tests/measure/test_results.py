@@ -114,11 +114,34 @@ def test_a_result_survives_pickling(result: dict[str, Any]) -> None:
         ("ode", {"solver": "dopri5", "rtol": 1e-3, "atol": 1e-3, "trace": "hutchinson", "probes": 1}),
         ("ode", {"solver": "heun", "steps": 50, "trace": "exact"}),
         ("vlb", {"steps": 250}),
+        ("vlb", {"noise_levels": 250}),
     ],
 )
 def test_how_an_estimate_was_computed_may_stand_beside_it(result: dict[str, Any], key: str, value: object) -> None:
     result["likelihood"] |= {"kind": key, key: value}
     assert Result.of(result).as_dict() == result
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("ode", {"solver": "heun", "steps": 50, "trace": "exact"}, "heun, 50 steps; exact trace"),
+        (
+            "ode",
+            {"solver": "dopri5", "rtol": 1e-3, "atol": 1e-4, "trace": "hutchinson", "dequantization_draws": 1},
+            "dopri5, rtol 0.001, atol 0.0001; trace by Hutchinson with 1 probe for each example; "
+            "1 draw of dequantization noise",
+        ),
+        ("vlb", {"steps": 250}, "a process of 250 steps"),
+        ("vlb", {"noise_levels": 250}, "continuous time, 250 noise levels for each example"),
+        ("draws", 1, ""),
+    ],
+)
+def test_how_a_likelihood_was_computed_in_words(result: dict[str, Any], key: str, value: object, words: str) -> None:
+    result["likelihood"] |= {"kind": "dequantized-ode", key: value}
+    made = Result.of(result)
+    assert made.likelihood is not None
+    assert made.likelihood.how == words
 
 
 @pytest.mark.parametrize(
@@ -145,7 +168,7 @@ def test_how_an_estimate_was_computed_may_stand_beside_it(result: dict[str, Any]
         ("likelihood.draws", 0),
         ("likelihood.ode", {"solver": "heun", "steps": 0, "trace": "exact"}),
         ("likelihood.ode", {"solver": "heun"}),
-        ("likelihood.vlb", {}),
+        ("likelihood.vlb", {"noise_levels": 0}),
         ("likelihood.one_draw", {}),
         ("likelihood_last.examples", DELETE),
         ("quality.precision", 1.5),

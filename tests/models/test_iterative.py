@@ -7,10 +7,22 @@ from typing import Any
 import pytest
 import torch
 
+from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
+from genlab.measure.likelihood import measure_likelihood
+from genlab.measure.protocol import EvaluationProtocol
 from genlab.models.iterative import IterativeModel
-from tests.contract.families import GRAY, PLANE, SMALL_DIFFUSION, Case, make_batch, make_model, perturb
+from tests.contract.families import (
+    GRAY,
+    PLANE,
+    SMALL_DIFFUSION,
+    SMALL_FLOW_MATCHING,
+    Case,
+    make_batch,
+    make_model,
+    perturb,
+)
 
 
 def made(spec: DataSpec, *overrides: str) -> IterativeModel:
@@ -63,6 +75,53 @@ def test_samples_choose_the_checkpoint_although_there_is_a_likelihood() -> None:
     assert model.likelihood_examples == 250
     assert made(GRAY, "likelihood_images=null").likelihood_examples is None
     assert made(PLANE).likelihood_examples is None
+
+
+MANY = DataSpec("many", "vector", (24,), levels=4)
+ADAPTIVE = ["likelihood_ode.solver=dopri5", "likelihood_ode.rtol=1e-5", "likelihood_ode.atol=1e-5"]
+
+
+def test_an_ode_on_levels_is_the_estimate_of_a_bound_and_says_so() -> None:
+    assert made(PLANE).likelihood_kind(16) == "ode"
+    model = made(MANY)
+    assert model.likelihood_kind(16) == "dequantized-ode"
+    said = model.likelihood_settings["ode"]
+    assert (said["trace"], said["probes"], said["dequantization_draws"]) == ("hutchinson", 1, 1)
+    assert "dequantization_draws" not in made(PLANE).likelihood_settings["ode"]
+
+
+@pytest.mark.parametrize("name", ["diffusion", "flow_matching"])
+@pytest.mark.parametrize("spec", [MANY, GRAY, PLANE], ids=lambda spec: spec.name)
+def test_a_likelihood_by_an_ode_does_not_depend_on_the_batch(name: str, spec: DataSpec) -> None:
+    """Steps, probes and dequantization noise are an example's own, to nats; what is left is rounding in float32."""
+    small = SMALL_DIFFUSION if name == "diffusion" else SMALL_FLOW_MATCHING
+    conditional = [] if spec.num_classes is None else ["conditional=true"]
+    model = make_model(Case(name, spec, [*small, *ADAPTIVE, *conditional])).eval()
+    perturb(model)
+    batch = make_batch(spec, 5)
+    y = batch.y if conditional else None
+
+    def log_prob(count: int) -> torch.Tensor:
+        labels = None if y is None else y[:count]
+        return model.log_prob(batch.x[:count], labels, generator=torch.Generator().manual_seed(0)).detach()
+
+    torch.testing.assert_close(log_prob(2), log_prob(5)[:2], rtol=0, atol=5e-3)
+
+
+def test_the_standard_error_takes_in_probes_and_dequantization() -> None:
+    """Of one example many times nothing but this noise scatters, within an evaluation as from one to another."""
+    model = made(MANY).eval()
+    copies = Batch(make_batch(MANY, 1).x.expand(60, 24), None)
+
+    def measured(seed: int) -> tuple[float, float]:
+        protocol = EvaluationProtocol("p", "test", 1, None, num_samples=1, batch_size=60, seed=seed)
+        figures = measure_likelihood(model, copies, protocol)
+        assert figures is not None
+        return figures["nats"], figures["nats_se"]
+
+    nats, errors = (torch.tensor(values) for values in zip(*map(measured, range(40)), strict=True))
+    assert errors.mean() > 0.01
+    assert nats.std().item() == pytest.approx(errors.mean().item(), rel=0.4)
 
 
 def test_a_model_without_a_likelihood_says_so() -> None:

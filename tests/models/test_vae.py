@@ -52,7 +52,8 @@ class LinearEncoder(nn.Module):
         covariance = torch.linalg.inv(torch.eye(weight.shape[1]) + weight.T @ weight / SIGMA**2)
         self.gain, self.bias = covariance @ weight.T / SIGMA**2, bias
         log_scale = 0.5 * covariance.diagonal().log() + math.log(spread)
-        self.raw = torch.log(torch.expm1(log_scale + 7)) - 7
+        floored = 2 - torch.log(torch.expm1(4 * (2 - log_scale))) / 4
+        self.raw = torch.log(torch.expm1(floored + 7)) - 7
 
     def forward(self, x: Tensor) -> Tensor:
         mean = (x - self.bias) @ self.gain.T

@@ -166,6 +166,8 @@ def _likelihood_lines(result: Result) -> Iterator[tuple[str, str]]:
     if (likelihood := result.likelihood) is not None:
         _, *others = _known(likelihood)
         yield from ((f"  in {figure.unit}", _with_spread(likelihood, figure)) for figure in others)
+        if likelihood.how:
+            yield "  computed by", likelihood.how
         if likelihood.one_draw is not None:
             yield "  of one draw", _with_kind(likelihood.one_draw)
     if result.likelihood_last is not None:

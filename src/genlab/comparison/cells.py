@@ -20,6 +20,7 @@ __all__ = [
     "arrow",
     "cell",
     "heading",
+    "likelihood_notes",
     "notes",
     "ordered_by",
     "shared_device",
@@ -40,9 +41,10 @@ BEST_LEGEND = (
 )
 
 LEGEND = (
-    f"{BEST_LEGEND} {SPREAD_LEGEND} Compared are: exact likelihoods and bounds with each other; estimates by ode, "
-    "p(x|y), and likelihoods of fewer examples each only with their own kind; quality on the same features and numbers "
-    "of examples; milliseconds on the same device. The floor, training data in the place of samples, is not ranked."
+    f"{BEST_LEGEND} {SPREAD_LEGEND} Compared are: exact likelihoods and bounds with each other; estimates by ode "
+    "(dequantized-ode of discrete data, the estimate of a bound), p(x|y), and likelihoods of fewer examples each only "
+    "with their own kind; quality on the same features and numbers of examples; milliseconds on the same device. The "
+    "floor, training data in the place of samples, is not ranked."
 )
 """What the marks mean; stands behind what the best looks like and a colon."""
 
@@ -132,9 +134,10 @@ def ordered_by(group: Group) -> str:
 def notes(group: Group) -> list[str]:
     """Return what a reader must know beside the figures.
 
-    Which are missing and why, that there is no baseline, what figures warn of, that rows come from different code.
+    Which are missing and why, how likelihoods were computed, that there is no baseline, what figures warn of, that rows
+    come from different code.
     """
-    found = []
+    found = likelihood_notes(group)
     if not any(row.reference == BASELINE for row in group.rows):
         command = _baseline_command(group)
         found.append(f"No baseline: {command} adds it." if command else "No baseline.")
@@ -176,6 +179,14 @@ def _listed(names: Sequence[str]) -> str:
     more = [f"{len(once) - MOST_NAMED} more"] if len(once) > MOST_NAMED else []
     *first, last = [*once[:MOST_NAMED], *more]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def likelihood_notes(group: Group) -> list[str]:
+    """Say of each estimate and bound of a kind of its own how it was computed, and of which models it is."""
+    models: dict[tuple[str, str], list[str]] = {}
+    for run in (run for row in group.rows for run in row.runs if run.kind and run.likelihood_how):
+        models.setdefault((run.kind or "", run.likelihood_how), []).append(run.model)
+    return [f"{kind} of {', '.join(dict.fromkeys(names))}: {how}." for (kind, how), names in models.items()]
 
 
 def _baseline_command(group: Group) -> str | None:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from genlab.comparison.cells import BEST_LEGEND, SPREAD_LEGEND, Cell, arrow, cell, heading, subtitle, title
+from genlab.comparison.cells import (
+    BEST_LEGEND,
+    SPREAD_LEGEND,
+    Cell,
+    arrow,
+    cell,
+    heading,
+    likelihood_notes,
+    subtitle,
+    title,
+)
 from genlab.comparison.published import PUBLISHED_LEGEND, Beside, beside
 from genlab.comparison.ranking import Comparison, Group, Row
 
@@ -37,6 +47,7 @@ def _tables(comparison: Comparison) -> Iterator[str]:
         yield from _rows(group)
         yield r"    \bottomrule"
         yield r"  \end{tabular}}"
+        yield from (rf"  \par{{\footnotesize {_escape(note)}}}" for note in likelihood_notes(group))
         yield from _published(group)
         caption = _escape(f"{title(group)}: {subtitle(group)}.")
         yield rf"  \caption{{{caption} Bold: {_escape(f'{BEST_LEGEND} {SPREAD_LEGEND}')}}}"

@@ -20,6 +20,7 @@ from genlab.comparison.cells import cell
 from genlab.comparison.columns import LIKELIHOOD, likelihood_unit
 from genlab.comparison.ranking import Group, Row
 from genlab.core.words import counted
+from genlab.measure.result import is_estimate
 
 __all__ = ["PUBLISHED_LEGEND", "Beside", "Published", "beside", "published", "published_text"]
 
@@ -186,7 +187,7 @@ def _ours_of_samples(group: Group, rows: Sequence[Row], entry: Published) -> tup
 
 def _preference(row: Row) -> tuple[bool, int, float]:
     """Exact values and bounds before estimates, then more examples before fewer, then the lowest."""
-    return row.first.kind == "ode", -(row.first.likelihood_examples or 0), row.figures[LIKELIHOOD.key].mean
+    return is_estimate(row.first.kind), -(row.first.likelihood_examples or 0), row.figures[LIKELIHOOD.key].mean
 
 
 def _scale(group: Group, unit: str) -> float:

@@ -6,7 +6,7 @@ This module decides which figures compete to be marked best:
 - Milliseconds: those on the same device, with the same batch size.
 - Exact likelihoods and bounds (``elbo``, ``iwae-K``, ``dequantized-K``, ``vlb``): with each other. A bound on the
   negative log-likelihood is never below the exact value, so the lowest of these figures is proven to be reached.
-- ``ode`` estimates: only with each other, since an estimate may be too low.
+- Estimates (``ode``, and of discrete data ``dequantized-ode``): only with each other, since one may be too low.
 - Likelihoods of p(x|y): never with p(x), since the model was told the label.
 - Likelihoods of different numbers of examples: never with each other. A costly likelihood is measured on few examples,
   and which examples these are can change it by more than models differ.
@@ -30,6 +30,7 @@ from genlab.comparison.chance import Figure, differ
 from genlab.comparison.columns import LIKELIHOOD, ONE_DRAW, Column, columns, leading_columns
 from genlab.comparison.reading import DataKey, RunResult, Skipped
 from genlab.comparison.references import FLOOR, REFERENCES, reference_of
+from genlab.measure.result import is_estimate
 from genlab.runs.identity import IGNORED_KEYS
 
 __all__ = ["Comparison", "Figure", "Group", "Row", "comparable_set", "compare"]
@@ -196,7 +197,7 @@ def _rank(row: Row, column: Column) -> float:
 
 def _likelihood_set(run: RunResult, kind: str | None) -> tuple[bool, bool, bool, int]:
     """Return what likelihoods must share to compete. Sorted, it gives the order in which tables show them."""
-    return kind is None, run.of == "p(x|y)", kind == "ode", -(run.likelihood_examples or 0)
+    return kind is None, run.of == "p(x|y)", is_estimate(kind), -(run.likelihood_examples or 0)
 
 
 def comparable_set(row: Row, column: Column) -> Hashable:

@@ -59,6 +59,7 @@ class RunResult:
         of: ``"p(x)"`` or ``"p(x|y)"``; None without a likelihood.
         likelihood_examples: How many examples the likelihood is of; None without one.
         one_draw_kind: What the bound of a single draw is; None without one.
+        likelihood_how: How the likelihood was computed, in a few words; may be empty.
         features: Extractor, its hash, number of real and of drawn examples, reference split.
         sampling_batch: Samples per call.
         sampling_device: Where they were drawn; where the run was trained if the result does not say.
@@ -89,6 +90,7 @@ class RunResult:
     of: str | None
     likelihood_examples: int | None
     one_draw_kind: str | None
+    likelihood_how: str
     features: tuple[Any, ...] | None
     sampling_batch: int | None
     sampling_device: str
@@ -249,6 +251,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         of=None if likelihood is None else likelihood.of,
         likelihood_examples=None if likelihood is None else likelihood.examples,
         one_draw_kind=None if one_draw is None else one_draw.kind,
+        likelihood_how="" if likelihood is None else visible(likelihood.how),
         features=_features(result.quality),
         sampling_batch=None if sampling is None else sampling.batch_size,
         sampling_device=_device((None if sampling is None else sampling.device) or result.training.device),

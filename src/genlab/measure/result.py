@@ -36,6 +36,7 @@ __all__ = [
     "Software",
     "Training",
     "VariationalBound",
+    "is_estimate",
 ]
 
 RESULT_SCHEMA = 1
@@ -48,7 +49,7 @@ Count = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
 Text = Annotated[str, MinLen(1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Kind = Annotated[str, Field(pattern=r"^(exact|elbo|iwae-[0-9]+|dequantized-[0-9]+|vlb|ode)$")]
+Kind = Annotated[str, Field(pattern=r"^(exact|elbo|iwae-[0-9]+|dequantized-[0-9]+|vlb|ode|dequantized-ode)$")]
 
 
 class ResultError(ValueError):
@@ -134,7 +135,11 @@ class Training(Section):
 
 
 class OrdinaryDifferentialEquation(Section):
-    """How the equation of a likelihood of kind ``ode`` was solved."""
+    """How the equation of a likelihood of kind ``ode`` or ``dequantized-ode`` was solved.
+
+    ``dequantization_draws`` are those of uniform noise in the cells of discrete data; older results do not say it and
+    drew it once.
+    """
 
     solver: str
     steps: Positive | None = None
@@ -142,18 +147,52 @@ class OrdinaryDifferentialEquation(Section):
     atol: NonNegative | None = None
     trace: Literal["exact", "hutchinson"]
     probes: Positive | None = None
+    dequantization_draws: Positive | None = None
+
+    def __str__(self) -> str:
+        accuracy = f"{self.steps} steps" if self.steps else f"rtol {self.rtol or 0:g}, atol {self.atol or 0:g}"
+        trace = "exact trace"
+        if self.trace == "hutchinson":
+            trace = f"trace by Hutchinson with {_counted(self.probes or 1, 'probe')} for each example"
+        parts = [f"{self.solver}, {accuracy}", trace]
+        if self.dequantization_draws:
+            parts.append(_counted(self.dequantization_draws, "draw") + " of dequantization noise")
+        return "; ".join(parts)
 
 
 class VariationalBound(Section):
-    """The discretization of a likelihood of kind ``vlb``."""
+    """How a likelihood of kind ``vlb`` was computed.
 
-    steps: Positive
+    ``noise_levels`` are those at which the bound in continuous time was sampled; older results are of a process in so
+    many ``steps``, whose bound is looser, the more so the fewer.
+    """
+
+    noise_levels: Positive | None = None
+    steps: Positive | None = None
+
+    def __str__(self) -> str:
+        if self.noise_levels:
+            return f"continuous time, {_counted(self.noise_levels, 'noise level')} for each example"
+        return f"a process of {_counted(self.steps or 1, 'step')}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def is_estimate(kind: str | None) -> bool:
+    """Whether a likelihood may be too high, as one by an equation that is solved, and is no bound.
+
+    ``dequantized-ode``, and ``ode`` in older results of discrete data, is the estimate of a bound.
+    """
+    return kind in ("ode", "dequantized-ode")
 
 
 class OneDraw(Section):
     """A negative log-likelihood, in bits per dimension of discrete data and in nats per example.
 
-    ``kind`` says whether it is exact, a bound or an estimate; ``_se`` is the standard error over examples.
+    ``kind`` says whether it is exact, a bound or an estimate; ``_se`` is the standard error over examples, which takes
+    in what probes and noise add, since these are drawn anew for each.
     """
 
     bits_per_dim: Real | None
@@ -176,6 +215,11 @@ class Likelihood(OneDraw):
     ode: OrdinaryDifferentialEquation | None = None
     vlb: VariationalBound | None = None
     one_draw: OneDraw | None = None
+
+    @property
+    def how(self) -> str:
+        """How an estimate or bound was computed, in a few words; empty where there is nothing to say."""
+        return str(self.ode or self.vlb or "")
 
 
 class Quality(Section):

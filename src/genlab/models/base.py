@@ -171,7 +171,7 @@ class GenerativeModel(LightningModule):
     def likelihood_kind(self, num_draws: int = 1) -> str:
         """Say what :meth:`log_prob` returns with so many draws.
 
-        One of ``exact``, ``elbo``, ``iwae-K``, ``dequantized-K``, ``vlb``, ``ode`` or ``none``.
+        One of ``exact``, ``elbo``, ``iwae-K``, ``dequantized-K``, ``vlb``, ``ode``, ``dequantized-ode`` or ``none``.
         """
         return "none"
 

@@ -38,7 +38,7 @@ class Diffusion(IterativeModel):
     """Diffusion model; Ho et al. (2020), in the form of Karras et al. (2022), "Elucidating the Design Space".
 
     The network is trained to remove noise of all levels. Its likelihood is that of the probability-flow ODE from the
-    lowest noise level on; or, of discrete data, a bound for the ancestral process.
+    lowest noise level on; or, of discrete data, a bound for the ancestral process in continuous time.
 
     Args:
         spec: Images or vectors, discrete or continuous.
@@ -50,7 +50,7 @@ class Diffusion(IterativeModel):
         sampler: ``heun``, ``stochastic_heun``, ``dpm_solver_2m``, ``ddim`` or ``ddpm``; see
             :mod:`genlab.networks.diffusion.samplers`.
         steps: Steps of the sampler.
-        vlb_steps: Steps of the process that ``likelihood=vlb`` bounds.
+        vlb_steps: Noise levels at which ``likelihood=vlb`` samples the integral that is its bound.
 
     The other arguments are those of :class:`genlab.models.iterative.IterativeOptions`.
 
@@ -127,10 +127,11 @@ class Diffusion(IterativeModel):
         # Karras et al. (2022), equation 3, stands still for normal data: its solvers need a tenth of the steps.
         low, high = self.noise.sigma_min, self.noise.sigma_max
 
-        def velocity(tau: Tensor, z: Tensor) -> Tensor:
+        def velocity(tau: Tensor, z: Tensor, rows: Tensor) -> Tensor:
             sigma = tau.exp()
-            scale = (sigma.square() + SIGMA_DATA**2).sqrt()
-            return z * (SIGMA_DATA / scale).square() - self.denoise(scale * z, sigma, y) / scale
+            scale = _like((sigma.square() + SIGMA_DATA**2).sqrt(), z)
+            denoised = self.denoise(scale * z, sigma, None if y is None else y[rows])
+            return z * (SIGMA_DATA / scale).square() - denoised / scale
 
         prior_scale = self.noise.prior_scale / math.hypot(high, SIGMA_DATA)
         scale = math.hypot(low, SIGMA_DATA)
@@ -150,12 +151,13 @@ class Diffusion(IterativeModel):
             return super()._estimate(x, y, generator)
         levels = torch.arange(self.spec.levels, device=x.device)
         centres = self.level_centres(levels)
-        sigmas = self.noise.descent(self.vlb_steps)
-        return variational_bound(partial(self.denoise, y=y), x, centres, sigmas, self.noise.prior_scale, generator)
+        ends = self.noise.sigma_min, self.noise.sigma_max
+        denoise = partial(self.denoise, y=y)
+        return variational_bound(denoise, x, centres, ends, self.noise.prior_scale, self.vlb_steps, generator)
 
     @property
     def likelihood_settings(self) -> dict[str, Any]:
-        return {"vlb": {"steps": self.vlb_steps}} if self.likelihood == "vlb" else super().likelihood_settings
+        return {"vlb": {"noise_levels": self.vlb_steps}} if self.likelihood == "vlb" else super().likelihood_settings
 
     def _training_noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return a noise level and its weight for each example."""

@@ -109,15 +109,17 @@ class FlowMatching(IterativeModel):
         return {"loss": F.mse_loss(predicted, point.velocity), "path_cost": F.mse_loss(noise, data)}
 
     def generate(self, noise: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
-        velocity = self.guided(self.predict, y)
-        data, evaluations = integrate(lambda t, x: velocity(x, t), noise, 0.0, 1.0, self.sampler)
+        def velocity(t: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+            return self.guided(self.predict, None if y is None else y[rows])(x, t)
+
+        data, evaluations = integrate(velocity, noise, 0.0, 1.0, self.sampler)
         self._drawn += len(noise)
-        self._evaluations += evaluations * len(noise)
+        self._evaluations += int(evaluations.sum())
         return data
 
     def log_density(self, scaled: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
         return ode_log_prob(
-            lambda t, x: self.predict(x, t, y),
+            lambda t, x, rows: self.predict(x, t, None if y is None else y[rows]),
             scaled,
             1.0,
             0.0,

@@ -17,7 +17,8 @@ from genlab.core.batch import Batch
 from genlab.core.codec import Affine
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import fast_bfloat16
-from genlab.core.likelihood import dequantized_log_weights
+from genlab.core.likelihood import Dequantized, dequantized_log_weights
+from genlab.core.randomness import uniform_by_example
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of, require_grid
 from genlab.models.base import GenerativeModel
@@ -274,13 +275,14 @@ class IterativeModel(GenerativeModel):
     def guided(
         self, prediction: Callable[[Tensor, Tensor, Tensor | None], Tensor], y: Tensor | None
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        """Bind labels to a prediction, with guidance: of ``(x, t, y)`` remains ``(x, t)``, t a scalar."""
+        """Bind labels to a prediction, with guidance: of ``(x, t, y)`` remains ``(x, t)``, t a scalar or ``[N]``."""
         if self.guidance == 1 or y is None:
             return lambda x, t: prediction(x, t, y)
         both = torch.cat([torch.full_like(y, self.num_classes), y])
 
         def blended(x: Tensor, t: Tensor) -> Tensor:
-            unconditional, conditional = prediction(torch.cat([x, x]), t, both).chunk(2)
+            times = torch.cat([t, t]) if t.ndim else t
+            unconditional, conditional = prediction(torch.cat([x, x]), times, both).chunk(2)
             return unconditional + self.guidance * (conditional - unconditional)
 
         return blended
@@ -307,7 +309,9 @@ class IterativeModel(GenerativeModel):
         return y.masked_fill(dropped, self.num_classes)
 
     def likelihood_kind(self, num_draws: int = 1) -> str:
-        return self.likelihood
+        # One draw of noise, whatever is asked: the mean of exp(log p) over several draws would take the errors of
+        # Hutchinson's probes for probability, and be no bound.
+        return "dequantized-ode" if self.likelihood == "ode" and self.spec.is_discrete else self.likelihood
 
     @property
     def sampling_settings(self) -> dict[str, Any]:
@@ -324,6 +328,7 @@ class IterativeModel(GenerativeModel):
                 "solver": ode.solver,
                 **({"rtol": ode.rtol, "atol": ode.atol} if adaptive else {"steps": ode.steps}),
                 **({"trace": "exact"} if exact else {"trace": "hutchinson", "probes": ode.probes}),
+                **({"dequantization_draws": 1} if self.spec.is_discrete else {}),
             }
         }
 
@@ -334,7 +339,7 @@ class IterativeModel(GenerativeModel):
             return self._estimate(x, y if self.conditional else None, generator)
 
     def _estimate(self, x: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
-        """Estimate the log-probability ``[N]``, nats, once, by the ODE."""
+        """Estimate the log-density, or of levels a lower bound of their log-probability, by the ODE: nats ``[N]``."""
 
         def log_density(values: Tensor) -> Tensor:
             scaled, log_det = self.scaling(values)
@@ -342,7 +347,7 @@ class IterativeModel(GenerativeModel):
 
         if self.spec.levels is None:
             return log_density(x)
-        return dequantized_log_weights(x, self.spec.levels, log_density, generator=generator)
+        return dequantized_log_weights(x, self.spec.levels, log_density, _dequantize_by_example, generator)
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
@@ -367,6 +372,12 @@ class IterativeModel(GenerativeModel):
         if self.sampling_precision == "auto":
             return fast_bfloat16(self.device.type)
         return self.sampling_precision == "bf16-mixed"
+
+
+def _dequantize_by_example(x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized:
+    """Add uniform noise to integers, to each example as if it were alone; else as `uniform_dequantize`."""
+    u = uniform_by_example(x.shape, generator, x.device)
+    return Dequantized((x + u) / levels, torch.zeros(len(x), device=x.device))
 
 
 def _ambient() -> AbstractContextManager[None]:

@@ -10,21 +10,20 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 
-from genlab.core.errors import GenlabError
+from genlab.core.randomness import uniform_by_example
 from genlab.core.words import counted
+from genlab.networks.diffusion.dopri5 import Norm, dopri5
 
 __all__ = ["LikelihoodConfig", "OdeConfig", "Velocity", "integrate", "ode_log_prob"]
 
-Velocity = Callable[[Tensor, Tensor], Tensor]
-"""Maps a time, a scalar tensor, and a state ``[N, ...]`` to the state's derivative, of the same shape."""
+Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Maps times, ``[M]`` or one scalar tensor for all, states ``[M, ...]`` and their rows ``[M]`` in the batch, by which
+labels are found, to the states' derivatives ``[M, ...]``."""
 
 EXACT_DIMS = 16
 """Dimensions up to which ``trace=auto`` is exact: one backward pass of the network for each."""
-MAX_STEPS = 10_000
-"""Adaptive steps after which an equation counts as too stiff to be solved."""
 
-_Norm = Callable[[Tensor], Tensor]
-_Step = Callable[[Velocity, Tensor, float, Tensor], Tensor]
+_Step = Callable[[Velocity, Tensor, float, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class OdeConfig:
         solver: ``euler``, ``midpoint`` or ``heun`` in equal steps, orders 1, 2 and 2; or ``dopri5``, adaptive, order 5:
             Dormand and Prince (1980).
         steps: Number of steps of the first three.
-        rtol: Relative tolerance of ``dopri5``, for each example.
-        atol: Absolute tolerance of ``dopri5``, for each example.
+        rtol: Relative tolerance of ``dopri5`` for one step of each example, of which errors add up.
+        atol: Absolute tolerance of ``dopri5`` for one step of each example.
     """
 
     solver: Literal["euler", "heun", "midpoint", "dopri5"]
@@ -73,27 +72,31 @@ class LikelihoodConfig(OdeConfig):
         return self.trace == "exact" or (self.trace == "auto" and num_dims <= EXACT_DIMS)
 
 
-def integrate(velocity: Velocity, x: Tensor, t0: float, t1: float, config: OdeConfig) -> tuple[Tensor, int]:
+def integrate(velocity: Velocity, x: Tensor, t0: float, t1: float, config: OdeConfig) -> tuple[Tensor, Tensor]:
     """Solve dx/dt = velocity(t, x) from ``t0`` to ``t1``, in either direction of time.
 
-    All examples share their steps. An adaptive solver takes those that keep the error of every single example, the
-    root mean square over its dimensions, within the tolerances; so an example's solution depends on the batch that it
-    comes in by no more than these.
+    The adaptive solver gives each example steps of its own, which keep its error, the root mean square over its
+    dimensions, within the tolerances; so its solution does not depend on the batch that it comes in, but for rounding.
 
     Args:
-        velocity: Called with a scalar tensor and ``[N, ...]``, at times within the interval.
+        velocity: Called at times within the interval; with one time for all examples, but for the adaptive solver.
         x: State ``[N, ...]`` at ``t0``.
         t0: Time of the start.
         t1: Time of the end.
         config: The solver.
 
     Returns:
-        The state at ``t1``, and the number of evaluations of the velocity that it took.
+        The state at ``t1``, and how often the velocity of each example was evaluated, ``[N]``.
 
     Raises:
         GenlabError: If the adaptive solver meets infinite values, or needs too many or too small steps.
     """
-    return _solve(velocity, x, t0, t1, config, _worst_example)
+
+    def flat(t: Tensor, state: Tensor, rows: Tensor) -> Tensor:
+        return velocity(t, state.view(-1, *x.shape[1:]), rows).flatten(1)
+
+    end, evaluations = _solve(flat, x.flatten(1), t0, t1, config, _root_mean_square)
+    return end.view_as(x), evaluations
 
 
 def ode_log_prob(
@@ -111,8 +114,15 @@ def ode_log_prob(
     Chen et al. (2018), "Neural Ordinary Differential Equations", theorem 1. The trace is exact, or estimated with
     Rademacher probes that stay the same along the path; Grathwohl et al. (2019), "FFJORD", section 3.1.
 
-    The adaptive solver holds the integral, in nats per dimension, to the same tolerances as the state. Gradients are
-    not followed. The velocity of an example must not depend on the rest of the batch.
+    The adaptive solver holds the integral, in nats per dimension, to the same tolerances as the state. Neither the
+    steps nor the probes of an example depend on what comes after it in the batch. Gradients are not followed. The
+    velocity of an example must not depend on the rest of the batch.
+
+    Tolerances are of a step, and networks that are told the time in sines of many frequencies are rough between steps
+    that are too long. Trained diffusion models in float32, against the same probes in float64 with tolerances of 1e-8,
+    erred on digits (64 dimensions) by up to 0.0024 nats with 1e-6, the default, 0.06 with 1e-5 and 0.11 with 1e-4; on
+    the two moons by 0.0003, 0.01 and 0.13. These took 300, 157 and 75 evaluations for digits, 345, 199 and 101 for
+    moons. Hence below 1.3e-4 nats per dimension by default, at four times the evaluations of 1e-4.
 
     Args:
         velocity: As in :func:`integrate`; differentiated here, whether or not the caller follows gradients.
@@ -137,82 +147,58 @@ def ode_log_prob(
         directions = _basis(x) if exact else _probes(x, config.probes, generator)
         weight = 1 / dims if exact else 1 / (dims * config.probes)
 
-        def with_divergence(t: Tensor, state: Tensor) -> Tensor:
-            value, divergence = _divergence(velocity, t, state[:, :-1].view_as(x), directions)
+        def with_divergence(t: Tensor, state: Tensor, rows: Tensor) -> Tensor:
+            z = state[:, :-1].reshape(-1, *x.shape[1:])
+            own = directions if exact else directions[:, rows]
+            value, divergence = _divergence(lambda z: velocity(t, z, rows), z, own)
             return torch.cat([value.flatten(1), weight * divergence[:, None]], dim=1)
 
         start = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], dim=1)
-        end, _ = _solve(with_divergence, start, t0, t1, config, _worst_example_or_log_density)
+        end, _ = _solve(with_divergence, start, t0, t1, config, _larger_of_state_and_log_density)
         return prior_log_prob(end[:, :-1].view_as(x)) + dims * end[:, -1]
 
 
-def _solve(velocity: Velocity, x: Tensor, t0: float, t1: float, config: OdeConfig, norm: _Norm) -> tuple[Tensor, int]:
+def _solve(slope: Velocity, x: Tensor, t0: float, t1: float, config: OdeConfig, norm: Norm) -> tuple[Tensor, Tensor]:
     if config.solver == "dopri5":
-        return _dopri5(velocity, x, t0, t1, config, norm)
+        return dopri5(slope, x, t0, t1, rtol=config.rtol, atol=config.atol, norm=norm)
     step, _ = _FIXED_STEPS[config.solver]
     times = torch.linspace(t0, t1, config.steps + 1, dtype=torch.float64).to(x)
+    rows = torch.arange(len(x), device=x.device)
     for t in times[:-1]:
-        x = step(velocity, t, (t1 - t0) / config.steps, x)
-    return x, config.evaluations
+        x = step(slope, t, (t1 - t0) / config.steps, x, rows)
+    return x, torch.full_like(rows, config.evaluations)
 
 
-def _euler(velocity: Velocity, t: Tensor, h: float, x: Tensor) -> Tensor:
-    return x + h * velocity(t, x)
+def _euler(slope: Velocity, t: Tensor, h: float, x: Tensor, rows: Tensor) -> Tensor:
+    return x + h * slope(t, x, rows)
 
 
-def _midpoint(velocity: Velocity, t: Tensor, h: float, x: Tensor) -> Tensor:
-    return x + h * velocity(t + h / 2, x + h / 2 * velocity(t, x))
+def _midpoint(slope: Velocity, t: Tensor, h: float, x: Tensor, rows: Tensor) -> Tensor:
+    return x + h * slope(t + h / 2, x + h / 2 * slope(t, x, rows), rows)
 
 
-def _heun(velocity: Velocity, t: Tensor, h: float, x: Tensor) -> Tensor:
-    slope = velocity(t, x)
-    return x + h / 2 * (slope + velocity(t + h, x + h * slope))
+def _heun(slope: Velocity, t: Tensor, h: float, x: Tensor, rows: Tensor) -> Tensor:
+    first = slope(t, x, rows)
+    return x + h / 2 * (first + slope(t + h, x + h * first, rows))
 
 
 _FIXED_STEPS: dict[str, tuple[_Step, int]] = {"euler": (_euler, 1), "midpoint": (_midpoint, 2), "heun": (_heun, 2)}
 # Each with its evaluations of the velocity.
 
 
-def _dopri5(velocity: Velocity, x: Tensor, t0: float, t1: float, config: OdeConfig, norm: _Norm) -> tuple[Tensor, int]:
-    from torchdiffeq import odeint  # takes a second: it imports scipy
-
-    evaluations = 0
-
-    def along_unit_time(s: Tensor, state: Tensor) -> Tensor:
-        nonlocal evaluations
-        evaluations += 1
-        return (t1 - t0) * velocity(t0 + (t1 - t0) * s, state)
-
-    clock = torch.float32 if x.device.type == "mps" else torch.float64  # MPS has no float64
-    unit = torch.tensor([0.0, 1.0], dtype=clock, device=x.device)
-    # Without step_t the last step goes beyond the end, to times that the velocity was never trained on.
-    options = {"norm": norm, "dtype": clock, "step_t": unit[1:], "max_num_steps": MAX_STEPS}
-    try:
-        solution = odeint(
-            along_unit_time, x, unit, rtol=config.rtol, atol=config.atol, method="dopri5", options=options
-        )
-    except AssertionError as error:
-        reason = str(error).partition(":")[0]
-        raise GenlabError(
-            f"dopri5 with rtol {config.rtol:g} and atol {config.atol:g} found no solution ({reason}). "
-            "Use larger tolerances, or solver=heun."
-        ) from error
-    return solution[1], evaluations
+def _root_mean_square(scaled: Tensor) -> Tensor:
+    return scaled.square().mean(1).sqrt()
 
 
-def _worst_example(scaled_error: Tensor) -> Tensor:
-    return scaled_error.flatten(1).square().mean(1).max().sqrt()
+def _larger_of_state_and_log_density(scaled: Tensor) -> Tensor:
+    return torch.maximum(_root_mean_square(scaled[:, :-1]), scaled[:, -1].abs())
 
 
-def _worst_example_or_log_density(scaled_error: Tensor) -> Tensor:
-    return torch.maximum(_worst_example(scaled_error[:, :-1]), scaled_error[:, -1].abs().max())
-
-
-def _divergence(velocity: Velocity, t: Tensor, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the velocity and the sum over directions e of e^T J e, ``[N]``, for its Jacobian J."""
+def _divergence(field: Callable[[Tensor], Tensor], x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a field at ``x [N, ...]`` and the sum over directions e of e^T J e, ``[N]``, for its Jacobian J."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        value = velocity(t, x)
+        value = field(x)
         total = x.new_zeros(len(x))
         for index, direction in enumerate(directions, start=1):
             (product,) = torch.autograd.grad(
@@ -228,5 +214,5 @@ def _basis(x: Tensor) -> Tensor:
 
 
 def _probes(x: Tensor, count: int, generator: Generator | None) -> Tensor:
-    signs = torch.rand((count, *x.shape), generator=generator, device=x.device) < 0.5
+    signs = uniform_by_example((len(x), count, *x.shape[1:]), generator, x.device).transpose(0, 1) < 0.5
     return 1 - 2 * signs.to(x)

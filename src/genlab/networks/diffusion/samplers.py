@@ -28,7 +28,7 @@ __all__ = [
 
 SamplerName = Literal["ddpm", "ddim", "heun", "stochastic_heun", "dpm_solver_2m"]
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""Maps noisy examples ``[N, ...]`` and their noise level, a scalar tensor, to denoised ones."""
+"""Maps noisy examples ``[N, ...]`` and their noise levels, a scalar tensor for all or ``[N]``, to denoised ones."""
 
 CHURN = 40.0
 """S_churn of Karras et al. (2022), table 5, for ImageNet."""
