@@ -8,5 +8,6 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
 from genlab.command.cli import train
 
+# Tab completes arguments: Hydra's functions for a shell look for "@hydra.main" in a script before they call it.
 if __name__ == "__main__":
     sys.exit(train())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Required, TypedDict, Unpack
@@ -102,6 +103,26 @@ def test_annotations_mean_what_they_mean_where_they_were_written(
     for target in (gathers, FieldsHere):
         annotations = {name: parameter.annotation for name, parameter in read_signature(target).parameters.items()}
         assert annotations == {"rate": int, "share": elsewhere.Share, "lr": Rate}
+
+
+def test_annotations_that_are_no_text_may_name_what_is_for_type_checkers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python 3.14 evaluates annotations when they are asked for; before, whoever wrote such a name quoted it.
+    decimal = "Decimal" if sys.version_info >= (3, 14) else "'Decimal'"
+    (tmp_path / "written_without_future.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from typing import TYPE_CHECKING, TypedDict, Unpack\n"
+        "if TYPE_CHECKING:\n    from decimal import Decimal\n"
+        f"class Options(TypedDict):\n    lr: float\n    exact: list[{decimal}]\n"
+        f"class Family:\n    def __init__(self, first: {decimal}, **options: Unpack[Options]): ...\n"
+        f"@dataclass\nclass Fields:\n    first: {decimal}\n    lr: float\n    exact: list[{decimal}]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("written_without_future")
+    for target in (module.Family, module.Fields):
+        annotations = {name: parameter.annotation for name, parameter in read_signature(target).parameters.items()}
+        assert annotations == {"first": Any, "lr": float, "exact": list[Any]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genlab import __version__
 from genlab.core.errors import nearest
 from genlab.processes.job_reports import is_job
 from genlab.processes.pipes import drop_unread
@@ -120,17 +122,29 @@ def _enter(
     required: dict[str, str],
     after_sweep: Callable[[Sequence[object]], None] | None = None,
 ) -> int:
-    command = sys.argv[:1] if Path(sys.argv[0]).suffix == ".py" else [sys.argv[0], name]
+    program = Path(sys.argv[0])
+    is_script = program.suffix == ".py" and program.name != "__main__.py"  # as which `python -m genlab` goes
+    command = sys.argv[:1] if is_script else [sys.argv[0], name]
     given = sys.argv[1:] if arguments is None else arguments
     if arguments is None:
         begin(is_job())
     try:
         with starting(is_job()):
+            from genlab.command.completion import is_for_shell, serve_shell
             from genlab.command.entry import run_entry
 
-            return run_entry(run, config_name, given, command, required=required, after_sweep=after_sweep)
+            enter = partial(run_entry, run, config_name, given, command, required=required, after_sweep=after_sweep)
+            return serve_shell(given, enter) if is_for_shell(given) else enter()
     finally:
         drop_unread()
+
+
+def _complete(arguments: Sequence[str]) -> int:
+    from genlab.command.completion import is_query, suggest
+
+    if is_query(arguments):
+        return suggest(arguments, {name: command for name, (command, _) in COMMANDS.items()})
+    return train(arguments)  # Hydra's functions for a shell know the program, and no sub-command
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
@@ -149,17 +163,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command and what follows it; taken from ``sys.argv`` by default.
 
     Returns:
-        The exit code: the command's, 0 for the list, 2 for an unknown command.
+        The exit code: the command's, 0 for the list and the version, 2 for an unknown command.
     """
     if arguments is None:
         begin(is_job())
-    command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    command, *rest = given
     if command in ("-h", "--help", "help"):
         print("genlab trains, sweeps and fairly compares generative models.\n")
         print("\n".join(f"  genlab {name:10}{what}" for name, (_, what) in COMMANDS.items()))
         print("\ngenlab <command> --help says what can be set, e.g. genlab train model=flow data=mnist.")
         drop_unread()
         return 0
+    if command == "--version":
+        print(f"genlab {__version__}")
+        drop_unread()
+        return 0
+    if command in ("-sc", "--shell-completion"):
+        return _complete(given)
     if command not in COMMANDS:
         print(
             f"Unknown command '{command}'.{nearest(command, COMMANDS)} Commands: {', '.join(COMMANDS)}.",

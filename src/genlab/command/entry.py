@@ -156,6 +156,9 @@ def _run(
 
 def _read(arguments: Sequence[str], config_name: str, conf: Path) -> CommandLine:
     parser = get_args_parser()
+    for action in parser._actions:
+        if "--version" in action.option_strings:
+            action.version = f"genlab {genlab.__version__} ({action.version})"  # type: ignore[attr-defined]
     flags = [flag for action in parser._actions for flag in action.option_strings]
 
     def refuse(message: str) -> NoReturn:
@@ -252,7 +255,7 @@ class _Task:
 
     def command_for(self, overrides: Sequence[str]) -> list[str]:
         """Return the whole command line of a single run with these settings."""
-        return [sys.executable, *self.command, *self.arguments(overrides)]
+        return [sys.executable, *self._program(), *self.arguments(overrides)]
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a single run: the user's own, without what was set for Hydra in this process."""
@@ -270,9 +273,14 @@ class _Task:
             if OmegaConf.is_missing(config, key):
                 raise GenlabError(f"{key} is required: {' '.join(self._typed())} {key}={what}")
 
+    def _program(self) -> list[str]:
+        """The command as Python is given it: of ``python -m genlab`` Python's own arguments tell the file alone."""
+        is_module = Path(self.command[0]).name == "__main__.py"
+        return ["-m", genlab.__name__, *self.command[1:]] if is_module else self.command
+
     def _typed(self) -> list[str]:
         script = self.command[0].endswith(".py")
-        return ["python", *self.command] if script else [Path(self.command[0]).name, *self.command[1:]]
+        return ["python", *self._program()] if script else [Path(self.command[0]).name, *self.command[1:]]
 
     def _fail(self, error: Exception, overrides: list[str]) -> None:
         if HydraConfig.get().mode is not RunMode.MULTIRUN:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import inspect
 import sys
@@ -57,7 +56,7 @@ def read_signature(target: Callable[..., Any]) -> Signature:
         target: A class, whose ``__init__`` is read, or a function.
     """
     function = target.__init__ if isinstance(target, type) else target
-    found = list(inspect.signature(function).parameters.values())[isinstance(target, type) :]
+    found = list(_signature(function).parameters.values())[isinstance(target, type) :]
     scope = getattr(inspect.unwrap(function), "__globals__", {})
     fields = _scopes_of_fields(target)
     parameters, open_ended = {}, False
@@ -79,15 +78,11 @@ def _scopes_of_fields(target: Any) -> Mapping[str, dict[str, Any]]:
     """
     if not (isinstance(target, type) and dataclasses.is_dataclass(target)):
         return {}
-    return {
-        name: vars(sys.modules[cls.__module__])
-        for cls in reversed(target.__mro__)
-        for name in inspect.get_annotations(cls)
-    }
+    return {name: vars(sys.modules[cls.__module__]) for cls in reversed(target.__mro__) for name in _annotations(cls)}
 
 
 def _keys_of(keys: Any) -> Iterator[tuple[str, Parameter]]:
-    for name, annotation in keys.__annotations__.items():
+    for name, annotation in _annotations(keys).items():
         # Each knows the module of the typed dictionary that it was written in, inherited or not.
         found, required = _look_up(annotation, vars(sys.modules[keys.__module__])), name in keys.__required_keys__
         while get_origin(found) in (Required, NotRequired):
@@ -96,20 +91,34 @@ def _keys_of(keys: Any) -> Iterator[tuple[str, Parameter]]:
         yield name, Parameter(found, required)
 
 
-class _Names(dict[str, Any]):
-    """The names of a module. One that it imports for type checkers only means anything, and the rest still counts."""
-
-    def __missing__(self, name: str) -> Any:
-        return getattr(builtins, name, Any)
-
-
 def _look_up(annotation: str | ForwardRef | Any, scope: Mapping[str, Any]) -> Any:
     if annotation is inspect.Parameter.empty:
         return Any
     if isinstance(annotation, ForwardRef) and annotation.__forward_module__ is not None:
         scope = vars(sys.modules[annotation.__forward_module__])
     holder = type("Holder", (), {"__annotations__": {"it": annotation}})
-    try:
-        return get_type_hints(holder, globalns=dict(scope), localns=_Names(scope), include_extras=True)["it"]
-    except (AttributeError, TypeError):  # of such a name: what it has, or is subscripted with
-        return Any
+    names: dict[str, Any] = {}
+    while True:
+        try:
+            return get_type_hints(holder, globalns=dict(scope), localns={**scope, **names}, include_extras=True)["it"]
+        except NameError as unknown:
+            # A name that its module imports for type checkers only means anything, and the rest still counts.
+            if unknown.name is None or unknown.name in names:
+                return Any
+            names[unknown.name] = Any
+        except (AttributeError, TypeError):  # of such a name: what it has, or is subscripted with
+            return Any
+
+
+if sys.version_info >= (3, 14):
+    # Annotations are evaluated when they are asked for (PEP 649), and by default a name that is not there is an error.
+    from annotationlib import Format
+
+    def _signature(function: Callable[..., Any]) -> inspect.Signature:
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+
+    def _annotations(cls: type) -> dict[str, Any]:
+        return inspect.get_annotations(cls, format=Format.FORWARDREF)
+else:
+    _signature = inspect.signature
+    _annotations = inspect.get_annotations
