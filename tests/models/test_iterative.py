@@ -78,7 +78,7 @@ def test_samples_choose_the_checkpoint_although_there_is_a_likelihood() -> None:
 
 
 MANY = DataSpec("many", "vector", (24,), levels=4)
-ADAPTIVE = ["likelihood_ode.solver=dopri5", "likelihood_ode.rtol=1e-5", "likelihood_ode.atol=1e-5"]
+ADAPTIVE = ["network=mlp", "likelihood_ode.solver=dopri5", "likelihood_ode.rtol=1e-5", "likelihood_ode.atol=1e-5"]
 
 
 def test_an_ode_on_levels_is_the_estimate_of_a_bound_and_says_so() -> None:
