@@ -112,12 +112,12 @@ def dopri5(slope: Slope, start: Tensor, t0: float, t1: float, *, rtol: float, at
             return Solution(end.to(start), evaluations)
         evaluations[running.rows] += len(STAGES)
         running = _tried(derivative, running, size)
-        if (running.step < LEAST_STEP).any():
-            raise _no_solution(rtol, atol, "steps too small")
         arrived = running.time >= 1
         if arrived.any():
             end[running.rows[arrived]] = running.state[arrived]
-            running = running.where(~arrived)
+            running = running.where(~arrived)  # whose last step may have been as short as what was left
+        if (running.step < LEAST_STEP).any():
+            raise _no_solution(rtol, atol, "steps too small")
     raise _no_solution(rtol, atol, f"more than {MAX_STEPS:,} steps")
 
 
