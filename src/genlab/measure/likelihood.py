@@ -48,6 +48,8 @@ def _in_full_precision(
     # nothing of draws does not use them.
     draws = [1] if kind == model.likelihood_kind(1) else [protocol.num_draws, 1]
     metrics = {count: NegativeLogLikelihood().to(model.device) for count in draws}
+    for metric in metrics.values():  # the other processes of a training, if there are any, do not measure
+        metric.distributed_available_fn = lambda: False
     examples = count_examples(model, data, protocol)
     data = _drawn(data, protocol, examples)
     with timetable.phase("likelihood", examples, counts=True):
