@@ -52,7 +52,7 @@ class LinearEncoder(nn.Module):
         covariance = torch.linalg.inv(torch.eye(weight.shape[1]) + weight.T @ weight / SIGMA**2)
         self.gain, self.bias = covariance @ weight.T / SIGMA**2, bias
         log_scale = 0.5 * covariance.diagonal().log() + math.log(spread)
-        floored = 1 - torch.log(torch.expm1(4 * (1 - log_scale))) / 4
+        floored = 1 - torch.log(torch.expm1(6 * (1 - log_scale))) / 6
         self.raw = torch.log(torch.expm1(floored + 7)) - 7
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ MIN_LOG_SCALE = -7.0
 # A network that errs by a few units in a log-scale asks for draws from where no decoder was trained: one scale of 17,
 # beside a prior's 1, made the loss jump. Against a standard normal no posterior gains by being wider, and other priors
 # are learned in whatever unit the posteriors have; so e, 2.7, is room enough, also for the wide proposals of importance
-# weighting. The bound is sharper than the floor, so that scales up to 1 stay what the network says.
+# weighting. The bound is sharper than the floor, so that scales up to 1 stay what the network says, and a layer that
+# starts as its prior has no divergence from it.
 MAX_LOG_SCALE = 1.0
-MAX_SHARPNESS = 4.0
+MAX_SHARPNESS = 6.0
 ACTIVE_VARIANCE = 0.01
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
