@@ -56,3 +56,13 @@ def no_job_of_hydra_remains() -> Iterator[None]:
     """A command that a test runs in this process leaves Hydra's job config, which later tests would read."""
     yield
     HydraConfig.instance().cfg = None
+
+
+@pytest.fixture(autouse=True)
+def no_start_of_a_command_remains(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that a test runs as if it were the program ends this process, a worker of pytest, at Ctrl-C."""
+    monkeypatch.setattr("genlab.processes.starting._started", False)
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)

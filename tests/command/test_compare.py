@@ -204,4 +204,4 @@ def test_a_sweep_says_once_how_many_runs_other_code_has_trained(capsys: pytest.C
     text = capsys.readouterr().out
     assert text.count(line) == 1
     compare_sweep(runs[:1])
-    assert not capsys.readouterr().out
+    assert "other code" not in capsys.readouterr().out

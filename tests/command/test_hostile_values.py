@@ -182,7 +182,7 @@ CASES: list[tuple[str, str]] = [
     ("train --lr=3", "Unknown flag '--lr=3'"),
     ("train --cfg", "--cfg"),
     ("train --cfg job --package nope", "package 'nope' not found"),
-    ("train --shell-completion nope", "'nope' is no setting"),
+    ("train --shell-completion nope", "Expected -sc install=<shell>, of bash, fish, zsh"),
     ("train --info nope", "invalid choice: 'nope'"),
     ("train --config-path nope", "expected a whole path"),
     ("train --config-dir /nope", "/nope"),

@@ -106,7 +106,7 @@ def test_a_job_of_a_sweep_hears_ctrl_c_where_the_sweep_ignores_it(tmp_path: Path
 def test_a_full_disk_is_said_once(limit: int, logger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with most_bytes(limit):  # of the config, the log, a picture, a checkpoint
         code = train([*TINY, f"logger={logger}", f"paths.logs={tmp_path}"])
-    beside = (" examples ", "going on without it")  # progress, and a dashboard's notice
+    beside = ("%  ", "going on without it")  # progress, and a dashboard's notice
     said = [line for line in capsys.readouterr().err.splitlines() if not any(text in line for text in beside)]
     check_rule(code, "\n".join(said), ["File too large"])
 

@@ -270,7 +270,7 @@ def test_gpus_are_divided_among_jobs_that_take_any(
 @pytest.mark.parametrize(
     ("only", "said"),
     [
-        ("3", "hydra.launcher.only is 3, expected numbers of jobs, such as [3,7]."),
+        ("3", "hydra.launcher.only is 3, expected a list, each a whole number >= 0 and <= 1000000 or null."),
         ("[5]", "hydra.launcher.only is [5], but the sweep's jobs are 0 to 1."),
     ],
 )

@@ -140,7 +140,7 @@ def test_a_run_of_other_code_says_so_finished_or_not(
 ) -> None:
     arguments = [*tiny("gmm"), f"paths.logs={tmp_path}"]
     with monkeypatch.context() as patch:
-        patch.setattr("genlab.command.train.evaluate_run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr("genlab.command.train.evaluate_run", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
         assert cli.train(arguments) == 143
     change = f"trained by other code (then {this_code().version}, now 9.9 later)"
     with monkeypatch.context() as patch:
@@ -326,7 +326,7 @@ def test_a_signal_outside_of_training_leaves_cleanly_and_that_part_is_done_again
 ) -> None:
     arguments = [*tiny("gmm"), f"paths.logs={tmp_path}"]
     with monkeypatch.context() as patch:
-        patch.setattr(place, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(place, lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
         assert cli.train(arguments) == 143
     assert capfd.readouterr().err.splitlines()[-1].startswith("Stopped by SIGTERM. The same command goes on")
     assert not list(tmp_path.glob("runs/*/*/*/results/*"))

@@ -11,7 +11,7 @@ from typing import get_type_hints
 import pytest
 import pytorch_lightning as pl
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -183,7 +183,7 @@ def test_a_config_lists_the_arguments_with_their_ranges(path: Path, monkeypatch:
     assert data.root == Path("data" if generated else "/somewhere")
     assert config.budget.examples > 0
     hints = get_type_hints(cls.__init__, include_extras=True)
-    assert hints["batch_size"].__metadata__ == (Ge(1),)
+    assert hints["batch_size"].__metadata__ == (Ge(1), Le(1_000_000))
     assert hints["seed"].__metadata__ == (Ge(0),)
 
 

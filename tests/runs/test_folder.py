@@ -230,7 +230,11 @@ def test_load_says_what_is_wrong(trained: RunDir) -> None:
     ("old", "new", "said"),
     [
         ("  components: 2", "  componets: 2", "Unknown key 'model.componets'. Did you mean 'model.components'?"),
-        ("  components: 2", "  components: two", "model.components is 'two', expected a whole number >= 1 or auto."),
+        (
+            "  components: 2",
+            "  components: two",
+            "model.components is 'two', expected a whole number >= 1 and <= 65536 or auto.",
+        ),
         ("\nseed: 0", "\nsede: 0", "seed is missing, expected a whole number >= 0 and < 9223372036854775808."),
         ("\ndata:", "\nold_data:", "data is missing, expected a node that makes GenlabDataModule."),
         ("models.gmm.GMM", "models.gmm.Gnn", "model._target_ is 'genlab.models.gmm.Gnn', but genlab.models.gmm has no"),

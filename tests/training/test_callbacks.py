@@ -208,7 +208,7 @@ def test_a_row_that_a_checkpoint_cuts_is_the_row_of_a_run_that_went_on() -> None
         strategy = SimpleNamespace(root_device=torch.device("cpu"))
         options = {"should_stop": False, "loggers": [logger], "optimizers": [optimizer], "world_size": 1}
         trainer: Any = SimpleNamespace(**options, strategy=strategy)
-        model: Any = SimpleNamespace(progress=Progress(), grad_norm=None)
+        model: Any = SimpleNamespace(progress=Progress(), grad_norm=None, guard=FiniteGuard())
         metrics, checkpoint = LogMetrics(every=4), {}
         metrics.on_train_start(trainer, model)
         for number, loss in enumerate([5.1, 3.3, 2.7, 0.1, 7.9, 1.3, 2.2, 9.4]):
