@@ -145,9 +145,11 @@ def describe(annotation: Any) -> str:
             for bound in _flatten(annotation.__metadata__)
             if type(bound) in _BOUNDS
         ]
-        return " ".join([describe(annotation.__origin__), " and ".join(bounds)]).strip()
+        what, comma, parts = describe(annotation.__origin__).partition(",")  # of a list its bounds, then its parts
+        return " ".join([what, " and ".join(bounds)]).strip() + comma + parts
     if _is_union(annotation):
-        return _either([describe(option) for option in get_args(annotation)])
+        # PyTorch's signatures name tensors too, which no config can write.
+        return _either([describe(o) for o in get_args(annotation) if getattr(o, "__name__", "") != "Tensor"])
     if get_origin(annotation) is Literal:
         return _either([str(choice) for choice in get_args(annotation)])
     if annotation is Any:
