@@ -189,3 +189,15 @@ def test_the_table_is_never_higher_than_the_terminal(clock: Clock) -> None:
     table.console.print(table.render())
     assert len(stream.getvalue().splitlines()) < 20
     assert "and 36 more" in stream.getvalue()
+
+
+def test_settings_that_find_no_room_are_cut_where_jobs_do_not_differ(clock: Clock) -> None:
+    stream = io.StringIO()
+    jobs = [Job(n, (f"model.multiscale.dequantization_hidden={n}28", "seed=0")) for n in (1, 2)]
+    table = LiveStatus(jobs, 2, 2, stream)
+    table.console.width, table.console.height = 80, 20
+    for job in jobs:
+        table.started(job, Place(), Path("x"))
+    table.console.print(table.render())
+    assert "hidden=128" in stream.getvalue()
+    assert "hidden=228" in stream.getvalue()

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from genlab.comparison.labels import tell_apart
 from genlab.comparison.svg import THEME, inline_svg
+from genlab.core.labels import tell_apart
 from genlab.core.pareto import pareto_front
 
 __all__ = ["COLORS", "LEAST", "STYLES", "Point", "Series", "line_plot", "scatter_plot"]

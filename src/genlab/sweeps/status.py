@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from genlab.core.labels import tell_apart
 from genlab.core.words import counted
 from genlab.measure.figures import headlines, validated
 from genlab.measure.finished_run import FinishedRun
@@ -219,24 +220,31 @@ class LiveStatus(Status):
             table.add_column(title, justify="right", no_wrap=True)
         # Above and below the table something else must find room too.
         shown = list(self.running.values())[: max(1, self.console.height - 6)]
-        for running in shown:
-            fraction = running.fraction
-            left = running.seconds_left(now)
-            table.add_row(
-                str(running.job.number),
-                self.name(running.job),
-                *([running.place.name] if shows_places else []),
-                ProgressBar(total=1.0, completed=fraction or 0.0, width=14, complete_style="cyan"),
-                "starting" if fraction is None else "evaluating" if fraction >= 1 else f"{100 * fraction:.0f}%",
-                _figure(running.metrics),
-                duration(now - running.began),
-                duration(left) if left and not self._is_stopping else "",
-            )
+        cells = [self._cells(running, now) for running in shown]
+        places = [running.place.name if shows_places else "" for running in shown]
+        # What the other columns, with two blanks behind each, and the bar leave.
+        columns = zip(("job", "", "validation", "time", "left"), *cells, strict=True)
+        taken = sum(max(map(len, column)) + 2 for column in (*columns, places or [""])) + 18
+        names = tell_apart([self.name(running.job) for running in shown], max(12, self.console.width - taken))
+        for running, name, (number, *others) in zip(shown, names, cells, strict=True):
+            bar = ProgressBar(total=1.0, completed=running.fraction or 0.0, width=14, complete_style="cyan")
+            table.add_row(number, name, *([running.place.name] if shows_places else []), bar, *others)
         more = len(self.running) - len(shown)
         rows: list[Any] = ["", table] if shown else [""]
         if more:
             rows.append(Text(f"and {more} more", "dim"))
         return Group(*rows, Text(self.summary(), "bold"))
+
+    def _cells(self, running: _Running, now: float) -> list[str]:
+        """Return the texts of a job's row, but for its settings and its place."""
+        fraction, left = running.fraction, running.seconds_left(now)
+        return [
+            str(running.job.number),
+            "starting" if fraction is None else "evaluating" if fraction >= 1 else f"{100 * fraction:.0f}%",
+            _figure(running.metrics),
+            duration(now - running.began),
+            duration(left) if left and not self._is_stopping else "",
+        ]
 
 
 _STYLES = {"done": "green", "failed": "red", "pruned": "yellow", "stopped": "yellow"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from genlab.comparison.labels import tell_apart
+from genlab.core.labels import tell_apart
 
 
 @pytest.mark.parametrize(
