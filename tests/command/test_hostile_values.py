@@ -185,7 +185,7 @@ CASES: list[tuple[str, str]] = [
     ("train --shell-completion nope", "Expected -sc install=<shell>, of bash, fish, zsh"),
     ("train --info nope", "invalid choice: 'nope'"),
     ("train --config-path nope", "expected a whole path"),
-    ("train --config-dir /nope", "/nope"),
+    ("train --config-dir /nope/none", "/nope/none"),
     (f"train {'x' * 5000}=1", "Unknown key"),
     # Sweeps and searches.
     ("train -m model=gmm,flow model.components=5", "model=flow has no key 'model.components', which model=gmm has"),
