@@ -109,6 +109,21 @@ def test_a_rehearsal_of_the_evaluation_changes_no_bit_of_the_training(finished: 
     assert {"training", "validating", "likelihood", "samples"} <= saved["paces"].keys()
 
 
+def test_a_rehearsal_that_fails_ends_no_training(finished: Path, tmp_path: Path) -> None:
+    """As that of a network which is too young for an adaptive solver."""
+    prelude = """if True:
+        from genlab.core.errors import GenlabError
+        from genlab.training import foresight
+        from genlab.training.callbacks import display
+        display.SHORTEST_TRAINING = 0
+        def fail(*arguments):
+            raise GenlabError("dopri5 found no solution")
+        foresight.rehearse = fail"""
+    done = train_in_a_process(tmp_path, prelude=prelude)
+    assert done.returncode == 0, done.stderr
+    assert same(weights(tmp_path), weights(finished))
+
+
 def test_the_same_command_shows_the_result_and_trains_no_more(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -166,6 +166,15 @@ def test_likelihoods_compete_only_where_they_compare() -> None:
     assert best(group, "likelihood") == ["dequantized-16 p(x) 1.05", "dequantized-ode p(x) 0.89", "exact p(x|y) 0.8"]
 
 
+def test_likelihoods_computed_otherwise_are_no_seeds_of_one_row() -> None:
+    """Of a process in steps, and in continuous time: the settings are the same, the bounds are not."""
+    kind = {"likelihood__kind": "vlb"}
+    group = only(
+        run(1, 0, **kind, likelihood__vlb={"steps": 250}), run(1, 1, **kind, likelihood__vlb={"noise_levels": 250})
+    )
+    assert [len(row.runs) for row in group.rows] == [1, 1]
+
+
 def test_likelihoods_of_fewer_examples_are_no_rivals_of_those_of_all() -> None:
     few = {"likelihood__examples": 128}
     group = only(

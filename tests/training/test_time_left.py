@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
+from genlab.core.finite import FiniteGuard
 from genlab.core.timetable import Phase, Timetable
 from genlab.processes.display import Display
 from genlab.training.callbacks.budget import NEVER, Budget
@@ -51,10 +53,12 @@ class Run:
         self.foresight = Foresight(self)
         metrics, saving = SimpleNamespace(latest={}), SimpleNamespace(last_is_best=True)
         self.show = ShowProgress(self.budget, metrics, saving, self.display, self.foresight)
-        self.strategy: Any = SimpleNamespace(reduce_boolean_decision=lambda here, all: here, barrier=lambda: None)
+        self.budget.hardware["peak_memory_bytes"] = 0
+        alone = {"reduce_boolean_decision": lambda here, all: here, "barrier": lambda: None}
+        self.strategy: Any = SimpleNamespace(**alone, root_device=torch.device("cpu"))
         options = {"is_global_zero": True, "world_size": 1, "should_stop": False, "val_check_batch": NEVER}
         self.trainer: Any = SimpleNamespace(**options, strategy=self.strategy, datamodule=None)
-        self.model: Any = SimpleNamespace(monitor="val/fid", progress=self.budget.progress)
+        self.model: Any = SimpleNamespace(monitor="val/fid", progress=self.budget.progress, guard=FiniteGuard())
         self.told: list[tuple[float, float, float | None]] = []
 
     def turn(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ from genlab.core.randomness import Stream, stream_seed
 from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule
 from genlab.measure.protocol import EvaluationProtocol
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 
 __all__ = ["build_datamodule", "build_model", "check_protocol_fits"]
@@ -28,7 +29,8 @@ def build_datamodule(config: TrainedConfig) -> GenlabDataModule:
 
 def check_protocol_fits(protocol: EvaluationProtocol, spec: DataSpec) -> None:
     """Refuse a protocol whose samples exceed the machine's memory."""
-    check_examples_fit("evaluation.num_samples", protocol.num_samples, spec.num_dims, "samples")
+    value_bytes = modality_of(spec).dtype(spec).itemsize
+    check_examples_fit("evaluation.num_samples", protocol.num_samples, spec.num_dims, "samples", value_bytes)
 
 
 def build_model(config: TrainedConfig) -> GenerativeModel:

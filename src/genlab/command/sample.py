@@ -37,7 +37,8 @@ def run(config: DictConfig) -> Path:
     place = find_run(settings.run, settings.paths.logs)
     device = choose_device(settings.device)
     model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs)
-    check_examples_fit("n", settings.n, model.spec.num_dims, "samples")
+    spec = model.spec
+    check_examples_fit("n", settings.n, spec.num_dims, "samples", modality_of(spec).dtype(spec).itemsize)
     n, y = settings.n, _labels(model, settings.label, settings.n)
     name = f"sample_n{n}_s{settings.seed}" + ("" if y is None else f"_y{settings.label}")
     out = Path(settings.out) if settings.out else place.samples / f"{name}.png"

@@ -152,7 +152,8 @@ def compare(runs: Iterable[RunResult], skipped: Sequence[Skipped] = ()) -> Compa
 
 def _row_key(run: RunResult) -> Hashable:
     # Seeds with different kinds of likelihood, or different features, are different rows: a mean would mean nothing.
-    return run.config_hash, run.checkpoint, run.kind, run.of, run.likelihood_examples, run.one_draw_kind, run.features
+    likelihood = run.kind, run.of, run.likelihood_how, run.likelihood_examples, run.one_draw_kind
+    return run.config_hash, run.checkpoint, *likelihood, run.features
 
 
 def _row(runs: tuple[RunResult, ...]) -> Row:

@@ -47,21 +47,24 @@ def say_bytes(count: float) -> str:
     return f"{count / 1000**power:.3g} {_UNITS[power]}"
 
 
-def check_examples_fit(key: str, count: int, num_dims: int, examples: str = "examples") -> None:
-    """Refuse so many examples at once that one float32 for each of their values exceeds the memory that there is.
+def check_examples_fit(
+    key: str, count: int, num_dims: int, examples: str = "examples", value_bytes: int = _BYTES_OF_A_VALUE
+) -> None:
+    """Refuse so many examples at once that their values alone exceed the memory that there is.
 
     Args:
         key: The setting that says how many.
         count: How many.
         num_dims: Values of one example.
         examples: What they are called.
+        value_bytes: Bytes of each value; those of a float32 by default.
 
     Raises:
         GenlabError: If they cannot fit, whatever is computed of them.
     """
-    needed, there = float(count) * num_dims * _BYTES_OF_A_VALUE, memory_bytes()
+    needed, there = float(count) * num_dims * value_bytes, memory_bytes()
     if needed > there:
-        most = int(there // (num_dims * _BYTES_OF_A_VALUE))
+        most = int(there // (num_dims * value_bytes))
         raise GenlabError(
             f"{key} is {count:,}: so many {examples} alone take {say_bytes(needed)}, and this machine has "
             f"{say_bytes(there)} of memory left. Give far fewer than {most:,}."

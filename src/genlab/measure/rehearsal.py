@@ -22,6 +22,8 @@ _FEATURED, _LOOKED_AT = 500, 8
 """Examples whose features are computed, and images that Inception sees, to find out how long that takes."""
 _GROWTH = 8
 """How many times larger each part of a batch is than the one before."""
+_TOO_LONG = 10.0
+"""Seconds of a part that is not tried twice: while it lasts, no request to stop is heard."""
 
 
 def plan_evaluation(
@@ -124,13 +126,16 @@ def _seconds(
     """Foretell the seconds of ``work`` on so many examples, in batches."""
     largest = min(batch_size, count)
     size = min(2, largest)
-    work(size)  # what only a first call does
     taken = _time(work, size, clock)
+    if taken < _TOO_LONG:
+        taken = _time(work, size, clock)  # without what only a first call does
     slope = taken / size
     while size < largest and (taken < limit or size < _GROWTH):
         before, size = (size, taken), min(_GROWTH * size, largest)
         taken = _time(work, size, clock)
-        if taken > limit:  # it may have been the machine: no more is foretold than what it does without a pause
+        if (
+            limit < taken < _TOO_LONG
+        ):  # it may have been the machine: no more is foretold than what it does without a pause
             taken = min(taken, _time(work, size, clock))
         # What a batch takes is a constant and so much for each example.
         slope = min(max(0.0, (taken - before[1]) / (size - before[0])), taken / size)

@@ -111,19 +111,24 @@ class Budget(Callback):
             self._resumed_at += time.monotonic() - self._paused_at
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Do between two steps what is no training, and counts as none."""
-        began = time.monotonic()
+    def paused(self, trainer: Trainer) -> Iterator[None]:
+        """Do between two steps what is no training, and counts as none: neither its time nor a GPU's memory."""
+        began, device = time.monotonic(), trainer.strategy.root_device
+        self._note_peak(device)
         yield
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
         self._resumed_at += time.monotonic() - began
+
+    def _note_peak(self, device: torch.device) -> None:
+        self.hardware["peak_memory_bytes"] = max(peak_memory_bytes(device), self.hardware["peak_memory_bytes"])
 
     def validation_due(self, trainer: Trainer) -> bool:
         """Whether a validation follows the batch that just ended."""
         return trainer.val_check_batch == 1 or trainer.should_stop
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: GenerativeModel, checkpoint: dict[str, Any]) -> None:
-        peak = peak_memory_bytes(trainer.strategy.root_device)
-        self.hardware["peak_memory_bytes"] = max(peak, self.hardware["peak_memory_bytes"])
+        self._note_peak(trainer.strategy.root_device)
         checkpoint["genlab"] = {
             "progress": dict(vars(self.progress)),
             "hardware": self.hardware,

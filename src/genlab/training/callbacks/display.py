@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
+import torch
 from pytorch_lightning import Trainer
 
 from genlab.core.batch import Batch
@@ -20,6 +22,8 @@ from genlab.training.callbacks.saving import SaveCheckpoints
 from genlab.training.foresight import Foresight
 
 __all__ = ["ShowProgress"]
+
+_log = logging.getLogger("genlab")
 
 REHEARSED_AT = (0.02, 0.5)
 """Fractions of the budget after which the evaluation is rehearsed: what adaptive solvers cost grows with learning."""
@@ -114,11 +118,22 @@ class ShowProgress(Callback):
         # All devices come here at the same step, and must agree.
         if not trainer.strategy.reduce_boolean_decision(training_seconds > SHORTEST_TRAINING, all=False):
             return
-        with self.timetable.apart(), self.budget.paused(), gathered(pl_module):
+        pl_module.guard.settle()  # on all devices: a rehearsal, which reads its answers too, is of one alone
+        with self.timetable.apart(), self.budget.paused(trainer), gathered(pl_module):
             if trainer.is_global_zero:
-                self.foresight.rehearse(trainer, pl_module, self.timetable, training_seconds)
-                self._plan(trainer, pl_module)
+                self._foresee(trainer, pl_module, training_seconds)
             trainer.strategy.barrier()
+
+    def _foresee(self, trainer: Trainer, pl_module: GenerativeModel, training_seconds: float) -> None:
+        try:
+            self.foresight.rehearse(trainer, pl_module, self.timetable, training_seconds)
+            self._plan(trainer, pl_module)
+        except Exception:
+            # What only foretells must not end a training: a young network may be too rough for an adaptive solver, or a
+            # batch of the evaluation too large beside the optimizer's state. Then the time left stays unknown.
+            _log.debug("The evaluation could not be rehearsed.", exc_info=True)
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
 
     def _plan(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         following = self.foresight.evaluation(trainer.datamodule, pl_module, twice=not self.saving.last_is_best)
