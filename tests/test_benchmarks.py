@@ -20,6 +20,7 @@ TINY = {
     "loop_overhead": ["--steps", "4", "--rounds", "1"],
     "same_bits": ["--only", "flow on two moons", "--examples", "256"],
     "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],
+    "ode_tolerances": ["--examples", "2", "--tolerances", "1e-2", "--reference", "1e-3"],
     "samplers": ["--samples", "100", "--repeats", "1", "--samplers", "heun-2", "ddim-2"],
     "sampling_cache": ["--images", "1", "--values", "2", "--rounds", "1", "--families", "made"],
     "start_up": ["--rounds", "1"],
@@ -48,7 +49,7 @@ def test_it_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> None:
     if name in ON_MNIST and not (Path(os.environ.get("GENLAB_DATA", "data")) / "MNIST" / "raw").is_dir():
         pytest.skip("the files of mnist are not in $GENLAB_DATA")
     arguments = TINY[name]
-    if name == "samplers":
+    if name in ("ode_tolerances", "samplers"):
         train(tmp_path, "budget.examples=64", "budget.validations=1", model="diffusion")
         arguments = [str(run_folder(tmp_path)), *arguments]
     file = tmp_path / "figures.json"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genlab.core.errors import GenlabError
 
-__all__ = ["FiniteGuard", "NonFiniteError", "lag_on"]
+__all__ = ["FiniteGuard", "NonFiniteError", "gradient_norms", "lag_on"]
 
 LAG = 8
 """Checks whose answers a CUDA device may still owe."""
@@ -81,3 +81,10 @@ class FiniteGuard:
             if (reason := check.explain(check.answers.tolist())) is not None:
                 self._owed.clear()  # later steps built on this one
                 raise NonFiniteError(reason)
+
+
+def gradient_norms(gradients: list[Tensor]) -> list[Tensor]:
+    """Return the norm of each gradient, a scalar; of several on one device by one operation."""
+    if type(gradients[0]) is Tensor:
+        return list(torch._foreach_norm(gradients))
+    return [torch.linalg.vector_norm(gradient) for gradient in gradients]  # divided among devices

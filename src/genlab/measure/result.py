@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import Ge, Le, MinLen
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from genlab.core.words import counted
 from genlab.measure.figures import FIGURES, Figure, of_section
 from genlab.measure.missing import null_problems
 from genlab.measure.result_problems import describe_problems
@@ -153,10 +154,10 @@ class OrdinaryDifferentialEquation(Section):
         accuracy = f"{self.steps} steps" if self.steps else f"rtol {self.rtol or 0:g}, atol {self.atol or 0:g}"
         trace = "exact trace"
         if self.trace == "hutchinson":
-            trace = f"trace by Hutchinson with {_counted(self.probes or 1, 'probe')} for each example"
+            trace = f"trace by Hutchinson with {counted(self.probes or 1, 'probe')} for each example"
         parts = [f"{self.solver}, {accuracy}", trace]
         if self.dequantization_draws:
-            parts.append(_counted(self.dequantization_draws, "draw") + " of dequantization noise")
+            parts.append(counted(self.dequantization_draws, "draw") + " of dequantization noise")
         return "; ".join(parts)
 
 
@@ -172,12 +173,8 @@ class VariationalBound(Section):
 
     def __str__(self) -> str:
         if self.noise_levels:
-            return f"continuous time, {_counted(self.noise_levels, 'noise level')} for each example"
-        return f"a process of {_counted(self.steps or 1, 'step')}"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+            return f"continuous time, {counted(self.noise_levels, 'noise level')} for each example"
+        return f"a process of {counted(self.steps or 1, 'step')}"
 
 
 def is_estimate(kind: str | None) -> bool:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
-from genlab.core.finite import FiniteGuard
+from genlab.core.finite import FiniteGuard, gradient_norms
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator, stream_seed
@@ -326,7 +326,7 @@ class GenerativeModel(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norms = torch.stack(_norms([p.grad for p in parameters]))
+        norms = torch.stack(gradient_norms([p.grad for p in parameters]))
         total = torch.linalg.vector_norm(norms)
         if self._grad_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self._grad_clip, total)
@@ -398,9 +398,3 @@ class GenerativeModel(LightningModule):
             if self.spec.is_discrete:
                 figures["val/bits_per_dim"] = bits_per_dim(-nats, self.spec.num_dims)
         self.log_dict(figures, logger=False)
-
-
-def _norms(gradients: list[Tensor]) -> list[Tensor]:
-    if type(gradients[0]) is Tensor:
-        return list(torch._foreach_norm(gradients))
-    return [torch.linalg.vector_norm(gradient) for gradient in gradients]  # divided among devices

@@ -119,10 +119,10 @@ def ode_log_prob(
     velocity of an example must not depend on the rest of the batch.
 
     Tolerances are of a step, and networks that are told the time in sines of many frequencies are rough between steps
-    that are too long. Trained diffusion models in float32, against the same probes in float64 with tolerances of 1e-8,
-    erred on digits (64 dimensions) by up to 0.0024 nats with 1e-6, the default, 0.06 with 1e-5 and 0.11 with 1e-4; on
-    the two moons by 0.0003, 0.01 and 0.13. These took 300, 157 and 75 evaluations for digits, 345, 199 and 101 for
-    moons. Hence below 1.3e-4 nats per dimension by default, at four times the evaluations of 1e-4.
+    that are too long. With the default, 1e-6, trained diffusion models in float32 erred by up to 0.0004 nats on the two
+    moons and 0.004 on digits of 64 dimensions, against the same probes in float64 with tolerances of 1e-8; with 1e-5 by
+    up to 0.005 and 0.05 in half the time, with 1e-4 by up to 0.03 and 0.6 in a third
+    (``benchmarks/ode_tolerances.py``).
 
     Args:
         velocity: As in :func:`integrate`; differentiated here, whether or not the caller follows gradients.

@@ -128,10 +128,11 @@ class ShowProgress(Callback):
         try:
             self.foresight.rehearse(trainer, pl_module, self.timetable, training_seconds)
             self._plan(trainer, pl_module)
-        except Exception:
+        except Exception as error:
             # What only foretells must not end a training: a young network may be too rough for an adaptive solver, or a
             # batch of the evaluation too large beside the optimizer's state. Then the time left stays unknown.
-            _log.debug("The evaluation could not be rehearsed.", exc_info=True)
+            reason = (str(error) or type(error).__name__).partition("\n")[0]
+            _log.info("How long the evaluation will take is not known yet: %s", reason)
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
 
