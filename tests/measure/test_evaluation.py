@@ -47,7 +47,9 @@ class Model:
     def likelihood_kind(self, num_draws: int = 1) -> str:
         return f"iwae-{num_draws}" if self.kind == "elbo" and num_draws > 1 else self.kind
 
-    def log_prob(self, x: torch.Tensor, y: Any, *, num_draws: int, generator: torch.Generator) -> torch.Tensor:
+    def log_prob(
+        self, x: torch.Tensor, y: Any, *, mask: Any, num_draws: int, generator: torch.Generator
+    ) -> torch.Tensor:
         return -x.flatten().float() + (1.0 if self.likelihood_kind(num_draws).startswith("iwae") else 0.0)
 
 

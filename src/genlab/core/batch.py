@@ -28,6 +28,11 @@ class Batch(NamedTuple):
     mask: Tensor | None = None
     context: Tensor | None = None
 
+    @property
+    def dims(self) -> Tensor | int:
+        """How many values an example has: ``[N]`` where lengths differ, else one number for all."""
+        return self.x[0].numel() if self.mask is None else self.mask.flatten(1).sum(1)
+
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return a batch of the changed tensors; what is None stays None."""
         return Batch(*(None if tensor is None else change(tensor) for tensor in self))

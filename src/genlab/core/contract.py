@@ -65,7 +65,13 @@ class Scores(Protocol):
     def likelihood_kind(self, num_draws: int = 1) -> str: ...
 
     def log_prob(
-        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        num_draws: int = 1,
+        generator: Generator | None = None,
     ) -> Tensor: ...
 
 

@@ -21,15 +21,22 @@ __all__ = [
     "bits_per_dim",
     "dequantized_log_weights",
     "importance_weighted",
+    "mean_bits_per_dim",
     "standard_normal_log_prob",
     "sum_dims",
     "uniform_dequantize",
 ]
 
 
-def sum_dims(x: Tensor) -> Tensor:
-    """Sum over every axis but the first: ``[N, ...] -> [N]``."""
-    return x.flatten(1).sum(1)
+def sum_dims(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Sum over every axis but the first, leaving out what a mask says is not there: ``[N, ...] -> [N]``.
+
+    Args:
+        x: ``[N, ...]``.
+        mask: Bool, of the same shape, true where there is a value; None: all is there.
+    """
+    # Chosen and not multiplied: what stands where nothing is may be infinite.
+    return (x if mask is None else x.where(mask, 0)).flatten(1).sum(1)
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
@@ -45,6 +52,22 @@ def bits_per_dim(log_prob: Tensor, num_dims: int) -> Tensor:
         num_dims: Dimensions of one example; the uniform model over 256 levels gives exactly 8.
     """
     return -log_prob / (num_dims * math.log(2))
+
+
+def mean_bits_per_dim(log_prob: Tensor, num_dims: int, mask: Tensor | None = None) -> Tensor:
+    """Bits per dimension of a whole batch, in which each value that is there counts as much.
+
+    Args:
+        log_prob: ``[N]``, nats per example of discrete data.
+        num_dims: Dimensions of one example, where all are there.
+        mask: ``[N, ...]``, bool, true where there is a value; None: all is there.
+
+    Returns:
+        A scalar.
+    """
+    if mask is None:
+        return bits_per_dim(log_prob, num_dims).mean()
+    return -log_prob.sum() / (mask.sum().clamp_min(1) * math.log(2))
 
 
 def importance_weighted(log_weights: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ import torch
 from genlab.core.batch import Batch
 from genlab.core.contract import Scores
 from genlab.core.hardware import full_float32
-from genlab.core.likelihood import bits_per_dim
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator
 from genlab.core.timetable import Timetable
@@ -56,11 +54,11 @@ def _in_full_precision(
         for start in range(0, examples, protocol.batch_size):
             rows = slice(start, min(start + protocol.batch_size, examples))
             noise = generator(Stream.LIKELIHOOD, protocol.seed, start, device=model.device)
-            x = data.x[rows].to(model.device)
-            y = None if data.y is None else data.y[rows].to(model.device)
+            batch = data.rows(rows).to(model.device)
             for count, metric in metrics.items():
-                metric.update(model.log_prob(x, y, num_draws=count, generator=noise))
-            timetable.advance(len(x))
+                log_prob = model.log_prob(batch.x, batch.y, mask=batch.mask, num_draws=count, generator=noise)
+                metric.update(log_prob, batch.dims)
+            timetable.advance(len(batch.x))
     measured = {
         **_figures(model, metrics[draws[0]], kind),
         "of": "p(x|y)" if model.conditional else "p(x)",
@@ -87,12 +85,11 @@ def _drawn(data: Batch, protocol: EvaluationProtocol, count: int) -> Batch:
 
 
 def _figures(model: Scores, metric: NegativeLogLikelihood, kind: str) -> dict[str, Any]:
-    nats, error, dims = float(metric.compute()), metric.standard_error(), model.spec.num_dims
     discrete = model.spec.is_discrete
     return {
-        "bits_per_dim": float(bits_per_dim(torch.tensor(-nats, dtype=torch.float64), dims)) if discrete else None,
-        "bits_per_dim_se": error / (dims * math.log(2)) if discrete else None,
-        "nats": nats,
-        "nats_se": error,
+        "bits_per_dim": float(metric.bits_per_dim()) if discrete else None,
+        "bits_per_dim_se": metric.bits_per_dim_standard_error() if discrete else None,
+        "nats": float(metric.compute()),
+        "nats_se": metric.standard_error(),
         "kind": kind,
     }

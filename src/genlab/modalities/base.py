@@ -50,9 +50,17 @@ class Modality(ABC):
     validation_samples_per_image: ClassVar[int] = 1
     preview_samples_per_image: ClassVar[int] = 1
 
+    def bits_unit(self, spec: DataSpec) -> str:
+        """Return the unit of the likelihood of discrete data: bits for each of what."""
+        return "bits/dim"
+
     def dtype(self, spec: DataSpec) -> torch.dtype:
         """Return the dtype of examples as they are stored and sampled."""
         return self.discrete_dtype if spec.is_discrete else torch.float32
+
+    def padding(self, spec: DataSpec) -> float:
+        """Return what stands where an example has ended, in the data's own values."""
+        return 0
 
     def codec(self, spec: DataSpec) -> Codec:
         """Return what encodes and checks such examples."""

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
-from genlab.core.likelihood import bits_per_dim, sum_dims
+from genlab.core.likelihood import mean_bits_per_dim, sum_dims
 from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel
 from genlab.models.options import ConditionalOptions, Width
@@ -71,17 +71,24 @@ class Autoregressive(GenerativeModel):
         return "exact"
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
-        log_prob = self._log_prob(batch.x, batch.y)
+        log_prob = self._log_prob(batch.x, batch.y, mask=batch.mask)
         if not self.spec.is_discrete:
             return {"loss": -log_prob.mean()}
-        loss = bits_per_dim(log_prob, self.spec.num_dims).mean()
+        loss = mean_bits_per_dim(log_prob, self.spec.num_dims, batch.mask)
         return {"loss": loss, "bits_per_dim": loss}
 
     def _log_prob(
-        self, x: Tensor, y: Tensor | None, *, num_draws: int = 1, generator: Generator | None = None
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        mask: Tensor | None = None,
+        num_draws: int = 1,
+        generator: Generator | None = None,
     ) -> Tensor:
         values = to_raster(x, self.spec)
-        return sum_dims(self.observation.log_prob(values, self.network(values, y)))
+        there = None if mask is None else to_raster(mask, self.spec)
+        return sum_dims(self.observation.log_prob(values, self.network(values, y)), there)
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         return self.draw(self.network.steps(n, self._labels_to_draw(n, y, generator)), generator)

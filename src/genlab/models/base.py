@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.finite import FiniteGuard, gradient_norms
-from genlab.core.likelihood import bits_per_dim
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.sharded import whole
@@ -165,7 +164,10 @@ class GenerativeModel(LightningModule):
         raise NotImplementedError
 
     def _log_prob(self, x: Tensor, y: Tensor | None, *, num_draws: int, generator: Generator | None) -> Tensor:
-        """Compute :meth:`log_prob` of examples that are what they should be."""
+        """Compute :meth:`log_prob` of examples that are what they should be.
+
+        A family that :attr:`uses` masks also takes ``mask: Tensor | None = None``.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no likelihood.")
 
     def likelihood_kind(self, num_draws: int = 1) -> str:
@@ -198,22 +200,30 @@ class GenerativeModel(LightningModule):
         """Return ``"loss"``, a scalar to minimize, and any parts that are worth logging.
 
         Values are checked where PyTorch looks for anomalies (``torch.autograd.detect_anomaly``), and else are not: a
-        training step reads nothing back from the device.
+        training step reads nothing back from the device. What is masked out enters nothing.
 
         Raises:
             GenlabError: If the batch brings what the family cannot use, or labels are missing.
         """
         self._check_loss_input(batch)
-        return self._loss(batch)
+        return self._loss(self._filled(batch))
 
     def log_prob(
-        self, x: Tensor, y: Tensor | None = None, *, num_draws: int = 1, generator: Generator | None = None
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        num_draws: int = 1,
+        generator: Generator | None = None,
     ) -> Tensor:
         """Log-probability of the data as it is, or a lower bound of it.
 
         Args:
             x: ``[N, *spec.shape]`` in the data's own values and dtype.
             y: Labels ``[N]`` for class-conditional models.
+            mask: ``[N, *spec.shape]``, bool, true where there is a value; None: all is there. The log-probability is
+                that of these values, given where they are.
             num_draws: Importance samples per example, where the family has a bound that uses them.
             generator: Source of any noise.
 
@@ -223,8 +233,16 @@ class GenerativeModel(LightningModule):
         Raises:
             GenlabError: If the data has another shape, dtype or range than :attr:`spec` says, or labels are missing.
         """
-        self.check(Batch(x, y))
-        return self._log_prob(x, y, num_draws=num_draws, generator=generator)
+        self.check(Batch(x, y, mask))
+        x, y, mask, _ = self._filled(Batch(x, y, mask))
+        given = {} if mask is None else {"mask": mask}
+        return self._log_prob(x, y, num_draws=num_draws, generator=generator, **given)
+
+    def _filled(self, batch: Batch) -> Batch:
+        """Put the same where nothing is, whatever stood there: then no network sees it."""
+        if batch.mask is None:
+            return batch
+        return batch._replace(x=batch.x.where(batch.mask, modality_of(self.spec).padding(self.spec)))
 
     def check(self, batch: Batch) -> None:
         """Refuse examples whose shape, dtype or range is not what :attr:`spec` says.
@@ -249,6 +267,11 @@ class GenerativeModel(LightningModule):
         for part, tensor in (("mask", batch.mask), ("context", batch.context)):
             if tensor is not None and part not in self.uses:
                 raise GenlabError(self._cannot_use(part, "this batch needs"))
+        if batch.mask is not None and (batch.mask.dtype != torch.bool or batch.mask.shape != batch.x.shape):
+            raise GenlabError(
+                f"mask is {list(batch.mask.shape)}, {batch.mask.dtype}, expected the shape of x, "
+                f"{list(batch.x.shape)}, torch.bool."
+            )
         if self.conditional and batch.y is None:
             raise GenlabError(f"This {self.name} is class-conditional: give the labels y.")
 
@@ -377,13 +400,13 @@ class GenerativeModel(LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             log_prob = self._validation_score(batch, batch_idx)
         if log_prob is not None:
-            self._validation[0].update(log_prob)
+            self._validation[0].update(log_prob, batch.dims)
 
     def _validation_score(self, batch: Batch, batch_idx: int) -> Tensor | None:
         # The same noise at every validation, so that checkpoints are compared and not their luck.
         if not self.chosen_by_samples:
             noise = generator(Stream.VALIDATION, self.global_rank, batch_idx, device=self.device)
-            return self.log_prob(batch.x, batch.y, num_draws=self.validation_draws, generator=noise)
+            return self.log_prob(batch.x, batch.y, mask=batch.mask, num_draws=self.validation_draws, generator=noise)
         torch.manual_seed(stream_seed(Stream.VALIDATION, self.global_rank, batch_idx))
         loss = self.validation_loss(batch)
         return None if loss is None else -loss.expand(len(batch.x))
@@ -396,5 +419,6 @@ class GenerativeModel(LightningModule):
         if not self.chosen_by_samples:
             figures = {"val/nats": nats}
             if self.spec.is_discrete:
-                figures["val/bits_per_dim"] = bits_per_dim(-nats, self.spec.num_dims)
+                with self._validation[0].sync_context():
+                    figures["val/bits_per_dim"] = self._validation[0].bits_per_dim()
         self.log_dict(figures, logger=False)
