@@ -169,20 +169,21 @@ def _likelihood_lines(result: Result) -> Iterator[tuple[str, str]]:
         if likelihood.how:
             yield "  computed by", likelihood.how
         if likelihood.one_draw is not None:
-            yield "  of one draw", _with_kind(likelihood.one_draw)
+            yield "  of one draw", _with_kind(result, likelihood.one_draw)
     if result.likelihood_last is not None:
         yield "  last checkpoint", _likelihood(result, "likelihood_last")
 
 
 def _likelihood(result: Result, section: Literal["likelihood", "likelihood_last"]) -> str:
     likelihood: Likelihood | None = getattr(result, section)
-    return f"none: {result.reason(section)}" if likelihood is None else _with_kind(likelihood)
+    return f"none: {result.reason(section)}" if likelihood is None else _with_kind(result, likelihood)
 
 
-def _with_kind(likelihood: OneDraw) -> str:
+def _with_kind(result: Result, likelihood: OneDraw) -> str:
     """The first figure that suits the data, with its unit and what it is: ``"1.0772 ± 0.0026 bits/dim (exact)"``."""
     figure = _known(likelihood)[0]
-    return f"{_with_spread(likelihood, figure)} {figure.unit} ({likelihood.kind})"
+    unit = result.data.likelihood_unit if figure.key == "bits_per_dim" else figure.unit
+    return f"{_with_spread(likelihood, figure)} {unit} ({likelihood.kind})"
 
 
 def _known(likelihood: OneDraw) -> list[Figure]:

@@ -213,6 +213,7 @@ def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -
         shape=spec.shape,
         levels=spec.levels,
         num_classes=spec.num_classes,
+        unit=modality_of(spec).bits_unit(spec) if spec.is_discrete else "nats",
     )
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from genlab.comparison.columns import Column, leading_columns, likelihood_unit
+from genlab.comparison.columns import Column, leading_columns
 from genlab.comparison.ranking import Comparison, Group, Row, chosen_words, config_folders
 from genlab.comparison.references import BASELINE, FLOOR, baseline_family
 from genlab.core.words import counted
@@ -102,7 +102,7 @@ def heading(group: Group, column: Column, short: bool = False) -> str:
     text = column.short if short else column.heading
     if column.basis != "likelihood":
         return text
-    unit = likelihood_unit(group.data.levels or None)
+    unit = group.data.unit
     return f"{text}\n{unit}" if short else f"{text} ({unit})"
 
 

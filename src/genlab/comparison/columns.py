@@ -12,7 +12,7 @@ from genlab.measure.figures import FIGURES, Basis, Better, Figure, Number, headl
 if TYPE_CHECKING:
     from genlab.measure.result import OneDraw, Result
 
-__all__ = ["LIKELIHOOD", "ONE_DRAW", "Column", "columns", "leading_columns", "likelihood_unit"]
+__all__ = ["LIKELIHOOD", "ONE_DRAW", "Column", "columns", "leading_columns"]
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,3 @@ def leading_columns() -> tuple[Column, ...]:
     """Return the columns by which rows are ordered: the first headline of samples, then the likelihood."""
     leading = next(figure for figure in headlines() if figure.basis == "features")
     return next(column for column in columns() if column.key == leading.key), LIKELIHOOD
-
-
-def likelihood_unit(levels: int | None) -> str:
-    """Return the unit of a likelihood: ``bits/dim`` for discrete data, ``nats`` for continuous data."""
-    return "nats" if levels is None else "bits/dim"

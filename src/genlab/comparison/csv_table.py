@@ -6,7 +6,7 @@ import csv
 import io
 import re
 
-from genlab.comparison.columns import Column, columns, likelihood_unit
+from genlab.comparison.columns import Column, columns
 from genlab.comparison.published import published_text
 from genlab.comparison.ranking import Comparison, Group, Row
 
@@ -61,7 +61,7 @@ def _line(group: Group, row: Row) -> dict[str, object]:
         "data": group.data.name, "split": group.data.split, "protocol": group.protocol[0],
         "protocol_hash": group.protocol[1], "model": first.model, "family": first.family, "variant": first.variant,
         "note": row.note, "reference": row.reference, "checkpoint": first.checkpoint,
-        "seeds": " ".join(map(str, row.seeds)), "likelihood_unit": likelihood_unit(group.data.levels or None),
+        "seeds": " ".join(map(str, row.seeds)), "likelihood_unit": group.data.unit,
         "likelihood_kind": first.kind, "likelihood_of": first.of, "one_draw_kind": first.one_draw_kind,
         "likelihood_examples": first.likelihood_examples,
         "device": row.device, "sampling_device": row.sampling_device,

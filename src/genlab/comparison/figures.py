@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genlab.comparison.artifacts import neighbours_picture, picture_uri, samples_picture, validation_curve
-from genlab.comparison.columns import Column, columns, leading_columns, likelihood_unit
+from genlab.comparison.columns import Column, columns, leading_columns
 from genlab.comparison.plots import LEAST, STYLES, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
 from genlab.comparison.reading import RunResult
@@ -141,11 +141,11 @@ def curves(group: Group, ident: str) -> list[Plot]:
         group: Whose runs.
         ident: Makes the ids in the drawings their own.
     """
-    unit = likelihood_unit(group.data.levels or None)
+    unit = group.data.unit
     plots = []
     for figure in validated(headlines_only=True):
         of_likelihood = figure.basis == "likelihood"
-        if of_likelihood and figure.unit != unit:  # nats of levels would be the same curve again
+        if of_likelihood and (figure.key == "nats") != (unit == "nats"):  # nats of levels would be the same curve again
             continue
         label = f"validation NLL ({unit})" if of_likelihood else f"validation {figure.label}"
         remark = _KINDS_DIFFER if of_likelihood else _FEW_SAMPLES
@@ -228,7 +228,7 @@ def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: s
         )
         for style, row in zip(styles, rows, strict=True)
     ]
-    unit = f"NLL ({likelihood_unit(group.data.levels or None)})" if quality.key == "likelihood" else quality.heading
+    unit = f"NLL ({group.data.unit})" if quality.key == "likelihood" else quality.heading
     title = f"{unit} against {label}, on {group.data.name}"
     return Plot(
         scatter_plot(points, label, unit, title, ident),

@@ -17,7 +17,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from genlab.comparison.cells import cell
-from genlab.comparison.columns import LIKELIHOOD, likelihood_unit
+from genlab.comparison.columns import LIKELIHOOD
 from genlab.comparison.ranking import Group, Row
 from genlab.core.words import counted
 from genlab.measure.result import is_estimate
@@ -192,7 +192,7 @@ def _preference(row: Row) -> tuple[bool, int, float]:
 
 def _scale(group: Group, unit: str) -> float:
     """Return the factor that turns a likelihood of the group into a unit."""
-    ours = likelihood_unit(group.data.levels or None)
+    ours = group.data.unit
     if ours == unit:
         return 1.0
     nats_per_bit_per_dim = math.prod(group.data.shape) * math.log(2)

@@ -38,6 +38,7 @@ class DataKey:
         shape: Of one example.
         levels: Number of values per dimension; 0 for continuous data.
         entropy: True entropy in nats where it is known, in text: it tells distributions of one name apart.
+        unit: Of the likelihood, e.g. ``"bits/dim"``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class DataKey:
     shape: tuple[int, ...]
     levels: int
     entropy: str
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
             data.shape,
             data.levels or 0,
             "" if entropy is None else f"{entropy:.4f}",
+            visible(data.likelihood_unit),
         ),
         protocol=(result.protocol.name, result.protocol.hash),
         checkpoint=visible(result.checkpoint),

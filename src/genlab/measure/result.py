@@ -97,7 +97,8 @@ class ModelInfo(Section):
 class DataInfo(Section):
     """The data and the split that the figures are of.
 
-    ``levels`` is None for continuous data, ``num_classes`` for data without labels.
+    ``levels`` is None for continuous data, ``num_classes`` for data without labels. ``unit`` is that of the likelihood,
+    e.g. ``"bits/char"``; older results do not say it and mean bits/dim, or nats for continuous data.
     """
 
     name: str
@@ -106,6 +107,12 @@ class DataInfo(Section):
     shape: Annotated[tuple[Positive, ...], Field(strict=False)]
     levels: Annotated[int, Ge(2)] | None
     num_classes: Positive | None
+    unit: Text | None = None
+
+    @property
+    def likelihood_unit(self) -> str:
+        """The unit of a likelihood: bits of what for discrete data, ``nats`` for continuous data."""
+        return self.unit or ("nats" if self.levels is None else "bits/dim")
 
 
 class CodeInfo(Section):
