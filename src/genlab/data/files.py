@@ -9,10 +9,12 @@ import os
 import shutil
 import sys
 import tarfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 from urllib.parse import urlsplit
 
 from genlab.core.errors import GenlabError, shown
@@ -30,7 +32,8 @@ class Archive:
     """One file as it is distributed, and what it unpacks to.
 
     Args:
-        name: File name at the mirrors; ``.tar.gz`` is unpacked by member name, any other name as plain gzip.
+        name: File name at the mirrors; ``.tar.gz`` and ``.zip`` are unpacked by member name, ``.gz`` as plain gzip;
+            any other name is the file itself.
         checksum: ``"algorithm:hexdigest"`` of the archive.
         mirrors: Base URLs, tried in this order.
         files: Path below the data root -> ``"algorithm:hexdigest"`` of the unpacked file. All in one folder.
@@ -176,15 +179,28 @@ def _fetch(mirror: str, archive: Archive, names: list[str], scratch: Path) -> di
 
 
 def _unpack(packed: Path, targets: list[Path]) -> None:
-    if not packed.name.endswith(".tar.gz"):
-        with gzip.open(packed) as source, targets[0].open("wb") as sink:
-            shutil.copyfileobj(source, sink)
-        return
+    # Only the names asked for are written, to paths of our own: a member's path can lead nowhere else.
     wanted = {target.name: target for target in targets}
-    with tarfile.open(packed) as tar:
-        for member in tar:
-            # Only the names asked for are written, to paths of our own: a member's path can lead nowhere else.
-            target = wanted.get(Path(member.name).name)
-            if target is not None and (source := tar.extractfile(member)) is not None:
-                with source, target.open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
+    for name, source in _members(packed):
+        target = wanted.get(Path(name).name) if name else targets[0]
+        if target is not None:
+            with target.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+
+
+def _members(packed: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Give the files in an archive by their names, or the one file, without a name, that it is."""
+    if packed.name.endswith(".tar.gz"):
+        with tarfile.open(packed) as tar:
+            for member in tar:
+                if (source := tar.extractfile(member)) is not None:
+                    with source:
+                        yield member.name, source
+    elif packed.suffix == ".zip":
+        with zipfile.ZipFile(packed) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as source:
+                    yield name, source
+    else:
+        with gzip.open(packed) if packed.suffix == ".gz" else packed.open("rb") as source:
+            yield "", source
