@@ -38,10 +38,10 @@ DEFAULTS: dict[type[GenerativeModel], dict[DataSpec, str]] = {
     Gan: {IMAGE: "conv", VECTOR: "mlp"},
     GMM: {IMAGE: "mixture", VECTOR: "mixture"},
     HVae: {IMAGE: "topdown", VECTOR: "topdown"},
-    Made: {IMAGE: "mlp", VECTOR: "mlp", TEXT: "mlp"},
+    Made: {IMAGE: "mlp", VECTOR: "mlp", TEXT: "mlp", SOUND: "mlp"},
     PixelCNN: {IMAGE: "pixelcnn"},
     PixelRNN: {IMAGE: "pixelrnn"},
-    Transformer: {IMAGE: "transformer", VECTOR: "transformer", TEXT: "transformer"},
+    Transformer: {IMAGE: "transformer", VECTOR: "transformer", TEXT: "transformer", SOUND: "transformer"},
     Vae: {IMAGE: "conv", VECTOR: "mlp"},
 }
 """The kinds of data that each family takes, and its network for each when none is named."""

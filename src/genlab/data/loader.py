@@ -122,6 +122,9 @@ class TrainStream:
             self._epoch = epoch
         return self._order
 
+    def _noise_of(self, purpose: int, epoch: int) -> torch.Generator:
+        return _generator(torch.device("cpu"), self.seed, purpose, epoch)
+
     def _noise(self, number: int) -> Tensor:
         device = self.tensors.x.device
         shape = (self.batch_size, *self.tensors.x.shape[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
 
@@ -9,12 +10,15 @@ __all__ = ["Text"]
 
 
 class Text(Modality):
-    """Symbols ``[T]``, int64, numbers in an alphabet that has no order."""
+    """Symbols ``[T]``, int64, numbers in an alphabet that has no order; bytes where there is no alphabet."""
 
     name = "text"
     axes = ("T",)
     layouts = ("sequence",)
     has_order = False
+
+    def bits_unit(self, spec: DataSpec) -> str:
+        return "bits/byte" if spec.alphabet is None else "bits/char"
 
 
 register(Text())

@@ -1,0 +1,173 @@
+"""Sound data sets: recordings of one length, padded where they are shorter, with a mask that says where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError, nearest
+from genlab.core.spec import DataSpec
+from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.modalities.waveform import ENCODINGS, Encoding
+
+__all__ = ["Recording", "SoundData", "SpokenDigits", "trimmed"]
+
+Seconds = Annotated[float, Gt(0), Le(600)]
+Labels = Literal["digit", "speaker", "digit_and_speaker"]
+
+
+class Recording(NamedTuple):
+    """One recording.
+
+    Attributes:
+        amplitudes: ``[S]``, float32 in ``[-1, 1]``, at the data set's sampling rate.
+        label: Its class, or None.
+    """
+
+    amplitudes: np.ndarray
+    label: int | None
+
+
+def trimmed(amplitudes: np.ndarray, threshold: float = 0.01) -> np.ndarray:
+    """Cut off what is quieter at either end than a fraction of the loudest value; silence alone stays whole."""
+    loud = np.flatnonzero(np.abs(amplitudes) > threshold * np.abs(amplitudes).max(initial=0.0))
+    return amplitudes[loud[0] : loud[-1] + 1] if len(loud) else amplitudes
+
+
+class SoundData(GenlabDataModule):
+    """Recordings that are trimmed, then cropped to a length or padded with silence up to it.
+
+    ``mask`` is false on the padding. A data set is a subclass that sets the sampling rate and gives the
+    :meth:`recordings` of a split.
+
+    Args:
+        root: Folder with the data files.
+        batch_size: Examples per batch, all devices together.
+        seed: Seed of the order of training batches. The splits do not depend on it.
+        device: ``"auto"`` or ``"cpu"``: where the training set lies.
+        validation_examples: Number of validation examples that choose the checkpoint, or None for all.
+        seconds: Length of an example.
+        encoding: How amplitudes are stored, of `ENCODINGS`: ``"mulaw8"`` or ``"pcm16"``.
+    """
+
+    sampling_rate_hz: ClassVar[int]
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 32,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        seconds: Seconds = 1.0,
+        encoding: Literal["mulaw8", "pcm16"] = "mulaw8",
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples)
+        if encoding not in ENCODINGS:
+            raise GenlabError(
+                f"data.encoding is '{encoding}', expected {', '.join(ENCODINGS)}.{nearest(encoding, ENCODINGS)}"
+            )
+        self.encoding: Encoding = ENCODINGS[encoding]
+        self.length = round(seconds * self.sampling_rate_hz)
+        if self.length < 2:
+            raise GenlabError(f"data.seconds is {seconds}, expected at least {2 / self.sampling_rate_hz}.")
+
+    def recordings(self, split: Split) -> Sequence[Recording]:
+        """Return the recordings of a split, in an order that is always the same."""
+        raise NotImplementedError
+
+    def load(self, split: Split) -> dict[Split, Batch]:
+        found = self.recordings(split)
+        silence = self.encoding.levels // 2
+        x = torch.full((len(found), 1, self.length), silence)
+        mask = torch.zeros_like(x, dtype=torch.bool)
+        for row, recording in enumerate(found):
+            kept = trimmed(recording.amplitudes)[: self.length]
+            x[row, 0, : len(kept)] = self.encoding.encode(torch.from_numpy(kept))
+            mask[row, 0, : len(kept)] = True
+        labels = [recording.label for recording in found]
+        return {split: Batch(x, _tensor(labels), mask)}
+
+
+def _tensor(labels: list[int | None]) -> Tensor | None:
+    known = [label for label in labels if label is not None]
+    return torch.tensor(known) if len(known) == len(labels) else None
+
+
+class SpokenDigits(SoundData):
+    """Free Spoken Digit Dataset: 3,000 recordings of ten English digits by six speakers, 8 kHz.
+
+    int64 ``[N, 1, T]``. As the set's authors say, recordings 0 to 4 of each digit and speaker are test, 300. Five more
+    of each, drawn once by a fixed seed, are validation, 300; 2,400 are training.
+    Source: Z. Jackson et al., Free Spoken Digit Dataset, version 1.0.10, 2020; CC BY-SA 4.0.
+
+    The other arguments are those of :class:`SoundData`.
+
+    Args:
+        root: Folder with ``fsdd/recordings/{digit}_{speaker}_{number}.wav``.
+        label: What the classes are: the ``"digit"``, the ``"speaker"``, or both, 6 digit + speaker.
+    """
+
+    sampling_rate_hz = 8000
+    speakers = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 32,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        seconds: Seconds = 0.64,
+        encoding: Literal["mulaw8", "pcm16"] = "mulaw8",
+        label: Labels = "digit",
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples, seconds, encoding)
+        classes = {"digit": 10, "speaker": len(self.speakers), "digit_and_speaker": 10 * len(self.speakers)}
+        if label not in classes:
+            raise GenlabError(f"data.label is '{label}', expected {', '.join(classes)}.{nearest(label, classes)}")
+        self.label = label
+        self.spec = DataSpec(
+            "spoken_digits",
+            "waveform",
+            (1, self.length),
+            levels=self.encoding.levels,
+            num_classes=classes[label],
+            sampling_rate_hz=self.sampling_rate_hz,
+            has_mask=True,
+        )
+
+    def recordings(self, split: Split) -> list[Recording]:
+        from genlab.data.audio import read_audio
+
+        folder = self.root / "fsdd" / "recordings"
+        numbers = self._numbers(split)
+        return [
+            Recording(
+                read_audio(folder / f"{digit}_{speaker}_{number}.wav", self.sampling_rate_hz), self._class(digit, voice)
+            )
+            for digit in range(10)
+            for voice, speaker in enumerate(self.speakers)
+            for number in numbers[digit, voice]
+        ]
+
+    def _numbers(self, split: Split) -> dict[tuple[int, int], list[int]]:
+        """The numbers of the recordings of each digit and speaker in a split."""
+        random = np.random.RandomState(0)  # NumPy promises never to change this stream
+        chosen = {}
+        for digit in range(10):
+            for voice in range(len(self.speakers)):
+                others = random.permutation(np.arange(5, 50))
+                of_splits = {"test": np.arange(5), "validation": others[:5], "train": others[5:]}
+                chosen[digit, voice] = sorted(of_splits[split].tolist())
+        return chosen
+
+    def _class(self, digit: int, voice: int) -> int:
+        return {"digit": digit, "speaker": voice}.get(self.label, len(self.speakers) * digit + voice)

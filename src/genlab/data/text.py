@@ -1,0 +1,146 @@
+"""Texts: one long sequence of symbols, seen through windows of a fixed length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
+from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split, train_placement
+from genlab.data.files import Archive
+from genlab.data.windows import WindowStream, disjoint_windows
+
+__all__ = ["Shakespeare", "TextData", "WindowLength"]
+
+WindowLength = Annotated[int, Ge(2), Le(1_000_000)]
+
+
+class TextData(GenlabDataModule):
+    """A text in one file: training draws windows anywhere in it, and evaluation sees windows that do not overlap.
+
+    A text is a subclass that reads its file with :meth:`read` and says by :meth:`parts` which part of it each split is.
+
+    Args:
+        root: Folder with the data files.
+        batch_size: Windows per batch, all devices together.
+        seed: Seed of the order of training batches. The splits do not depend on it.
+        device: ``"auto"`` or ``"cpu"``: where the training text lies.
+        validation_examples: Number of validation windows that choose the checkpoint, or None for all.
+        length: Symbols of a window. Nothing before its first symbol is known to a model.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 64,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        length: WindowLength = 256,
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples)
+        if length < 2:
+            raise GenlabError(f"data.length is {length}, expected at least 2.")
+        self.length = length
+        self._symbols: Tensor | None = None
+
+    def read(self) -> Tensor:
+        """Return the whole text as numbers of symbols ``[S]``, of any integer type."""
+        raise NotImplementedError
+
+    def parts(self, symbols: int) -> dict[Split, tuple[int, int]]:
+        """Return where each split begins and ends in a text of so many symbols."""
+        train = int(0.9 * symbols)
+        middle = train + (symbols - train) // 2
+        return {"train": (0, train), "validation": (train, middle), "test": (middle, symbols)}
+
+    def symbols(self, split: Split) -> Tensor:
+        """Return a whole split ``[S]`` as numbers of symbols, uncut."""
+        if self._symbols is None:
+            if not self._files_checked:
+                self.prepare_data()
+            self._symbols = self.read()
+        start, stop = self.parts(len(self._symbols))[split]
+        return self._symbols[start:stop]
+
+    def load(self, split: Split) -> dict[Split, Batch]:
+        return {split: Batch(disjoint_windows(self.symbols(split), self.length))}
+
+    def split_name(self, split: Split) -> str:
+        return f"{split} (disjoint windows of {self.length})"
+
+    def train_dataloader(self) -> WindowStream:
+        """Return this rank's endless stream of windows, from batch ``start_batch`` on."""
+        rank, world_size, root_device = self._process()
+        symbols = self.symbols("train")
+        device = train_placement(self.device, root_device, symbols.nbytes)
+        disjoint_windows(symbols[: self.length], self.length)  # says so if there is not one window
+        return WindowStream(
+            symbols.to(device), self.length, self.batch_size, self.seed, rank, world_size, self.start_batch
+        )
+
+
+class Shakespeare(TextData):
+    """Tiny Shakespeare: 1,115,394 characters of plays, int64 ``[N, length]``, 65 symbols.
+
+    The first 90 % are training, the rest is halved into validation and test. With ``split="nanogpt"`` the rest is one
+    set, as in nanoGPT: it is validation and test, so that what chooses is also what is measured.
+    Source: A. Karpathy, char-rnn, 2015.
+
+    The other arguments are those of :class:`TextData`.
+
+    Args:
+        root: Folder with the data files; missing ones are downloaded into it.
+        split: ``"standard"`` or ``"nanogpt"``.
+    """
+
+    archives = (
+        Archive(
+            "input.txt",
+            "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",),
+            {"tinyshakespeare/input.txt": ("sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed")},
+        ),
+    )
+    alphabet = "\n !$&',-.3:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 64,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        length: WindowLength = 256,
+        split: Literal["standard", "nanogpt"] = "standard",
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples, length)
+        if split not in ("standard", "nanogpt"):
+            raise GenlabError(f"data.split is '{split}', expected standard or nanogpt.")
+        self.split = split
+        self.spec = DataSpec("shakespeare", "text", (length,), levels=len(self.alphabet), alphabet=self.alphabet)
+
+    def read(self) -> Tensor:
+        table = np.zeros(128, dtype=np.uint8)
+        table[np.frombuffer(self.alphabet.encode("ascii"), dtype=np.uint8)] = np.arange(len(self.alphabet))
+        content = np.fromfile(self.root / "tinyshakespeare" / "input.txt", dtype=np.uint8)
+        return torch.from_numpy(table[content])
+
+    def parts(self, symbols: int) -> dict[Split, tuple[int, int]]:
+        found = super().parts(symbols)
+        if self.split == "standard":
+            return found
+        rest = (found["validation"][0], symbols)
+        return {"train": found["train"], "validation": rest, "test": rest}
+
+    def split_name(self, split: Split) -> str:
+        if self.split == "standard" or split == "train":
+            return super().split_name(split)
+        return f"nanoGPT's validation (the last 10 %, which also selects; disjoint windows of {self.length})"
