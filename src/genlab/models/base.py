@@ -15,6 +15,7 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.finite import FiniteGuard, gradient_norms
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
+from genlab.core.noise import integers
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.sharded import whole
 from genlab.core.spec import DataSpec
@@ -280,7 +281,7 @@ class GenerativeModel(LightningModule):
         if not self.conditional:
             return None
         if y is None:
-            return torch.randint(self.spec.num_classes, (n,), generator=generator, device=self.device)
+            return integers(self.num_classes, n, generator, self.device)
         self.codec.check_labels(y, n)
         return y
 

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.codec import mean_and_deviation, one_hot
+from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, require_grid
 from genlab.models.base import GenerativeModel
@@ -300,7 +301,7 @@ class Gan(GenerativeModel):
         return values.tanh() if self.spec.is_discrete else values
 
     def _noise(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn((n, self.latent_dims), generator=generator, device=self.device).to(self.dtype)
+        return normal((n, self.latent_dims), generator, self.device).to(self.dtype)
 
     def _embed(self, x: Tensor) -> Tensor:
         return self.codec.to_signed(x, self.dtype) if self.spec.is_discrete else (x - self.location) / self.scale

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim, importance_weighted, sum_dims
+from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel
 from genlab.models.options import TrainingOptions, Width
@@ -241,7 +242,7 @@ class LatentModel(GenerativeModel):
     def _noise(self, draws: int, inputs: Tensor, generator: Generator | None = None) -> Tensor:
         # One call for each draw, so that the numbers do not depend on how draws are chunked.
         size = (len(inputs), self.num_latents)
-        each = [torch.randn(size, generator=generator, device=inputs.device) for _ in range(draws)]
+        each = [normal(size, generator, inputs.device) for _ in range(draws)]
         return torch.stack(each).to(inputs.dtype)
 
     def _log_likelihood(self, observed: Tensor, params: Tensor, draws: int) -> Tensor:
