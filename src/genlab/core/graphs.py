@@ -188,6 +188,8 @@ class _Recorder(TorchDispatchMode):
         generator = kwargs.get("generator")
         if generator is not None and generator._cdata not in self._generators:  # it comes in a new wrapper each time
             raise RuntimeError(f"{func} draws from a generator that the graph does not know.")
+        if func is torch.ops.aten.lift_fresh.default:
+            raise RuntimeError("a tensor is made of Python's numbers, which a graph would copy from the host.")
         for tensor in _tensors((args, kwargs)):
             self._note(tensor)
         result = func(*args, **kwargs)
