@@ -162,7 +162,8 @@ class _Check:
         if not fits(node, wanted) or (not partial and not fits_target(target, wanted)):
             return self._add(key, f"{key} makes {target.__name__}, expected {describe(wanted)}.")
         known = len(self.problems)
-        self.arguments(target, node, key)
+        program = (kind or Node).for_the_program
+        self.arguments(target, {name: value for name, value in node.items() if name not in program}, key)
         settings = self._settings(kind or Node, node, key)
         if len(self.problems) > known:
             return None

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["CudaGraph", "Graph", "GraphFactory", "RecordedGraph", "Replayed", "graphs_for", "reads_back"]
+__all__ = ["CudaGraph", "Graph", "GraphFactory", "RecordedGraph", "Replayed", "first_line", "graphs_for", "reads_back"]
 
 _log = logging.getLogger("genlab")
 _T = TypeVar("_T")
