@@ -91,8 +91,9 @@ def test_gradients_are_replayed_into_the_same_buffers() -> None:
         lambda x: x.nonzero(),
         lambda x: torch.rand(2, generator=torch.Generator()),
         lambda x: x + torch.tensor([1.0]),
+        lambda x: x + x.new_tensor(1.0),
     ],
-    ids=["a number", "a mask", "places", "a stranger's generator", "a copy from the host"],
+    ids=["a number", "a mask", "places", "a stranger's generator", "a list", "a new tensor"],
 )
 def test_what_a_graph_cannot_hold_is_refused_without_a_trace(work) -> None:
     x, state = torch.arange(4.0), torch.get_rng_state()

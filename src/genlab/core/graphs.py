@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Generator, Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -22,6 +24,7 @@ WARM_UPS = 3
 """Runs before a capture: libraries set themselves up and choose their algorithms in the first ones."""
 
 _READING = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim", "unique_consecutive"}
+_FROM_THE_HOST = {torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.new_tensor}
 _BY_INDEX = {"index", "index_put_", "_index_put_impl_"}
 
 
@@ -58,7 +61,9 @@ def graphs_for(device: torch.device) -> GraphFactory | None:
 
     All that one factory makes share their memory: use or copy what one returned before another is replayed.
     """
-    return partial(CudaGraph, device, pool=torch.cuda.graph_pool_handle()) if device.type == "cuda" else None
+    if device.type != "cuda":
+        return None
+    return partial(CudaGraph, device, pool=torch.cuda.graph_pool_handle(), stream=torch.cuda.Stream(device))
 
 
 class CudaGraph:
@@ -69,17 +74,28 @@ class CudaGraph:
         generators: Generators on the device, beside the default one, that the work may draw from. A seed set between
             two replays is taken up by the next.
         pool: Memory shared with other graphs, from ``torch.cuda.graph_pool_handle()``; None for memory of its own.
+        stream: Where it is warmed up and captured; the same for all graphs of a pool.
     """
 
-    def __init__(self, device: torch.device, generators: Sequence[Generator] = (), pool: Any = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        generators: Sequence[Generator] = (),
+        pool: Any = None,
+        stream: torch.cuda.Stream | None = None,
+    ) -> None:
         self._device = device
         self._pool = pool
-        self._stream = torch.cuda.Stream(device)
+        self._stream = stream or torch.cuda.Stream(device)
         default = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
-        self._generators = [default, *(g for g in generators if g is not default)]
-        self._graph = torch.cuda.CUDAGraph()
-        for generator in self._generators[1:]:
-            self._graph.register_generator_state(generator)
+        self._generators = [default, *generators]
+        self._graph = self._empty_graph()
+
+    def _empty_graph(self) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        for generator in self._generators[1:]:  # the default one is always registered
+            graph.register_generator_state(generator)
+        return graph
 
     def warm_up(self, work: Callable[[], _T]) -> _T:
         before = torch.cuda.current_stream(self._device)
@@ -91,20 +107,30 @@ class CudaGraph:
 
     def capture(self, work: Callable[[], _T]) -> _T:
         before = torch.cuda.current_stream(self._device)
-        # A capture that fails leaves its generators waiting for its end: they then get these states instead.
-        states = [generator.clone_state() for generator in self._generators]
+        states = [generator.get_state() for generator in self._generators]
+        gc.collect()  # a backward pass that only a cycle keeps alive would bind its parameters to another stream
         try:
-            # Other threads, such as a logger's, may use the device meanwhile.
-            with (
-                torch.cuda.graph(self._graph, self._pool, self._stream, capture_error_mode="thread_local"),
-                _NoAutocastCache(),
-            ):
+            with self._capturing(self._graph, self._pool), _NoAutocastCache():
                 return work()
         except BaseException:
             torch.cuda.set_stream(before)  # which the context does not where the end of the capture fails too
+            self._end_capture_of_generators()
             for generator, state in zip(self._generators, states, strict=True):
-                generator.graphsafe_set_state(state)
+                generator.set_state(state)
             raise
+
+    def _capturing(self, graph: torch.cuda.CUDAGraph, pool: Any = None) -> torch.cuda.graph:
+        # Other threads, such as a logger's, may use the device meanwhile.
+        return torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local")
+
+    def _end_capture_of_generators(self) -> None:
+        """Have them draw at once again: after a capture that failed they may still wait for its end.
+
+        The end of another one does. New states would do as well, but other graphs know the present ones.
+        """
+        number = torch.zeros((), device=self._device)
+        with self._capturing(self._empty_graph()):
+            number.add_(1)
 
     def replay(self) -> None:
         self._graph.replay()
@@ -143,7 +169,7 @@ class RecordedGraph:
         states = [generator.get_state() for generator in self._generators]
         recorder = _Recorder(self._generators)
         try:
-            with recorder:
+            with recorder, _NothingFromTheHost():
                 result = work()
         finally:
             recorder.undo()
@@ -156,6 +182,15 @@ class RecordedGraph:
         with torch.no_grad(), torch.autocast("cpu", enabled=False):  # its casts were recorded
             for call in self._calls:
                 call.repeat()
+
+
+class _NothingFromTheHost(TorchFunctionMode):
+    """Refuse tensors that are made of Python's numbers or lists: on a GPU they are copied from the host."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _FROM_THE_HOST and not (func is torch.as_tensor and isinstance(args[0], Tensor)):
+            raise RuntimeError(f"{func.__name__} copies from the host, which a graph cannot.")
+        return func(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True)
@@ -188,8 +223,6 @@ class _Recorder(TorchDispatchMode):
         generator = kwargs.get("generator")
         if generator is not None and generator._cdata not in self._generators:  # it comes in a new wrapper each time
             raise RuntimeError(f"{func} draws from a generator that the graph does not know.")
-        if func is torch.ops.aten.lift_fresh.default:
-            raise RuntimeError("a tensor is made of Python's numbers, which a graph would copy from the host.")
         for tensor in _tensors((args, kwargs)):
             self._note(tensor)
         result = func(*args, **kwargs)

@@ -33,13 +33,14 @@ class Progress:
         examples: Training examples seen, on all devices together.
         batches: Global batches seen.
         seconds: Wall time spent training, over all starts of the run.
-        fraction: Fraction of the budget spent, in ``[0, 1]``.
+        fraction: Fraction of the budget spent, in ``[0, 1]``; while a step is recorded as a graph, a scalar tensor on
+            the device, which each replay finds as it is by then.
     """
 
     examples: int = 0
     batches: int = 0
     seconds: float = 0.0
-    fraction: float = 0.0
+    fraction: float | Tensor = 0.0
 
 
 _UNFIT = (torch.optim.LBFGS, torch.optim.SparseAdam)

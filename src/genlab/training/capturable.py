@@ -32,9 +32,14 @@ class StepsInGraph:
 
     def __init__(self, optimizers: Sequence[Optimizer], device: torch.device) -> None:
         self._optimizers = optimizers
-        self._groups: list[dict[str, Any]] = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for optimizer in optimizers:
+            optimizer._warned_capturable_if_run_uncaptured = True  # the plain steps among the replayed are meant
         self._rates = [torch.zeros((), device=device) for _ in self._groups]
         self._move_counts(device)
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
 
     @contextmanager
     def capturable(self) -> Iterator[None]:

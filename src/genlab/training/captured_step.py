@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from genlab.core.batch import Batch
 from genlab.core.finite import Check
 from genlab.core.graphs import WARM_UPS, Graph, GraphFactory, first_line
-from genlab.models.base import GenerativeModel
+from genlab.models.base import GenerativeModel, Progress
 from genlab.training.capturable import StepsInGraph
 
 __all__ = ["CapturedSteps", "PlainStep", "StepCounts"]
@@ -28,6 +28,8 @@ PlainStep = Callable[[Batch], dict[str, Tensor]]
 UPDATES = 0.1
 """Most by which the change of the weights may differ, relative to its norm: where a gradient is rounding alone, Adam
 makes a whole step of it."""
+FAR = 1_000_000
+"""Batches, and seconds, that a recorded step takes to have passed more than have."""
 SMALL = 0.01
 """Gradients of a smaller share of the whole are compared as if they were this much: they may be rounding alone."""
 
@@ -44,8 +46,8 @@ class CapturedSteps:
     """Train by a batch, plainly for the first steps of a kind and then by replaying a graph of the whole step.
 
     The first steps of a kind (:meth:`genlab.models.base.GenerativeModel.step_kind`) are plain ones that warm up; then
-    one is recorded. The next is done plainly, taken back and replayed, and the gradients, the losses and the new weights
-    are compared. It has another batch, seed and count than the one that was recorded, so that it shows what Python
+    one is recorded. The next is done plainly, taken back and replayed, and gradients, losses and new weights are
+    compared. It has another batch, seed and progress than the one that was recorded, so that it shows what Python
     computed for that one alone. From then on the steps of this kind are replayed; a batch of another shape still trains
     plainly. If a step cannot be recorded or is not what the plain one is, all go on plainly, and a line says why.
 
@@ -74,6 +76,7 @@ class CapturedSteps:
         self._counts = counts
         self._make_graph = make_graph
         self._rounding = rounding
+        self._fraction = torch.zeros((), dtype=torch.float64, device=model.device)
         self._kinds: dict[Hashable, _Kind] = {}
         self.stopped = False
         """Whether steps are plain for good."""
@@ -109,20 +112,38 @@ class CapturedSteps:
         self._optimizers.release()
 
     def _record(self, kind: _Kind, batch: Batch, plain: PlainStep) -> None:
-        before = copy.deepcopy(self._counts.state_dict()), self._model.grad_norm
+        counts, norm, progress = copy.deepcopy(self._counts.state_dict()), self._model.grad_norm, self._model.progress
         self._forget_gradients()
         try:
+            self._model.progress = self._elsewhere(progress)
             static = batch.each(Tensor.clone)
             with self._optimizers.capturable(), self._model.guard.collecting() as checks:
                 outputs = kind.graph.capture(lambda: plain(static))
-            counted = _combined(self._counts.state_dict(), before[0], -1)
+            counted = _combined(self._counts.state_dict(), counts, -1)
             kind.step = _Step(kind.graph, static, outputs, checks, self._model.grad_norm, self._gradients(), counted)
         except Exception as error:
             self.stop(first_line(error))
         finally:  # Python went through a step that the device did not do
-            self._counts.load_state_dict(before[0])
-            self._model.grad_norm = before[1]
+            self._counts.load_state_dict(counts)
+            self._model.grad_norm, self._model.progress = norm, progress
             self._forget_gradients()
+
+    def _elsewhere(self, progress: Progress) -> Progress:
+        """Return a progress far from the present one, with the same kind of step.
+
+        What Python computes from it would change so little in a step that no comparison noticed: so it is wrong at
+        once. The fraction may be used, in a tensor.
+        """
+        kind, present = self._model.step_kind(), self._model.progress
+        for batches in range(progress.batches + FAR, progress.batches + FAR + 1000):
+            self._model.progress = Progress(progress.examples + 100 * FAR, batches, progress.seconds + FAR)
+            if self._model.step_kind() == kind:
+                break
+        else:
+            self._model.progress.batches = progress.batches
+        far, self._model.progress = self._model.progress, present
+        far.fraction = self._fraction
+        return far
 
     def _check(self, kind: _Kind, batch: Batch, plain: PlainStep) -> dict[str, Tensor]:
         """Do a step plainly, then once more by a replay, compare, and leave what the plain one did."""
@@ -192,6 +213,7 @@ class CapturedSteps:
         for static, new in zip(step.batch, batch, strict=True):
             if static is not None:
                 static.copy_(new)
+        self._fraction.fill_(self._model.progress.fraction)
         self._optimizers.follow_rates()
         step.graph.replay()
 
