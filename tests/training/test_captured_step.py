@@ -14,41 +14,15 @@ from genlab.core.batch import Batch
 from genlab.core.finite import NonFiniteError
 from genlab.core.graphs import RecordedGraph
 from genlab.models.base import GenerativeModel, Progress
-from genlab.training.capturable import StepsInGraph
-from genlab.training.captured_step import CapturedSteps
 from tests.contract.families import (
     BINARY,
-    COUNTS,
-    GRAY,
     PLANE,
-    SMALL_DIFFUSION,
-    SMALL_FLOW,
-    SMALL_FLOW_MATCHING,
-    SMALL_HVAE,
-    SMALL_PIXELCNN,
-    SMALL_PIXELRNN,
-    SMALL_TRANSFORMER,
     SMALL_VAE,
     Case,
     make_batch,
     make_model,
 )
-
-VAE = Case("vae", BINARY, SMALL_VAE)
-FAMILIES = [
-    Case("flow", GRAY, [*SMALL_FLOW, "multiscale.dequantization=variational", "grad_clip=0.01"]),
-    Case("flow", PLANE, [*SMALL_FLOW, "network=maf", "conditional=true"]),
-    VAE,
-    Case("vae", GRAY, [*SMALL_VAE, "objective.kl_warmup=0.5", "objective.free_bits=0.1"]),
-    Case("hvae", BINARY, [*SMALL_HVAE, "objective.free_bits=0.1"]),
-    Case("flow_matching", GRAY, [*SMALL_FLOW_MATCHING, "conditional=true", "label_dropout=0.2"]),
-    Case("made", BINARY, ["hidden=16"]),
-    Case("pixelcnn", GRAY, SMALL_PIXELCNN),
-    Case("pixelrnn", BINARY, SMALL_PIXELRNN),
-    Case("transformer", COUNTS, SMALL_TRANSFORMER),
-    Case("diffusion", GRAY, [*SMALL_DIFFUSION, "network=dit"]),
-    Case("gmm", PLANE, ["components=3"]),
-]
+from tests.training.steps import FAMILIES, VAE, Training, assert_same
 
 
 class Counting(RecordedGraph):
@@ -66,78 +40,10 @@ def no_replays_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Counting, "replays", 0)
 
 
-class Counts:
-    """What Lightning counts, in small."""
-
-    def __init__(self) -> None:
-        self.steps = {"optimizer": {"completed": 0}}
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.steps
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.steps = state_dict
-
-
-class Training:
-    """What Lightning's loop does with a family of one optimizer, in a few lines.
-
-    Args:
-        model: What it trains.
-        make_graph: Makes graphs; None trains by plain steps that a graph could hold.
-    """
-
-    def __init__(self, model: GenerativeModel, make_graph: Callable[..., Any] | None = Counting) -> None:
-        self.model = model
-        (self.optimizer,) = model.configure_optimizers()
-        self.counts = Counts()
-        self.captured = make_graph and CapturedSteps(model, [self.optimizer], self.counts, make_graph, rounding=1e-5)
-        self.outputs: list[dict[str, float]] = []
-        self.norms: list[float] = []
-
-    def plain(self, batch: Batch) -> dict[str, Tensor]:
-        parts = self.model.training_step(batch, 0)
-        self.optimizer.zero_grad()
-        parts["loss"].backward()
-        self.model.on_before_optimizer_step(self.optimizer)
-        self.optimizer.step()
-        self.counts.steps["optimizer"]["completed"] += 1
-        return {name: value.detach() for name, value in parts.items()}
-
-    def steps(self, first: int, last: int, size: int = 6) -> None:
-        for number in range(first, last):
-            self.model.progress = Progress(size * number, number, 0.5 * number, number / 20)
-            torch.manual_seed(number)
-            self.optimizer.param_groups[0]["lr"] = 0.01 / (1 + number)
-            batch = make_batch(self.model.spec, size, seed=number)
-            if self.captured:
-                parts = self.captured.train(batch, self.plain)
-            else:
-                with StepsInGraph([self.optimizer], torch.device("cpu")).capturable():
-                    parts = self.plain(batch)
-            self.outputs.append({name: float(value) for name, value in parts.items()})
-            self.norms.append(float(self.model.grad_norm))
-
-
-def assert_same(one: Training, other: Training, rounding: float = 0.0) -> None:
-    for ours, theirs in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=rounding, atol=rounding)
-    assert [list(parts) for parts in one.outputs] == [list(parts) for parts in other.outputs]
-    for ours, theirs in zip(one.outputs, other.outputs, strict=True):
-        assert list(ours.values()) == pytest.approx(list(theirs.values()), rel=rounding, abs=rounding)
-    assert one.norms == pytest.approx(other.norms, rel=rounding)
-    assert one.counts.steps == other.counts.steps
-    one_state, other_state = one.optimizer.state_dict(), other.optimizer.state_dict()
-    assert one_state["param_groups"] == other_state["param_groups"]
-    for ours, theirs in zip(one_state["state"].values(), other_state["state"].values(), strict=True):
-        assert list(ours) == list(theirs)
-        assert all(torch.allclose(ours[name], theirs[name], rounding, rounding) for name in ours)
-
-
 @pytest.mark.parametrize("case", FAMILIES, ids=lambda case: case.id)
 def test_replayed_steps_train_as_plain_ones_do(case: Case) -> None:
     """Batches, noise, learning rates and the spent budget differ from step to step."""
-    plain, replayed = Training(make_model(case), None), Training(make_model(case))
+    plain, replayed = Training(make_model(case), None), Training(make_model(case), Counting)
     for training in (plain, replayed):
         training.steps(0, 7)
     assert Counting.replays == 4, "one is compared with the plain step, and the rest are the training"
@@ -159,7 +65,7 @@ def test_steps_that_a_graph_can_hold_are_those_that_others_take() -> None:
 
 
 def test_a_batch_of_another_shape_trains_plainly_in_between() -> None:
-    plain, replayed = Training(make_model(VAE), None), Training(make_model(VAE))
+    plain, replayed = Training(make_model(VAE), None), Training(make_model(VAE), Counting)
     for training in (plain, replayed):
         training.steps(0, 5)
         training.steps(5, 7, size=3)
@@ -169,10 +75,10 @@ def test_a_batch_of_another_shape_trains_plainly_in_between() -> None:
 
 
 def test_a_training_that_goes_on_elsewhere_is_the_same() -> None:
-    whole, cut = Training(make_model(VAE)), Training(make_model(VAE))
+    whole, cut = Training(make_model(VAE), Counting), Training(make_model(VAE), Counting)
     whole.steps(0, 12)
     cut.steps(0, 6)
-    resumed = Training(make_model(VAE))
+    resumed = Training(make_model(VAE), Counting)
     resumed.model.load_state_dict(cut.model.state_dict())
     resumed.optimizer.load_state_dict(cut.optimizer.state_dict())
     resumed.outputs, resumed.norms = cut.outputs, cut.norms
@@ -198,7 +104,7 @@ def test_a_number_that_python_computes_at_each_step_is_noticed(
     counts: str, monkeypatch: pytest.MonkeyPatch, warnings: Callable[[], list[str]]
 ) -> None:
     """However little it changes from step to step."""
-    trainings = Training(make_model(VAE), None), Training(make_model(VAE))
+    trainings = Training(make_model(VAE), None), Training(make_model(VAE), Counting)
     for training in trainings:
         calls = iter(range(1000))
         number = (
@@ -216,7 +122,7 @@ def test_a_number_that_python_computes_at_each_step_is_noticed(
 def test_the_spent_budget_is_a_tensor_while_a_step_is_recorded(
     monkeypatch: pytest.MonkeyPatch, warnings: Callable[[], list[str]]
 ) -> None:
-    training = Training(make_model(VAE))
+    training = Training(make_model(VAE), Counting)
     weighted(monkeypatch, training.model, lambda: 1 + float(training.model.progress.fraction))
     training.steps(0, 6)
     assert Counting.replays == 0
@@ -257,7 +163,7 @@ def test_what_cannot_be_captured_goes_on_plainly_without_a_trace(
 
 
 def test_a_plain_step_that_has_no_room_beside_a_graph_is_made_without_it(warnings: Callable[[], list[str]]) -> None:
-    plain, replayed = Training(make_model(VAE), None), Training(make_model(VAE))
+    plain, replayed = Training(make_model(VAE), None), Training(make_model(VAE), Counting)
     plain.steps(0, 3)
     replayed.steps(0, 3)
     step, full = replayed.plain, [True]
@@ -277,7 +183,7 @@ def test_a_plain_step_that_has_no_room_beside_a_graph_is_made_without_it(warning
 
 def test_a_number_that_is_not_finite_in_a_replayed_step_names_the_step() -> None:
     case = Case("vae", PLANE, SMALL_VAE)
-    training = Training(make_model(case))
+    training = Training(make_model(case), Counting)
     training.steps(0, 6)
     training.model.progress = Progress(36, 6)
     with pytest.raises(NonFiniteError, match=r"at step 7 \(36 examples seen\): the loss is not finite \(part: "):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 
 from genlab.command.config import check_config
 from genlab.runs.checkpoints import load_checkpoint
@@ -115,11 +116,12 @@ def test_a_replayed_game_that_was_stopped_goes_on_to_the_same_end(replayed: Path
 )
 def test_what_is_in_the_way_of_graphs_is_said(case: Case, says: str | None) -> None:
     model = make_model(case)
-    reason = _obstacle(SimpleNamespace(world_size=1, optimizers=model.configure_optimizers()), model)
+    alone = SingleDeviceStrategy(torch.device("cpu"))
+    reason = _obstacle(SimpleNamespace(strategy=alone, optimizers=model.configure_optimizers()), model)
     assert reason is None if says is None else says in reason
-    assert "devices" in _obstacle(SimpleNamespace(world_size=2), model)
+    assert "devices" in _obstacle(SimpleNamespace(strategy=DDPStrategy()), model)
     other = [torch.optim.RMSprop(model.parameters())]
-    assert "Adam" in _obstacle(SimpleNamespace(world_size=1, optimizers=other), model)
+    assert "Adam" in _obstacle(SimpleNamespace(strategy=alone, optimizers=other), model)
 
 
 @pytest.mark.parametrize(("value", "kept"), [("auto", "auto"), ("false", False)])

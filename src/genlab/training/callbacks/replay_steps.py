@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor
 
 from genlab.core.batch import Batch
@@ -74,8 +75,8 @@ class ReplaySteps(Callback):
 
 def _obstacle(trainer: Trainer, model: GenerativeModel) -> str | None:
     """Say why no step of a training can be a graph; None if nothing is in the way."""
-    if trainer.world_size > 1:
-        return "several devices train it, which exchange gradients within a step"
+    if not isinstance(trainer.strategy, SingleDeviceStrategy):
+        return "its devices exchange gradients within a step"
     if torch.is_anomaly_enabled():
         return "trainer.detect_anomaly looks at each operation"
     if not all(can_step_in_graph(optimizer) for optimizer in trainer.optimizers):
