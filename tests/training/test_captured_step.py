@@ -14,6 +14,7 @@ from genlab.core.batch import Batch
 from genlab.core.finite import NonFiniteError
 from genlab.core.graphs import RecordedGraph
 from genlab.models.base import GenerativeModel, Progress
+from genlab.training import captured_step
 from tests.contract.families import (
     BINARY,
     PLANE,
@@ -144,6 +145,32 @@ def fails(error: Exception, at: str) -> Callable[..., RecordedGraph]:
             raise error
 
     return Failing
+
+
+def test_an_optimizer_that_steps_by_a_number_of_python_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, warnings: Callable[[], list[str]]
+) -> None:
+    training = Training(make_model(VAE), Counting)
+    step, made = training.optimizer.step, iter(range(100))
+
+    def slower(*given: Any) -> None:
+        step(*given)
+        with torch.no_grad():
+            torch._foreach_mul_(list(training.model.parameters()), 1 - 0.01 * next(made))
+
+    monkeypatch.setattr(training.optimizer, "step", slower)
+    training.steps(0, 4)
+    assert warnings() == ["Steps of vae go on without CUDA graphs: a replayed step changes the weights otherwise."]
+
+
+def test_only_a_few_kinds_of_step_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, replayed = Training(make_model(VAE), None), Training(make_model(VAE), Counting)
+    monkeypatch.setattr(captured_step, "MOST_KINDS", 2)
+    monkeypatch.setattr(replayed.model, "step_kind", lambda: min(replayed.model.progress.batches // 4, 2))
+    for training in (plain, replayed):
+        training.steps(0, 14)
+    assert Counting.replays == 2, "only comparisons: four steps of the two first kinds, and no graph of the third"
+    assert_same(replayed, plain)
 
 
 @pytest.mark.parametrize("at", ["capture", "replay"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +28,8 @@ PlainStep = Callable[[Batch], dict[str, Tensor]]
 UPDATES = 0.1
 """Most by which the change of the weights may differ, relative to its norm: where a gradient is rounding alone, Adam
 makes a whole step of it."""
+MOST_KINDS = 8
+"""Kinds of step of which a graph is kept."""
 FAR = 1_000_000
 """Batches, and seconds, that a recorded step takes to have passed more than have."""
 SMALL = 0.01
@@ -48,8 +50,9 @@ class CapturedSteps:
     The first steps of a kind (:meth:`genlab.models.base.GenerativeModel.step_kind`) are plain ones that warm up; then
     one is recorded. The next is done plainly, taken back and replayed, and gradients, losses and new weights are
     compared. It has another batch, seed and progress than the one that was recorded, so that it shows what Python
-    computed for that one alone. From then on the steps of this kind are replayed; a batch of another shape still trains
-    plainly. If a step cannot be recorded or is not what the plain one is, all go on plainly, and a line says why.
+    computed for that one alone. From then on the steps of this kind are replayed; a batch of another shape, and a kind
+    beyond the first few, still train plainly. If a step cannot be recorded or is not what the plain one is, all go on
+    plainly, and a line says why.
 
     A step leaves behind what it does without graphs: weights, state of the optimizers, norm of the gradient, checks of
     the guard, Lightning's counts. Learning rates are those that the optimizers have at the time.
@@ -86,10 +89,10 @@ class CapturedSteps:
         if self.stopped:
             return plain(batch)
         key = self._model.step_kind()
-        if key not in self._kinds:
+        if key not in self._kinds and len(self._kinds) < MOST_KINDS:
             self._kinds[key] = _Kind(self._make_graph(), _shapes(batch))
-        kind = self._kinds[key]
-        if kind.shapes != _shapes(batch):
+        kind = self._kinds.get(key)
+        if kind is None or kind.shapes != _shapes(batch):
             with self._optimizers.capturable():
                 return plain(batch)
         if kind.checked:
@@ -195,11 +198,11 @@ class CapturedSteps:
             return f"a replayed step has another gradient of {bad[0]}"
         if outputs.keys() != step.outputs.keys() or not _close(step.outputs, outputs, self._rounding):
             return "a replayed step has another loss"
-        replayed = [parameter.detach() for parameter in self._parameters.values()]
-        made, start = after.copies[: len(replayed)], before.copies[: len(replayed)]
-        change = torch.stack(torch._foreach_norm(torch._foreach_sub(made, start))).norm()
-        error = torch.stack(torch._foreach_norm(torch._foreach_sub(replayed, made))).norm()
-        return "" if bool(error <= UPDATES * change) else "a replayed step changes the weights otherwise"
+        for name, replayed in after.tensors.items():
+            made, start = after.copies[name], before.copies[name]
+            if made and not bool(_distance(replayed, made) <= UPDATES * _distance(made, start)):
+                return f"a replayed step changes the {name} otherwise"
+        return ""
 
     def _replay(self, step: _Step, batch: Batch) -> dict[str, Tensor]:
         self._queue(step, batch)
@@ -218,7 +221,8 @@ class CapturedSteps:
         step.graph.replay()
 
     def _state(self) -> _State:
-        return _State([*self._parameters.values(), *self._model.buffers(), *self._optimizers.tensors()])
+        parts = {"weights": self._parameters.values(), "buffers": self._model.buffers()}
+        return _State({**parts, "optimizers": self._optimizers.tensors()}, self._model.device)
 
     def _gradients(self) -> dict[str, Tensor]:
         return {name: p.grad for name, p in self._parameters.items() if p.grad is not None}
@@ -254,24 +258,30 @@ class _Step:
 class _State:
     """What a step changes, and the state of the generators, to be brought back."""
 
-    def __init__(self, tensors: list[Tensor]) -> None:
-        self._tensors = [tensor.detach() for tensor in tensors]
-        self.copies = [tensor.clone() for tensor in self._tensors]
-        device = self._tensors[0].device
+    def __init__(self, parts: Mapping[str, Iterable[Tensor]], device: torch.device) -> None:
+        self.tensors = {name: [tensor.detach() for tensor in tensors] for name, tensors in parts.items()}
+        self.copies = {name: [tensor.clone() for tensor in tensors] for name, tensors in self.tensors.items()}
         self._generators = [torch.default_generator]
         if device.type == "cuda":
             self._generators.append(torch.cuda.default_generators[device.index])
         self._random = [generator.get_state() for generator in self._generators]
 
     def restore(self) -> None:
-        for tensor, kept in zip(self._tensors, self.copies, strict=True):
-            tensor.copy_(kept)
+        for name, tensors in self.tensors.items():
+            for tensor, kept in zip(tensors, self.copies[name], strict=True):
+                tensor.copy_(kept)
         for generator, state in zip(self._generators, self._random, strict=True):
             generator.set_state(state)
 
 
 def _shapes(batch: Batch) -> list[Any]:
     return [None if tensor is None else (tensor.shape, tensor.dtype, tensor.device) for tensor in batch]
+
+
+def _distance(some: list[Tensor], others: list[Tensor]) -> Tensor:
+    """Return the norm of the difference of two lists of tensors."""
+    differences = torch._foreach_sub([tensor.float() for tensor in some], [tensor.float() for tensor in others])
+    return torch.stack(torch._foreach_norm(differences)).norm()
 
 
 def _close(some: dict[str, Tensor], others: dict[str, Tensor], rounding: float) -> bool:
