@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 from collections.abc import Callable, Sequence
@@ -109,15 +110,20 @@ class CudaGraph:
         before = torch.cuda.current_stream(self._device)
         states = [generator.get_state() for generator in self._generators]
         gc.collect()  # a backward pass that only a cycle keeps alive would bind its parameters to another stream
+        reason: BaseException | None = None
         try:
             with self._capturing(self._graph, self._pool), _NoAutocastCache():
-                return work()
-        except BaseException:
+                try:
+                    return work()
+                except BaseException as error:
+                    reason = error
+                    raise
+        except BaseException as error:
             torch.cuda.set_stream(before)  # which the context does not where the end of the capture fails too
             self._end_capture_of_generators()
             for generator, state in zip(self._generators, states, strict=True):
                 generator.set_state(state)
-            raise
+            raise reason or error from None  # the end of a capture that failed says only that it did
 
     def _capturing(self, graph: torch.cuda.CUDAGraph, pool: Any = None) -> torch.cuda.graph:
         # Other threads, such as a logger's, may use the device meanwhile.
@@ -129,7 +135,7 @@ class CudaGraph:
         The end of another one does. New states would do as well, but other graphs know the present ones.
         """
         number = torch.zeros((), device=self._device)
-        with self._capturing(self._empty_graph()):
+        with contextlib.suppress(RuntimeError), self._capturing(self._empty_graph()):
             number.add_(1)
 
     def replay(self) -> None:
