@@ -79,7 +79,7 @@ class CapturedSteps:
         self._counts = counts
         self._make_graph = make_graph
         self._rounding = rounding
-        self._fraction = torch.zeros((), dtype=torch.float64, device=model.device)
+        self._fraction = torch.zeros((), device=model.device)
         self._kinds: dict[Hashable, _Kind] = {}
         self.stopped = False
         """Whether steps are plain for good."""
