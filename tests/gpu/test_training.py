@@ -54,7 +54,7 @@ def test_replayed_steps_train_as_plain_ones_do(
             training.steps(0, 7)
     assert not caplog.messages
     # Adam makes a whole step of a gradient that is rounding alone.
-    assert_same(replayed, plain, 5e-3)
+    assert_same(replayed, plain, 1e-2)
     replayed.captured.stop()
 
 

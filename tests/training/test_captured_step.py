@@ -163,6 +163,28 @@ def test_an_optimizer_that_steps_by_a_number_of_python_is_noticed(
     assert warnings() == ["Steps of vae go on without CUDA graphs: a replayed step changes the weights otherwise."]
 
 
+def test_a_step_that_replaces_a_tensor_is_not_recorded_and_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, warnings: Callable[[], list[str]]
+) -> None:
+    """A replay would begin with the first one each time."""
+    plain, replayed = Training(make_model(VAE), None), Training(make_model(VAE), Counting)
+    for training in (plain, replayed):
+        training.model.register_buffer("mean_loss", torch.zeros(()))
+        loss = training.model._loss
+
+        def followed(batch: Batch, model: GenerativeModel = training.model, loss: Any = loss) -> dict[str, Tensor]:
+            parts = loss(batch)
+            model.mean_loss = 0.9 * model.mean_loss + 0.1 * parts["loss"].detach()
+            return {**parts, "loss": parts["loss"] + 0.1 * model.mean_loss}
+
+        monkeypatch.setattr(training.model, "_loss", followed)
+        training.steps(0, 6)
+    assert warnings() == [
+        "Steps of vae go on without CUDA graphs: a step puts another tensor in the place of mean_loss."
+    ]
+    assert_same(replayed, plain, 1e-5)
+
+
 def test_only_a_few_kinds_of_step_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, replayed = Training(make_model(VAE), None), Training(make_model(VAE), Counting)
     monkeypatch.setattr(captured_step, "MOST_KINDS", 2)
