@@ -61,6 +61,7 @@ SMALL_FLOW_MATCHING = [
 SMALL_HVAE = ["channels=[8,8]", "layers=[1,2]", "latents=2"]
 
 TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
+SMALL_MASKED_DIFFUSION = ["hidden=16", "layers=1", "heads=2", "steps=3", "bound_levels=3"]
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
@@ -186,6 +187,7 @@ CASES = [
     Case("diffusion", BINARY, [*SMALL_DIFFUSION, "network=mlp"]),
     Case("diffusion", BINARY, [*SMALL_DIFFUSION, "network=mlp", "likelihood=vlb", "sampler=ddpm"]),
     Case("diffusion", PLANE, SMALL_DIFFUSION),
+    Case("masked_diffusion", TEXT, [*SMALL_MASKED_DIFFUSION, "conditional=true"]),
     Case("diffusion", PLANE, [*SMALL_DIFFUSION, "conditional=true", "noise.schedule=cosine"]),
     Case("diffusion", SPACE, [*SMALL_DIFFUSION, "parameterization=x0"]),
 ]
