@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from genlab.core.graphs import Replayed, graphs_for
 
@@ -25,8 +26,8 @@ _refused: set[str] = set()
 def replayed(function: Callable[..., Any], device: torch.device, calls: int, name: str) -> Callable[..., Any]:
     """Return what computes a function of tensors as graphs where there are graphs and they pay, else the function.
 
-    The result lies in the same tensors at each call. Gradients are not followed: where they are, it is the function
-    itself that is returned. See :class:`genlab.core.graphs.Replayed`.
+    Gradients are not followed: where they are, it is the function itself that is returned. Weights that it reads must
+    stay where they are while it is used. See :class:`genlab.core.graphs.Replayed`.
 
     Args:
         function: Of tensors, or Nones, to a tensor or a tree of tensors. The first call repeats it with the same
@@ -42,6 +43,9 @@ def replayed(function: Callable[..., Any], device: torch.device, calls: int, nam
 
 
 class _TriedOnce(Replayed):
+    def __call__(self, *inputs: Tensor | None) -> Any:
+        return tree_map_only(Tensor, Tensor.clone, super().__call__(*inputs))  # the next call overwrites it
+
     def _capture(self, inputs: Sequence[Tensor | None]) -> Any:
         try:
             return super()._capture(inputs)
