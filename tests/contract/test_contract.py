@@ -117,8 +117,8 @@ def test_log_prob_does_not_depend_on_the_batch(model: GenerativeModel, monkeypat
     batch, model = make_batch(model.spec, 3), model.eval().double()
     x, y = (batch.x if model.spec.is_discrete else batch.x.double()), labels(model, batch)
     together = model.log_prob(x, y)
-    alone = [model.log_prob(x[i : i + 1], None if y is None else y[i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-8, atol=1e-8)
+    apart = [model.log_prob(x[rows], None if y is None else y[rows]) for rows in (slice(1), slice(1, 3))]
+    torch.testing.assert_close(together, torch.cat(apart), rtol=1e-8, atol=1e-8)
 
 
 def test_no_figure_depends_on_the_size_of_a_batch(model: GenerativeModel, monkeypatch: pytest.MonkeyPatch) -> None:
