@@ -49,6 +49,8 @@ class _TriedOnce(Replayed):
     def _capture(self, inputs: Sequence[Tensor | None]) -> Any:
         try:
             return super()._capture(inputs)
+        except torch.OutOfMemoryError:  # a smaller batch may fit
+            raise
         except Exception:
             _refused.add(self._name)
             raise
