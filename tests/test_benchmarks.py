@@ -17,6 +17,7 @@ from tests.tiny import ROOT, run_folder, train
 TINY = {
     "compare": ["--files", "20", "--rounds", "1"],
     "data_loading": ["--batches", "5", "--rounds", "1"],
+    "gpu": ["--models", "vae", "gan", "--batch", "8", "--steps", "2", "--seconds", "40"],
     "loop_overhead": ["--steps", "4", "--rounds", "1"],
     "same_bits": ["--only", "flow on two moons", "--examples", "256"],
     "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],

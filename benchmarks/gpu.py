@@ -1,0 +1,435 @@
+"""Where a training step's time goes on a GPU, for each default model on pictures of MNIST's shape.
+
+    python benchmarks/gpu.py [--models flow vae] [--out results/gpu.json]
+    python benchmarks/gpu.py --only-jobs [--out results/gpu_jobs.json]
+
+A row has the milliseconds of a step in a bare PyTorch loop and under Lightning with the callbacks that act at each step
+(``plain``, and ``graphs`` where `trainer.cuda_graphs` exists), the time that the GPU works in one, how many kernels it
+runs, the samples per second, and the peak of memory. ``gpu_idle_share`` is the part of a bare step in which the GPU
+waits; ``host_idle_share`` that in which Python waits for the GPU. Networks of peers stand beside ours where they are
+installed: zuko's spline flow, denoising-diffusion-pytorch's U-Net.
+Those are other networks, of the sizes named.
+
+All ends by ``--seconds``: what did not fit, or failed, stands in ``not_measured`` with the reason. The pictures are
+random, so no files are needed. On a CPU kernels are the operators of PyTorch that ran (views left out), and the GPU's
+figures are null. ``--only-jobs`` measures instead four trainings side by side on this machine against one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, Trainer
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from genlab.core.batch import Batch
+from genlab.core.hardware import fast_bfloat16
+from genlab.data.images import MNIST
+from genlab.models.base import GenerativeModel
+from genlab.training.callbacks.budget import NEVER, Budget
+from genlab.training.callbacks.counter_noise import CounterNoise
+from genlab.training.callbacks.ema import EMA
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ["flow", "vae", "gan", "diffusion", "flow_matching", "pixelcnn", "transformer", "made", "iwae", "hvae",
+          "wgan_gp", "sngan", "r3gan", "gmm", "pixelrnn"]  # fmt: skip
+SHARES = {"bare_ms": 0.2, "plain_ms": 0.4, "graphs_ms": 0.6, "kernels": 0.7, "peer_ms": 0.8, "samples_per_second": 1.0}
+"""By which part of a row's time each of its figures must be there."""
+JOBS = ["model=vae,flow", "seed=0,1", "data=digits", "budget.examples=20000", "budget.minutes=null", "logger=none",
+        "evaluation=quick"]  # fmt: skip
+
+
+class TimeUp(Exception):
+    """A figure took longer than it may."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise :class:`TimeUp` in the block when it takes longer, at the next return from PyTorch."""
+
+    def stop(*_: Any) -> None:
+        raise TimeUp("out of time")
+
+    if seconds <= 0:
+        stop()
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class RandomPictures(MNIST):
+    """Random pictures of MNIST's shape and levels, four fifths of them background."""
+
+    archives = ()
+
+    def load(self, split: Any) -> dict[Any, Batch]:
+        noise = torch.Generator().manual_seed(0)
+        x = torch.randint(256, (4096, 1, 28, 28), generator=noise, dtype=torch.uint8)
+        x[torch.rand(x.shape, generator=noise) < 0.8] = 0
+        return {split: Batch(x, torch.randint(10, (4096,), generator=noise))}
+
+
+class CountOperators(TorchDispatchMode):
+    """Count the operators of PyTorch that compute or copy: on a GPU each is about a kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        is_view = any(part.alias_info and not part.alias_info.is_write for part in func._schema.returns)
+        self.count += not (is_view or name.startswith(("empty", "new_empty", "_unsafe_view", "detach")))
+        return func(*args, **(kwargs or {}))
+
+
+class Loop:
+    """A bare PyTorch loop: loss, backward, clipping, optimizer; the players of a game step together.
+
+    Args:
+        loss: Loss of a batch.
+        optimizers: All that are stepped.
+        batches: What is trained on.
+        clip: Largest norm of a gradient, or None.
+        device: Where all of this lies.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[Batch], Tensor],
+        optimizers: list[torch.optim.Optimizer],
+        batches: Iterator[Batch],
+        clip: float | None,
+        device: torch.device,
+    ) -> None:
+        self.loss = loss
+        self.optimizers = optimizers
+        self.batches = batches
+        self.clip = clip
+        self.device = device
+        self.parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device.type)):
+            loss = self.loss(next(self.batches))
+        loss.backward()
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def milliseconds(self, steps: int) -> float:
+        """Return those of a step, of so many after half as many to warm up."""
+        for _ in range(warm(steps)):
+            self.step()
+        wait(self.device)
+        started = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        wait(self.device)
+        return 1000 * (time.perf_counter() - started) / steps
+
+    def host_idle_share(self) -> float | None:
+        """Return the part of two steps in which Python has asked for all and the GPU still works."""
+        if self.device.type != "cuda":
+            return None
+        wait(self.device)
+        started = time.perf_counter()
+        self.step()
+        self.step()
+        asked = time.perf_counter() - started
+        wait(self.device)
+        return 1 - asked / (time.perf_counter() - started)
+
+    def kernels(self) -> tuple[int, float | None]:
+        """Return the kernels of a step and the milliseconds in which at least one ran."""
+        if self.device.type != "cuda":
+            with CountOperators() as counted:
+                self.step()
+            return counted.count, None
+        steps = 3
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+            for _ in range(steps):
+                self.step()
+            wait(self.device)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "trace.json"
+            profiled.export_chrome_trace(str(file))
+            events = json.loads(file.read_text())["traceEvents"]
+        work = [e for e in events if e.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")]
+        return round(len(work) / steps), busy_ms([(e["ts"], e["ts"] + e["dur"]) for e in work]) / steps
+
+
+def busy_ms(spans: list[tuple[float, float]]) -> float:
+    """Return the milliseconds that spans, in microseconds, cover together."""
+    total, end = 0.0, -math.inf
+    for begin, until in sorted(spans):
+        total += max(0.0, until - max(begin, end))
+        end = max(end, until)
+    return total / 1000
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def warm(steps: int) -> int:
+    return max(1, steps // 2)
+
+
+class StepClock(Callback):
+    """Time the steps of a training after the first ones, then end it."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.started = self.milliseconds = math.nan
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        done = pl_module.progress.batches - warm(self.steps)
+        if done == 0:
+            wait(pl_module.device)
+            self.started = time.perf_counter()
+        elif done == self.steps:
+            wait(pl_module.device)
+            self.milliseconds = 1000 * (time.perf_counter() - self.started) / self.steps
+            trainer.should_stop = True
+
+
+def trained_ms(config: DictConfig, batch_size: int, steps: int, graphs: bool) -> float:
+    """Return the milliseconds of a step under Lightning."""
+    data, model, device = RandomPictures(batch_size=batch_size), make_model(config), pick_device()
+    clock = StepClock(steps)
+    callbacks: list[Callback] = [CounterNoise(0), EMA(config.ema_decay), Budget(10**9, None, 1, batch_size), clock]
+    if graphs:
+        from genlab.training.callbacks.replay_steps import ReplaySteps
+
+        callbacks.append(ReplaySteps())
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu", devices=1, callbacks=callbacks, logger=False,
+            precision="bf16-mixed" if fast_bfloat16(device.type) else "32-true", default_root_dir=folder,
+            max_epochs=-1, limit_val_batches=0, val_check_interval=NEVER, check_val_every_n_epoch=None,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(model, datamodule=data)
+    return clock.milliseconds
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def make_model(config: DictConfig) -> GenerativeModel:
+    torch.manual_seed(0)
+    return instantiate(config.model, spec=RandomPictures.spec, _execution_whitelist_=["genlab.*", "torch.optim.*"])
+
+
+def bare_loop(config: DictConfig, batch_size: int) -> tuple[GenerativeModel, Loop]:
+    device = pick_device()
+    data, model = RandomPictures(batch_size=batch_size), make_model(config).to(device)
+    model.initialize(data.tensors("train").rows(slice(512)).to(device))
+    optimizers = model.configure_optimizers()
+    return model, Loop(
+        lambda batch: model.loss(batch)["loss"], optimizers, on_device(data, device), config.model.grad_clip, device
+    )
+
+
+def on_device(data: RandomPictures, device: torch.device) -> Iterator[Batch]:
+    return (batch.to(device) for batch in data.train_dataloader())
+
+
+def peer(model: str, batch_size: int) -> tuple[str, int, Loop] | None:
+    """Return the name of the peer's network, its parameters and a loop over it; None where there is none."""
+    device = pick_device()
+    network: nn.Module
+    if model == "flow":
+        import zuko
+
+        name = "zuko.flows.NSF(784, transforms=3, hidden_features=[256, 256])"
+        network = zuko.flows.NSF(784, transforms=3, hidden_features=[256, 256]).to(device)
+
+        def loss(batch: Batch) -> Tensor:
+            return -network().log_prob(batch.x.flatten(1) / 128 - 1).mean()
+    elif model in ("diffusion", "flow_matching"):
+        try:
+            from denoising_diffusion_pytorch import Unet
+        except ImportError:
+            return None
+        name = "denoising_diffusion_pytorch.Unet(32, dim_mults=(1, 2, 4), channels=1)"
+        network = Unet(32, dim_mults=(1, 2, 4), channels=1).to(device)
+
+        def loss(batch: Batch) -> Tensor:
+            x, time_ = batch.x / 128 - 1, torch.rand(len(batch.x), device=device)
+            return (network(x, time_) - x).square().mean()
+    else:
+        return None
+    parameters = list(network.parameters())
+    batches = on_device(RandomPictures(batch_size=batch_size), device)
+    loop = Loop(loss, [torch.optim.Adam(parameters)], batches, 1.0, device)
+    return name, sum(p.numel() for p in parameters), loop
+
+
+@torch.no_grad()
+def samples_per_second(model: GenerativeModel) -> dict[str, float]:
+    """Return how many samples a second the largest batch gave, of batches that grow while one takes under a second."""
+    model.eval()
+    count, seconds = 8, 0.0
+    model.sample(1)
+    while True:
+        wait(model.device)
+        started = time.perf_counter()
+        model.sample(count)
+        wait(model.device)
+        seconds = time.perf_counter() - started
+        if seconds > 0.5 or count >= 2048:
+            return {"samples_per_second": count / seconds, "samples_in_a_batch": count}
+        count *= 4
+
+
+def row(name: str, arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """Measure a model within so many seconds."""
+    began, steps, batch = time.monotonic(), arguments.steps, arguments.batch
+    config = compose("config", [f"model={name}", "data=mnist"])
+    has_graphs = "cuda_graphs" in config.trainer and torch.cuda.is_available()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    model, loop = bare_loop(config, batch)
+    found: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
+
+    def bare() -> dict[str, Any]:
+        return {
+            "bare_ms": loop.milliseconds(steps),
+            "host_idle_share": loop.host_idle_share(),
+            "peak_memory_bytes": peak(),
+        }
+
+    def kernels() -> dict[str, Any]:
+        return dict(zip(("kernels", "gpu_busy_ms"), loop.kernels(), strict=True))
+
+    def of_peer() -> dict[str, Any]:
+        of = peer(name, batch)
+        if of is None:
+            return {"peer_ms": None}
+        return {"peer": of[0], "peer_parameters": of[1], "peer_ms": of[2].milliseconds(steps)}
+
+    ways: dict[str, Callable[[], dict[str, Any]]] = {
+        "bare_ms": bare,
+        "plain_ms": lambda: {"plain_ms": trained_ms(config, batch, steps, graphs=False)},
+        "graphs_ms": lambda: {"graphs_ms": trained_ms(config, batch, steps, graphs=True) if has_graphs else None},
+        "kernels": kernels,
+        "peer_ms": of_peer,
+        "samples_per_second": lambda: samples_per_second(model),
+    }
+    missing: dict[str, str] = {}
+    for figure, measure in ways.items():
+        try:
+            with within(began + SHARES[figure] * seconds - time.monotonic()):
+                found |= measure()
+        except Exception as error:  # of one figure: the others are still worth their minute of a GPU
+            found[figure], missing[figure] = None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            wait(pick_device())
+    return {**found, **ratios(found), "not_measured": missing}
+
+
+def ratios(found: dict[str, Any]) -> dict[str, float | None]:
+    def ratio(a: str, b: str) -> float | None:
+        return found[a] / found[b] if found.get(a) and found.get(b) else None
+
+    busy = ratio("gpu_busy_ms", "bare_ms")
+    return {
+        "gpu_idle_share": None if busy is None else max(0.0, 1 - busy),
+        "plain_over_bare": ratio("plain_ms", "bare_ms"),
+        "plain_over_graphs": ratio("plain_ms", "graphs_ms"),
+        "graphs_over_busy": ratio("graphs_ms", "gpu_busy_ms"),
+        "peer_over_bare": ratio("peer_ms", "bare_ms"),
+    }
+
+
+def peak() -> int | None:
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
+def jobs(overrides: list[str], seconds: float) -> dict[str, float]:
+    """Return the seconds of a sweep of four trainings, one after the other and side by side."""
+    found = {}
+    for count in (1, 4):
+        with tempfile.TemporaryDirectory() as logs:
+            command = [sys.executable, str(ROOT / "train.py"), "-m", *overrides, f"paths.logs={logs}"]
+            started = time.perf_counter()
+            subprocess.run(
+                [*command, f"hydra.launcher.jobs={count}"], check=True, timeout=seconds, cwd=ROOT,
+                stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "2"},
+            )  # fmt: skip
+            found[f"jobs_{count}_seconds"] = time.perf_counter() - started
+    return found | {"one_by_one_over_side_by_side": found["jobs_1_seconds"] / found["jobs_4_seconds"]}
+
+
+def rows(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Measure each model in an equal part of the time that is left."""
+    end, found = time.monotonic() + arguments.seconds, {}
+    with initialize_config_dir(str(ROOT / "conf")):
+        for done, name in enumerate(arguments.models):
+            left = end - time.monotonic()
+            share = left / (len(arguments.models) - done)
+            found[name] = row(name, arguments, share) if left > 1 else {"not_measured": {"all": "TimeUp: out of time"}}
+            print(name, json.dumps(found[name]), flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=40, help="timed in each way")
+    parser.add_argument("--seconds", type=float, default=220, help="for all rows together")
+    parser.add_argument("--only-jobs", action="store_true", help="four trainings side by side, and nothing else")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    figures: dict[str, Any] = {
+        "command": "python benchmarks/gpu.py" + " --only-jobs" * arguments.only_jobs,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "bfloat16": fast_bfloat16(pick_device().type),
+    }
+    if arguments.only_jobs:
+        figures |= {"overrides": JOBS, **jobs(JOBS, arguments.seconds)}
+    else:
+        figures |= {"batch": arguments.batch, "steps": arguments.steps, "rows": rows(arguments)}
+    print(json.dumps(figures, indent=2))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    reasons = [reason for of in figures.get("rows", {}).values() for reason in of["not_measured"].values()]
+    if any(not reason.startswith("TimeUp") for reason in reasons):
+        sys.exit("Some figures failed, not for lack of time: see not_measured.")
+
+
+if __name__ == "__main__":
+    main()
