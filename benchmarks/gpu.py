@@ -1,7 +1,6 @@
 """Where a training step's time goes on a GPU, for each default model on pictures of MNIST's shape.
 
     python benchmarks/gpu.py [--models flow vae] [--out results/gpu.json]
-    python benchmarks/gpu.py --only-jobs [--out results/gpu_jobs.json]
 
 A row has the milliseconds of a step in a bare PyTorch loop and under Lightning with the callbacks that act at each step
 (``plain``, and ``graphs`` where `trainer.cuda_graphs` exists), the time that the GPU works in one, how many kernels it
@@ -12,7 +11,7 @@ Those are other networks, of the sizes named.
 
 All ends by ``--seconds``: what did not fit, or failed, stands in ``not_measured`` with the reason. The pictures are
 random, so no files are needed. On a CPU kernels are the operators of PyTorch that ran (views left out), and the GPU's
-figures are null. ``--only-jobs`` measures instead four trainings side by side on this machine against one by one.
+figures are null. `side_by_side.py` measures several runs that share a GPU.
 """
 
 from __future__ import annotations
@@ -21,9 +20,7 @@ import argparse
 import json
 import logging
 import math
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -61,8 +58,6 @@ SHARES = {
     "samples_per_second": 1.0,
 }
 """By which part of a row's time each of its figures must be there."""
-JOBS = ["model=vae,flow", "seed=0,1", "data=digits", "budget.examples=20000", "budget.minutes=null", "logger=none",
-        "evaluation=quick"]  # fmt: skip
 
 
 class TimeUp(Exception):
@@ -387,21 +382,6 @@ def peak() -> int | None:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
 
 
-def jobs(overrides: list[str], seconds: float) -> dict[str, float]:
-    """Return the seconds of a sweep of four trainings, one after the other and side by side."""
-    found = {}
-    for count in (1, 4):
-        with tempfile.TemporaryDirectory() as logs:
-            command = [sys.executable, str(ROOT / "train.py"), "-m", *overrides, f"paths.logs={logs}"]
-            started = time.perf_counter()
-            subprocess.run(
-                [*command, f"hydra.launcher.jobs={count}"], check=True, timeout=seconds, cwd=ROOT,
-                stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "2"},
-            )  # fmt: skip
-            found[f"jobs_{count}_seconds"] = time.perf_counter() - started
-    return found | {"one_by_one_over_side_by_side": found["jobs_1_seconds"] / found["jobs_4_seconds"]}
-
-
 def rows(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Measure each model in an equal part of the time that is left."""
     end, found = time.monotonic() + arguments.seconds, {}
@@ -420,25 +400,23 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20, help="timed in each way")
     parser.add_argument("--seconds", type=float, default=220, help="for all rows together")
-    parser.add_argument("--only-jobs", action="store_true", help="four trainings side by side, and nothing else")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     figures: dict[str, Any] = {
-        "command": "python benchmarks/gpu.py" + " --only-jobs" * arguments.only_jobs,
+        "command": "python benchmarks/gpu.py",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "bfloat16": fast_bfloat16(pick_device().type),
+        "batch": arguments.batch,
+        "steps": arguments.steps,
+        "rows": rows(arguments),
     }
-    if arguments.only_jobs:
-        figures |= {"overrides": JOBS, **jobs(JOBS, arguments.seconds)}
-    else:
-        figures |= {"batch": arguments.batch, "steps": arguments.steps, "rows": rows(arguments)}
     print(json.dumps(figures, indent=2))
     if arguments.out:
         arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
-    reasons = [reason for of in figures.get("rows", {}).values() for reason in of["not_measured"].values()]
+    reasons = [reason for of in figures["rows"].values() for reason in of["not_measured"].values()]
     if any(not reason.startswith("TimeUp") for reason in reasons):
         sys.exit("Some figures failed, not for lack of time: see not_measured.")
 
