@@ -63,8 +63,8 @@ class _Segment(NamedTuple):
     """Where values lie in their splines.
 
     Attributes:
-        before: Whether a segment comes before the value's, ``[N, bins, ...]``.
-        here: Whether it is the value's.
+        before: One at the segments before the value's, else zero, ``[N, bins, ...]``. Processors multiply truth values slowly.
+        here: One at the segment of the value, else zero.
         corner: The lower left corner (x, y) of the value's segment, ``[N, 2, ...]``.
         size: Its width and height.
         slopes: The derivatives at its two knots.
@@ -118,7 +118,7 @@ class SplineTransform:
         number = torch.arange(self.bins, device=value.device, dtype=value.dtype).view(-1, *[1] * (value.ndim - 1))
         knots = (shares[:, int(by_height), :-1].cumsum(1) * self._scale).add_(number[1:] * floor - self.bound)
         index = (value[:, None] >= knots).sum(1, keepdim=True, dtype=value.dtype)
-        before, here = number < index, number == index
+        before, here = (number < index).to(value.dtype), (number == index).to(value.dtype)
         corner = (shares * before[:, None]).sum(2).mul_(self._scale).add_(index * floor - self.bound)
         size = (shares * here[:, None]).sum(2).mul_(self._scale).add_(floor)
         # The outermost slopes are no parameters but one, to join the identity outside: no slope is marked there.
