@@ -63,7 +63,8 @@ class _Segment(NamedTuple):
     """Where values lie in their splines.
 
     Attributes:
-        before: One at the segments before the value's, else zero, ``[N, bins, ...]``. Processors multiply truth values slowly.
+        before: One at the segments before the value's, else zero, ``[N, bins, ...]``; processors multiply truth values
+            slowly.
         here: One at the segment of the value, else zero.
         corner: The lower left corner (x, y) of the value's segment, ``[N, 2, ...]``.
         size: Its width and height.
