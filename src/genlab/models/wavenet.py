@@ -10,7 +10,7 @@ from annotated_types import MinLen
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
 from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions
-from genlab.models.options import Depth, Width
+from genlab.models.options import Width
 from genlab.networks.causal.wavenet import WaveNet as Network
 
 __all__ = ["WaveNet"]
