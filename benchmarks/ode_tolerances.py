@@ -24,6 +24,7 @@ from torch import Tensor
 import genlab
 from genlab.command.build import build_datamodule
 from genlab.command.config import read_trained
+from genlab.core import noise
 from genlab.measure.measuring import reference_of
 from genlab.models.iterative import IterativeModel
 from genlab.runs.folder import find_run
@@ -37,12 +38,12 @@ def score(model: IterativeModel, x: Tensor, y: Tensor | None, tolerance: float) 
     return model.log_prob(x, y, generator=torch.Generator().manual_seed(0)).double()
 
 
-_rand = torch.rand
+_by_example = noise._by_example
 
 
-def _doubled(*size: Any, **options: Any) -> Tensor:
+def _doubled(shape: Any, generator: Any, device: Any, dtype: Any, numbers_of: Any) -> Tensor:
     """Draw what a model in float32 draws, in float64: drawn in float64 it would be other numbers."""
-    return _rand(*size, **options).double()
+    return _by_example(shape, generator, device, torch.float32, numbers_of).double()
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def main() -> None:
     assert isinstance(model, IterativeModel), f"{arguments.run} has no likelihood by an ODE"
     examples = reference_of(build_datamodule(read_trained(find_run(arguments.run))), "test").examples
     x, y = examples.x[: arguments.examples], examples.y[: arguments.examples] if model.conditional else None
-    with mock.patch("torch.rand", _doubled):
+    with mock.patch.object(noise, "_by_example", _doubled):
         fine = copy.deepcopy(model).double()
         exact = score(fine, x if model.spec.is_discrete else x.double(), y, arguments.reference)
     rows: dict[str, Any] = {}

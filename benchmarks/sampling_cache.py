@@ -48,12 +48,13 @@ def time_cached(model: Autoregressive, n: int) -> tuple[float, torch.Tensor]:
 @torch.no_grad()
 def time_naive(model: Autoregressive, n: int, values: int) -> tuple[float, torch.Tensor]:
     """Return the seconds that ``n`` images would take by full passes, and their first ``values`` values."""
-    noise, drawn = torch.Generator().manual_seed(0), []
+    drawn: list[torch.Tensor] = []
+    noise = model.observation.noise((n, SPEC.num_dims), torch.Generator().manual_seed(0), model.device)
     steps = model.network.naive_steps(n)
     started = time.perf_counter()
     params = next(steps)
-    for _ in range(values):
-        drawn.append(model.observation.sample(params, noise))
+    for dim in range(values):
+        drawn.append(model.observation.transform(params, noise[:, dim]))
         params = steps.send(drawn[-1])
     # The first pass was one more than the values drawn.
     seconds = (time.perf_counter() - started) * SPEC.num_dims / (values + 1)

@@ -81,10 +81,16 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
 @pytest.mark.parametrize("node", NODES.values(), ids=NODES)
 def test_a_recipe_sets_nothing_of_hydra_but_choices(stranger: Path, node: str, capsys: pytest.CaptureFixture) -> None:
     write(stranger / "experiment" / "evil.yaml", recipe(node))
+    said = refused([f"--config-dir={stranger}", "experiment=evil"], capsys)
+    assert said.startswith("hydra.") or "hydra.searchpath is only supported from the primary config" in said
+
+
+# Each way in is another; what is refused on one of them is refused by the same table on all.
+@pytest.mark.parametrize("name", ["callbacks", "environment", "shell of a launcher", "storage", "a swept flag"])
+def test_nor_in_a_sweep_or_along_another_way(stranger: Path, name: str, capsys: pytest.CaptureFixture) -> None:
+    write(stranger / "experiment" / "evil.yaml", recipe(NODES[name]))
     given = f"--config-dir={stranger}"
-    for arguments in (["experiment=evil"], ["-m", "experiment=evil"]):
-        said = refused([given, *arguments], capsys)
-        assert said.startswith("hydra.") or "hydra.searchpath is only supported from the primary config" in said
+    assert refused([given, "-m", "experiment=evil"], capsys).startswith("hydra.")
     # Here the recipe is not seen before its job; some do not even fit the launcher.
     refused([given, *IN_A_SWEEP_OF_THIS_PROCESS], capsys)
     refused([f"hydra.searchpath=[{stranger}]", "experiment=evil"], capsys)

@@ -26,6 +26,8 @@ from tests.comparison.results import compared, run
 GLOW = "Grathwohl et al. 2019, table 2"
 BINARY = {"data__name": "binarized_mnist", "data__levels": 2, "data__split": "test (binarized once, seed 0)"}
 
+NANOGPT = {"data__name": "shakespeare", "data__split": "nanoGPT's validation", "data__unit": "bits/char"}
+
 
 def made(number: int, bits_per_dim: float, seed: int = 0, **changes: object) -> RunResult:
     changes = {"model__name": "made", "model__family": "made", "likelihood__kind": "exact", **changes}
@@ -44,16 +46,17 @@ def test_each_entry_is_a_number_with_its_unit_kind_and_source() -> None:
     for entry in entries:
         assert float(entry.value) > 0
         of_likelihood = entry.figure == "likelihood"
-        assert entry.unit in (("bits/dim", "nats") if of_likelihood else ("Inception FID",))
+        assert entry.unit in (("bits/dim", "nats", "nats/char") if of_likelihood else ("Inception FID",))
         assert entry.kind in (("exact", "bound", "estimate") if of_likelihood else ("of samples",))
         assert entry.figure in {column.key for column in columns()}
         assert entry.statistic
         assert bool(entry.deviation) == entry.statistic.startswith("mean"), "of one run there is none"
-        assert re.search(r"\d{4}, table \d|tutorial", entry.source)
+        assert re.search(r"\d{4}, table \d|tutorial|README, \d{4}", entry.source)
         if entry.unit == "nats":
             assert entry.preprocessing in ("static binarization", "dynamic binarization")
         # A binary image has at most one bit per dimension; no reported figure is above 8 bits of 256 levels.
-        assert float(entry.value) < {"nats": 784 * math.log(2), "bits/dim": 8, "Inception FID": 30}[entry.unit]
+        most = {"nats": 784 * math.log(2), "bits/dim": 8, "nats/char": math.log(65), "Inception FID": 30}
+        assert float(entry.value) < most[entry.unit]
 
 
 def test_the_bounds_of_importance_weighted_autoencoders_are_those_of_their_paper() -> None:
@@ -153,11 +156,20 @@ def test_no_published_figure_is_marked_or_ranked() -> None:
     assert "Glow" not in sortable[0]
 
 
+def test_a_published_figure_stands_beside_its_own_split_in_its_own_unit() -> None:
+    ours = run(0, model__name="transformer", model__family="transformer", likelihood__bits_per_dim=2.0, **NANOGPT)
+    (line,) = beside(compare([ours]).groups[0])
+    assert line.published == "1.4697 nats/char"
+    assert line.ours.startswith(f"transformer {2 * math.log(2):.4f}")
+    other = run(0, model__name="transformer", model__family="transformer", **NANOGPT | {"data__split": "test"})
+    assert beside(compare([other]).groups[0]) == []
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_terminal_holds_the_table_of_every_published_figure(width: int) -> None:
     runs = [
         run(number, model__name=family, model__family=family, likelihood__bits_per_dim=0.2, **changes)
-        for changes in (BINARY, {})
+        for changes in (BINARY, NANOGPT, {})
         for number, family in enumerate(sorted({entry.family for entry in published()}))
     ]
     comparison = compare(runs)

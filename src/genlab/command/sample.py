@@ -15,8 +15,10 @@ from genlab.command.schemas import SampleConfig
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
 from genlab.core.memory import check_examples_fit
-from genlab.core.randomness import Stream, generator
+from genlab.core.noise import ExampleNoise
+from genlab.core.randomness import Stream, stream_seed
 from genlab.core.words import counted
+from genlab.measure.batches import BatchSizes
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import atomic_file, make_room
@@ -45,9 +47,14 @@ def run(config: DictConfig) -> Path:
     make_room(out)  # before the work, not after it; what is written has one of these names, whatever the given one
     for suffix in (".npz", ".png"):
         make_room(out.with_suffix(suffix))
-    noise = generator(Stream.SAMPLES, settings.seed, device=device)
+    base = stream_seed(Stream.SAMPLES, settings.seed)
+
+    def draw(start: int, size: int) -> torch.Tensor:
+        labels = None if y is None else y[start : start + size]
+        return model.sample(size, labels, generator=ExampleNoise(base, start, device)).cpu()
+
     with torch.no_grad():
-        samples = model.sample(n, y, generator=noise).cpu()
+        samples = torch.cat(list(BatchSizes(None, device).each(n, draw)))
     arrays = {"x": samples.numpy()} if y is None else {"x": samples.numpy(), "y": y.cpu().numpy()}
     with atomic_file(out.with_suffix(".npz")) as file:
         np.savez_compressed(file, **arrays)

@@ -29,7 +29,7 @@ PUBLISHED_LEGEND = (
     "not found again in a second text."
 )
 
-_PLACES = {"bits/dim": 4, "nats": 2}
+_PLACES = {"bits/dim": 4, "nats": 2, "nats/char": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Published:
         family: Our family that is most like the paper's model.
         method: What the paper calls it.
         figure: Key of our column of the same figure.
-        value: On the test split, with the paper's own digits; a negative log-likelihood, or what ``unit`` says.
+        value: On the split, with the paper's own digits; a negative log-likelihood, or what ``unit`` says.
         deviation: Standard deviation over the runs of a mean, with the paper's own digits; may be empty.
-        unit: ``"bits/dim"``, ``"nats"`` per example, or ``"Inception FID"``.
+        unit: ``"bits/dim"``, ``"nats"`` per example, ``"nats/char"``, or ``"Inception FID"``.
         kind: Of a likelihood ``"exact"``, ``"bound"`` (never too low) or ``"estimate"`` (may be too low or too high);
             else ``"of samples"``.
         statistic: What is reported of how many runs: ``"one run"``, a mean, the lowest of several.
@@ -52,6 +52,7 @@ class Published:
         evaluation: How it was computed, as far as that changes it; may be empty.
         source: Paper and table.
         confirmed: A second text in which the value was found again; empty where none was at hand.
+        split: First word of our name of the split that it is of.
     """
 
     data: str
@@ -67,6 +68,7 @@ class Published:
     evaluation: str
     source: str
     confirmed: str
+    split: str = "test"
 
     @property
     def quantity(self) -> str:
@@ -124,7 +126,7 @@ def beside(group: Group) -> list[Beside]:
     """Return the published figures of the group's data and families, each beside our best row of the same family.
 
     Figures of samples only where a row of the family has the same: beside one in other features they would mislead.
-    Empty where no figure is known, and for any split but the test split.
+    Empty where no figure of this split is known.
     """
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in group.rows:
@@ -149,15 +151,14 @@ def published_text(group: Group, row: Row) -> str:
 
 
 def _by_family(group: Group) -> Mapping[str, Sequence[Published]]:
-    is_test = group.data.split.split(" ")[0] == "test"  # further words say how the split was made
-    return _of_data(group.data.name) if is_test else {}
+    return _of_data(group.data.name, group.data.split.split(" ")[0])  # further words say how the split was made
 
 
 @functools.cache
-def _of_data(name: str) -> Mapping[str, Sequence[Published]]:
+def _of_data(name: str, split: str) -> Mapping[str, Sequence[Published]]:
     found: dict[str, list[Published]] = defaultdict(list)
     for entry in published():
-        if entry.data == name:
+        if (entry.data, entry.split) == (name, split):
             found[entry.family].append(entry)
     return dict(found)
 
@@ -195,5 +196,7 @@ def _scale(group: Group, unit: str) -> float:
     ours = group.data.unit
     if ours == unit:
         return 1.0
+    if unit.startswith("nats/"):  # for each of what ours is in bits
+        return math.log(2)
     nats_per_bit_per_dim = math.prod(group.data.shape) * math.log(2)
     return nats_per_bit_per_dim if unit == "nats" else 1 / nats_per_bit_per_dim

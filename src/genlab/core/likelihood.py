@@ -14,6 +14,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from genlab.core.noise import uniform
+
 __all__ = [
     "Dequantized",
     "Dequantizer",
@@ -106,7 +108,7 @@ def uniform_dequantize(x: Tensor, levels: int, generator: Generator | None = Non
 
     Theis et al. (2016), "A note on the evaluation of generative models", section 3.1.
     """
-    u = torch.rand(x.shape, generator=generator, device=x.device)
+    u = uniform(x.shape, generator, x.device)
     return Dequantized((x + u) / levels, torch.zeros(x.shape[0], device=x.device))
 
 

@@ -7,9 +7,9 @@ import struct
 from enum import IntEnum
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-__all__ = ["Stream", "generator", "stream_seed", "uniform_by_example"]
+__all__ = ["Stream", "generator", "stream_seed"]
 
 
 class Stream(IntEnum):
@@ -21,7 +21,6 @@ class Stream(IntEnum):
     LIKELIHOOD = 3
     SAMPLES = 4
     GRIDS = 5
-    EXAMPLES = 6
 
 
 def stream_seed(stream: Stream, *counters: int) -> int:
@@ -39,19 +38,3 @@ def stream_seed(stream: Stream, *counters: int) -> int:
 def generator(stream: Stream, *counters: int, device: torch.device | str = "cpu") -> Generator:
     """Return a fresh generator for a purpose and counters; see :func:`stream_seed`."""
     return Generator(device=device).manual_seed(stream_seed(stream, *counters))
-
-
-def uniform_by_example(shape: tuple[int, ...], source: Generator | None, device: torch.device) -> Tensor:
-    """Return uniform numbers in [0, 1), those of each example from a generator of its own.
-
-    They depend on the source and on the example's place, not on how many others come with it, as those of one call for
-    the whole batch would; and they are the same on every kind of device, for the same base.
-
-    Args:
-        shape: ``[N, ...]``.
-        source: Gives one number, from which all follow; None: PyTorch's own generator.
-        device: That of the source, where the numbers will lie.
-    """
-    base = int(torch.randint(2**62, (), generator=source, device=device))
-    rows = [torch.rand(shape[1:], generator=generator(Stream.EXAMPLES, base, index)) for index in range(shape[0])]
-    return torch.stack(rows).to(device)

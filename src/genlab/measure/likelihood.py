@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.contract import Scores
 from genlab.core.hardware import full_float32
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
-from genlab.core.randomness import Stream, generator
+from genlab.core.noise import ExampleNoise
+from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.timetable import Timetable
+from genlab.measure.batches import BatchSizes
 from genlab.measure.protocol import EvaluationProtocol
 
 __all__ = ["count_examples", "measure_likelihood"]
@@ -50,15 +53,20 @@ def _in_full_precision(
         metric.distributed_available_fn = lambda: False
     examples = count_examples(model, data, protocol)
     data = _drawn(data, protocol, examples)
+    base, device = stream_seed(Stream.LIKELIHOOD, protocol.seed), model.device
+
+    def score(start: int, size: int) -> tuple[list[Tensor], Tensor | int]:
+        noise, batch = ExampleNoise(base, start, device), data.rows(slice(start, start + size)).to(device)
+        scores = [
+            model.log_prob(batch.x, batch.y, mask=batch.mask, num_draws=count, generator=noise) for count in draws
+        ]
+        return scores, batch.dims
+
     with timetable.phase("likelihood", examples, counts=True):
-        for start in range(0, examples, protocol.batch_size):
-            rows = slice(start, min(start + protocol.batch_size, examples))
-            noise = generator(Stream.LIKELIHOOD, protocol.seed, start, device=model.device)
-            batch = data.rows(rows).to(model.device)
-            for count, metric in metrics.items():
-                log_prob = model.log_prob(batch.x, batch.y, mask=batch.mask, num_draws=count, generator=noise)
-                metric.update(log_prob, batch.dims)
-            timetable.advance(len(batch.x))
+        for scores, dims in BatchSizes(protocol.batch_size, device).each(examples, score):
+            for metric, log_prob in zip(metrics.values(), scores, strict=True):
+                metric.update(log_prob, dims)
+            timetable.advance(len(scores[0]))
     measured = {
         **_figures(model, metrics[draws[0]], kind),
         "of": "p(x|y)" if model.conditional else "p(x)",

@@ -69,7 +69,7 @@ def measure(
     likelihood = measure_likelihood(source, reference.examples, protocol, timetable)
     drawn = draw_samples(source, protocol, timetable)
     # Before other samples are drawn: an adaptive sampler counts what all of them cost.
-    sampling = describe_sampling(source, protocol, drawn.ms_per_sample) | {"device": device_name(source.device)}
+    sampling = describe_sampling(source, drawn) | {"device": device_name(source.device)}
     samples = Batch(drawn.samples, drawn.labels)
     quality = measure_quality(samples, reference, instruments, timetable=timetable)
     return Measured(likelihood, quality, sampling, samples, drawn.parameters)

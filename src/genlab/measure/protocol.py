@@ -15,10 +15,14 @@ from annotated_types import Ge, Le, Lt
 
 from genlab.runs.folder import check_name
 
-__all__ = ["EvaluationProtocol"]
+__all__ = ["PROTOCOL_VERSION", "EvaluationProtocol"]
 
-PROTOCOL_VERSION = 1
-"""Raised when the meaning of a figure changes, which moves every protocol's hash."""
+PROTOCOL_VERSION = 2
+"""Raised when the meaning of a figure changes, which moves every protocol's hash.
+
+1: noise belonged to a batch, whose size was part of the protocol.
+2: noise belongs to an example: no figure depends on the size of a batch.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class EvaluationProtocol:
         num_draws: Importance samples per example where the likelihood is a bound that uses them.
         max_examples: Number of examples of the split whose likelihood is measured, drawn by the seed, or None for all.
         num_samples: Number of samples drawn.
-        batch_size: Examples per call, for likelihoods and samples. Noise belongs to a batch, so this is
-            part of the protocol.
+        batch_size: Examples per call, for likelihoods and samples, or None for what suits the device. Noise belongs to
+            an example, so no figure depends on it, and it is no part of the hash.
         seed: Seed of the evaluation's own noise.
         classification_accuracy: Whether a classifier is trained on the samples of a class-conditional model.
         inception_weights: File of the network of published FIDs, or None for the figures without them; see
@@ -50,7 +54,7 @@ class EvaluationProtocol:
     num_draws: Annotated[int, Ge(1), Le(100_000)]
     max_examples: Annotated[int, Ge(2)] | None
     num_samples: Annotated[int, Ge(1), Le(10_000_000)]
-    batch_size: Annotated[int, Ge(1), Le(1_000_000)]
+    batch_size: Annotated[int, Ge(1), Le(1_000_000)] | None
     seed: Annotated[int, Ge(0), Lt(2**63)]
     classification_accuracy: bool = False
     inception_weights: str | None = None
@@ -66,11 +70,9 @@ class EvaluationProtocol:
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of everything but the name."""
+        """First 12 hex digits of the SHA-256 of everything but the name and the size of batches."""
         fields: dict[str, Any] = {**dataclasses.asdict(self), "version": PROTOCOL_VERSION}
-        if self.max_examples is not None:
-            fields["examples"] = "drawn"
-        del fields["name"], fields["inception_weights"]
+        del fields["name"], fields["batch_size"], fields["inception_weights"]
         # Options move the hash only where they are on: those without them keep the hash that they had.
         for option in ("classification_accuracy", "inception_sha256"):
             if not fields[option]:

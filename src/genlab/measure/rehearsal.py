@@ -9,8 +9,10 @@ import torch
 
 from genlab.core.batch import Batch
 from genlab.core.contract import Evaluable
-from genlab.core.randomness import Stream, generator
+from genlab.core.noise import ExampleNoise
+from genlab.core.randomness import Stream, stream_seed
 from genlab.core.timetable import Phase, Timetable
+from genlab.measure.batches import BatchSizes
 from genlab.measure.case import Case, Instruments, Reference
 from genlab.measure.likelihood import count_examples, measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
@@ -102,19 +104,22 @@ def rehearse(
         timetable: Is told; its clock is used.
         limit: Seconds after which a part is large enough.
     """
+    largest = BatchSizes(protocol.batch_size, model.device).foreseen
     if model.has_likelihood:
         count = count_examples(model, reference.examples, protocol)
 
         def score(n: int) -> None:
             measure_likelihood(model, _first(reference.examples, n), protocol)
 
-        timetable.foretell("likelihood", count, _seconds(score, count, protocol.batch_size, timetable.clock, limit))
+        timetable.foretell("likelihood", count, _seconds(score, count, largest, timetable.clock, limit))
+
+    base = stream_seed(Stream.SAMPLES, protocol.seed)
 
     def draw(n: int) -> None:
-        model.sample(n, generator=generator(Stream.SAMPLES, protocol.seed, device=model.device)).cpu()
+        model.sample(n, generator=ExampleNoise(base, device=model.device)).cpu()
 
     count = protocol.num_samples
-    timetable.foretell("samples", count, _seconds(draw, count, protocol.batch_size, timetable.clock, limit))
+    timetable.foretell("samples", count, _seconds(draw, count, largest, timetable.clock, limit))
     judged = instruments.extractor is not None and reference.training is not None and count >= MIN_SAMPLES
     if judged and "figures" not in timetable.known():  # the same for every model
         _rehearse_quality(reference, instruments, timetable)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from genlab.core.errors import GenlabError
-from genlab.measure.protocol import EvaluationProtocol
+from genlab.measure.protocol import PROTOCOL_VERSION, EvaluationProtocol
 from genlab.measure.result import RESULT_SCHEMA, ProtocolInfo, Result, ResultError
 from genlab.runs.atomic import what_is_in_the_way, write_atomic
 from genlab.runs.code import this_code
@@ -77,7 +77,8 @@ def result_path(run: RunDir, protocol: EvaluationProtocol | ProtocolInfo, checkp
     if path.exists() and (there := read_result(path).protocol.hash) != protocol.hash:
         raise GenlabError(
             f"{path} is the result of another protocol '{protocol.name}' (hash {there}, not {protocol.hash}).\n"
-            "A protocol with settings of its own needs a name of its own: add evaluation.name=<name>."
+            f"A protocol with settings of its own, and this version {PROTOCOL_VERSION} of one that was of an earlier "
+            "version, needs a name of its own: add evaluation.name=<name>."
         )
     return path
 

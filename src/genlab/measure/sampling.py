@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from genlab.core.contract import Samples
-from genlab.core.randomness import Stream, generator
+from genlab.core.noise import ExampleNoise, integers
+from genlab.core.randomness import Stream, stream_seed
 from genlab.core.timetable import Timetable
+from genlab.measure.batches import BatchSizes
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.reads import ParameterReads
 
@@ -24,12 +26,14 @@ class Drawn(NamedTuple):
         samples: ``[N, *spec.shape]``, on the CPU.
         labels: ``[N]``, int64, on the CPU: the classes that they were drawn for, or None where none were asked for.
         ms_per_sample: Milliseconds that one cost.
+        batch_size: Samples that were drawn at once.
         parameters: How many of the model's parameters they need.
     """
 
     samples: Tensor
     labels: Tensor | None
     ms_per_sample: float
+    batch_size: int
     parameters: int
 
 
@@ -39,7 +43,7 @@ def draw_samples(model: Samples, protocol: EvaluationProtocol, timetable: Timeta
 
     Args:
         model: In eval mode.
-        protocol: How many samples, in which batches.
+        protocol: How many samples.
         timetable: Is told how far it is.
     """
     timetable = timetable or Timetable()
@@ -48,27 +52,31 @@ def draw_samples(model: Samples, protocol: EvaluationProtocol, timetable: Timeta
 
 
 def _draw(model: Samples, protocol: EvaluationProtocol, timetable: Timetable) -> Drawn:
+    labelled = protocol.classification_accuracy and model.conditional
+    base, device = stream_seed(Stream.SAMPLES, protocol.seed), model.device
+
+    def draw(start: int, size: int) -> tuple[Tensor, Tensor | None]:
+        noise = ExampleNoise(base, start, device)
+        y = integers(model.spec.num_classes or 1, size, noise, device) if labelled else None
+        return model.sample(size, y, generator=noise).cpu(), None if y is None else y.cpu()
+
+    sizes = BatchSizes(protocol.batch_size, device)
+    count = min(sizes.warm_up, protocol.num_samples)
+    with ParameterReads(model.parameters()) as reads, sizes.learning(count):  # the reads slow it down: it is not timed
+        draw(0, count)
     samples: list[Tensor] = []
     labels: list[Tensor] = []
-    labelled = protocol.classification_accuracy and model.conditional
-    with ParameterReads(model.parameters()) as reads:  # which slows it down; it warms up and is not timed
-        model.sample(1, generator=generator(Stream.SAMPLES, protocol.seed, device=model.device))
     started = time.perf_counter()
-    for start in range(0, protocol.num_samples, protocol.batch_size):
-        count = min(protocol.batch_size, protocol.num_samples - start)
-        noise = generator(Stream.SAMPLES, protocol.seed, start, device=model.device)
-        y = None
-        if labelled:
-            y = torch.randint(model.spec.num_classes or 1, (count,), generator=noise, device=model.device)
-            labels.append(y.cpu())
-        samples.append(model.sample(count, y, generator=noise).cpu())
-        timetable.advance(count)
-    milliseconds = 1000 * (time.perf_counter() - started)
-    of_each = torch.cat(labels) if labels else None
-    return Drawn(torch.cat(samples), of_each, milliseconds / protocol.num_samples, reads.count)
+    for drawn, y in sizes.each(protocol.num_samples, draw):
+        samples.append(drawn)
+        labels += [] if y is None else [y]
+        timetable.advance(len(drawn))
+    milliseconds = 1000 * (time.perf_counter() - started) / protocol.num_samples
+    largest = max(map(len, samples))
+    return Drawn(torch.cat(samples), torch.cat(labels) if labels else None, milliseconds, largest, reads.count)
 
 
-def describe_sampling(model: Samples, protocol: EvaluationProtocol, ms_per_sample: float) -> dict[str, Any]:
+def describe_sampling(model: Samples, drawn: Drawn) -> dict[str, Any]:
     """Return the ``sampling`` section of a result."""
-    batch_size = min(protocol.batch_size, protocol.num_samples)
-    return {"nfe": model.nfe, "ms_per_sample": ms_per_sample, "batch_size": batch_size} | model.sampling_settings
+    cost = {"nfe": model.nfe, "ms_per_sample": drawn.ms_per_sample, "batch_size": drawn.batch_size}
+    return cost | model.sampling_settings

@@ -171,10 +171,12 @@ class Autoregressive(GenerativeModel):
         # Caches hold one type, so the steps run in the weights' own precision.
         with torch.autocast(self.device.type, enabled=False):
             params = next(steps)
+            # All at once: that of one value costs as much as a step of a small network.
+            noise = self.observation.noise((len(params), self.spec.num_dims), generator, params.device)
             for dim in range(dims):
                 # The next step needs the last value, but after the last value there is none.
                 params = steps.send(values[-1]) if dim else params
-                value = self.observation.sample(params, generator)
+                value = self.observation.transform(params, noise[:, dim])
                 if given is not None and kept is not None:
                     value = torch.where(kept[:, dim], given[:, dim].to(value.dtype), value)
                 values.append(value)

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from genlab.core.errors import GenlabError
+from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import Layout
@@ -107,7 +108,7 @@ class HVae(LatentModel):
         )
 
     def generate(self, n: int, generator: Generator | None) -> Tensor:
-        noise = torch.randn((n, self.num_latents), generator=generator, device=self.device).to(self.dtype)
+        noise = normal((n, self.num_latents), generator, self.device).to(self.dtype)
         parts = self._parts(noise)
         params, _ = self.top_down(n, lambda index, prior, _: prior.transform(parts[index]))
         return params.view(n, -1, *self.spec.shape)

@@ -17,8 +17,8 @@ from genlab.core.batch import Batch
 from genlab.core.codec import Affine
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import fast_bfloat16
-from genlab.core.likelihood import Dequantized, dequantized_log_weights
-from genlab.core.randomness import uniform_by_example
+from genlab.core.likelihood import dequantized_log_weights
+from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of, require_grid
 from genlab.models.base import GenerativeModel
@@ -347,12 +347,12 @@ class IterativeModel(GenerativeModel):
 
         if self.spec.levels is None:
             return log_density(x)
-        return dequantized_log_weights(x, self.spec.levels, log_density, _dequantize_by_example, generator)
+        return dequantized_log_weights(x, self.spec.levels, log_density, generator=generator)
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         labels = self._labels_to_draw(n, y, generator)
-        noise = torch.randn((n, *self.spec.shape), generator=generator, device=self.device)
+        noise = normal((n, *self.spec.shape), generator, self.device)
         with self._precision():
             scaled = self.generate(noise, labels, generator)
         values = self.scaling.inverse(scaled)[0]
@@ -372,12 +372,6 @@ class IterativeModel(GenerativeModel):
         if self.sampling_precision == "auto":
             return fast_bfloat16(self.device.type)
         return self.sampling_precision == "bf16-mixed"
-
-
-def _dequantize_by_example(x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized:
-    """Add uniform noise to integers, to each example as if it were alone; else as `uniform_dequantize`."""
-    u = uniform_by_example(x.shape, generator, x.device)
-    return Dequantized((x + u) / levels, torch.zeros(len(x), device=x.device))
 
 
 def _ambient() -> AbstractContextManager[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Annotated, Any, Unpack
 
 import torch
@@ -13,6 +14,7 @@ from torch import Generator, Tensor, nn
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim, importance_weighted, sum_dims
+from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel
 from genlab.models.options import TrainingOptions, Width
@@ -45,18 +47,22 @@ class ObjectiveConfig:
     free_bits: Annotated[float, Ge(0)]
     kl_warmup: Annotated[float, Ge(0), Le(1)]
 
-    def weight(self, fraction: float) -> float:
+    def weight(self, fraction: float | Tensor) -> float | Tensor:
         """Return the divergence's weight when this fraction of the budget is spent."""
-        return self.beta * min(1.0, fraction / self.kl_warmup) if self.kl_warmup > 0 else self.beta
+        if self.kl_warmup == 0:
+            return self.beta
+        risen = fraction / self.kl_warmup
+        return self.beta * (risen.clamp(max=1) if isinstance(risen, Tensor) else min(1.0, risen))
 
-    def nats(self, draws: Draws, fraction: float) -> Tensor:
+    def nats(self, draws: Draws, fraction: float | Tensor) -> Tensor:
         """Return the scalar to minimize, nats per example."""
         weight = self.weight(fraction)
         if self.draws > 1:
             return -importance_weighted(draws.log_likelihood + weight * draws.log_ratio).mean()
         divergence = draws.kl.mean(0)
         if self.free_bits > 0:
-            divergence = torch.maximum(divergence, self.free_bits * divergence.new_tensor(draws.group_dims))
+            dims = [divergence.new_full((len(list(group)),), size) for size, group in groupby(draws.group_dims)]
+            divergence = torch.maximum(divergence, self.free_bits * torch.cat(dims))
         return weight * divergence.sum() - draws.log_likelihood.mean()
 
 
@@ -241,7 +247,7 @@ class LatentModel(GenerativeModel):
     def _noise(self, draws: int, inputs: Tensor, generator: Generator | None = None) -> Tensor:
         # One call for each draw, so that the numbers do not depend on how draws are chunked.
         size = (len(inputs), self.num_latents)
-        each = [torch.randn(size, generator=generator, device=inputs.device) for _ in range(draws)]
+        each = [normal(size, generator, inputs.device) for _ in range(draws)]
         return torch.stack(each).to(inputs.dtype)
 
     def _log_likelihood(self, observed: Tensor, params: Tensor, draws: int) -> Tensor:

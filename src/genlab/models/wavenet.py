@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Unpack
 
+import torch
 from annotated_types import MinLen
+from torch import Generator, Tensor
 
+from genlab.core.batch import Batch
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
 from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions
@@ -14,6 +17,11 @@ from genlab.models.options import Width
 from genlab.networks.causal.wavenet import WaveNet as Network
 
 __all__ = ["WaveNet"]
+
+MAX_LEVELS = 256
+"""Most levels for which ``observation="auto"`` is categorical."""
+VALUES_AT_ONCE = 2**17
+"""Values whose log-probability is computed in one pass, some hundred megabytes."""
 
 
 class WaveNet(Autoregressive):
@@ -58,12 +66,24 @@ class WaveNet(Autoregressive):
             spec, self.observation.num_params, self.num_classes, hidden=hidden, skip=skip, dilations=dilations
         )
 
+    def _log_prob(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        mask: Tensor | None = None,
+        num_draws: int = 1,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        if torch.is_grad_enabled():
+            return super()._log_prob(x, y, mask=mask)
+        # Recordings are long: those of a whole batch at once would take tens of gigabytes.
+        whole, size = Batch(x, y, mask), max(1, VALUES_AT_ONCE // self.spec.num_dims)
+        parts = [whole.rows(slice(start, start + size)) for start in range(0, len(x), size)]
+        return torch.cat([super(WaveNet, self)._log_prob(part.x, part.y, mask=part.mask) for part in parts])
+
     @property
     def variant(self) -> str:
         field, rate = self.network.receptive_field, self.spec.sampling_rate_hz
         duration = f" ({1000 * field / rate:.0f} ms)" if rate else ""
         return f"{super().variant}, sees {field:,} samples{duration}"
-
-
-MAX_LEVELS = 256
-"""Most levels for which ``observation="auto"`` is categorical."""

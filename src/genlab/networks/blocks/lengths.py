@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor, nn
 
+from genlab.core import noise
 from genlab.core.codec import one_hot
 from genlab.core.spec import DataSpec
 
@@ -47,7 +48,7 @@ class Lengths(nn.Module):
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, *shape]``, bool: true where a sample has a value, given labels ``[n]`` where there are classes."""
         device = self.counts.device
-        uniform = torch.rand(n, generator=generator, device=device)
+        uniform = noise.uniform((n,), generator, device)
         weights = self.counts if len(self.counts) == 1 or y is None else one_hot(y, len(self.counts)) @ self.counts
         cumulative = (weights / weights.sum(1, keepdim=True)).cumsum(1)[:, :-1].expand(n, -1)
         lengths = (cumulative <= uniform[:, None]).sum(1)

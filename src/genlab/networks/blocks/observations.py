@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from genlab.core.errors import GenlabError
+from genlab.core.noise import normal, uniform
 from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
 
@@ -42,10 +43,12 @@ class ObservationModel(ABC):
     Attributes:
         name: What ``observation_model`` calls it.
         num_params: Parameters per dimension. All zero, they are a sensible start.
+        num_noises: Numbers of noise that a draw of one dimension takes.
     """
 
     name: str
     num_params: int
+    num_noises: int = 1
 
     @abstractmethod
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
@@ -59,12 +62,20 @@ class ObservationModel(ABC):
             ``[N, ...]``, float32 or better.
         """
 
-    @abstractmethod
     def sample(self, params: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw ``[N, ...]`` in the data's own values, int64 or float32, given ``params [N, num_params, ...]``.
 
         The noise comes from ``generator``, which lies on the device of ``params``.
         """
+        return self.transform(params, self.noise((len(params), *params.shape[2:]), generator, params.device))
+
+    def noise(self, shape: tuple[int, ...], generator: Generator | None, device: torch.device) -> Tensor:
+        """Draw what :meth:`transform` makes values ``shape`` of: ``[*shape, num_noises]``."""
+        return uniform((*shape, self.num_noises), generator, device)
+
+    @abstractmethod
+    def transform(self, params: Tensor, noise: Tensor) -> Tensor:
+        """Turn noise into values ``[N, ...]``, as a function without chance; see :meth:`sample`."""
 
     @abstractmethod
     def mean(self, params: Tensor) -> Tensor:
@@ -75,15 +86,11 @@ def _precise(params: Tensor) -> Tensor:
     return params.float() if params.dtype in (torch.bfloat16, torch.float16) else params
 
 
-def _uniform(like: Tensor, generator: Generator | None) -> Tensor:
-    return torch.rand(like.shape, generator=generator, device=like.device)
-
-
-def _choose(probabilities: Tensor, generator: Generator | None) -> Tensor:
-    """Draw indices along dimension 1 by inversion, one uniform number each."""
+def _choose(probabilities: Tensor, u: Tensor) -> Tensor:
+    """Turn uniform numbers ``[N, ...]`` into indices along dimension 1, by inversion."""
     cumulative = probabilities.cumsum(1)[:, :-1]
     # Without the last sum, which rounding may leave below 1, no index can exceed the last.
-    return (cumulative <= _uniform(probabilities[:, 0], generator)[:, None]).sum(1)
+    return (cumulative <= u[:, None]).sum(1)
 
 
 def _soft_floor(x: Tensor, low: float) -> Tensor:
@@ -101,9 +108,8 @@ class Bernoulli(ObservationModel):
         logits = _precise(params[:, 0])
         return F.logsigmoid(torch.where(x > 0, logits, -logits))
 
-    def sample(self, params: Tensor, generator: Generator | None = None) -> Tensor:
-        probability = self.mean(params)
-        return (_uniform(probability, generator) < probability).long()
+    def transform(self, params: Tensor, noise: Tensor) -> Tensor:
+        return (noise[..., 0] < self.mean(params)).long()
 
     def mean(self, params: Tensor) -> Tensor:
         return torch.sigmoid(_precise(params[:, 0]))
@@ -126,8 +132,8 @@ class Categorical(ObservationModel):
         log_probabilities = _precise(params.movedim(1, -1)).log_softmax(-1)
         return log_probabilities.gather(-1, x.long()[..., None])[..., 0]
 
-    def sample(self, params: Tensor, generator: Generator | None = None) -> Tensor:
-        return _choose(_precise(params).softmax(1), generator)
+    def transform(self, params: Tensor, noise: Tensor) -> Tensor:
+        return _choose(_precise(params).softmax(1), noise[..., 0])
 
     def mean(self, params: Tensor) -> Tensor:
         probabilities = _precise(params).softmax(1)
@@ -171,6 +177,7 @@ class LogisticMixture(ObservationModel):
     """
 
     name = "logistic_mixture"
+    num_noises = 2
 
     def __init__(self, levels: int, components: int) -> None:
         self.levels = levels
@@ -192,11 +199,11 @@ class LogisticMixture(ObservationModel):
         log_masses = discretized_logistic_log_mass(x[:, None].to(means.dtype), means, log_scales, self.levels)
         return torch.logsumexp(log_weights + log_masses, dim=1)
 
-    def sample(self, params: Tensor, generator: Generator | None = None) -> Tensor:
+    def transform(self, params: Tensor, noise: Tensor) -> Tensor:
         log_weights, means, log_scales = self.split(params)
-        chosen = _choose(log_weights.exp(), generator)[:, None]
+        chosen = _choose(log_weights.exp(), noise[..., 0])[:, None]
         mean, log_scale = means.gather(1, chosen)[:, 0], log_scales.gather(1, chosen)[:, 0]
-        standard_logistic = torch.logit(_uniform(mean, generator))
+        standard_logistic = torch.logit(noise[..., 1].to(mean.dtype))
         return (mean + log_scale.exp() * standard_logistic).round().clamp(0, self.levels - 1).long()
 
     def mean(self, params: Tensor) -> Tensor:
@@ -222,10 +229,12 @@ class Gaussian(ObservationModel):
         mean, log_scale = self._split(params)
         return -0.5 * ((x - mean) * (-log_scale).exp()).square() - log_scale - 0.5 * math.log(2 * math.pi)
 
-    def sample(self, params: Tensor, generator: Generator | None = None) -> Tensor:
+    def noise(self, shape: tuple[int, ...], generator: Generator | None, device: torch.device) -> Tensor:
+        return normal((*shape, self.num_noises), generator, device)
+
+    def transform(self, params: Tensor, noise: Tensor) -> Tensor:
         mean, log_scale = self._split(params)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        return (mean + log_scale.exp() * noise).float()
+        return (mean + log_scale.exp() * noise[..., 0]).float()
 
     def mean(self, params: Tensor) -> Tensor:
         return self._split(params)[0]

@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 
-from genlab.core.randomness import uniform_by_example
+from genlab.core.noise import uniform
 from genlab.core.words import counted
 from genlab.networks.diffusion.dopri5 import Norm, dopri5
 
@@ -214,5 +214,5 @@ def _basis(x: Tensor) -> Tensor:
 
 
 def _probes(x: Tensor, count: int, generator: Generator | None) -> Tensor:
-    signs = uniform_by_example((len(x), count, *x.shape[1:]), generator, x.device).transpose(0, 1) < 0.5
+    signs = uniform((len(x), count, *x.shape[1:]), generator, x.device).transpose(0, 1) < 0.5
     return 1 - 2 * signs.to(x)

@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Generator, Tensor
+
+from genlab.core.noise import normal
 
 __all__ = [
     "SAMPLERS",
@@ -51,7 +52,7 @@ def ddpm(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Generator | No
     for sigma, following in _steps(sigmas):
         kept = (following / sigma) ** 2
         mean = kept * x + (1 - kept) * denoise(x, x.new_tensor(sigma))
-        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        noise = normal(x.shape, generator, x.device, x.dtype)
         x = mean + following * math.sqrt(1 - kept) * noise
     return x
 
@@ -88,7 +89,7 @@ def stochastic_heun(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Gen
     raise_by = min(CHURN / (len(sigmas) - 1), math.sqrt(2) - 1)
     for sigma, following in _steps(sigmas):
         raised = sigma * (1 + raise_by)
-        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        noise = normal(x.shape, generator, x.device, x.dtype)
         x = _heun_step(denoise, x + math.sqrt(raised**2 - sigma**2) * noise, raised, following)
     return x
 

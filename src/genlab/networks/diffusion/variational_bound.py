@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from genlab.core.likelihood import sum_dims
+from genlab.core.noise import normal, uniform
 from genlab.networks.diffusion.samplers import Denoiser
 
 __all__ = ["level_log_mass", "variational_bound"]
@@ -55,14 +56,14 @@ def variational_bound(
     low, high = ends
 
     def noisy(sigma: Tensor) -> Tensor:
-        noise = torch.randn(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
+        noise = normal(clean.shape, generator, clean.device, clean.dtype)
         return clean + sigma.view(-1, *[1] * (clean.ndim - 1)) * noise
 
     bound = level_log_mass(x, noisy(clean.new_tensor([low])), centres, low)
     bound = bound - _divergence_from_prior(clean, high, prior_scale)
     width = math.log(high / low) / count
     for index in range(count):
-        within = torch.rand(len(x), generator=generator, device=clean.device, dtype=clean.dtype)
+        within = uniform((len(x),), generator, clean.device, clean.dtype)
         sigma = low * torch.exp(width * (index + within))
         error = sum_dims((clean - denoise(noisy(sigma), sigma)).square())
         bound = bound - width * error / sigma.square()

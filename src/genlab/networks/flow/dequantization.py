@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from genlab.core.codec import levels_to_signed
 from genlab.core.likelihood import Dequantized, standard_normal_log_prob, sum_dims
+from genlab.core.noise import normal
 from genlab.networks.blocks.convolutional import ConvResNet
 from genlab.networks.flow.invertible import Chain, Squeeze
 from genlab.networks.flow.multiscale import checkerboard_couplings
@@ -41,7 +42,7 @@ class VariationalDequantizer(nn.Module):
 
     def forward(self, x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized:
         """Draw noise for integers ``x [N, C, H, W]`` and return ``(x + u) / levels`` with log q(u | x)."""
-        noise = torch.randn(x.shape, generator=generator, device=x.device)
+        noise = normal(x.shape, generator, x.device)
         image = levels_to_signed(x, levels, noise.dtype)
         context = self.features(F.pixel_unshuffle(image, 2)).to(noise.dtype)
         y, log_det = self.flow(noise, context)

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from genlab.core.likelihood import standard_normal_log_prob, sum_dims
+from genlab.core.noise import normal
 from genlab.networks.blocks.convolutional import ConvResNet
 from genlab.networks.flow.invertible import ActNorm, Chain, Coupling, Invertible, InvertibleConv, Squeeze
 from genlab.networks.flow.splines import ElementwiseTransform
@@ -147,7 +148,7 @@ class MultiScaleFlow(nn.Module):
     def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, C, H, W]`` given context ``[n, context]``; the generator lies on the model's device."""
         device = next(self.parameters()).device
-        latents = [torch.randn((n, *shape), generator=generator, device=device) for shape in self.latent_shapes]
+        latents = [normal((n, *shape), generator, device) for shape in self.latent_shapes]
         x = latents[-1]
         for index in reversed(range(len(self.scales))):
             if index < len(self.priors):

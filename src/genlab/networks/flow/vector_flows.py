@@ -8,6 +8,7 @@ import torch
 import zuko
 from torch import Generator, Tensor, nn
 
+from genlab.core.noise import normal
 from genlab.networks.flow.invertible import ActNorm
 
 __all__ = ["VECTOR_FLOWS", "VectorFlow"]
@@ -52,6 +53,6 @@ class VectorFlow(nn.Module):
     def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, num_dims]`` given context ``[n, context]``; the generator lies on the model's device."""
         shift = self.standardize.shift
-        noise = torch.randn((n, len(shift)), generator=generator, device=shift.device)
+        noise = normal((n, len(shift)), generator, shift.device)
         z = self.flow(context).transform.inv(noise)
         return self.standardize.inverse(z[:, :, None, None]).flatten(1)

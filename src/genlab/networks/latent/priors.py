@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from genlab.core.likelihood import standard_normal_log_prob
+from genlab.core.noise import integers, normal
 from genlab.networks.flow.vector_flows import VectorFlow
 from genlab.networks.latent.latents import DiagonalNormal
 
@@ -67,7 +68,7 @@ class NormalPrior(Prior):
         return standard_normal_log_prob(z)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn((n, len(self.zero)), generator=generator, device=self.zero.device)
+        return normal((n, len(self.zero)), generator, self.zero.device)
 
     def closed_kl(self, posterior: DiagonalNormal) -> Tensor:
         return posterior.kl_to_standard()
@@ -151,8 +152,8 @@ class NormalMixture:
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         mean, log_scale = self.components.mean, self.components.log_scale
-        chosen = torch.randint(len(mean), (n,), generator=generator, device=mean.device)
-        noise = torch.randn((n, mean.shape[1]), generator=generator, device=mean.device)
+        chosen = integers(len(mean), n, generator, mean.device)
+        noise = normal((n, mean.shape[1]), generator, mean.device)
         return DiagonalNormal(mean[chosen], log_scale[chosen]).transform(noise)
 
     def closed_kl(self, posterior: DiagonalNormal) -> None:

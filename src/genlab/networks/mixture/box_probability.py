@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from genlab.core.noise import normal, uniform
 from genlab.networks.mixture.binned_normal import log_interval_mass
 
 __all__ = ["Gaussian", "approximate_factor_posterior", "factor_log_weights", "ghk_log_weights", "truncated_normal"]
@@ -86,7 +87,7 @@ def _ghk_draw(low: Tensor, high: Tensor, regression: Tensor, scale: Tensor, gene
         deviation = scale[:, i, None]
         start, end = (low[:, i] - mean) / deviation, (high[:, i] - mean) / deviation
         total += log_interval_mass(start, end)
-        noise = torch.rand((components, examples), generator=generator, device=low.device, dtype=low.dtype)
+        noise = uniform((examples, components), generator, low.device, low.dtype).T
         z[:, i] = mean + deviation * truncated_normal(start, end, noise)
     return total.T
 
@@ -190,9 +191,9 @@ def _factor_draw(
     low: Tensor, high: Tensor, factors: Tensor, scale: Tensor, proposal: Gaussian, generator: Generator | None
 ) -> Tensor:
     rank = factors.shape[1]
-    noise = torch.randn((len(low), rank + _FREEDOM), generator=generator, device=low.device, dtype=low.dtype)
-    normal, chi = noise[:, :rank], noise[:, rank:].square().sum(1)
-    white = normal * (_FREEDOM / chi).sqrt()[:, None]
+    noise = normal((len(low), rank + _FREEDOM), generator, low.device, low.dtype)
+    direction, chi = noise[:, :rank], noise[:, rank:].square().sum(1)
+    white = direction * (_FREEDOM / chi).sqrt()[:, None]
     cholesky = proposal.precision_cholesky
     code = proposal.mean + torch.linalg.solve_triangular(cholesky.mT, white[..., None], upper=True)[..., 0]
     mean = code @ factors.T

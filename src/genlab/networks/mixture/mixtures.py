@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core.noise import normal, uniform
 from genlab.networks.mixture.box_probability import factor_log_weights, ghk_log_weights
 
 __all__ = [
@@ -63,7 +64,10 @@ class Mixture(nn.Module):
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, D]``; the generator lies on the mixture's device."""
-        chosen = torch.multinomial(self.logits.softmax(0), n, replacement=True, generator=generator)
+        # By inversion. Without the last sum, which rounding may leave below 1, no index can exceed the last.
+        cumulative = self.logits.softmax(0).cumsum(0)[:-1]
+        u = uniform((n,), generator, cumulative.device, cumulative.dtype)
+        chosen = torch.searchsorted(cumulative, u, right=True)
         return self.draw(chosen, generator)
 
     def calibrate(self, x: Tensor) -> None:
@@ -110,7 +114,7 @@ class Mixture(nn.Module):
 
     def _noise(self, n: int, size: int, generator: Generator | None) -> Tensor:
         like = self.logits
-        return torch.randn((n, size), generator=generator, device=like.device, dtype=like.dtype)
+        return normal((n, size), generator, like.device, like.dtype)
 
 
 class BernoulliMixture(Mixture):
@@ -155,7 +159,7 @@ class BernoulliMixture(Mixture):
 
     def draw(self, chosen: Tensor, generator: Generator | None) -> Tensor:
         p = self.ones[chosen].sigmoid()
-        return (torch.rand(p.shape, generator=generator, device=p.device) < p).long()
+        return (uniform(p.shape, generator, p.device) < p).long()
 
 
 class DiagonalGaussianMixture(Mixture):

@@ -8,10 +8,12 @@ import torch
 from pytorch_lightning import Trainer
 
 from genlab.core.batch import Batch
-from genlab.core.randomness import Stream, generator
+from genlab.core.noise import ExampleNoise
+from genlab.core.randomness import Stream, stream_seed
 from genlab.core.sharded import gathered
 from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
+from genlab.measure.batches import BatchSizes
 from genlab.measure.case import Case, Instruments, Reference
 from genlab.measure.features.choice import choose_extractor
 from genlab.measure.figures import of_section
@@ -24,8 +26,6 @@ __all__ = ["SampleQuality"]
 
 FEWEST_SAMPLES = 500
 """Samples that choose a checkpoint where none were asked for."""
-
-_BATCH_SIZE = 250
 
 
 class SampleQuality(Callback):
@@ -68,10 +68,13 @@ class SampleQuality(Callback):
         if instruments.extractor is None:
             return {}
         count = self.samples_of(model)
-        noise = generator(Stream.GRIDS, self.seed, 1, device=model.device)
-        sizes = [min(_BATCH_SIZE, count - start) for start in range(0, count, _BATCH_SIZE)]
+        base = stream_seed(Stream.GRIDS, self.seed, 1)
+
+        def draw(start: int, size: int) -> torch.Tensor:
+            return model.sample(size, generator=ExampleNoise(base, start, model.device)).cpu()
+
         began = self.timetable.clock()
-        samples = Batch(torch.cat([model.sample(size, generator=noise).cpu() for size in sizes]))
+        samples = Batch(torch.cat(list(BatchSizes(None, model.device).each(count, draw))))
         self.timetable.observe("samples", count, self.timetable.clock() - began)  # as the evaluation draws them
         reference = Reference(model.spec, datamodule.tensors("validation"), "validation")
         wanted = [figure.key for figure in of_section("quality") if figure.validated]
