@@ -24,13 +24,27 @@ TINY = {
     "ode_tolerances": ["--examples", "2", "--tolerances", "1e-2", "--reference", "1e-3"],
     "samplers": ["--samples", "100", "--repeats", "1", "--samplers", "heun-2", "ddim-2"],
     "sampling_cache": ["--images", "1", "--values", "2", "--rounds", "1", "--families", "made"],
-    "side_by_side": ["--at-a-time", "2", "--sweep", "seed=0", "model=gmm", "model.components=2", "model.em_steps=0",
-                     "data=toy2d", "data.train_size=1000", "logger=none", "budget.examples=256",
-                     "budget.validations=1", "validation_samples=null", "evaluation.num_samples=10"],
+    "side_by_side": [
+        "--at-a-time",
+        "2",
+        "--sweep",
+        "seed=0",
+        "model=gmm",
+        "model.components=2",
+        "model.em_steps=0",
+        "data=toy2d",
+        "data.train_size=1000",
+        "logger=none",
+        "budget.examples=256",
+        "budget.validations=1",
+        "validation_samples=null",
+        "evaluation.num_samples=10",
+    ],
     "start_up": ["--rounds", "1"],
     "sweep": ["--jobs", "2", "--trainings", "1"],
     "unet": ["--batch", "1", "--rounds", "1"],
-}  # fmt: skip
+    "wavenet_sampling": ["--samples", "1", "--seconds", "0.02", "--values", "1", "--rounds", "1"],
+}
 ON_MNIST = ["data_loading", "start_up"]
 
 
