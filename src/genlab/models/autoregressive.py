@@ -171,7 +171,7 @@ class Autoregressive(GenerativeModel):
         # Caches hold one type, so the steps run in the weights' own precision.
         with torch.autocast(self.device.type, enabled=False):
             params = next(steps)
-# All at once: that of one value costs as much as a step of a small network.
+            # All at once: that of one value costs as much as a step of a small network.
             noise = self.observation.noise((len(params), self.spec.num_dims), generator, params.device)
             for dim in range(dims):
                 # The next step needs the last value, but after the last value there is none.
