@@ -36,6 +36,11 @@ SMALL_FLOW = [
     "multiscale.dequantization_hidden=8",
     "multiscale.dequantization_steps=2",
     "vector.hidden=[16]",
+    "waveglow.bins=4",
+    "waveglow.squeeze=2",
+    "waveglow.steps=[2,2]",
+    "waveglow.hidden=8",
+    "waveglow.dilations=[1,2]",
 ]
 
 SMALL_GMM = ["components=3", "rank=1"]
@@ -44,6 +49,7 @@ SMALL_VAE = [
     "latent_dims=3",
     "mlp.hidden=[16]",
     "conv.channels=[8,8]",
+    "signal.channels=[8,8]",
     "prior.pseudo_inputs=8",
     "prior.transforms=2",
     "prior.hidden=[16]",
@@ -54,6 +60,9 @@ SMALL_FLOW_MATCHING = [
     "dit.hidden=16",
     "dit.layers=2",
     "mlp.hidden=[16,16]",
+    "diffwave.hidden=8",
+    "diffwave.dilations=[1,2]",
+    "diffwave.squeeze=3",
     "sampler.steps=4",
     "likelihood_ode.solver=heun",
     "likelihood_ode.steps=4",
@@ -68,7 +77,7 @@ SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
 SMALL_WAVENET = ["hidden=8", "skip=8", "dilations=[1,2,4]"]
-SMALL_GAN = ["latent_dims=4", "conv.channels=8", "mlp.hidden=[16,16]"]
+SMALL_GAN = ["latent_dims=4", "conv.channels=8", "wave.channels=8", "mlp.hidden=[16,16]"]
 SMALL_DIFFUSION = [
     "unet.channels=[8,16]",
     "unet.attention=[2]",
@@ -76,6 +85,9 @@ SMALL_DIFFUSION = [
     "dit.layers=1",
     "dit.heads=2",
     "mlp.hidden=[16]",
+    "diffwave.hidden=8",
+    "diffwave.dilations=[1,2]",
+    "diffwave.squeeze=3",
     "steps=5",
     "likelihood_ode.solver=heun",
     "likelihood_ode.steps=20",
@@ -114,6 +126,8 @@ CASES = [
     Case("flow", PLANE, [*SMALL_FLOW, "network=realnvp"]),
     Case("flow", COUNTS, SMALL_FLOW),
     Case("flow", BINARY, [*SMALL_FLOW, "network=nsf"]),
+    Case("flow", SOUND, [*SMALL_FLOW, "conditional=true"]),
+    Case("flow", WAVE, [*SMALL_FLOW, "waveglow.coupling=affine"]),
     Case("gmm", BINARY, SMALL_GMM),
     Case("gmm", GRAY, SMALL_GMM),
     Case("gmm", GRAY, [*SMALL_GMM, "covariance=low_rank"]),
@@ -132,6 +146,8 @@ CASES = [
     Case("vae", BINARY, SMALL_VAE),
     Case("vae", BINARY, [*SMALL_VAE, "network=mlp", "prior.kind=vamp"]),
     Case("vae", BINARY, [*SMALL_VAE, "prior.kind=flow"]),
+    Case("vae", SOUND, SMALL_VAE),
+    Case("vae", WAVE, [*SMALL_VAE, "observation=logistic_mixture", "components=3"]),
     Case("iwae", GRAY, [*SMALL_VAE, "objective.draws=5"]),
     Case("iwae", SPACE, [*SMALL_VAE, "objective.draws=5"]),
     Case("hvae", GRAY, SMALL_HVAE),
@@ -148,6 +164,8 @@ CASES = [
     Case("flow_matching", SPACE, [*SMALL_FLOW_MATCHING, "path.sigma_min=0.01", "path.width=0.2"]),
     Case("flow_matching", COUNTS, [*SMALL_FLOW_MATCHING, "sampler.solver=heun"]),
     Case("flow_matching", BINARY, [*SMALL_FLOW_MATCHING, "network=mlp", "path.coupling=optimal_transport"]),
+    Case("flow_matching", SOUND, [*SMALL_FLOW_MATCHING, "conditional=true"]),
+    Case("flow_matching", WAVE, SMALL_FLOW_MATCHING),
     Case("made", GRAY, ["hidden=64"]),
     Case("made", GRAY, ["hidden=64", "blocks=2", "direct=false", "conditional=true"]),
     Case("made", PLANE, ["hidden=64", "conditional=true"]),
@@ -180,11 +198,15 @@ CASES = [
     Case("gan", SPACE, SMALL_GAN),
     Case("gan", COUNTS, SMALL_GAN),
     Case("gan", BINARY, SMALL_GAN),
+    Case("gan", SOUND, [*SMALL_GAN, "conditional=true"]),
     Case("wgan_gp", COLOUR, SMALL_GAN),
+    Case("wgan_gp", SOUND, SMALL_GAN),
     Case("wgan_gp", SPACE, SMALL_GAN),
     Case("sngan", GRAY, [*SMALL_GAN, "conditional=true"]),
     Case("sngan", SPACE, SMALL_GAN),
+    Case("sngan", WAVE, SMALL_GAN),
     Case("r3gan", COLOUR, SMALL_GAN),
+    Case("r3gan", SOUND, SMALL_GAN),
     Case("r3gan", SPACE, SMALL_GAN),
     Case("diffusion", GRAY, SMALL_DIFFUSION),
     Case("diffusion", GRAY, [*SMALL_DIFFUSION, "conditional=true", "guidance=2", "sampler=dpm_solver_2m"]),
@@ -197,6 +219,9 @@ CASES = [
     Case("diffusion", PLANE, SMALL_DIFFUSION),
     Case("masked_diffusion", TEXT, [*SMALL_MASKED_DIFFUSION, "conditional=true"]),
     Case("diffusion", PLANE, [*SMALL_DIFFUSION, "conditional=true", "noise.schedule=cosine"]),
+    Case("diffusion", SOUND, [*SMALL_DIFFUSION, "conditional=true", "guidance=2"]),
+    Case("diffusion", SOUND, [*SMALL_DIFFUSION, "likelihood=vlb", "sampler=stochastic_heun"]),
+    Case("diffusion", WAVE, SMALL_DIFFUSION),
     Case("diffusion", SPACE, [*SMALL_DIFFUSION, "parameterization=x0"]),
 ]
 

@@ -33,17 +33,17 @@ TEXT = DataSpec("letters", "text", (5,), levels=65)
 SOUND = DataSpec("speech", "waveform", (1, 16))
 
 DEFAULTS: dict[type[GenerativeModel], dict[DataSpec, str]] = {
-    Diffusion: {IMAGE: "unet", VECTOR: "mlp"},
-    Flow: {IMAGE: "multiscale", VECTOR: "nsf"},
-    FlowMatching: {IMAGE: "unet", VECTOR: "mlp"},
-    Gan: {IMAGE: "conv", VECTOR: "mlp"},
+    Diffusion: {IMAGE: "unet", VECTOR: "mlp", SOUND: "diffwave"},
+    Flow: {IMAGE: "multiscale", VECTOR: "nsf", SOUND: "waveglow"},
+    FlowMatching: {IMAGE: "unet", VECTOR: "mlp", SOUND: "diffwave"},
+    Gan: {IMAGE: "conv", VECTOR: "mlp", SOUND: "wave"},
     GMM: {IMAGE: "mixture", VECTOR: "mixture"},
     HVae: {IMAGE: "topdown", VECTOR: "topdown"},
     Made: {IMAGE: "mlp", VECTOR: "mlp", TEXT: "mlp", SOUND: "mlp"},
     PixelCNN: {IMAGE: "pixelcnn"},
     PixelRNN: {IMAGE: "pixelrnn"},
     Transformer: {IMAGE: "transformer", VECTOR: "transformer", TEXT: "transformer", SOUND: "transformer"},
-    Vae: {IMAGE: "conv", VECTOR: "mlp"},
+    Vae: {IMAGE: "conv", VECTOR: "mlp", SOUND: "signal"},
     WaveNet: {SOUND: "wavenet"},
 }
 """The kinds of data that each family takes, and its network for each when none is named."""
@@ -67,7 +67,7 @@ def test_a_family_takes_the_kinds_of_data_that_it_can_see(family: type[Generativ
             PixelCNN, DataSpec("two_moons", "vector", (2,)),
             "The pixelcnn family models image data, but two_moons is vector. Use model=made or model=transformer.",
         ),
-        (Vae, TEXT, "The vae family models image and vector data, but letters is text."),
+        (Vae, TEXT, "The vae family models image and waveform and vector data, but letters is text."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_in_a_line(family: type[GenerativeModel], spec: DataSpec, message: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from genlab.core.errors import GenlabError
-from genlab.core.likelihood import uniform_dequantize
+from genlab.core.likelihood import sum_dims, uniform_dequantize
 from genlab.core.spec import DataSpec
 
 __all__ = [
@@ -104,9 +104,10 @@ class Affine(nn.Module):
         self.scale.copy_(scale)
         self.shift.copy_(-mean * scale)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the transformed values and the log-determinant ``[N]``, nats."""
-        return self.scale * x + self.shift, self._log_det(x)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the transformed values and the log-determinant ``[N]``, nats, of what a mask says is there."""
+        log_det = self._log_det(x) if mask is None else sum_dims(self.scale.abs().log().expand_as(x), mask)
+        return self.scale * x + self.shift, log_det
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values whose image is ``y`` and the log-determinant of this inverse ``[N]``, nats."""

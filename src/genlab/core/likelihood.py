@@ -41,9 +41,9 @@ def sum_dims(x: Tensor, mask: Tensor | None = None) -> Tensor:
     return (x if mask is None else x.where(mask, 0)).flatten(1).sum(1)
 
 
-def standard_normal_log_prob(z: Tensor) -> Tensor:
-    """Log-density of independent standard normals, nats per example: ``[N, ...] -> [N]``."""
-    return sum_dims(-0.5 * (z.square() + math.log(2 * math.pi)))
+def standard_normal_log_prob(z: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Log-density of independent standard normals, of those that are there: nats per example, ``[N, ...] -> [N]``."""
+    return sum_dims(-0.5 * (z.square() + math.log(2 * math.pi)), mask)
 
 
 def bits_per_dim(log_prob: Tensor, num_dims: int) -> Tensor:
@@ -118,6 +118,7 @@ def dequantized_log_weights(
     log_density: Callable[[Tensor], Tensor],
     dequantize: Dequantizer = uniform_dequantize,
     generator: Generator | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """One importance weight of the probability of integers under a density on ``[0, 1]^D``.
 
@@ -130,12 +131,15 @@ def dequantized_log_weights(
         log_density: Maps ``[N, ...]`` in ``[0, 1]`` to nats ``[N]``.
         dequantize: Draws the noise and gives its log-density.
         generator: Source of the noise.
+        mask: Bool, of the shape of ``x``, true where there is a value; None: all is there. The log-density is then of
+            these alone, and so are the cells; the noise must have a log-density of 0 elsewhere, as uniform noise has.
 
     Returns:
         ``[N]``, nats: a lower bound of log P(x) in expectation.
     """
     noisy = dequantize(x, levels, generator)
-    return log_density(noisy.z) - noisy.log_q - x[0].numel() * math.log(levels)
+    dims = x[0].numel() if mask is None else mask.flatten(1).sum(1)
+    return log_density(noisy.z) - noisy.log_q - dims * math.log(levels)
 
 
 class Logit:
@@ -150,11 +154,11 @@ class Logit:
     def __init__(self, alpha: float = 1e-6) -> None:
         self.alpha = alpha
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the transformed values and the log-determinant ``[N]``, nats."""
+    def forward(self, z: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the transformed values and the log-determinant ``[N]``, nats, of what a mask says is there."""
         squeezed = self.alpha + (1 - 2 * self.alpha) * z
         log_p, log_1mp = squeezed.log(), torch.log1p(-squeezed)
-        log_det = sum_dims(math.log(1 - 2 * self.alpha) - log_p - log_1mp)
+        log_det = sum_dims(math.log(1 - 2 * self.alpha) - log_p - log_1mp, mask)
         return log_p - log_1mp, log_det
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
-from genlab.models.iterative import IterativeModel, IterativeOptions
+from genlab.models.iterative import IterativeModel, IterativeOptions, mean_over_values
 from genlab.models.options import SamplingSteps
 from genlab.networks.diffusion.noise_schedules import NoiseConfig, log_uniform_sigmas
 from genlab.networks.diffusion.ode import ode_log_prob
@@ -42,7 +42,7 @@ class Diffusion(IterativeModel):
     lowest noise level on; or, of discrete data, a bound for the ancestral process in continuous time.
 
     Args:
-        spec: Images or vectors, discrete or continuous.
+        spec: Images, vectors or sound, discrete or continuous.
         parameterization: What the network predicts: ``edm``, ``epsilon``, ``v`` or ``x0``; see
             :mod:`genlab.networks.diffusion.preconditioning`.
         noise: Noise levels.
@@ -102,29 +102,34 @@ class Diffusion(IterativeModel):
         sigma, weight = self._training_noise(clean)
         x = clean + _like(sigma, clean) * torch.randn_like(clean)
         factors = self._factors(sigma, clean)
-        value = self.predict(factors.input * x, noise_condition(sigma), y)
-        errors = (value - factors.value(x, clean)).square().flatten(1).mean(1)
+        value = self.predict(factors.input * x, noise_condition(sigma), y, batch.mask)
+        errors = mean_over_values((value - factors.value(x, clean)).square(), batch.mask)
         # The weight is one of the denoised example's error, which is `output` times that of the network's value.
         return {"loss": (weight * factors.output.flatten().square() * errors).mean()}
 
-    def denoise(self, x: Tensor, sigma: Tensor, y: Tensor | None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Tensor, y: Tensor | None, mask: Tensor | None = None) -> Tensor:
         """Return the expected clean example for noisy ones: the denoiser D(x; sigma).
 
         Args:
             x: Noisy scaled data ``[N, *shape]``.
             sigma: Noise levels ``[N]``, or a scalar for all.
             y: Labels ``[N]``, or None.
+            mask: ``[N, *shape]``, bool, true where there is a value; None: all is there.
         """
         factors = self._factors(sigma, x)
-        return factors.denoised(x, self.predict(factors.input * x, noise_condition(sigma), y))
+        return factors.denoised(x, self.predict(factors.input * x, noise_condition(sigma), y, mask))
 
-    def generate(self, noise: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def generate(
+        self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
+    ) -> Tensor:
         sigmas = self.noise.sampling_sigmas(self.steps)
         start = self.noise.prior_scale * noise
-        denoise = replayed(self.guided(self.denoise, y), start.device, self.passes, "the denoiser")
+        denoise = replayed(self.guided(self.denoise, y, mask), start.device, self.passes, "the denoiser")
         return SAMPLERS[self.sampler].run(denoise, start, sigmas, generator)
 
-    def log_density(self, scaled: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def log_density(
+        self, scaled: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
+    ) -> Tensor:
         # In z = x / scale, which keeps unit variance, and tau = ln(sigma) the equation dx / d sigma = (x - D) / sigma,
         # Karras et al. (2022), equation 3, stands still for normal data: its solvers need a tenth of the steps.
         low, high = self.noise.sigma_min, self.noise.sigma_max
@@ -132,30 +137,32 @@ class Diffusion(IterativeModel):
         def velocity(tau: Tensor, z: Tensor, rows: Tensor) -> Tensor:
             sigma = tau.exp()
             scale = _like((sigma.square() + SIGMA_DATA**2).sqrt(), z)
-            denoised = self.denoise(scale * z, sigma, None if y is None else y[rows])
+            given = (None if part is None else part[rows] for part in (y, mask))
+            denoised = self.denoise(scale * z, sigma, *given)
             return z * (SIGMA_DATA / scale).square() - denoised / scale
 
         prior_scale = self.noise.prior_scale / math.hypot(high, SIGMA_DATA)
         scale = math.hypot(low, SIGMA_DATA)
+        dims = Batch(scaled, mask=mask).dims
         log_p = ode_log_prob(
             velocity,
             scaled / scale,
             math.log(low),
             math.log(high),
-            lambda z: standard_normal_log_prob(z / prior_scale) - self.spec.num_dims * math.log(prior_scale),
+            lambda z: standard_normal_log_prob(z / prior_scale, mask) - dims * math.log(prior_scale),
             self.likelihood_ode,
             generator,
         )
-        return log_p - self.spec.num_dims * math.log(scale)
+        return log_p - dims * math.log(scale)
 
-    def _estimate(self, x: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def _estimate(self, x: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None) -> Tensor:
         if self.likelihood == "ode":
-            return super()._estimate(x, y, generator)
+            return super()._estimate(x, y, generator, mask)
         levels = torch.arange(self.spec.levels, device=x.device)
         centres = self.level_centres(levels)
         ends = self.noise.sigma_min, self.noise.sigma_max
-        denoise = replayed(partial(self.denoise, y=y), x.device, self.vlb_steps, "the denoiser")
-        return variational_bound(denoise, x, centres, ends, self.noise.prior_scale, self.vlb_steps, generator)
+        denoise = replayed(partial(self.denoise, y=y, mask=mask), x.device, self.vlb_steps, "the denoiser")
+        return variational_bound(denoise, x, centres, ends, self.noise.prior_scale, self.vlb_steps, generator, mask)
 
     @property
     def likelihood_settings(self) -> dict[str, Any]:

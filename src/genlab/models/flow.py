@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Unpack
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 from torch import Generator, Tensor, nn
 
 from genlab.core.batch import Batch
@@ -16,23 +16,32 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import (
     Dequantizer,
     Logit,
-    bits_per_dim,
     dequantized_log_weights,
     importance_weighted,
+    mean_bits_per_dim,
     uniform_dequantize,
 )
 from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
-from genlab.modalities import Layout, has_layout
+from genlab.modalities import Layout, has_layout, modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.options import ConditionalOptions, Depth, Repeats, Width
+from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.flow.dequantization import VariationalDequantizer
 from genlab.networks.flow.invertible import data_dependent_init
 from genlab.networks.flow.multiscale import MultiScaleFlow, num_scales
+from genlab.networks.flow.signals import SignalFlow
 from genlab.networks.flow.splines import AffineTransform, ElementwiseTransform, SplineTransform
 from genlab.networks.flow.vector_flows import VECTOR_FLOWS, VectorFlow
 
-__all__ = ["Flow", "MultiScaleConfig", "VectorConfig"]
+__all__ = ["Flow", "MultiScaleConfig", "SignalConfig", "VectorConfig"]
+
+
+_INSTEAD = "Use model.network=nsf."
+
+
+def _transform(coupling: str, bins: int) -> ElementwiseTransform:
+    return SplineTransform(bins) if coupling == "spline" else AffineTransform()
 
 
 @dataclass(frozen=True)
@@ -66,15 +75,11 @@ class MultiScaleConfig:
         if not has_layout(spec, "grid") or num_scales(*spec.shape[1:]) == 0:
             raise GenlabError(
                 f"The multi-scale flow needs images whose sides are even and at least 4, but {spec.name} is "
-                f"{spec.modality} of shape {spec.shape}. Use model.network=nsf."
+                f"{spec.modality} of shape {spec.shape}. {_INSTEAD}"
             )
-        transforms: dict[str, Callable[[], ElementwiseTransform]] = {
-            "spline": lambda: SplineTransform(self.bins),
-            "affine": AffineTransform,
-        }
         network = MultiScaleFlow(
             spec.shape,
-            transforms[self.coupling](),
+            _transform(self.coupling, self.bins),
             hidden=self.hidden,
             blocks=self.blocks,
             checkerboard_steps=self.checkerboard_steps,
@@ -88,6 +93,42 @@ class MultiScaleConfig:
             ),
         }
         return network, dequantizers[self.dequantization]()
+
+
+@dataclass(frozen=True)
+class SignalConfig:
+    """Sizes of the multi-scale flow on sound; see :class:`genlab.networks.flow.signals.SignalFlow`.
+
+    Args:
+        coupling: Element-wise transform of the couplings.
+        bins: Segments of a spline.
+        squeeze: Neighbouring values that make a column at the finest scale, an even number; each later scale joins two.
+        steps: Couplings at each scale, finest first.
+        hidden: Channels of the couplings' networks.
+        dilations: Of the layers of each of these networks, in columns.
+    """
+
+    coupling: Literal["spline", "affine"]
+    bins: Annotated[int, Ge(2), Le(500)]
+    squeeze: Annotated[int, Ge(2), Le(1024), MultipleOf(2)]
+    steps: Annotated[list[Depth], MinLen(1)]
+    hidden: Width
+    dilations: Annotated[list[Width], MinLen(1)]
+
+    def build(self, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
+        """Return the density and the dequantizer for sound of ``spec``."""
+        if not has_layout(spec, "signal"):
+            raise GenlabError(f"network=waveglow needs sound, but {spec.name} is {spec.modality}. {_INSTEAD}")
+        flow = SignalFlow(
+            spec.shape,
+            _transform(self.coupling, self.bins),
+            squeeze=self.squeeze,
+            steps=self.steps,
+            hidden=self.hidden,
+            dilations=self.dilations,
+            context=context,
+        )
+        return flow, uniform_dequantize
 
 
 @dataclass(frozen=True)
@@ -115,37 +156,43 @@ class Flow(GenerativeModel):
     the real line by a logit; its log-probability is then a lower bound that rises with the number of draws.
 
     Args:
-        spec: Images or vectors, discrete or continuous.
-        network: ``multiscale``, ``nsf``, ``maf``, ``realnvp``, or ``auto`` for what suits the data.
+        spec: Images, vectors or sound, discrete or continuous.
+        network: ``multiscale``, ``waveglow``, ``nsf``, ``maf``, ``realnvp``, or ``auto`` for what suits the data.
         logit_alpha: Distance that the logit keeps from 0 and 1, in (0, 0.5).
         multiscale: Sizes of the multi-scale flow.
         vector: Sizes of the flows on vectors.
+        waveglow: Sizes of the flow on sound.
 
     The other arguments are those of :class:`genlab.models.options.ConditionalOptions`.
     """
 
     family = "flow"
-    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "multiscale", "flat": "nsf"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "multiscale", "signal": "waveglow", "flat": "nsf"}
+    uses = frozenset({"mask"})
 
     def __init__(
         self,
         spec: DataSpec,
         *,
-        network: Literal["auto", "multiscale", "nsf", "maf", "realnvp"],
+        network: Literal["auto", "multiscale", "waveglow", "nsf", "maf", "realnvp"],
         logit_alpha: Annotated[float, Gt(0), Lt(0.5)],
         multiscale: MultiScaleConfig,
         vector: VectorConfig,
+        waveglow: SignalConfig,
         **shared: Unpack[ConditionalOptions],
     ) -> None:
         super().__init__(spec, **shared)
         kind = self.default_network(spec) if network == "auto" else network
         self.network_kind = kind
-        self.density, self.dequantize = (
-            vector.build(kind, spec, self.num_classes)
-            if kind in VECTOR_FLOWS
-            else multiscale.build(spec, self.num_classes)
-        )
-        self._coupling = "" if kind in VECTOR_FLOWS else f"-{multiscale.coupling}"
+        sizes: dict[str, MultiScaleConfig | SignalConfig] = {"multiscale": multiscale, "waveglow": waveglow}
+        if kind in VECTOR_FLOWS:
+            if spec.has_mask:
+                raise GenlabError(self._cannot_use("mask", f"network={kind} would have to"))
+            self.density, self.dequantize = vector.build(kind, spec, self.num_classes)
+        else:
+            self.density, self.dequantize = sizes[kind].build(spec, self.num_classes)
+        self._coupling = "" if kind in VECTOR_FLOWS else f"-{sizes[kind].coupling}"
+        self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
         self.nfe = self.density.nfe
         self._logit = Logit(logit_alpha)
 
@@ -162,37 +209,51 @@ class Flow(GenerativeModel):
         return "the couplings of RealNVP turn their masks into indices at each call" if reads else None
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
-        nats = -self._log_prob(batch.x, batch.y)
+        log_prob = self._log_prob(batch.x, batch.y, mask=batch.mask)
         if not self.spec.is_discrete:
-            return {"loss": nats.mean()}
-        loss = bits_per_dim(-nats, self.spec.num_dims).mean()
+            return {"loss": -log_prob.mean()}
+        loss = mean_bits_per_dim(log_prob, self.spec.num_dims, batch.mask)
         return {"loss": loss, "bits_per_dim": loss}
 
     def _log_prob(
-        self, x: Tensor, y: Tensor | None, *, num_draws: int = 1, generator: Generator | None = None
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        mask: Tensor | None = None,
+        num_draws: int = 1,
+        generator: Generator | None = None,
     ) -> Tensor:
         context = self._context(y)
+        there = {} if mask is None else {"mask": mask}
         if self.spec.levels is None:
-            return self.density.log_prob(x, context)
+            return self.density.log_prob(x, context, **there)
         levels = self.spec.levels
 
         def log_density(z: Tensor) -> Tensor:
-            real, log_det = self._logit.forward(z)
-            return self.density.log_prob(real, context) + log_det
+            real, log_det = self._logit.forward(z, mask)
+            return self.density.log_prob(real, context, **there) + log_det
 
         density = replayed(log_density, x.device, num_draws, "the flow's density")
-        weights = [dequantized_log_weights(x, levels, density, self.dequantize, generator) for _ in range(num_draws)]
+        weights = [
+            dequantized_log_weights(x, levels, density, self.dequantize, generator, mask) for _ in range(num_draws)
+        ]
         return importance_weighted(torch.stack(weights))
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         labels = self._labels_to_draw(n, y, generator)
-        real = self.density.sample(n, self._context(labels), generator).view(n, *self.spec.shape)
-        return self.codec.from_cells(self._logit.inverse(real)[0]) if self.spec.is_discrete else real
+        mask = None if self.lengths is None else self.lengths.sample(n, labels, generator)
+        there = {} if mask is None else {"mask": mask}
+        real = self.density.sample(n, self._context(labels), generator, **there).view(n, *self.spec.shape)
+        x = self.codec.from_cells(self._logit.inverse(real)[0]) if self.spec.is_discrete else real
+        return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
         with data_dependent_init(self.density):
-            self._log_prob(batch.x, batch.y)
+            self._log_prob(batch.x, batch.y, mask=batch.mask)
+        if self.lengths is not None:
+            self.lengths.fit(batch.mask, batch.y)
 
     def _context(self, y: Tensor | None) -> Tensor | None:
         if not self.conditional or y is None:

@@ -11,9 +11,10 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
-from genlab.models.iterative import IterativeModel, IterativeOptions
+from genlab.models.iterative import IterativeModel, IterativeOptions, mean_over_values
 from genlab.networks.diffusion.ode import OdeConfig, integrate, ode_log_prob
 from genlab.networks.diffusion.paths import LinearPath, logit_normal, optimal_transport, stratified_uniform
 
@@ -62,7 +63,7 @@ class FlowMatching(IterativeModel):
     mean squared distance between a noise and its data in each dimension, which optimal transport lowers.
 
     Args:
-        spec: Images or vectors, discrete or continuous.
+        spec: Images, vectors or sound, discrete or continuous.
         path: What the velocity is learned from.
         sampler: Solver of the equation from noise to data. With ``dopri5`` the network samples in float32, whatever
             ``sampling_precision`` says.
@@ -83,6 +84,11 @@ class FlowMatching(IterativeModel):
         if sampler.solver == "dopri5":  # which would take rounding for a stiff equation
             shared["sampling_precision"] = "32-true"
         super().__init__(spec, **shared)
+        if spec.has_mask and path.coupling == "optimal_transport":
+            raise GenlabError(
+                f"model.path.coupling is optimal_transport, which pairs whole examples, but those of {spec.name} "
+                "differ in length. Use model.path.coupling=independent."
+            )
         self.pairs = path
         self.path = LinearPath(path.sigma_min, path.width)
         self.sampler = sampler
@@ -110,25 +116,37 @@ class FlowMatching(IterativeModel):
         noise = self.pairs.pair(torch.randn_like(data), data, batch.y if self.conditional else None)
         t = self.pairs.draw_times(len(data), data.device)
         point = self.path.at(t, noise, data)
-        predicted = self.predict(point.x, t, self.training_labels(batch.y))
-        return {"loss": F.mse_loss(predicted, point.velocity), "path_cost": F.mse_loss(noise, data)}
+        predicted = self.predict(point.x, t, self.training_labels(batch.y), batch.mask)
+        return {
+            "loss": _mean_square(predicted, point.velocity, batch.mask),
+            "path_cost": _mean_square(noise, data, batch.mask),
+        }
 
-    def generate(self, noise: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def generate(
+        self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
+    ) -> Tensor:
         def velocity(t: Tensor, x: Tensor, rows: Tensor) -> Tensor:
-            return self.guided(self.predict, None if y is None else y[rows])(x, t)
+            given = (None if part is None else part[rows] for part in (y, mask))
+            return self.guided(self.predict, *given)(x, t)
 
         data, evaluations = integrate(velocity, noise, 0.0, 1.0, self.sampler)
         self._drawn += len(noise)
         self._evaluations += int(evaluations.sum())
         return data
 
-    def log_density(self, scaled: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def log_density(
+        self, scaled: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
+    ) -> Tensor:
         return ode_log_prob(
-            lambda t, x, rows: self.predict(x, t, None if y is None else y[rows]),
+            lambda t, x, rows: self.predict(x, t, *(None if part is None else part[rows] for part in (y, mask))),
             scaled,
             1.0,
             0.0,
-            standard_normal_log_prob,
+            lambda z: standard_normal_log_prob(z, mask),
             self.likelihood_ode,
             generator,
         )
+
+
+def _mean_square(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
+    return F.mse_loss(a, b) if mask is None else mean_over_values((a - b).square(), mask).mean()

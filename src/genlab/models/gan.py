@@ -15,9 +15,10 @@ from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.codec import mean_and_deviation, one_hot
+from genlab.core.errors import GenlabError
 from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
-from genlab.modalities import Layout, require_grid
+from genlab.modalities import Layout, has_layout, modality_of, require_grid
 from genlab.models.base import GenerativeModel
 from genlab.models.options import ConditionalOptions, Depth, Width
 from genlab.networks.adversarial.augmentation import AugmentationName, augment
@@ -39,8 +40,10 @@ from genlab.networks.adversarial.networks import (
     scale_widths,
 )
 from genlab.networks.adversarial.spectral_norm import normalize_spectrally
+from genlab.networks.adversarial.wavegan import WaveDiscriminator, WaveGenerator, signal_widths
+from genlab.networks.blocks.lengths import Lengths
 
-__all__ = ["ConvConfig", "Gan", "MLPConfig", "ObjectiveConfig"]
+__all__ = ["ConvConfig", "Gan", "MLPConfig", "ObjectiveConfig", "WaveConfig"]
 
 Weight = Annotated[float, Ge(0)]
 
@@ -129,6 +132,29 @@ class ConvConfig:
         return generator, ResidualDiscriminator(spec.shape, widths=widths, blocks=self.blocks)
 
 
+@dataclass(frozen=True)
+class WaveConfig:
+    """Sizes of the convolutional networks for sound.
+
+    Args:
+        channels: Channels at the finest scale, doubled from scale to scale.
+        max_channels: Most channels at any scale.
+        phase_shuffle: Most places by which the discriminator moves its features at random; see
+            :func:`genlab.networks.adversarial.wavegan.phase_shuffle`.
+    """
+
+    channels: Width
+    max_channels: Width
+    phase_shuffle: Annotated[int, Ge(0), Le(1_000)]
+
+    def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
+        """Return a generator and the features of a discriminator."""
+        if not has_layout(spec, "signal"):
+            raise GenlabError(f"network=wave needs sound, but {spec.name} is {spec.modality}. Use model.network=mlp.")
+        widths = signal_widths(spec.shape[1], self.channels, self.max_channels)
+        return WaveGenerator(inputs, spec.shape, widths), WaveDiscriminator(spec.shape, widths, self.phase_shuffle)
+
+
 class _Discriminator(nn.Module):
     def __init__(self, features: nn.Module, num_classes: int) -> None:
         super().__init__()
@@ -146,13 +172,14 @@ class Gan(GenerativeModel):
     and other discrete data are scaled to [-1, 1] and rounded on the way out; continuous data is standardized.
 
     Args:
-        spec: Images or vectors, discrete or continuous.
-        network: ``conv``, ``mlp``, or ``auto`` for what suits the data.
+        spec: Images, vectors or sound, discrete or continuous.
+        network: ``conv``, ``mlp``, ``wave``, or ``auto`` for what suits the data.
         latent_dims: Length of the noise vector.
         spectral_norm: Bound the gain of each layer of the discriminator; see
             :class:`genlab.networks.adversarial.spectral_norm.SpectralNorm`.
         conv: Sizes of ``network=conv``.
         mlp: Sizes of ``network=mlp``.
+        wave: Sizes of ``network=wave``.
         objective: What the networks play for.
         discriminator_lr_ratio: Learning rate of the discriminator, as a multiple of ``lr``, which is the generator's;
             Heusel et al. (2017).
@@ -165,7 +192,8 @@ class Gan(GenerativeModel):
     """
 
     family = "gan"
-    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "conv", "flat": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "conv", "signal": "wave", "flat": "mlp"}
+    uses = frozenset({"mask"})
     adversarial = True
     partial_gradients = True
 
@@ -176,11 +204,12 @@ class Gan(GenerativeModel):
         self,
         spec: DataSpec,
         *,
-        network: Literal["auto", "conv", "mlp"],
+        network: Literal["auto", "conv", "mlp", "wave"],
         latent_dims: Width,
         spectral_norm: bool,
         conv: ConvConfig,
         mlp: MLPConfig,
+        wave: WaveConfig,
         objective: ObjectiveConfig,
         discriminator_lr_ratio: Annotated[float, Gt(0)],
         **shared: Unpack[ConditionalOptions],
@@ -193,14 +222,16 @@ class Gan(GenerativeModel):
         self.objective = objective
         self._lr_ratio = discriminator_lr_ratio
         kind = self.default_network(spec) if network == "auto" else network
-        sizes: ConvConfig | MLPConfig = {"conv": conv, "mlp": mlp}[kind]
-        self.generator, features = sizes.build(spec, latent_dims + self.num_classes)
+        sizes: dict[str, ConvConfig | MLPConfig | WaveConfig] = {"conv": conv, "mlp": mlp, "wave": wave}
+        self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
+        # Where lengths differ, the generator is told the length, and the discriminator sees it by the padding.
+        self.generator, features = sizes[kind].build(spec, latent_dims + self.num_classes + spec.has_mask)
         self.discriminator = _Discriminator(features, self.num_classes)
         if spectral_norm:
             normalize_spectrally(self.discriminator)
         self.register_buffer("location", torch.zeros(spec.shape))
         self.register_buffer("scale", torch.ones(spec.shape))
-        traits = [objective.describe(), conv.kind if kind == "conv" else "mlp"]
+        traits = [objective.describe(), conv.kind if kind == "conv" else kind]
         self._variant = ", ".join(
             traits + ["spectral norm"] * spectral_norm + ["class-conditional"] * self.conditional,
         )
@@ -211,13 +242,15 @@ class Gan(GenerativeModel):
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         labels = self._labels_to_draw(n, y, generator)
-        values = self._generate(self._noise(n, generator), labels)
-        return self.codec.from_signed(values) if self.spec.is_discrete else self.location + self.scale * values
+        mask = None if self.lengths is None else self.lengths.sample(n, labels, generator)
+        values = self._generate(self._noise(n, generator), labels, mask)
+        x = self.codec.from_signed(values) if self.spec.is_discrete else self.location + self.scale * values
+        return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return both players' losses and, as ``"loss"``, their sum; the gradient of each reaches its player alone."""
         real, y = self._embed(batch.x), batch.y
-        fake = self._generate(self._noise(len(real)), y)
+        fake = self._generate(self._noise(len(real)), y, batch.mask)
         parts = self._discriminator_parts(real, fake.detach(), y) | self._generator_parts(real, fake, y)
         return {"loss": parts["d_loss"] + parts["g_loss"], **parts}
 
@@ -231,6 +264,8 @@ class Gan(GenerativeModel):
             mean, deviation = mean_and_deviation(batch.x, smallest=1e-6, correction=0)
             self.location.copy_(mean)
             self.scale.copy_(deviation)
+        if self.lengths is not None:
+            self.lengths.fit(batch.mask, batch.y)
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [
@@ -240,11 +275,12 @@ class Gan(GenerativeModel):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         self._check_loss_input(batch)
+        batch = self._filled(batch)
         generator_optimizer, discriminator_optimizer = self.optimizers()
         generator_is_due = self._generator_is_due
         real, y = self._embed(batch.x), batch.y
         with torch.set_grad_enabled(generator_is_due):
-            fake = self._generate(self._noise(len(real)), y)
+            fake = self._generate(self._noise(len(real)), y, batch.mask)
         parts = self._discriminator_parts(real, fake.detach(), y)
         self._step(discriminator_optimizer, parts, "d")
         if generator_is_due:
@@ -305,15 +341,23 @@ class Gan(GenerativeModel):
         labels = y.repeat(len(x) // len(y)) if self.conditional and y is not None else None
         return self.discriminator(x, labels)
 
-    def _generate(self, z: Tensor, y: Tensor | None) -> Tensor:
-        """Map noise ``[N, latent_dims]`` and labels to embedded examples ``[N, *shape]``."""
+    def _generate(self, z: Tensor, y: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Map noise ``[N, latent_dims]``, labels and where values are to embedded examples ``[N, *shape]``."""
         if self.conditional:
             z = torch.cat([z, one_hot(y, self.spec.num_classes, z.dtype)], dim=1)
+        if self.lengths is not None:
+            share = z.new_ones(len(z), 1) if mask is None else mask.flatten(1).to(z.dtype).mean(1, keepdim=True)
+            z = torch.cat([z, share], dim=1)
         values = self.generator(z)
-        return values.tanh() if self.spec.is_discrete else values
+        values = values.tanh() if self.spec.is_discrete else values
+        return values if mask is None else torch.where(mask, values, self._embed(self._padding(z.device)))
 
     def _noise(self, n: int, generator: Generator | None = None) -> Tensor:
         return normal((n, self.latent_dims), generator, self.device).to(self.dtype)
+
+    def _padding(self, device: torch.device) -> Tensor:
+        padding = modality_of(self.spec).padding(self.spec)
+        return torch.full((1, *self.spec.shape), padding, device=device)
 
     def _embed(self, x: Tensor) -> Tensor:
         return self.codec.to_signed(x, self.dtype) if self.spec.is_discrete else (x - self.location) / self.scale

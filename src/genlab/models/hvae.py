@@ -13,7 +13,7 @@ from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import Layout
-from genlab.models.latent import Draws, LatentModel, LatentOptions
+from genlab.models.latent import Draws, LatentModel, LatentOptions, Observed
 from genlab.models.options import Repeats, Width
 from genlab.networks.latent.latents import DiagonalNormal, active_units
 from genlab.networks.latent.topdown import BottomUp, TopDown
@@ -80,7 +80,7 @@ class HVae(LatentModel):
     def infer(self, inputs: Tensor) -> list[Tensor]:
         return self.bottom_up(inputs.view(-1, *self.image_shape))
 
-    def draw(self, observed: Tensor, inferred: list[Tensor], noise: Tensor) -> Draws:
+    def draw(self, observed: Observed, inferred: list[Tensor], noise: Tensor) -> Draws:
         count, examples, _ = noise.shape
         parts = self._parts(noise.flatten(0, 1))
 

@@ -6,136 +6,45 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import torch
-from annotated_types import Ge, Lt, MinLen
-from torch import Generator, Tensor, nn
+from annotated_types import Ge
+from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.codec import Affine
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import fast_bfloat16
-from genlab.core.likelihood import dequantized_log_weights
+from genlab.core.likelihood import dequantized_log_weights, sum_dims
 from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
-from genlab.modalities import Layout, modality_of, require_grid
+from genlab.modalities import Layout, modality_of
 from genlab.models.base import GenerativeModel
-from genlab.models.options import ConditionalOptions, Depth, Width
-from genlab.networks.diffusion.dit import DiT
+from genlab.models.denoisers import (
+    DiffWaveConfig,
+    DiTConfig,
+    MLPConfig,
+    NetworkName,
+    Probability,
+    Sizes,
+    UNetConfig,
+)
+from genlab.models.options import ConditionalOptions
+from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.diffusion.ode import LikelihoodConfig
-from genlab.networks.diffusion.time_mlp import TimeMLP
-from genlab.networks.diffusion.unet import UNet
 
-__all__ = [
-    "DiTConfig",
-    "IterativeModel",
-    "IterativeOptions",
-    "LikelihoodName",
-    "MLPConfig",
-    "NetworkName",
-    "PrecisionName",
-    "UNetConfig",
-]
+__all__ = ["IterativeModel", "IterativeOptions", "LikelihoodName", "PrecisionName", "mean_over_values"]
 
-Probability = Annotated[float, Ge(0), Lt(1)]
-NetworkName = Literal["auto", "unet", "dit", "mlp"]
 LikelihoodName = Literal["auto", "ode", "vlb", "none"]
 PrecisionName = Literal["auto", "bf16-mixed", "32-true"]
-
-_INSTEAD = "Use model.network=mlp."
-
-
-@dataclass(frozen=True)
-class UNetConfig:
-    """Sizes of the U-Net; see :class:`genlab.networks.diffusion.unet.UNet`.
-
-    Args:
-        channels: Channels at each scale, finest first; the image is halved between them.
-        blocks: Residual blocks at each scale.
-        attention: Heights of the feature maps with self-attention.
-        dropout: Probability that a feature is dropped while training.
-    """
-
-    channels: Annotated[list[Width], MinLen(1)]
-    blocks: Depth
-    attention: list[Width]
-    dropout: Probability
-
-    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
-        """Return the network for images of ``spec``."""
-        require_grid("network=unet", spec, _INSTEAD)
-        return UNet(
-            spec.shape,
-            channels=self.channels,
-            blocks=self.blocks,
-            attention=self.attention,
-            num_classes=num_classes,
-            dropout=self.dropout,
-        )
-
-
-@dataclass(frozen=True)
-class DiTConfig:
-    """Sizes of the diffusion transformer; see :class:`genlab.networks.diffusion.dit.DiT`.
-
-    Args:
-        patch: Side of a patch in pixels; it divides the image's sides.
-        hidden: Width of a token, a multiple of ``heads`` and of 4.
-        layers: Number of blocks.
-        heads: Attention heads of a block.
-    """
-
-    patch: Width
-    hidden: Width
-    layers: Depth
-    heads: Depth
-
-    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
-        """Return the network for images of ``spec``."""
-        require_grid("network=dit", spec, _INSTEAD)
-        return DiT(
-            spec.shape,
-            patch=self.patch,
-            hidden=self.hidden,
-            layers=self.layers,
-            heads=self.heads,
-            num_classes=num_classes,
-        )
-
-
-@dataclass(frozen=True)
-class MLPConfig:
-    """Sizes of the perceptron; see :class:`genlab.networks.diffusion.time_mlp.TimeMLP`.
-
-    Args:
-        hidden: Width of each residual block, first to last.
-    """
-
-    hidden: Annotated[list[Width], MinLen(1)]
-
-    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
-        """Return the network for vectors, or flattened images, of ``spec``."""
-        return _Flattened(TimeMLP(spec.num_dims, self.hidden, num_classes))
-
-
-class _Flattened(nn.Module):
-    """A network on vectors, as one on examples of any shape."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.network(x.flatten(1), t, y).view_as(x)
 
 
 class IterativeOptions(ConditionalOptions):
     """The options of every family that samples in many steps of one network.
 
     Attributes:
-        network: ``unet``, ``dit``, ``mlp``, or ``auto`` for what suits the data.
+        network: ``unet``, ``dit``, ``mlp``, ``diffwave``, or ``auto`` for what suits the data.
         label_dropout: Probability that a training example comes without its label, which guidance needs.
         guidance: Weight w of classifier-free guidance, prediction = unconditional + w (conditional - unconditional);
             1 samples the plain conditional model. Ho and Salimans (2022), equation 6, with w - 1 for their w. The
@@ -143,6 +52,7 @@ class IterativeOptions(ConditionalOptions):
         unet: Sizes of ``network=unet``.
         dit: Sizes of ``network=dit``.
         mlp: Sizes of ``network=mlp``.
+        diffwave: Sizes of ``network=diffwave``.
         likelihood: ``ode``, ``vlb`` where the family has it, ``none``, or ``auto``, which is ``ode``.
         likelihood_ode: Solver and trace of the ``ode`` likelihood.
         likelihood_images: Most images whose likelihood is measured, or None for as many as the protocol says.
@@ -157,6 +67,7 @@ class IterativeOptions(ConditionalOptions):
     unet: UNetConfig
     dit: DiTConfig
     mlp: MLPConfig
+    diffwave: DiffWaveConfig
     likelihood: LikelihoodName
     likelihood_ode: LikelihoodConfig
     likelihood_images: Annotated[int, Ge(2)] | None
@@ -174,12 +85,13 @@ class IterativeModel(GenerativeModel):
     continuous model would pile up its density on the levels.
 
     Args:
-        spec: Images or vectors, discrete or continuous.
+        spec: Images, vectors or sound, discrete or continuous.
 
     The other arguments are those of :class:`IterativeOptions`.
     """
 
-    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "unet", "flat": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "unet", "signal": "diffwave", "flat": "mlp"}
+    uses = frozenset({"mask"})
     initial_examples = 10_000
     chosen_by_samples = True
     deviation: ClassVar[float] = 1.0
@@ -197,6 +109,7 @@ class IterativeModel(GenerativeModel):
         unet: UNetConfig,
         dit: DiTConfig,
         mlp: MLPConfig,
+        diffwave: DiffWaveConfig,
         likelihood: LikelihoodName,
         likelihood_ode: LikelihoodConfig,
         likelihood_images: Annotated[int, Ge(2)] | None,
@@ -217,10 +130,11 @@ class IterativeModel(GenerativeModel):
         self.sampling_precision = sampling_precision
         kind = self.default_network(spec) if network == "auto" else network
         self.network_kind = kind
-        sizes: UNetConfig | DiTConfig | MLPConfig = {"unet": unet, "dit": dit, "mlp": mlp}[kind]
-        self.network = sizes.build(spec, self.num_classes)
+        sizes: dict[str, Sizes] = {"unet": unet, "dit": dit, "mlp": mlp, "diffwave": diffwave}
+        self.network = sizes[kind].build(spec, self.num_classes)
         # Of z in [0, 1] to [-1, 1] for levels; for continuous data the identity until `initialize`.
         self.scaling = Affine((), 2.0, -1.0) if spec.is_discrete else Affine(spec.shape)
+        self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
 
     # What a subclass implements.
 
@@ -230,18 +144,26 @@ class IterativeModel(GenerativeModel):
         """Predictions that one sample costs, one after the other."""
 
     @abstractmethod
-    def generate(self, noise: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def generate(
+        self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
+    ) -> Tensor:
         """Turn standard normal ``noise [N, *shape]`` into scaled data ``[N, *shape]``, guided where that is asked for.
 
         Args:
             noise: Where the trajectories start, but for a factor.
             y: Labels ``[N]``, or None for an unconditional model.
+            mask: ``[N, *shape]``, bool, true where there are values; elsewhere anything may come out.
             generator: Source of further noise.
         """
 
     @abstractmethod
-    def log_density(self, scaled: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
-        """Log-density ``[N]``, nats, of scaled data ``[N, *shape]`` under the probability-flow ODE."""
+    def log_density(
+        self, scaled: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Log-density ``[N]``, nats, of scaled data ``[N, *shape]`` under the probability-flow ODE.
+
+        Of what is there alone, where a mask says so; the others are zero, and stay it along the way.
+        """
 
     # What they share.
 
@@ -257,32 +179,42 @@ class IterativeModel(GenerativeModel):
         parts += [f"guidance {self.guidance:g}"] if self.guidance != 1 else []
         return ", ".join(parts)
 
-    def predict(self, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, y: Tensor | None, mask: Tensor | None = None) -> Tensor:
         """Evaluate the network once.
 
         Args:
             x: ``[N, *shape]``.
             t: ``[N]`` or a scalar for all: what the network is told of the noise, within about [-3, 3].
             y: Labels ``[N]``; the label ``num_classes``, and None, stand for no label.
+            mask: ``[N, *shape]``, bool, true where there is a value; nothing is read of the others. None: all is there.
 
         Returns:
-            ``[N, *shape]`` in the dtype of ``x``.
+            ``[N, *shape]`` in the dtype of ``x``; zero where nothing is.
         """
         # Small examples, whose densities are exact, gain nothing from fewer digits.
         with _ambient() if self._is_large else torch.autocast(x.device.type, enabled=False):
-            return self.network(x, t.view(-1), y).to(x.dtype)  # one time for all is embedded once
+            if mask is None:
+                return self.network(x, t.view(-1), y).to(x.dtype)  # one time for all is embedded once
+            return self.network(x.where(mask, 0), t.view(-1), y, mask).to(x.dtype).where(mask, 0)
 
     def guided(
-        self, prediction: Callable[[Tensor, Tensor, Tensor | None], Tensor], y: Tensor | None
+        self,
+        prediction: Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor],
+        y: Tensor | None,
+        mask: Tensor | None = None,
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        """Bind labels to a prediction, with guidance: of ``(x, t, y)`` remains ``(x, t)``, t a scalar or ``[N]``."""
+        """Bind labels and mask to a prediction, with guidance: of ``(x, t, y, mask)`` remains ``(x, t)``.
+
+        The time t is a scalar or ``[N]``.
+        """
         if self.guidance == 1 or y is None:
-            return lambda x, t: prediction(x, t, y)
+            return lambda x, t: prediction(x, t, y, mask)
         both = torch.cat([torch.full_like(y, self.num_classes), y])
+        masks = None if mask is None else torch.cat([mask, mask])
 
         def blended(x: Tensor, t: Tensor) -> Tensor:
             times = torch.cat([t, t]) if t.ndim else t
-            unconditional, conditional = prediction(torch.cat([x, x]), times, both).chunk(2)
+            unconditional, conditional = prediction(torch.cat([x, x]), times, both, masks).chunk(2)
             return unconditional + self.guidance * (conditional - unconditional)
 
         return blended
@@ -332,36 +264,49 @@ class IterativeModel(GenerativeModel):
             }
         }
 
-    def _log_prob(self, x: Tensor, y: Tensor | None, *, num_draws: int, generator: Generator | None) -> Tensor:
+    def _log_prob(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        mask: Tensor | None = None,
+        num_draws: int,
+        generator: Generator | None,
+    ) -> Tensor:
         if not self.has_likelihood:
             return super()._log_prob(x, y, num_draws=num_draws, generator=generator)
         with torch.autocast(x.device.type, enabled=False):
-            return self._estimate(x, y if self.conditional else None, generator)
+            return self._estimate(x, y if self.conditional else None, generator, mask)
 
-    def _estimate(self, x: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def _estimate(self, x: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None) -> Tensor:
         """Estimate the log-density, or of levels a lower bound of their log-probability, by the ODE: nats ``[N]``."""
 
         def log_density(values: Tensor) -> Tensor:
-            scaled, log_det = self.scaling(values)
-            return self.log_density(scaled, y, generator) + log_det
+            scaled, log_det = self.scaling(values, mask)
+            scaled = scaled if mask is None else scaled.where(mask, 0)
+            return self.log_density(scaled, y, generator, mask) + log_det
 
         if self.spec.levels is None:
             return log_density(x)
-        return dequantized_log_weights(x, self.spec.levels, log_density, generator=generator)
+        return dequantized_log_weights(x, self.spec.levels, log_density, generator=generator, mask=mask)
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         labels = self._labels_to_draw(n, y, generator)
+        mask = None if self.lengths is None else self.lengths.sample(n, labels, generator)
         noise = normal((n, *self.spec.shape), generator, self.device)
         with self._precision():
-            scaled = self.generate(noise, labels, generator)
+            scaled = self.generate(noise, labels, generator, mask)
         values = self.scaling.inverse(scaled)[0]
-        return self.codec.from_cells(values) if self.spec.is_discrete else self.codec.as_data(values)
+        x = self.codec.from_cells(values) if self.spec.is_discrete else self.codec.as_data(values)
+        return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
         if not self.spec.is_discrete:
             self.scaling.fit(batch.x, self.deviation)
+        if self.lengths is not None:
+            self.lengths.fit(batch.mask, batch.y)
 
     def _precision(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._samples_in_bfloat16())
@@ -372,6 +317,13 @@ class IterativeModel(GenerativeModel):
         if self.sampling_precision == "auto":
             return fast_bfloat16(self.device.type)
         return self.sampling_precision == "bf16-mixed"
+
+
+def mean_over_values(errors: Tensor, mask: Tensor | None) -> Tensor:
+    """Return ``[N]``, whose mean over the batch is that of all values that are there, of ``errors [N, *shape]``."""
+    if mask is None:
+        return errors.flatten(1).mean(1)
+    return sum_dims(errors, mask) * (len(errors) / mask.sum().clamp_min(1))
 
 
 def _ambient() -> AbstractContextManager[None]:

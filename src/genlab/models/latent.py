@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, NamedTuple, Unpack
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -13,15 +13,17 @@ from torch import Generator, Tensor, nn
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
-from genlab.core.likelihood import bits_per_dim, importance_weighted, sum_dims
+from genlab.core.likelihood import bits_per_dim, importance_weighted, mean_bits_per_dim, sum_dims
 from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.options import TrainingOptions, Width
+from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.blocks.observations import ObservationModel, ObservationName, observation_model
 from genlab.networks.flow.invertible import ActNorm, data_dependent_init
 
-__all__ = ["Draws", "LatentModel", "LatentOptions", "ObjectiveConfig"]
+__all__ = ["Draws", "LatentModel", "LatentOptions", "ObjectiveConfig", "Observed"]
 
 CHUNK_VALUES = 2**20
 """Predicted parameters that importance sampling holds at a time; bounds its memory whatever the number of draws."""
@@ -91,6 +93,18 @@ class Draws:
         return self.log_likelihood + self.log_ratio
 
 
+class Observed(NamedTuple):
+    """What a decoder is judged by.
+
+    Attributes:
+        x: ``[N, *shape]``.
+        mask: ``[N, *shape]``, bool, true where there is a value; None: all is there.
+    """
+
+    x: Tensor
+    mask: Tensor | None = None
+
+
 class LatentOptions(TrainingOptions):
     """The options of every family with latents.
 
@@ -118,6 +132,7 @@ class LatentModel(GenerativeModel):
     The other arguments are those of :class:`LatentOptions`.
     """
 
+    uses = frozenset({"mask"})
     num_latents: int
 
     def __init__(
@@ -138,6 +153,7 @@ class LatentModel(GenerativeModel):
         self.objective = objective
         self.observation: ObservationModel = observation_model(observation, spec, components)
         self.standardize: nn.Module = nn.Identity() if spec.is_discrete else ActNorm(spec.num_dims)
+        self.lengths = Lengths(spec, 0) if spec.has_mask else None
 
     # What a subclass implements.
 
@@ -146,7 +162,7 @@ class LatentModel(GenerativeModel):
         """Compute once what all draws for ``inputs [N, *shape]`` share."""
 
     @abstractmethod
-    def draw(self, observed: Tensor, inferred: Any, noise: Tensor) -> Draws:
+    def draw(self, observed: Observed, inferred: Any, noise: Tensor) -> Draws:
         """Turn standard normal ``noise [K, N, num_latents]`` into judged posterior samples."""
 
     @abstractmethod
@@ -167,7 +183,7 @@ class LatentModel(GenerativeModel):
         return "elbo" if num_draws == 1 else f"iwae-{num_draws}"
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
-        inputs, observed, log_det = self._embed(batch.x)
+        inputs, observed, log_det = self._embed(batch.x, batch.mask)
         noise = self._noise(self.objective.draws, inputs)
         draws = self.draw(observed, self.infer(inputs), noise)
         offset = log_det.mean()
@@ -178,12 +194,25 @@ class LatentModel(GenerativeModel):
         if self.objective.draws > 1:
             parts["iwae_nats"] = importance_weighted(draws.log_weights).mean() + offset
         if self.spec.is_discrete:
-            parts["loss"] = bits_per_dim(-nats, self.spec.num_dims)
-            parts["bits_per_dim"] = bits_per_dim(elbo, self.spec.num_dims)
+            parts["loss"] = self._bits_per_dim(-nats, batch)
+            parts["bits_per_dim"] = self._bits_per_dim(elbo, batch)
         return parts | draws.diagnostics
 
-    def _log_prob(self, x: Tensor, y: Tensor | None, *, num_draws: int, generator: Generator | None) -> Tensor:
-        inputs, observed, log_det = self._embed(x)
+    def _bits_per_dim(self, mean_nats: Tensor, batch: Batch) -> Tensor:
+        if batch.mask is None:
+            return bits_per_dim(mean_nats, self.spec.num_dims)
+        return mean_bits_per_dim(mean_nats.expand(len(batch.x)), self.spec.num_dims, batch.mask)
+
+    def _log_prob(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        mask: Tensor | None = None,
+        num_draws: int,
+        generator: Generator | None,
+    ) -> Tensor:
+        inputs, observed, log_det = self._embed(x, mask)
         inferred = self.infer(inputs)
         values = len(x) * self.observation.num_params * self.spec.num_dims
         chunk = max(1, CHUNK_VALUES // max(1, values))
@@ -199,8 +228,10 @@ class LatentModel(GenerativeModel):
         return self.objective.draws
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        mask = None if self.lengths is None else self.lengths.sample(n, None, generator)
         values = self.observation.sample(self.generate(n, generator), generator)
-        return self.codec.as_data(values) if self.spec.is_discrete else self._unstandardize(values)
+        x = self.codec.as_data(values) if self.spec.is_discrete else self._unstandardize(values)
+        return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the posterior's means ``[N, num_latents]`` for data ``x [N, *shape]`` as it is.
@@ -232,14 +263,18 @@ class LatentModel(GenerativeModel):
     def initialize(self, batch: Batch) -> None:
         with data_dependent_init(self.standardize):
             self._embed(batch.x)
+        if self.lengths is not None:
+            self.lengths.fit(batch.mask, batch.y)
 
-    def _embed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _embed(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Observed, Tensor]:
         """Return the encoder's input, the values that the decoder predicts, and the log-determinant ``[N]``."""
         if self.spec.is_discrete:
-            return self.codec.to_signed(x, self.dtype), x, torch.zeros(len(x), device=x.device)
+            return self.codec.to_signed(x, self.dtype), Observed(x, mask), torch.zeros(len(x), device=x.device)
         flat, log_det = self.standardize(x.flatten(1)[:, :, None, None])
         inputs = flat.view_as(x)
-        return inputs, inputs, log_det
+        if mask is not None:
+            log_det = sum_dims(self.standardize.log_scale.view(self.spec.shape).expand_as(x), mask)
+        return inputs, Observed(inputs, mask), log_det
 
     def _unstandardize(self, values: Tensor) -> Tensor:
         return self.standardize.inverse(values.flatten(1)[:, :, None, None]).view_as(values)
@@ -250,7 +285,11 @@ class LatentModel(GenerativeModel):
         each = [normal(size, generator, inputs.device) for _ in range(draws)]
         return torch.stack(each).to(inputs.dtype)
 
-    def _log_likelihood(self, observed: Tensor, params: Tensor, draws: int) -> Tensor:
+    def _log_likelihood(self, observed: Observed, params: Tensor, draws: int) -> Tensor:
         """Score data ``[N, *shape]`` under ``params [K N, num_params, *shape]``: nats ``[K, N]``."""
-        repeated = observed.expand(draws, *observed.shape).flatten(0, 1)
-        return sum_dims(self.observation.log_prob(repeated, params)).view(draws, -1)
+
+        def repeated(values: Tensor) -> Tensor:
+            return values.expand(draws, *values.shape).flatten(0, 1)
+
+        mask = None if observed.mask is None else repeated(observed.mask)
+        return sum_dims(self.observation.log_prob(repeated(observed.x), params), mask).view(draws, -1)

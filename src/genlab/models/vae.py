@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Unpack
+from typing import Annotated, ClassVar, Literal, NamedTuple, Unpack
 
 import torch
+from annotated_types import MinLen
 from torch import Generator, Tensor, nn
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.modalities import Layout, require_grid
-from genlab.models.latent import Draws, LatentModel, LatentOptions
+from genlab.modalities import Layout, has_layout, require_grid
+from genlab.models.latent import Draws, LatentModel, LatentOptions, Observed
 from genlab.models.options import Depth, Repeats, Width
 from genlab.networks.latent.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genlab.networks.latent.latents import DiagonalNormal, active_units
 from genlab.networks.latent.priors import FlowPrior, LatentDensity, NormalPrior, Prior, VampPrior
+from genlab.networks.latent.signal_autoencoders import SignalDecoder, SignalEncoder
 
-__all__ = ["ConvConfig", "MLPConfig", "PriorConfig", "Vae"]
+__all__ = ["ConvConfig", "MLPConfig", "PriorConfig", "SignalConfig", "Vae"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,27 @@ class ConvConfig:
 
 
 @dataclass(frozen=True)
+class SignalConfig:
+    """Sizes of the residual convolutional networks for sound.
+
+    Args:
+        channels: Channels at each scale, finest first; the sound is shortened four times for each.
+        blocks: Residual blocks at each scale.
+    """
+
+    channels: Annotated[list[Width], MinLen(1)]
+    blocks: Repeats
+
+    def build(self, spec: DataSpec, latent_dims: int, num_params: int) -> tuple[nn.Module, nn.Module]:
+        """Return an encoder and a decoder."""
+        if not has_layout(spec, "signal"):
+            raise GenlabError(f"network=signal needs sound, but {spec.name} is {spec.modality}. Use model.network=mlp.")
+        channels, blocks = self.channels, self.blocks
+        encoder = SignalEncoder(spec.shape, channels=channels, blocks=blocks, outputs=2 * latent_dims)
+        return encoder, SignalDecoder(latent_dims, spec.shape, channels=channels, blocks=blocks, num_params=num_params)
+
+
+@dataclass(frozen=True)
 class PriorConfig:
     """The distribution of latents.
 
@@ -98,35 +121,37 @@ class Vae(LatentModel):
     objective is, and how many latents are active, estimated on the batch.
 
     Args:
-        spec: Images or vectors, discrete or continuous.
-        network: ``conv``, ``mlp``, or ``auto`` for what suits the data.
+        spec: Images, vectors or sound, discrete or continuous.
+        network: ``conv``, ``mlp``, ``signal``, or ``auto`` for what suits the data.
         latent_dims: Length of a latent vector.
         mlp: Sizes of ``network=mlp``.
         conv: Sizes of ``network=conv``.
+        signal: Sizes of ``network=signal``.
         prior: Distribution of the latents.
 
     The other arguments are those of :class:`genlab.models.latent.LatentOptions`.
     """
 
     family = "vae"
-    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "conv", "flat": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "conv", "signal": "signal", "flat": "mlp"}
 
     def __init__(
         self,
         spec: DataSpec,
         *,
-        network: Literal["auto", "mlp", "conv"],
+        network: Literal["auto", "mlp", "conv", "signal"],
         latent_dims: Width,
         mlp: MLPConfig,
         conv: ConvConfig,
+        signal: SignalConfig,
         prior: PriorConfig,
         **shared: Unpack[LatentOptions],
     ) -> None:
         super().__init__(spec, **shared)
         self.num_latents = latent_dims
         kind = self.default_network(spec) if network == "auto" else network
-        sizes: MLPConfig | ConvConfig = {"mlp": mlp, "conv": conv}[kind]
-        self.encoder, self.decoder = sizes.build(spec, latent_dims, self.observation.num_params)
+        sizes: dict[str, MLPConfig | ConvConfig | SignalConfig] = {"mlp": mlp, "conv": conv, "signal": signal}
+        self.encoder, self.decoder = sizes[kind].build(spec, latent_dims, self.observation.num_params)
         self.prior = prior.build(spec, latent_dims)
         self._variant = f"{kind}, {prior.kind} prior, {self.observation.name}"
 
@@ -143,7 +168,7 @@ class Vae(LatentModel):
     def infer(self, inputs: Tensor) -> _Inferred:
         return _Inferred(self._posterior(inputs), self.prior.given(self._posterior))
 
-    def draw(self, observed: Tensor, inferred: _Inferred, noise: Tensor) -> Draws:
+    def draw(self, observed: Observed, inferred: _Inferred, noise: Tensor) -> Draws:
         posterior, prior = inferred
         count, examples, dims = noise.shape
         expanded = posterior.expand(count)

@@ -25,6 +25,7 @@ def variational_bound(
     prior_scale: float,
     count: int,
     generator: Generator | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Lower bound, in expectation, of the log-probability of levels under ancestral sampling in continuous time.
 
@@ -48,6 +49,7 @@ def variational_bound(
         prior_scale: Standard deviation of the prior.
         count: Noise levels that are sampled.
         generator: Source of the noise.
+        mask: Bool, of the shape of ``x``, true where there is a value; None: all is there. The bound is of these alone.
 
     Returns:
         ``[N]``, nats.
@@ -59,18 +61,18 @@ def variational_bound(
         noise = normal(clean.shape, generator, clean.device, clean.dtype)
         return clean + sigma.view(-1, *[1] * (clean.ndim - 1)) * noise
 
-    bound = level_log_mass(x, noisy(clean.new_tensor([low])), centres, low)
-    bound = bound - _divergence_from_prior(clean, high, prior_scale)
+    bound = level_log_mass(x, noisy(clean.new_tensor([low])), centres, low, mask)
+    bound = bound - _divergence_from_prior(clean, high, prior_scale, mask)
     width = math.log(high / low) / count
     for index in range(count):
         within = uniform((len(x),), generator, clean.device, clean.dtype)
         sigma = low * torch.exp(width * (index + within))
-        error = sum_dims((clean - denoise(noisy(sigma), sigma)).square())
+        error = sum_dims((clean - denoise(noisy(sigma), sigma)).square(), mask)
         bound = bound - width * error / sigma.square()
     return bound
 
 
-def level_log_mass(x: Tensor, noisy: Tensor, centres: Tensor, sigma: float) -> Tensor:
+def level_log_mass(x: Tensor, noisy: Tensor, centres: Tensor, sigma: float, mask: Tensor | None = None) -> Tensor:
     """Log-probability ``[N]``, nats, of levels given lightly noised values.
 
     The mass of a level is in proportion to the noise's density at its distance; Kingma et al. (2021), equation 8.
@@ -80,15 +82,16 @@ def level_log_mass(x: Tensor, noisy: Tensor, centres: Tensor, sigma: float) -> T
         noisy: Values ``[N, ...]``.
         centres: Value of each level ``[levels]``.
         sigma: Standard deviation of the noise.
+        mask: Bool, of the shape of ``x``, true where there is a value; None: all is there.
     """
     chunk = max(1, CHUNK_VALUES // (x[0].numel() * len(centres)))
     parts = []
     for levels, values in zip(x.split(chunk), noisy.split(chunk), strict=True):
         log_masses = (-0.5 * ((values[..., None] - centres) / sigma).square()).log_softmax(-1)
-        parts.append(sum_dims(log_masses.gather(-1, levels.long()[..., None])))
-    return torch.cat(parts)
+        parts.append(log_masses.gather(-1, levels.long()[..., None])[..., 0])
+    return sum_dims(torch.cat(parts), mask)
 
 
-def _divergence_from_prior(clean: Tensor, sigma: float, prior_scale: float) -> Tensor:
+def _divergence_from_prior(clean: Tensor, sigma: float, prior_scale: float, mask: Tensor | None) -> Tensor:
     ratio = (sigma / prior_scale) ** 2
-    return sum_dims(0.5 * ((clean / prior_scale).square() + ratio - 1 - math.log(ratio)))
+    return sum_dims(0.5 * ((clean / prior_scale).square() + ratio - 1 - math.log(ratio)), mask)

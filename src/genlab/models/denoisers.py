@@ -1,0 +1,144 @@
+"""Sizes of the networks of models that sample in many steps, and how they are made for data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
+
+from annotated_types import Ge, Le, Lt, MinLen
+from torch import Tensor, nn
+
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
+from genlab.modalities import has_layout, require_grid
+from genlab.models.options import Depth, Width
+from genlab.networks.diffusion.diffwave import DiffWave
+from genlab.networks.diffusion.dit import DiT
+from genlab.networks.diffusion.time_mlp import TimeMLP
+from genlab.networks.diffusion.unet import UNet
+
+__all__ = ["DiTConfig", "DiffWaveConfig", "MLPConfig", "NetworkName", "Probability", "Sizes", "UNetConfig"]
+
+Probability = Annotated[float, Ge(0), Lt(1)]
+NetworkName = Literal["auto", "unet", "dit", "mlp", "diffwave"]
+
+_INSTEAD = "Use model.network=mlp."
+
+
+class Sizes(Protocol):
+    """What makes a network for data."""
+
+    def build(self, spec: DataSpec, num_classes: int) -> nn.Module: ...
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Sizes of the U-Net; see :class:`genlab.networks.diffusion.unet.UNet`.
+
+    Args:
+        channels: Channels at each scale, finest first; the image is halved between them.
+        blocks: Residual blocks at each scale.
+        attention: Heights of the feature maps with self-attention.
+        dropout: Probability that a feature is dropped while training.
+    """
+
+    channels: Annotated[list[Width], MinLen(1)]
+    blocks: Depth
+    attention: list[Width]
+    dropout: Probability
+
+    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
+        """Return the network for images of ``spec``."""
+        require_grid("network=unet", spec, _INSTEAD)
+        return UNet(
+            spec.shape,
+            channels=self.channels,
+            blocks=self.blocks,
+            attention=self.attention,
+            num_classes=num_classes,
+            dropout=self.dropout,
+        )
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """Sizes of the diffusion transformer; see :class:`genlab.networks.diffusion.dit.DiT`.
+
+    Args:
+        patch: Side of a patch in pixels; it divides the image's sides.
+        hidden: Width of a token, a multiple of ``heads`` and of 4.
+        layers: Number of blocks.
+        heads: Attention heads of a block.
+    """
+
+    patch: Width
+    hidden: Width
+    layers: Depth
+    heads: Depth
+
+    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
+        """Return the network for images of ``spec``."""
+        require_grid("network=dit", spec, _INSTEAD)
+        return DiT(
+            spec.shape,
+            patch=self.patch,
+            hidden=self.hidden,
+            layers=self.layers,
+            heads=self.heads,
+            num_classes=num_classes,
+        )
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """Sizes of the perceptron; see :class:`genlab.networks.diffusion.time_mlp.TimeMLP`.
+
+    Args:
+        hidden: Width of each residual block, first to last.
+    """
+
+    hidden: Annotated[list[Width], MinLen(1)]
+
+    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
+        """Return the network for vectors, or flattened images, of ``spec``."""
+        return _Flattened(TimeMLP(spec.num_dims, self.hidden, num_classes))
+
+
+@dataclass(frozen=True)
+class DiffWaveConfig:
+    """Sizes of the network for sound; see :class:`genlab.networks.diffusion.diffwave.DiffWave`.
+
+    Args:
+        hidden: Channels of the layers.
+        dilations: Of each layer, first to last, in columns.
+        squeeze: Neighbouring values that make a column.
+    """
+
+    hidden: Width
+    dilations: Annotated[list[Width], MinLen(1)]
+    squeeze: Annotated[int, Ge(1), Le(1024)]
+
+    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
+        """Return the network for sound of ``spec``."""
+        if not has_layout(spec, "signal"):
+            raise GenlabError(f"network=diffwave needs sound, but {spec.name} is {spec.modality}. {_INSTEAD}")
+        return DiffWave(
+            spec.shape[0],
+            hidden=self.hidden,
+            dilations=self.dilations,
+            squeeze=self.squeeze,
+            num_classes=num_classes,
+            has_mask=spec.has_mask,
+        )
+
+
+class _Flattened(nn.Module):
+    """A network on vectors, as one on examples of any shape."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        # What is not there is zero; more the network is not told of the mask.
+        return self.network(x.flatten(1), t, y).view_as(x)
