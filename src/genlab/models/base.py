@@ -91,8 +91,11 @@ class GenerativeModel(LightningModule):
     own; several devices that average their gradients must know."""
     likelihood_examples: int | None = None
     """Most examples whose likelihood is measured; None: as many as the protocol says."""
-    initial_examples: ClassVar[int] = 512
-    """Training examples that :meth:`initialize` gets, or all where there are fewer."""
+    initial_examples: ClassVar[int | None] = 512
+    """Training examples that :meth:`initialize` gets, or all where there are fewer; None: all."""
+    learns_by_steps: ClassVar[bool] = True
+    """Whether steps train the model. One that :meth:`initialize` fits for good has no parameters, and a training of one
+    step, which only measures the loss; the examples it has seen are those that it was fitted to."""
 
     def __init__(
         self,
@@ -323,6 +326,8 @@ class GenerativeModel(LightningModule):
         return "val/bits_per_dim" if self.spec.is_discrete else "val/nats"
 
     def configure_optimizers(self) -> list[Optimizer]:
+        if not self.learns_by_steps:
+            return []
         return [self._make_optimizer(self.parameters(), self._lr)]
 
     def _make_optimizer(self, parameters: Iterator[nn.Parameter], lr: float) -> Optimizer:
