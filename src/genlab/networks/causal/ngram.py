@@ -46,7 +46,7 @@ class WittenBell(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor, there: Tensor | None = None) -> None:
-        """Count the n-grams of sequences ``x [N, T]``; those that reach where ``there [N, T]`` is false do not count."""
+        """Count the n-grams of sequences ``x [N, T]``, but none that reaches where ``there [N, T]`` is false."""
         found_keys, found_ends = [], []
         there = torch.ones_like(x, dtype=torch.bool) if there is None else there
         grams = torch.zeros_like(x, dtype=torch.int64)
