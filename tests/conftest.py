@@ -23,7 +23,7 @@ MOST_WORKERS = 8
 """Of them each holds torch in memory, half a gigabyte, and the longest file keeps more of them waiting."""
 ROOMS = (
     "core", "processes", "modalities", "runs", "data", "networks", "models", "contract", "measure", "loggers",
-    "comparison", "training", "sweeps", "hydra_plugins", "command",
+    "comparison", "training", "gpu", "sweeps", "hydra_plugins", "command",
 )  # fmt: skip
 """From the foundation to the roof: what others stand on is tested first, and it takes milliseconds."""
 

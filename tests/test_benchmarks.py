@@ -17,6 +17,7 @@ from tests.tiny import ROOT, run_folder, train
 TINY = {
     "compare": ["--files", "20", "--rounds", "1"],
     "data_loading": ["--batches", "5", "--rounds", "1"],
+    "gpu": ["--models", "gan", "--batch", "2", "--seconds", "0.01"],
     "loop_overhead": ["--steps", "4", "--rounds", "1"],
     "same_bits": ["--only", "flow on two moons", "--examples", "256"],
     "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],
@@ -41,6 +42,24 @@ def numbers(figures: Any) -> list[float]:
 
 def test_each_is_tried() -> None:
     assert sorted(TINY) == sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
+
+
+def test_that_of_the_gpu_needs_little_beside_torch() -> None:
+    spared = (
+        "wandb",
+        "sklearn",
+        "matplotlib",
+        "optuna",
+        "safetensors",
+        "soundfile",
+        "pandas",
+        "submitit",
+        "tensorboard",
+    )
+    code = f"import sys; sys.modules.update(dict.fromkeys({spared})); sys.path.insert(0, 'benchmarks'); import gpu; "
+    code += "b = gpu.Bench(2, 0.01, 1); print(b.row('vae')); assert not b.notes, b.notes"
+    done = forkserver.run([sys.executable, "-c", code], cwd=ROOT, timeout=250)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.real_data

@@ -73,7 +73,7 @@ TINY = [*SHORT, *SMALL["flow"]]
 
 def tiny(model: str) -> list[str]:
     """Overrides that make a model on digits train in about a second."""
-    return [*SHORT, f"model={model}", *SMALL[model]]
+    return [*SHORT, f"model={model}", *SMALL.get(model, [])]
 
 
 def composed(overrides: list[str], name: str = "config") -> DictConfig:

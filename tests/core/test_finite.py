@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from genlab.core import finite
-from genlab.core.finite import FiniteGuard, NonFiniteError
+from genlab.core.finite import Check, FiniteGuard, NonFiniteError
 
 
 def watch(guard: FiniteGuard, step: int, good: bool) -> None:
-    guard.watch(torch.tensor([good]), lambda answers: None if all(answers) else f"step {step}")
+    guard.watch(Check(torch.tensor([good]), lambda answers: None if all(answers) else "bad"), lambda: f"step {step}")
 
 
 def test_an_answer_that_is_there_is_read_at_once() -> None:
@@ -39,3 +39,12 @@ def test_what_is_owed_is_read_before_something_is_kept(monkeypatch: pytest.Monke
     watch(guard, 2, False)
     with pytest.raises(NonFiniteError, match="step 2"):
         guard.settle()
+
+
+def test_checks_of_a_recorded_step_are_kept_for_its_replays() -> None:
+    guard = FiniteGuard()
+    with guard.collecting() as checks:
+        watch(guard, 1, False)
+    guard.settle()
+    with pytest.raises(NonFiniteError, match="step 7: bad"):
+        guard.watch(checks[0], lambda: "step 7")

@@ -162,7 +162,8 @@ class _Check:
         if not fits(node, wanted) or (not partial and not fits_target(target, wanted)):
             return self._add(key, f"{key} makes {target.__name__}, expected {describe(wanted)}.")
         known = len(self.problems)
-        self.arguments(target, node, key)
+        own = read_signature(kind or Node).parameters
+        self.arguments(target, node, key, {name: own[name] for name in (kind or Node).for_the_program})
         settings = self._settings(kind or Node, node, key)
         if len(self.problems) > known:
             return None
@@ -195,9 +196,12 @@ class _Check:
         except ValueError as error:
             return self._add(key, str(error))
 
-    def arguments(self, target: Callable[..., Any], node: Mapping[str, Any], key: str) -> dict[str, Any]:
-        """Check keys that are the arguments of what is called with them, and return the typed values."""
+    def arguments(
+        self, target: Callable[..., Any], node: Mapping[str, Any], key: str, more: Mapping[str, Parameter] | None = None
+    ) -> dict[str, Any]:
+        """Check keys that are the arguments of what is called with them, or more, and return the typed values."""
         parameters, open_ended = read_signature(target)
+        parameters = {**parameters, **(more or {})}
         if isinstance(target, type) and issubclass(target, Config):
             parameters = {name: parameter for name, parameter in parameters.items() if name != "plain"}
         supplied = SUPPLIED.get(key, {})

@@ -63,6 +63,7 @@ class TrainerNode(Node, TrainerSettings):
     """The group ``trainer``."""
 
     makes: ClassVar[str] = "pytorch_lightning.Trainer"
+    for_the_program: ClassVar[frozenset[str]] = frozenset({"cuda_graphs"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,13 +65,16 @@ class Node:
 
     makes: ClassVar[str | None] = None
     """Dotted path of what the target has to be a subclass of; None: anything."""
+    for_the_program: ClassVar[frozenset[str]] = frozenset()
+    """Keys of the node that are no arguments of the target."""
 
     target: Callable[..., Any]
     plain: Mapping[str, Any] = field(repr=False)
 
     def make(self, **supplied: Any) -> Any:
         """Call the target with the node's settings and over them what the program supplies; see `instantiate`."""
-        return instantiate(self.plain, **supplied)
+        plain = {key: value for key, value in self.plain.items() if key not in self.for_the_program}
+        return instantiate(plain, **supplied)
 
 
 def _allowed_classes() -> tuple[str, ...]:

@@ -151,7 +151,7 @@ def describe(annotation: Any) -> str:
         # PyTorch's signatures name tensors too, which no config can write.
         return _either([describe(o) for o in get_args(annotation) if getattr(o, "__name__", "") != "Tensor"])
     if get_origin(annotation) is Literal:
-        return _either([str(choice) for choice in get_args(annotation)])
+        return _either([str(c).lower() if isinstance(c, bool) else str(c) for c in get_args(annotation)])
     if annotation is Any:
         return "a value"
     if annotation is None:

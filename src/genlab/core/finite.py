@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.errors import GenlabError
 
-__all__ = ["FiniteGuard", "NonFiniteError", "gradient_norms", "lag_on"]
+__all__ = ["Check", "FiniteGuard", "NonFiniteError", "gradient_norms", "lag_on"]
 
 LAG = 8
 """Checks whose answers a CUDA device may still owe."""
@@ -27,9 +28,22 @@ def lag_on(device: torch.device) -> int:
 
 
 @dataclass(frozen=True)
-class _Check:
+class Check:
+    """Numbers of a step that shall be finite.
+
+    Attributes:
+        answers: ``[K]``, bool.
+        explain: Given the answers, says what was not finite, or None if all is well.
+    """
+
     answers: Tensor
     explain: Callable[[list[bool]], str | None]
+
+
+@dataclass(frozen=True)
+class _Owed:
+    check: Check
+    where: Callable[[], str]
     copied: torch.cuda.Event | None
 
 
@@ -42,19 +56,32 @@ class FiniteGuard:
     """
 
     def __init__(self) -> None:
-        self._owed: deque[_Check] = deque()
+        self._owed: deque[_Owed] = deque()
+        self._collected: list[Check] | None = None
 
-    def watch(self, answers: Tensor, explain: Callable[[list[bool]], str | None]) -> None:
+    @contextmanager
+    def collecting(self) -> Iterator[list[Check]]:
+        """Keep the checks of a step that is only recorded; each time it is replayed they are to be watched."""
+        self._collected = []
+        try:
+            yield self._collected
+        finally:
+            self._collected = None
+
+    def watch(self, check: Check, where: Callable[[], str]) -> None:
         """Note a check, and read those whose answers are due.
 
         Args:
-            answers: ``[K]``, bool.
-            explain: Given the answers, says what was not finite, or None if all is well.
+            check: Numbers of a step; the device may change them as soon as this has returned.
+            where: Says which step that was.
 
         Raises:
             NonFiniteError: If a check whose answers are due was not well: this one, or one some steps ago.
         """
-        copied = None
+        if self._collected is not None:
+            self._collected.append(check)
+            return
+        answers, copied = check.answers, None
         if answers.is_cuda:
             host = torch.empty(answers.shape, dtype=torch.bool, pin_memory=True)
             host.copy_(answers, non_blocking=True)
@@ -62,7 +89,7 @@ class FiniteGuard:
             copied.record(torch.cuda.current_stream(device))
         else:
             device = answers.device
-        self._owed.append(_Check(answers, explain, copied))
+        self._owed.append(_Owed(Check(answers, check.explain), where, copied))
         self._read(lag_on(device))
 
     def settle(self) -> None:
@@ -75,12 +102,12 @@ class FiniteGuard:
 
     def _read(self, lag: int) -> None:
         while len(self._owed) > lag:
-            check = self._owed.popleft()
-            if check.copied is not None:
-                check.copied.synchronize()
-            if (reason := check.explain(check.answers.tolist())) is not None:
+            owed = self._owed.popleft()
+            if owed.copied is not None:
+                owed.copied.synchronize()
+            if (reason := owed.check.explain(owed.check.answers.tolist())) is not None:
                 self._owed.clear()  # later steps built on this one
-                raise NonFiniteError(reason)
+                raise NonFiniteError(f"{owed.where()}: {reason}")
 
 
 def gradient_norms(gradients: list[Tensor]) -> list[Tensor]:

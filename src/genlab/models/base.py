@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
-from genlab.core.finite import FiniteGuard, gradient_norms
+from genlab.core.finite import Check, FiniteGuard, gradient_norms
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.noise import integers
 from genlab.core.randomness import Stream, generator, stream_seed
@@ -33,13 +33,14 @@ class Progress:
         examples: Training examples seen, on all devices together.
         batches: Global batches seen.
         seconds: Wall time spent training, over all starts of the run.
-        fraction: Fraction of the budget spent, in ``[0, 1]``.
+        fraction: Fraction of the budget spent, in ``[0, 1]``; while a step is recorded as a graph, a scalar tensor on
+            the device, which each replay finds as it is by then.
     """
 
     examples: int = 0
     batches: int = 0
     seconds: float = 0.0
-    fraction: float = 0.0
+    fraction: float | Tensor = 0.0
 
 
 _UNFIT = (torch.optim.LBFGS, torch.optim.SparseAdam)
@@ -197,6 +198,19 @@ class GenerativeModel(LightningModule):
 
     def initialize(self, batch: Batch) -> None:
         """Set data-dependent starting values from some training data; called once, before the first step."""
+
+    @property
+    def not_captured(self) -> str | None:
+        """Why a training step cannot be recorded and replayed as a CUDA graph, a clause; None if it can.
+
+        A step that can reads nothing back from the device and computes nothing in Python that changes from step to
+        step but what :meth:`step_kind` says.
+        """
+        return None
+
+    def step_kind(self) -> Hashable:
+        """Return what decides, by the progress of the run, which work the next training step does."""
+        return ()
 
     # What all families share.
 
@@ -360,16 +374,16 @@ class GenerativeModel(LightningModule):
         if self._grad_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self._grad_clip, total)
         self.grad_norm = whole(total)
-        where = self._where()
 
         def explain(finite: list[bool]) -> str | None:
             if finite[0]:
                 return None
             names = {id(p): name for name, p in self.named_parameters()}
             bad = (names[id(p)] for p, good in zip(parameters, finite[1:], strict=True) if not good)
-            return f"{where()}: the gradient of {next(bad, 'the model as a whole')} is not finite."
+            return f"the gradient of {next(bad, 'the model as a whole')} is not finite."
 
-        self.guard.watch(torch.cat([self.grad_norm[None], whole(norms)]).isfinite(), explain)
+        finite = torch.cat([self.grad_norm[None], whole(norms)]).isfinite()
+        self.guard.watch(Check(finite, explain), self.where())
 
     def check_finite(self, parts: dict[str, Tensor]) -> None:
         """Have :attr:`guard` stop the run if the loss is not finite on any device, naming its bad parts and the step.
@@ -377,7 +391,7 @@ class GenerativeModel(LightningModule):
         Args:
             parts: ``"loss"`` and what it is made of, scalars.
         """
-        where, names = self._where(), list(parts)
+        names = list(parts)
         finite = torch.stack([value.detach().float() for value in parts.values()]).isfinite()
         # All devices stop together: one that stopped alone would leave the others waiting for it.
         bad_anywhere = (~finite[names.index("loss")]).float()
@@ -389,11 +403,12 @@ class GenerativeModel(LightningModule):
                 return None
             bad = [name for name, good in zip(names, finite[1:], strict=True) if not good]
             which = f"part: {', '.join(bad)}" if bad else "on another device"
-            return f"{where()}: the loss is not finite ({which})."
+            return f"the loss is not finite ({which})."
 
-        self.guard.watch(torch.cat([bad_anywhere[None] == 0, finite]), explain)
+        self.guard.watch(Check(torch.cat([bad_anywhere[None] == 0, finite]), explain), self.where())
 
-    def _where(self) -> Callable[[], str]:
+    def where(self) -> Callable[[], str]:
+        """Return what says, if it is ever asked, that training stopped at the present step."""
         batches, examples = self.progress.batches, self.progress.examples
         return lambda: f"Training stopped at step {batches + 1:,} ({examples:,} examples seen)"
 

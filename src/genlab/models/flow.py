@@ -155,6 +155,11 @@ class Flow(GenerativeModel):
     def likelihood_kind(self, num_draws: int = 1) -> str:
         return f"dequantized-{num_draws}" if self.spec.is_discrete else "exact"
 
+    @property
+    def not_captured(self) -> str | None:
+        reads = self.network_kind == "realnvp"
+        return "the couplings of RealNVP turn their masks into indices at each call" if reads else None
+
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         nats = -self._log_prob(batch.x, batch.y)
         if not self.spec.is_discrete:

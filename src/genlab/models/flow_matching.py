@@ -100,6 +100,11 @@ class FlowMatching(IterativeModel):
             return self._evaluations / max(1, self._drawn)
         return self.sampler.evaluations
 
+    @property
+    def not_captured(self) -> str | None:
+        solves = self.pairs.coupling == "optimal_transport"
+        return "pairs by optimal transport are assigned by a solver on the CPU" if solves else None
+
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         data = self.training_values(batch.x)
         noise = self.pairs.pair(torch.randn_like(data), data, batch.y if self.conditional else None)

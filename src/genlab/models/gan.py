@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -241,8 +241,7 @@ class Gan(GenerativeModel):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         self._check_loss_input(batch)
         generator_optimizer, discriminator_optimizer = self.optimizers()
-        # By the count of the run's batches, so that a resumed run keeps the rhythm.
-        generator_is_due = (self.progress.batches + 1) % self.objective.critic_steps == 0
+        generator_is_due = self._generator_is_due
         real, y = self._embed(batch.x), batch.y
         with torch.set_grad_enabled(generator_is_due):
             fake = self._generate(self._noise(len(real)), y)
@@ -253,6 +252,19 @@ class Gan(GenerativeModel):
             self._step(generator_optimizer, of_generator, "g")
             parts |= {"loss": parts["d_loss"] + of_generator["g_loss"], **of_generator}
         return {name: value.detach() for name, value in parts.items()}
+
+    def step_kind(self) -> Hashable:
+        return self._generator_is_due, self._penalties_are_due
+
+    # By the count of the run's batches, so that a resumed run keeps the rhythm.
+
+    @property
+    def _generator_is_due(self) -> bool:
+        return (self.progress.batches + 1) % self.objective.critic_steps == 0
+
+    @property
+    def _penalties_are_due(self) -> bool:
+        return self.progress.batches % self.objective.penalty_interval == 0
 
     def _step(self, optimizer: Optimizer, parts: dict[str, Tensor], player: str) -> None:
         """Step one player down its loss, and add the norm of its gradient to the parts."""
@@ -272,7 +284,7 @@ class Gan(GenerativeModel):
         of_real, of_fake = self._scores(torch.cat([real, fake]), y).chunk(2)
         adversarial = LOSSES[objective.loss].discriminator(of_real, of_fake)
         parts = {"d_loss": adversarial, "d_real": of_real.mean(), "d_fake": of_fake.mean()}
-        if self.progress.batches % objective.penalty_interval:
+        if not self._penalties_are_due:
             return parts
         for name, penalty in objective.penalties(partial(self._scores, y=y), real, fake).items():
             parts["d_loss"] = parts["d_loss"] + getattr(objective, name) * objective.penalty_interval * penalty

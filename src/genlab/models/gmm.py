@@ -131,6 +131,11 @@ class GMM(GenerativeModel):
             return f"dequantized-{num_draws}"
         return "elbo" if num_draws == 1 else f"iwae-{num_draws}"
 
+    @property
+    def not_captured(self) -> str | None:
+        looks_up = isinstance(self.mixture, BinnedGaussianMixture)
+        return "the levels that occur in a batch are looked up" if looks_up else None
+
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, enabled=False):
             rows, there = self._frames.split(batch.x, batch.mask)

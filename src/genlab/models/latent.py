@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Annotated, Any, Unpack
 
 import torch
@@ -46,18 +47,22 @@ class ObjectiveConfig:
     free_bits: Annotated[float, Ge(0)]
     kl_warmup: Annotated[float, Ge(0), Le(1)]
 
-    def weight(self, fraction: float) -> float:
+    def weight(self, fraction: float | Tensor) -> float | Tensor:
         """Return the divergence's weight when this fraction of the budget is spent."""
-        return self.beta * min(1.0, fraction / self.kl_warmup) if self.kl_warmup > 0 else self.beta
+        if self.kl_warmup == 0:
+            return self.beta
+        risen = fraction / self.kl_warmup
+        return self.beta * (risen.clamp(max=1) if isinstance(risen, Tensor) else min(1.0, risen))
 
-    def nats(self, draws: Draws, fraction: float) -> Tensor:
+    def nats(self, draws: Draws, fraction: float | Tensor) -> Tensor:
         """Return the scalar to minimize, nats per example."""
         weight = self.weight(fraction)
         if self.draws > 1:
             return -importance_weighted(draws.log_likelihood + weight * draws.log_ratio).mean()
         divergence = draws.kl.mean(0)
         if self.free_bits > 0:
-            divergence = torch.maximum(divergence, self.free_bits * divergence.new_tensor(draws.group_dims))
+            dims = [divergence.new_full((len(list(group)),), size) for size, group in groupby(draws.group_dims)]
+            divergence = torch.maximum(divergence, self.free_bits * torch.cat(dims))
         return weight * divergence.sum() - draws.log_likelihood.mean()
 
 

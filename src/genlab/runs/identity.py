@@ -28,6 +28,7 @@ IGNORED_KEYS: dict[str, str] = {
     "trainer.devices": "how much hardware does the work",
     "trainer.num_nodes": "how much hardware does the work",
     "trainer.strategy": "how the hardware shares the work",
+    "trainer.cuda_graphs": "how the hardware is told what to do",
     "trainer.default_root_dir": "where files lie",
     "trainer.enable_model_summary": "what is printed",
     "trainer.enable_progress_bar": "what is printed",

@@ -86,6 +86,7 @@ class TrainerSettings:
         strategy: One of `STRATEGIES`, or a node that makes one.
         precision: ``"auto"``, ``"32-true"`` or ``"bf16-mixed"``.
         profiler: One of `PROFILERS`, a node that makes one, or None.
+        cuda_graphs: ``"auto"`` to replay training steps as CUDA graphs where that can be, or False. Not Lightning's.
 
     Raises:
         ValueError: If a text names nothing of its kind.
@@ -97,6 +98,7 @@ class TrainerSettings:
     strategy: Any = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     profiler: Any = None
+    cuda_graphs: Literal["auto", False] = "auto"
 
     def __post_init__(self) -> None:
         if self.devices == [] or (isinstance(self.devices, str) and not _DEVICES.fullmatch(self.devices)):

@@ -24,6 +24,7 @@ from genlab.training.callbacks.counter_noise import CounterNoise
 from genlab.training.callbacks.display import ShowProgress
 from genlab.training.callbacks.ema import EMA
 from genlab.training.callbacks.log_metrics import LogMetrics
+from genlab.training.callbacks.replay_steps import ReplaySteps
 from genlab.training.callbacks.report_progress import ReportProgress
 from genlab.training.callbacks.sample_grids import SampleGrids
 from genlab.training.callbacks.sample_quality import SampleQuality
@@ -103,6 +104,8 @@ def build_trainer(
         GenlabError: If the trainer's settings fit neither this machine nor the model.
     """
     strategy, precision = settings.strategy, resolve_precision(settings)
+    if settings.cuda_graphs:
+        callbacks = [*callbacks, ReplaySteps()]
     try:
         trainer = _make_trainer(make, run, callbacks, loggers, precision=precision)
         if model.partial_gradients and strategy in ("auto", "ddp") and trainer.world_size > 1:

@@ -1,0 +1,84 @@
+"""Training steps replayed as CUDA graphs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.strategies import SingleDeviceStrategy
+from torch import Tensor
+
+from genlab.core.batch import Batch
+from genlab.core.graphs import graphs_for
+from genlab.models.base import GenerativeModel
+from genlab.training.callbacks.base import Callback
+from genlab.training.capturable import can_step_in_graph
+from genlab.training.captured_step import CapturedSteps
+
+__all__ = ["ReplaySteps"]
+
+_log = logging.getLogger("genlab")
+
+ROUNDING = {"32-true": 1e-3, "bf16-mixed": 2e-2}
+"""Most by which a replayed gradient may differ from the plain one: products of float32 may be of TensorFloat-32."""
+
+
+class ReplaySteps(Callback):
+    """On a GPU, replay each training step as a graph where that can be; see :class:`CapturedSteps`.
+
+    It stands in for ``run`` of Lightning's loop that optimizes, so that all of a step is replayed: the family's
+    ``training_step``, backward, clipping and the optimizers.
+    """
+
+    def __init__(self) -> None:
+        self._loop: Any = None
+        self._steps: CapturedSteps | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        make_graph = graphs_for(trainer.strategy.root_device)
+        if make_graph is None:
+            return
+        if reason := _obstacle(trainer, pl_module):
+            _log.info("Steps of %s are no CUDA graphs: %s.", pl_module.name, reason)
+            return
+        epoch = trainer.fit_loop.epoch_loop
+        automatic = pl_module.automatic_optimization
+        self._loop = epoch.automatic_optimization if automatic else epoch.manual_optimization
+        counts = self._loop.optim_progress if automatic else self._loop.optim_step_progress
+        rounding = ROUNDING[str(trainer.precision)]
+        self._steps = CapturedSteps(pl_module, trainer.optimizers, counts, make_graph, rounding)
+        self._loop.run = self._run
+
+    def _run(self, *arguments: Any) -> dict[str, Any]:
+        """Do what the loop does with these arguments, of which the last holds those of ``training_step``."""
+        *others, given = arguments
+
+        def plain(batch: Batch) -> dict[str, Tensor]:
+            return type(self._loop).run(self._loop, *others, {**given, "batch": batch})
+
+        return self._steps.train(given["batch"], plain)
+
+    def on_train_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: GenerativeModel, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._steps is not None:
+            del self._loop.run
+            self._steps.stop()
+            self._loop = self._steps = None
+
+
+def _obstacle(trainer: Trainer, model: GenerativeModel) -> str | None:
+    """Say why no step of a training can be a graph; None if nothing is in the way."""
+    if not isinstance(trainer.strategy, SingleDeviceStrategy):
+        return "its devices exchange gradients within a step"
+    if torch.is_anomaly_enabled():
+        return "trainer.detect_anomaly looks at each operation"
+    if not all(can_step_in_graph(optimizer) for optimizer in trainer.optimizers):
+        return "of the optimizers, a graph holds Adam and AdamW"
+    return model.not_captured
