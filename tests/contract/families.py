@@ -61,6 +61,8 @@ SMALL_FLOW_MATCHING = [
 SMALL_HVAE = ["channels=[8,8]", "layers=[1,2]", "latents=2"]
 
 TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
+SOUND = DataSpec("tiny_sound", "waveform", (1, 8), levels=4, num_classes=2, sampling_rate_hz=8, has_mask=True)
+WAVE = DataSpec("tiny_wave", "waveform", (1, 8), levels=16, num_classes=2, sampling_rate_hz=8)
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
@@ -163,6 +165,8 @@ CASES = [
     Case("transformer", COUNTS, SMALL_TRANSFORMER),
     Case("transformer", BINARY, SMALL_TRANSFORMER),
     Case("transformer", TEXT, [*SMALL_TRANSFORMER, "conditional=true"]),
+    Case("transformer", SOUND, [*SMALL_TRANSFORMER, "conditional=true"]),
+    Case("transformer", WAVE, SMALL_TRANSFORMER),
     Case("gan", GRAY, SMALL_GAN),
     Case("gan", GRAY, [*SMALL_GAN, "conditional=true"]),
     Case("gan", GRAY, [*SMALL_GAN, "network=mlp", "objective.augment=[color,translation,cutout]"]),
@@ -226,7 +230,10 @@ def _build(case: Case, seed: int) -> GenerativeModel:
 
 
 def make_batch(spec: DataSpec, n: int, seed: int = 0) -> Batch:
-    """Draw data with some structure: dimensions that depend on each other and values that are not uniform."""
+    """Draw data with some structure: dimensions that depend on each other and values that are not uniform.
+
+    Where lengths differ, an example has at least one value along its last axis and padding after its last.
+    """
     noise = torch.Generator().manual_seed(seed)
     shared = torch.randn((n, *[1] * len(spec.shape)), generator=noise)
     real = shared + 0.5 * torch.randn((n, *spec.shape), generator=noise)
@@ -235,7 +242,11 @@ def make_batch(spec: DataSpec, n: int, seed: int = 0) -> Batch:
         x = (torch.sigmoid(real) * spec.levels).long().clamp(0, spec.levels - 1)
         x = x.to(modality_of(spec).dtype(spec))
     y = torch.randint(spec.num_classes, (n,), generator=noise) if spec.num_classes else None
-    return Batch(x, y)
+    if not spec.has_mask:
+        return Batch(x, y)
+    lengths = torch.randint(1, spec.shape[-1] + 1, (n, *[1] * len(spec.shape)), generator=noise)
+    mask = (torch.arange(spec.shape[-1]) < lengths).expand(x.shape)
+    return Batch(x.where(mask, modality_of(spec).padding(spec)), y, mask)
 
 
 def perturb(model: GenerativeModel, scale: float = 0.05) -> None:

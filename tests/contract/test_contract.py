@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.reads import ParameterReads
 from genlab.measure.sampling import draw_samples
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import assert_plain
 from tests.contract.families import BINARY, CASES, GRAY, SMALL_GAN, SMALL_VAE, Case, make_batch, make_model, perturb
@@ -26,6 +28,7 @@ ADVERSARIAL = {name: made.adversarial for name, made in MODELS.items()}
 WITH_LIKELIHOOD = [case for case in CASES if KINDS[case.id] != "none"]
 TIGHTENED = [case for case in WITH_LIKELIHOOD if make_model(case).likelihood_kind(20) != KINDS[case.id]]
 ESTIMATED = [case for case in WITH_LIKELIHOOD if case not in TIGHTENED and KINDS[case.id] != "exact"]
+MASKED = [case for case in CASES if case.spec.has_mask]
 
 
 NOT_SAMPLED = [
@@ -86,7 +89,8 @@ def test_what_reads_back_is_found() -> None:
 @pytest.mark.parametrize("case", WITH_LIKELIHOOD, ids=lambda case: case.id, indirect=True)
 def test_log_prob_is_a_number_for_each_example(model: GenerativeModel) -> None:
     batch = make_batch(model.spec, 6)
-    log_prob = model.log_prob(batch.x, labels(model, batch), num_draws=3, generator=torch.Generator().manual_seed(0))
+    noise = torch.Generator().manual_seed(0)
+    log_prob = model.log_prob(batch.x, labels(model, batch), mask=batch.mask, num_draws=3, generator=noise)
     assert log_prob.shape == (6,)
     assert log_prob.dtype in (torch.float32, torch.float64)
     assert torch.isfinite(log_prob).all()
@@ -99,8 +103,10 @@ def test_log_prob_does_not_depend_on_the_batch(model: GenerativeModel, monkeypat
     monkeypatch.setattr(torch, "randn", lambda *size, **_: torch.full(_size(size), 0.3, dtype=torch.float64))
     batch, model = make_batch(model.spec, 3), model.eval().double()
     x, y = (batch.x if model.spec.is_discrete else batch.x.double()), labels(model, batch)
-    together = model.log_prob(x, y)
-    alone = [model.log_prob(x[i : i + 1], None if y is None else y[i : i + 1]) for i in range(3)]
+    given = Batch(x, y, batch.mask)
+    together = model.log_prob(x, y, mask=batch.mask)
+    each = [given.rows(slice(i, i + 1)) for i in range(3)]
+    alone = [model.log_prob(one.x, one.y, mask=one.mask) for one in each]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-8, atol=1e-8)
 
 
@@ -121,6 +127,37 @@ def test_no_figure_depends_on_the_size_of_a_batch(model: GenerativeModel, monkey
     assert len(drawn.samples.flatten(1).unique(dim=0)) > 1 or model.spec.levels == 2
 
 
+@pytest.mark.parametrize("case", MASKED, ids=lambda case: case.id, indirect=True)
+def test_what_is_masked_out_changes_no_loss_and_no_likelihood(model: GenerativeModel) -> None:
+    batch, model = make_batch(model.spec, 8), model.eval()
+    assert not batch.mask.all()
+    others = torch.full_like(batch.x, model.spec.levels - 1 if model.spec.levels else float("nan"))
+    changed = batch._replace(x=batch.x.where(batch.mask, others))
+
+    def figures(given: Batch) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        found = [model.loss(given)["loss"].detach()]
+        if model.has_likelihood:
+            noise = torch.Generator().manual_seed(0)
+            found.append(model.log_prob(given.x, labels(model, given), mask=given.mask, generator=noise).detach())
+        return found
+
+    assert all(map(torch.equal, figures(batch), figures(changed)))
+
+
+@pytest.mark.parametrize("case", [c for c in MASKED if c in WITH_LIKELIHOOD], ids=lambda case: case.id, indirect=True)
+def test_what_is_there_decides_the_likelihood(model: GenerativeModel) -> None:
+    """One value less to predict, or another value that is there, is another probability."""
+    batch, model = make_batch(model.spec, 8), model.eval()
+    y, whole = labels(model, batch), torch.ones_like(batch.mask)
+    drawn = [
+        model.log_prob(x, y, mask=mask, generator=torch.Generator().manual_seed(0))
+        for x, mask in ((batch.x, whole), (batch.x, batch.mask), ((batch.x + 1) % (model.spec.levels or 4), batch.mask))
+    ]
+    assert (drawn[0] != drawn[1])[~batch.mask.all(-1)[:, 0]].all()
+    assert (drawn[1] != drawn[2]).all()
+
+
 def _size(size: tuple) -> tuple[int, ...]:
     return tuple(size[0]) if isinstance(size[0], tuple | torch.Size) else size
 
@@ -136,6 +173,22 @@ def test_samples_look_like_the_data(model: GenerativeModel) -> None:
         assert samples.max().item() < model.spec.levels
     else:
         assert torch.isfinite(samples).all()
+
+
+@pytest.mark.parametrize("case", MASKED, ids=lambda case: case.id, indirect=True)
+def test_samples_end_with_padding_at_lengths_of_the_data(model: GenerativeModel) -> None:
+    """Of training examples that have 3 or 6 values, samples have 3 or 6, and silence after them."""
+    batch = make_batch(model.spec, 64)
+    lengths = torch.where(torch.arange(64) % 2 == 0, 3, 6)
+    mask = (torch.arange(model.spec.shape[-1]) < lengths[:, None, None]).expand_as(batch.x)
+    padding = modality_of(model.spec).padding(model.spec)
+    model.initialize(Batch(batch.x.where(mask, padding), batch.y, mask))
+    with torch.no_grad():
+        samples = model.sample(40, generator=torch.Generator().manual_seed(0))
+    assert (samples[..., 6:] == padding).all()
+    short = (samples[..., 3:] == padding).all(-1)
+    assert short.any()
+    assert not short.all()
 
 
 def test_the_same_seed_gives_the_same_samples(model: GenerativeModel) -> None:
@@ -239,6 +292,20 @@ def test_the_probabilities_of_all_binary_images_sum_to_one(case: Case) -> None:
     assert log_prob.double().exp().sum().item() == pytest.approx(1.0, abs=1e-5 if draws == 1 else 0.03)
 
 
+@pytest.mark.parametrize("case", [c for c in MASKED if KINDS[c.id] == "exact"], ids=lambda case: case.id)
+def test_the_probabilities_of_all_short_waveforms_sum_to_one(case: Case) -> None:
+    """All waveforms of 3 samples at 4 levels, of each length that a mask can say."""
+    model = make_model(replace(case, spec=replace(case.spec, shape=(1, 3), levels=4)))
+    perturb(model, 0.1)
+    for length in (1, 2, 3):
+        x = torch.zeros(4**length, 1, 3, dtype=torch.int64)
+        x[:, 0, :length] = torch.tensor(list(itertools.product(range(4), repeat=length)))
+        mask = (torch.arange(3) < length).expand_as(x)
+        with torch.no_grad():
+            log_prob = model.log_prob(x, torch.zeros(len(x), dtype=torch.int64), mask=mask)
+        assert log_prob.double().exp().sum().item() == pytest.approx(1.0, abs=1e-5)
+
+
 @pytest.mark.parametrize("case", [c for c in ESTIMATED if c.spec == BINARY], ids=lambda case: case.id)
 def test_estimates_for_all_binary_images_leave_them_no_more_than_one(case: Case) -> None:
     """Each takes one draw, so the images come many times; some of the density may lie outside of all cells."""
@@ -273,6 +340,8 @@ def test_more_draws_tighten_the_bound(model: GenerativeModel) -> None:
     batch = make_batch(model.spec, 200)
     torch.manual_seed(0)
     with torch.no_grad():
-        one, many = (model.log_prob(batch.x, labels(model, batch), num_draws=k).mean() for k in (1, 20))
+        one, many = (
+            model.log_prob(batch.x, labels(model, batch), mask=batch.mask, num_draws=k).mean() for k in (1, 20)
+        )
     assert one < many
     assert bits_per_dim(many, model.spec.num_dims) > 0

@@ -9,13 +9,16 @@ from typing import Unpack
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import mean_bits_per_dim, sum_dims
 from genlab.core.spec import DataSpec
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.options import ConditionalOptions, Width
+from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.blocks.observations import ObservationName, observation_model
 from genlab.networks.causal.base import CausalNetwork, Steps, from_raster, to_raster
 
@@ -57,6 +60,11 @@ class Autoregressive(GenerativeModel):
     ) -> None:
         super().__init__(spec, **shared)
         self.observation = observation_model(observation, spec, components)
+        self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
+
+    def initialize(self, batch: Batch) -> None:
+        if self.lengths is not None:
+            self.lengths.fit(batch.mask, batch.y)
 
     @property
     def variant(self) -> str:
@@ -91,7 +99,13 @@ class Autoregressive(GenerativeModel):
         return sum_dims(self.observation.log_prob(values, self.network(values, y)), there)
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        return self.draw(self.network.steps(n, self._labels_to_draw(n, y, generator)), generator)
+        y = self._labels_to_draw(n, y, generator)
+        there = self._there(n, y, generator)
+        return self.draw(self.network.steps(n, y), generator, there=there)
+
+    def _there(self, n: int, y: Tensor | None, generator: Generator | None) -> Tensor | None:
+        """Draw where samples have values, ``[n, *spec.shape]``; None: everywhere."""
+        return None if self.lengths is None else self.lengths.sample(n, y, generator)
 
     def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Keep the values of ``x`` where ``mask`` is true and draw the others, one after the other.
@@ -122,12 +136,21 @@ class Autoregressive(GenerativeModel):
                 f"mask has shape {list(mask.shape)}, expected one that broadcasts to that of x, {list(x.shape)}."
             ) from error
         self.codec.check(x.masked_fill(~kept, 0))
-        steps = self.network.steps(len(x), self._labels_to_draw(len(x), y, generator))
-        return self.draw(steps, generator, x, kept)
+        y = self._labels_to_draw(len(x), y, generator)
+        there = self._there(len(x), y, generator)
+        if there is not None:
+            # An example does not end before the last value that is kept.
+            there = there | (kept.flip(-1).cumsum(-1) > 0).flip(-1)
+        return self.draw(self.network.steps(len(x), y), generator, x, kept, there)
 
     @torch.no_grad()
     def draw(
-        self, steps: Steps, generator: Generator | None, x: Tensor | None = None, mask: Tensor | None = None
+        self,
+        steps: Steps,
+        generator: Generator | None,
+        x: Tensor | None = None,
+        mask: Tensor | None = None,
+        there: Tensor | None = None,
     ) -> Tensor:
         """Draw one value after another.
 
@@ -136,23 +159,35 @@ class Autoregressive(GenerativeModel):
             generator: Source of the noise.
             x: ``[N, *spec.shape]``, values to keep where ``mask`` is true.
             mask: Boolean, of the shape of ``x``; None keeps nothing.
+            there: Boolean, of the shape of ``x``: where samples have values; None: everywhere. The others are padding,
+                and nothing is computed after the longest sample.
 
         Returns:
             ``[N, *spec.shape]`` in the data's own values and dtype.
         """
         given, kept = (None if t is None else to_raster(t, self.spec).flatten(1) for t in (x, mask))
+        dims = self.spec.num_dims if there is None else self._dims_to_draw(there)
         values: list[Tensor] = []
         # Caches hold one type, so the steps run in the weights' own precision.
         with torch.autocast(self.device.type, enabled=False):
             params = next(steps)
             # All at once: that of one value costs as much as a step of a small network.
             noise = self.observation.noise((len(params), self.spec.num_dims), generator, params.device)
-            for dim in range(self.spec.num_dims):
+            for dim in range(dims):
                 # The next step needs the last value, but after the last value there is none.
                 params = steps.send(values[-1]) if dim else params
                 value = self.observation.transform(params, noise[:, dim])
                 if given is not None and kept is not None:
                     value = torch.where(kept[:, dim], given[:, dim].to(value.dtype), value)
                 values.append(value)
-        sites = torch.stack(values, dim=1).unflatten(1, (-1, self.network.channels))
-        return self.codec.as_data(from_raster(sites, self.spec))
+        drawn = torch.stack(values, dim=1)
+        if there is not None:
+            padding = modality_of(self.spec).padding(self.spec)
+            drawn = F.pad(drawn, (0, self.spec.num_dims - dims), value=padding)
+            drawn = drawn.where(to_raster(there, self.spec).flatten(1), padding)
+        return self.codec.as_data(from_raster(drawn.unflatten(1, (-1, self.network.channels)), self.spec))
+
+    def _dims_to_draw(self, there: Tensor) -> int:
+        """Values up to the end of the longest sample."""
+        places = torch.arange(1, self.spec.num_dims + 1, device=there.device)
+        return max(1, int((to_raster(there, self.spec).flatten(1) * places).max()))

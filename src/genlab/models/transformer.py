@@ -31,6 +31,7 @@ class Transformer(Autoregressive):
 
     family = "transformer"
     layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "transformer"}
+    uses = frozenset({"mask"})
 
     def __init__(
         self,
