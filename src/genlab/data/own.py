@@ -158,9 +158,8 @@ class WavFolder(SoundData):
         self.sampling_rate_hz = sampling_rate_hz
         super().__init__(root, batch_size, seed, device, validation_examples, seconds, encoding)
         if broken not in ("skip", "refuse"):
-            raise GenlabError(
-                f"data.broken is '{broken}', expected skip or refuse.{nearest(broken, ('skip', 'refuse'))}"
-            )
+            near = nearest(broken, ("skip", "refuse"))
+            raise GenlabError(f"data.broken is '{broken}', expected skip or refuse.{near}")
         self.broken = broken
         self.path = _given(path, "a folder of recordings")
         self._files = _sound_files(self.path)
@@ -216,10 +215,10 @@ class WavFolder(SoundData):
         for paths in of_class.values():
             order = random.permutation(len(paths))
             held_out = max(1, round(0.1 * len(paths)))
-            for name, numbers in (
-                ("validation", order[:held_out]), ("test", order[held_out : 2 * held_out]), ("train", order[2 * held_out :])
-            ):  # fmt: skip
-                found[name] += [paths[number] for number in sorted(numbers)]
+            validation, test, train = order[:held_out], order[held_out : 2 * held_out], order[2 * held_out :]
+            found["validation"] += [paths[number] for number in sorted(validation)]
+            found["test"] += [paths[number] for number in sorted(test)]
+            found["train"] += [paths[number] for number in sorted(train)]
         return found
 
 

@@ -189,8 +189,8 @@ class SpokenDigits(SoundData):
 class SpeechCommandsDigits(SoundData):
     """SC09: the ten digits of Speech Commands, spoken by thousands of people, 1 s at 16 kHz.
 
-    int64 ``[N, 1, T]``. The splits are those of the set's authors, 31,158 / 3,643 / 4,107, in each of which a speaker is
-    in one alone. As in published figures recordings are not trimmed; shorter ones are padded, and masked.
+    int64 ``[N, 1, T]``. The splits are those of the set's authors, 31,158 / 3,643 / 4,107; a speaker is in one alone.
+    As in published figures recordings are not trimmed; shorter ones are padded, and masked.
     Source: P. Warden, "Speech Commands", 2018, version 0.02; CC BY 4.0. As SC09: Donahue et al. (2019), "Adversarial
     audio synthesis".
 

@@ -144,10 +144,10 @@ class Shakespeare(TextData):
 
 
 class Text8(TextData):
-    """text8: the first 100,000,000 characters of an English Wikipedia in words alone, int64 ``[N, length]``, 27 symbols.
+    """text8: 100,000,000 characters of an English Wikipedia in words alone, int64 ``[N, length]``, 27 symbols.
 
-    90 million characters are training, 5 million validation and 5 million test, as in Mikolov et al. (2012). In
-    published figures it is mostly windows of 256 that do not overlap, as here: Austin et al. (2021), appendix B.2.
+    90 million characters are training, 5 million validation and 5 million test. Published figures of discrete
+    diffusion are of windows of 256 that do not overlap, as here: Austin et al. (2021).
     Source: M. Mahoney, Large text compression benchmark, 2011.
 
     The arguments are those of :class:`TextData`.

@@ -85,6 +85,10 @@ class NGram(GenerativeModel):
         """Look-ups, one after the other, that a sample costs: one for each value."""
         return self.spec.num_dims
 
+    @property
+    def not_captured(self) -> str | None:
+        return "its only step trains nothing"
+
     def likelihood_kind(self, num_draws: int = 1) -> str:
         return "exact"
 
