@@ -135,6 +135,8 @@ def test_a_training_is_one_step_and_says_what_it_saw(real_root: Path, tmp_path: 
     assert result.training.stopped_by == "fitted"
     assert result.training.examples_seen == 1003
     assert result.model.variant == "3-gram, Witten-Bell"
+    assert 10_000 < result.model.parameters < 15_000, "the n-grams of up to three characters"
+    assert result.model.parameters_to_sample == result.model.parameters
     assert result.likelihood.bits_per_dim == pytest.approx(2.05 / math.log(2), rel=0.05)
     checkpoint = load_checkpoint(run_folder(tmp_path) / "checkpoints" / "best.ckpt")
     assert checkpoint["state_dict"]["counts.keys_2"].dtype == torch.int64

@@ -308,6 +308,11 @@ class GenerativeModel(LightningModule):
         return (self.spec.num_classes or 0) if self.conditional else 0
 
     @property
+    def num_parameters(self) -> int:
+        """How many numbers the model has learned."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
     def has_likelihood(self) -> bool:
         """Whether :meth:`log_prob` exists."""
         return self.likelihood_kind() != "none"

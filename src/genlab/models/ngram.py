@@ -81,6 +81,11 @@ class NGram(GenerativeModel):
         return f"{self.counts.order}-gram, Witten-Bell"
 
     @property
+    def num_parameters(self) -> int:
+        """How many n-grams were counted, of all lengths."""
+        return self.counts.num_grams
+
+    @property
     def nfe(self) -> int:
         """Look-ups, one after the other, that a sample costs: one for each value."""
         return self.spec.num_dims
