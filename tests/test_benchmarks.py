@@ -28,6 +28,7 @@ TINY = {
     "start_up": ["--rounds", "1"],
     "sweep": ["--jobs", "2", "--trainings", "1"],
     "unet": ["--batch", "1", "--rounds", "1"],
+    "wavenet_sampling": ["--samples", "1", "--seconds", "0.02", "--values", "1", "--rounds", "1"],
 }
 ON_MNIST = ["data_loading", "start_up"]
 

@@ -62,6 +62,7 @@ SMALL = {
     "pixelcnn": ["model.hidden=8", "model.dilations=[1, 2]"],
     "pixelrnn": ["model.hidden=8", "model.layers=1"],
     "transformer": ["model.hidden=16", "model.layers=1", "model.heads=2"],
+    "wavenet": ["model.hidden=8", "model.skip=8", "model.dilations=[1, 2, 4]"],
     "hvae": ["model.channels=[8, 8]", "model.layers=[1, 1]"],
     **{name: ["model.conv.channels=8", "model.conv.max_channels=16"] for name in ("gan", "wgan_gp", "sngan", "r3gan")},
 }

@@ -66,6 +66,7 @@ WAVE = DataSpec("tiny_wave", "waveform", (1, 8), levels=16, num_classes=2, sampl
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
+SMALL_WAVENET = ["hidden=8", "skip=8", "dilations=[1,2,4]"]
 SMALL_GAN = ["latent_dims=4", "conv.channels=8", "mlp.hidden=[16,16]"]
 SMALL_DIFFUSION = [
     "unet.channels=[8,16]",
@@ -172,6 +173,9 @@ CASES = [
     Case("transformer", TEXT, [*SMALL_TRANSFORMER, "conditional=true"]),
     Case("transformer", SOUND, [*SMALL_TRANSFORMER, "conditional=true"]),
     Case("transformer", WAVE, SMALL_TRANSFORMER),
+    Case("wavenet", SOUND, [*SMALL_WAVENET, "conditional=true"]),
+    Case("wavenet", WAVE, SMALL_WAVENET),
+    Case("wavenet", WAVE, [*SMALL_WAVENET, "observation=logistic_mixture", "components=3"]),
     Case("gan", GRAY, SMALL_GAN),
     Case("gan", GRAY, [*SMALL_GAN, "conditional=true"]),
     Case("gan", GRAY, [*SMALL_GAN, "network=mlp", "objective.augment=[color,translation,cutout]"]),

@@ -121,23 +121,6 @@ def test_log_prob_does_not_depend_on_the_batch(model: GenerativeModel, monkeypat
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-8, atol=1e-8)
 
 
-def test_no_figure_depends_on_the_size_of_a_batch(model: GenerativeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Noise belongs to the example: what a protocol measures and draws is the same in batches of at most 3 and of 7."""
-    monkeypatch.setattr("genlab.models.iterative.fast_bfloat16", lambda _: False)  # whose rounding is no chance
-    data, found = make_batch(model.spec, 4), []
-    for size in (3, 7):
-        protocol = EvaluationProtocol("p", "test", 3, None, 4, size, 0, classification_accuracy=model.conditional)
-        likelihood, drawn = measure_likelihood(model.eval(), data, protocol) or {}, draw_samples(model, protocol)
-        figures = [likelihood, likelihood.get("one_draw", likelihood)]
-        nats = torch.tensor([part[key] for part in figures for key in ("nats", "nats_se") if part])
-        labels = torch.zeros(0) if drawn.labels is None else drawn.labels
-        found.append((nats, labels, drawn.samples))
-        assert drawn.batch_size == min(size, 4)
-    for by_three, by_seven in zip(*found, strict=True):
-        torch.testing.assert_close(by_three, by_seven, rtol=1e-4, atol=1e-4)
-    assert len(drawn.samples.flatten(1).unique(dim=0)) > 1 or model.spec.levels == 2
-
-
 @pytest.mark.parametrize("case", MASKED, ids=lambda case: case.id, indirect=True)
 def test_what_is_masked_out_changes_no_loss_and_no_likelihood(model: GenerativeModel) -> None:
     batch, model = make_batch(model.spec, 8), model.eval()
@@ -167,6 +150,23 @@ def test_what_is_there_decides_the_likelihood(model: GenerativeModel) -> None:
     ]
     assert (drawn[0] != drawn[1])[~batch.mask.all(-1)[:, 0]].all()
     assert (drawn[1] != drawn[2]).all()
+
+
+def test_no_figure_depends_on_the_size_of_a_batch(model: GenerativeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise belongs to the example: what a protocol measures and draws is the same in batches of at most 3 and of 7."""
+    monkeypatch.setattr("genlab.models.iterative.fast_bfloat16", lambda _: False)  # whose rounding is no chance
+    data, found = make_batch(model.spec, 4), []
+    for size in (3, 7):
+        protocol = EvaluationProtocol("p", "test", 3, None, 4, size, 0, classification_accuracy=model.conditional)
+        likelihood, drawn = measure_likelihood(model.eval(), data, protocol) or {}, draw_samples(model, protocol)
+        figures = [likelihood, likelihood.get("one_draw", likelihood)]
+        nats = torch.tensor([part[key] for part in figures for key in ("nats", "nats_se") if part])
+        labels = torch.zeros(0) if drawn.labels is None else drawn.labels
+        found.append((nats, labels, drawn.samples))
+        assert drawn.batch_size == min(size, 4)
+    for by_three, by_seven in zip(*found, strict=True):
+        torch.testing.assert_close(by_three, by_seven, rtol=1e-4, atol=1e-4)
+    assert len(drawn.samples.flatten(1).unique(dim=0)) > 1 or model.spec.levels == 2
 
 
 def _size(size: tuple) -> tuple[int, ...]:

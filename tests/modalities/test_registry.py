@@ -25,6 +25,7 @@ from genlab.models.pixelcnn import PixelCNN
 from genlab.models.pixelrnn import PixelRNN
 from genlab.models.transformer import Transformer
 from genlab.models.vae import Vae
+from genlab.models.wavenet import WaveNet
 
 SOURCE = Path(__file__).parents[2] / "src" / "genlab"
 
@@ -46,6 +47,7 @@ DEFAULTS: dict[type[GenerativeModel], dict[DataSpec, str]] = {
     PixelRNN: {IMAGE: "pixelrnn"},
     Transformer: {IMAGE: "transformer", VECTOR: "transformer", TEXT: "transformer", SOUND: "transformer"},
     Vae: {IMAGE: "conv", VECTOR: "mlp"},
+    WaveNet: {SOUND: "wavenet"},
 }
 """The kinds of data that each family takes, and its network for each when none is named."""
 

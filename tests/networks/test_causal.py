@@ -14,12 +14,15 @@ from genlab.networks.causal.masked import MaskedMLP
 from genlab.networks.causal.pixelcnn import GatedPixelCNN
 from genlab.networks.causal.pixelrnn import DiagonalBiLSTM, skew, unskew
 from genlab.networks.causal.transformer import CausalTransformer
+from genlab.networks.causal.wavenet import WaveNet
 
 IMAGE = DataSpec("image", "image", (1, 7, 9), num_classes=2)
 COLOUR = DataSpec("colour", "image", (3, 4, 3))
 VECTOR = DataSpec("vector", "vector", (5,))
 LEVELS = DataSpec("levels", "image", (2, 3, 4), levels=6, num_classes=3)
 TEXT = DataSpec("text", "text", (6,), levels=4)
+SOUND = DataSpec("sound", "waveform", (1, 8), num_classes=2)
+STEREO = DataSpec("stereo", "waveform", (2, 7), levels=6, num_classes=2)
 
 MAKERS: dict[str, Callable[[DataSpec, int], CausalNetwork]] = {
     "masked": lambda spec, classes: MaskedMLP(spec, 2, classes, hidden=400, blocks=2, direct=False),
@@ -27,9 +30,10 @@ MAKERS: dict[str, Callable[[DataSpec, int], CausalNetwork]] = {
     "pixelcnn": lambda spec, classes: GatedPixelCNN(spec, 2, classes, hidden=6, dilations=[1, 2, 4]),
     "pixelrnn": lambda spec, classes: DiagonalBiLSTM(spec, 2, classes, hidden=5, layers=2),
     "transformer": lambda spec, classes: CausalTransformer(spec, 2, classes, hidden=8, layers=2, heads=2),
+    "wavenet": lambda spec, classes: WaveNet(spec, 2, classes, hidden=5, skip=6, dilations=[1, 2, 4]),
 }
-PAIRS = [(name, spec) for name in MAKERS for spec in (IMAGE, COLOUR, VECTOR, LEVELS, TEXT)]
-PAIRS = [(name, spec) for name, spec in PAIRS if not name.startswith("pixel") or spec.modality == "image"]
+SPECS = {"pixelcnn": (IMAGE, COLOUR, LEVELS), "pixelrnn": (IMAGE, COLOUR, LEVELS), "wavenet": (SOUND, STEREO)}
+PAIRS = [(name, spec) for name in MAKERS for spec in SPECS.get(name, (IMAGE, COLOUR, VECTOR, LEVELS, TEXT))]
 CONTINUOUS = [pair for pair in PAIRS if pair[1].levels is None]
 
 
@@ -98,7 +102,8 @@ def test_steps_yield_what_full_passes_do(pair: tuple[str, DataSpec], classes: in
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_every_output_depends_on_the_label(name: str) -> None:
-    network, x = make(name, IMAGE, 2), values(IMAGE, 1)
+    spec = SPECS.get(name, (IMAGE,))[0]
+    network, x = make(name, spec, 2), values(spec, 1)
     a, b = (network(x, torch.tensor([label])) for label in (0, 1))
     assert (a != b).all()
 
