@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from genlab.core.spec import DataSpec
 from genlab.data.text import Shakespeare
 from genlab.models.ngram import NGram
 from genlab.runs.checkpoints import load_checkpoint
+from genlab.runs.folder import RunDir
+from genlab.training.trainer import build_trainer
 from tests.tiny import run_folder, train
 
 TEXT = DataSpec("letters", "text", (4,), levels=3)
@@ -112,6 +115,15 @@ def test_the_order_is_that_of_the_data() -> None:
 def test_what_cannot_be_counted_is_told(spec: DataSpec, message: str) -> None:
     with pytest.raises(GenlabError, match=rf"The ngram family {message}\. Use model=gmm\."):
         ngram(spec)
+
+
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would count for itself, and Lightning's strategies want parameters."""
+    several = SimpleNamespace(world_size=2, strategy=None)
+    monkeypatch.setattr("genlab.training.trainer._make_trainer", lambda *_, **__: several)
+    settings = SimpleNamespace(strategy="auto", precision="32-true", cuda_graphs=False)
+    with pytest.raises(GenlabError, match=r"ngram is fitted by one process, but the trainer has 2. Use trainer.dev"):
+        build_trainer(settings, lambda **_: None, RunDir(tmp_path), ngram(TEXT), [], [])
 
 
 @pytest.mark.real_data

@@ -79,10 +79,10 @@ class WittenBell(nn.Module):
         probability = torch.full(x.shape, 1 / self.symbols, dtype=torch.float64, device=x.device)
         yield probability.log()
         grams = torch.zeros_like(x, dtype=torch.int64)
-        for length, (keys, ends) in enumerate(self._tables()):
+        for length, ((keys, ends), size) in enumerate(zip(self._tables(), self._num_contexts(), strict=True)):
             contexts = _shifted(grams) if length else grams
             grams = self._find(keys, contexts, x)
-            first, last = self._continuations(keys, contexts)
+            first, last = _continuations(self._starts(keys, size), contexts)
             kinds, total = last - first, ends[last] - ends[first]
             count = torch.where(grams >= 0, ends[grams + 1] - ends[grams.clamp_min(0)], 0)
             smoothed = (count + kinds * probability) / (total + kinds).clamp_min(1)
@@ -92,21 +92,24 @@ class WittenBell(nn.Module):
     def transform(self, noise: Tensor) -> Tensor:
         """Turn uniform noise ``[n, T]``, float64, into sequences ``[n, T]``, int64; each value takes one number."""
         tables = list(self._tables())
+        starts = [self._starts(keys, size) for (keys, _), size in zip(tables, self._num_contexts(), strict=True)]
         contexts = [torch.zeros(len(noise), dtype=torch.int64, device=noise.device)] * bool(tables)
         values = []
         for u in noise.T:
-            value = self._draw(tables, contexts, u)
+            value = self._draw(tables, starts, contexts, u)
             values.append(value)
             # A context one longer is a shorter one and this value.
             longer = [self._find(keys, context, value) for (keys, _), context in zip(tables, contexts, strict=False)]
             contexts = [*contexts[:1], *longer][: len(tables)]
         return torch.stack(values, dim=1)
 
-    def _draw(self, tables: list[tuple[Tensor, Tensor]], contexts: list[Tensor], u: Tensor) -> Tensor:
+    def _draw(
+        self, tables: list[tuple[Tensor, Tensor]], starts: list[Tensor], contexts: list[Tensor], u: Tensor
+    ) -> Tensor:
         """Choose the next value ``[n]`` by inversion, the longest context first: what it leaves goes to the shorter."""
         value = torch.full(u.shape, -1, dtype=torch.int64, device=u.device)
-        for (keys, ends), context in reversed(list(zip(tables, contexts, strict=False))):
-            first, last = self._continuations(keys, context)
+        for (keys, ends), start, context in reversed(list(zip(tables, starts, contexts, strict=False))):
+            first, last = _continuations(start, context)
             kinds, total = last - first, ends[last] - ends[first]
             place = u * (total + kinds)
             chosen = torch.searchsorted(ends, ends[first] + place.long(), right=True) - 1
@@ -122,10 +125,13 @@ class WittenBell(nn.Module):
         places = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
         return places.where((keys[places] == wanted) & (contexts >= 0), -1)
 
-    def _continuations(self, keys: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where the n-grams that begin with a context start and end; the same twice if it never occurred."""
-        start = contexts * self.symbols
-        return torch.searchsorted(keys, start), torch.searchsorted(keys, start + self.symbols)
+    def _starts(self, keys: Tensor, num_contexts: int) -> Tensor:
+        """Return where in their table the n-grams of each context start, and the last end: ``[num_contexts + 1]``."""
+        return torch.searchsorted(keys, self.symbols * torch.arange(num_contexts + 1, device=keys.device))
+
+    def _num_contexts(self) -> list[int]:
+        """For each table, how many contexts there are: one that is empty, then the n-grams of the table before."""
+        return [1, *(len(keys) for keys, _ in self._tables())][: self._lengths]
 
     def _tables(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The n-grams of 1, 2, 3 ... values: their keys, sorted, ``[G]``, and 0 and the sums of their counts."""
@@ -139,6 +145,13 @@ class WittenBell(nn.Module):
         for length, table in enumerate(zip(keys, ends, strict=True)):
             for name, tensor in zip(("keys", "ends"), table, strict=True):
                 self.register_buffer(f"{name}_{length}", tensor.clone())
+
+
+def _continuations(starts: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where the n-grams that begin with a context start and end; the same twice if it never occurred."""
+    known = contexts.clamp_min(0)
+    first = starts[known]
+    return first, starts[known + 1].where(contexts >= 0, first)
 
 
 def _shifted(grams: Tensor) -> Tensor:
