@@ -122,7 +122,7 @@ def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     several = SimpleNamespace(world_size=2, strategy=None)
     monkeypatch.setattr("genlab.training.trainer._make_trainer", lambda *_, **__: several)
     settings = SimpleNamespace(strategy="auto", precision="32-true", cuda_graphs=False)
-    with pytest.raises(GenlabError, match=r"ngram is fitted by one process, but the trainer has 2. Use trainer.dev"):
+    with pytest.raises(GenlabError, match=r"ngram is fitted by one process, without steps. Use trainer=cpu"):
         build_trainer(settings, lambda **_: None, RunDir(tmp_path), ngram(TEXT), [], [])
 
 
