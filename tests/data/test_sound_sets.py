@@ -93,6 +93,11 @@ class TestFolders:
         with pytest.raises(GenlabError, match=r"no connection\)\.\nUnpack http://127.0.0.1:9/v1.tar.gz to .*set"):
             ensure_folder(tmp_path / "data", dead)
 
+    def test_no_member_leads_out_of_the_folder(self, archive: FolderArchive) -> None:
+        loose = replace(archive, members=("*/*.wav",))
+        assert loose.place("repo/recordings/a.wav") == "recordings/a.wav"
+        assert [loose.place(name) for name in ("repo/../a.wav", "../a.wav", "/a.wav", "a.wav")] == [None] * 4
+
     def test_a_renamed_file_changes_the_checksum(self, archive: FolderArchive, tmp_path: Path) -> None:
         folder = put(tmp_path / "set", {"recordings/a.wav": b"second", "recordings/b.wav": b"first"})
         assert "altered" in (archive.problem(folder) or "")
