@@ -103,9 +103,10 @@ class TestFolders:
         assert "altered" in (archive.problem(folder) or "")
 
 
-def wav(length: int, level: float = 0.5) -> bytes:
+def wav(length: int) -> bytes:
+    """A recording whose first half is quiet."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.full(length, level), 16_000, format="WAV")
+    soundfile.write(buffer, 0.5 * (np.arange(length) >= length / 2), 16_000, format="WAV")
     return buffer.getvalue()
 
 
