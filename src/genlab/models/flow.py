@@ -21,6 +21,7 @@ from genlab.core.likelihood import (
     importance_weighted,
     uniform_dequantize,
 )
+from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, has_layout
 from genlab.models.base import GenerativeModel
@@ -179,9 +180,8 @@ class Flow(GenerativeModel):
             real, log_det = self._logit.forward(z)
             return self.density.log_prob(real, context) + log_det
 
-        weights = [
-            dequantized_log_weights(x, levels, log_density, self.dequantize, generator) for _ in range(num_draws)
-        ]
+        density = replayed(log_density, x.device, num_draws, "the flow's density")
+        weights = [dequantized_log_weights(x, levels, density, self.dequantize, generator) for _ in range(num_draws)]
         return importance_weighted(torch.stack(weights))
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
