@@ -21,6 +21,7 @@ TINY = {
     "loop_overhead": ["--steps", "4", "--rounds", "1"],
     "same_bits": ["--only", "flow on two moons", "--examples", "256"],
     "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],
+    "ngrams": ["--orders", "2", "--data", "shakespeare"],
     "ode_tolerances": ["--examples", "2", "--tolerances", "1e-2", "--reference", "1e-3"],
     "samplers": ["--samples", "100", "--repeats", "1", "--samplers", "heun-2", "ddim-2"],
     "sampling_cache": ["--images", "1", "--values", "2", "--rounds", "1", "--families", "made"],
@@ -44,7 +45,7 @@ TINY = {
     "sweep": ["--jobs", "2", "--trainings", "1"],
     "unet": ["--batch", "1", "--rounds", "1"],
     "wavenet_sampling": ["--samples", "1", "--seconds", "0.02", "--values", "1", "--rounds", "1"],
-}
+}  # fmt: skip
 ON_MNIST = ["data_loading", "start_up"]
 
 

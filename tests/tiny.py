@@ -57,6 +57,7 @@ SMALL = {
         "model.likelihood_ode.steps=2",
     ],
     "gmm": ["model.components=5", "model.em_steps=2"],
+    "ngram": [],
     "made": ["model.hidden=32"],
     "pixelcnn": ["model.hidden=8", "model.dilations=[1, 2]"],
     "pixelrnn": ["model.hidden=8", "model.layers=1"],

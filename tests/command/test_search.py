@@ -66,7 +66,8 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 
 def test_there_is_a_search_for_every_model() -> None:
-    assert SEARCHES == MODELS
+    # An n-gram model has one choice, its order, and makes it itself.
+    assert [model for model in MODELS if model != "ngram"] == SEARCHES
 
 
 @pytest.mark.parametrize("family", SEARCHES)

@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 import pytest
 import pytorch_lightning as pl
+import soundfile
 import torch
 from annotated_types import Ge, Le
 from hydra.utils import get_class
@@ -167,8 +168,19 @@ def test_the_entropy_of_real_data_is_not_known() -> None:
     assert Digits().true_entropy() is None
 
 
+def own_data(name: str, folder: Path) -> Path:
+    if name == "text_file":
+        (folder / "text.txt").write_text("abc")
+        return folder / "text.txt"
+    for number in range(3):
+        soundfile.write(folder / f"{number}.wav", [0.5, -0.5], 8000)
+    return folder
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_config_lists_the_arguments_with_their_ranges(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_lists_the_arguments_with_their_ranges(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("GENLAB_DATA", "/somewhere")
     config = OmegaConf.merge({"seed": 3}, OmegaConf.load(path))
     values = OmegaConf.to_container(config, resolve=True)["data"]
@@ -177,6 +189,9 @@ def test_a_config_lists_the_arguments_with_their_ranges(path: Path, monkeypatch:
     parameters = inspect.signature(cls).parameters
     generated = cls in (Digits, Toy2D)  # they read no files
     assert set(values) == set(parameters) - ({"root"} if generated else set())
+    if "path" in values:  # one's own data, which has to be there
+        assert values["path"] is None
+        values["path"] = own_data(path.stem, tmp_path)
     data = cls(**values)
     assert data.seed == 3
     assert data.spec.name.startswith(path.stem)

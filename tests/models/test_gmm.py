@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from genlab.core.batch import Batch
-from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.models.gmm import GMM
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
 from genlab.networks.mixture.binned_normal import CensoredMoments, fit_censored_normal, log_interval_mass
+from genlab.networks.mixture.categorical_mixture import CategoricalMixture
 from genlab.networks.mixture.expectation_maximization import fit_by_em, k_means
 from genlab.networks.mixture.mixtures import (
     BernoulliMixture,
@@ -39,11 +39,12 @@ MIXTURES = {
     **{name: lambda make=make: make(3, 4, 1e-3) for name, make in GAUSSIAN.items()},
     "bernoulli": lambda: BernoulliMixture(3, 4),
     "binned": lambda: BinnedGaussianMixture(3, 4, min_scale=1e-3, levels=5),
+    "categorical": lambda: CategoricalMixture(3, 4, levels=5),
 }
 
 
 def data_for(mixture: Mixture, n: int, seed: int = 0) -> Tensor:
-    levels = {"BernoulliMixture": 2, "BinnedGaussianMixture": 5}.get(type(mixture).__name__)
+    levels = {"BernoulliMixture": 2, "BinnedGaussianMixture": 5, "CategoricalMixture": 5}.get(type(mixture).__name__)
     return make_batch(DataSpec("four", "vector", (4,), levels=levels), n, seed).x
 
 
@@ -122,6 +123,8 @@ def test_densities_equal_those_of_torch_distributions(mixture: Mixture) -> None:
     choice = Categorical(logits=mixture.logits)
     if isinstance(mixture, BernoulliMixture):
         expected = MixtureSameFamily(choice, Independent(Bernoulli(logits=mixture.ones), 1)).log_prob(x.double())
+    elif isinstance(mixture, CategoricalMixture):
+        expected = MixtureSameFamily(choice, Independent(Categorical(logits=mixture.values), 1)).log_prob(x)
     elif isinstance(mixture, BinnedGaussianMixture):
         ends = torch.stack([x, x + 1]).double() / 5
         ends[0][x == 0], ends[1][x == 4] = -torch.inf, torch.inf
@@ -159,7 +162,7 @@ def test_the_probabilities_of_all_integers_sum_to_one() -> None:
 def test_samples_have_the_moments_of_the_density(mixture: Mixture) -> None:
     samples = mixture.sample(40_000, torch.Generator().manual_seed(0)).double()
     mixture.double()
-    if isinstance(mixture, BernoulliMixture | BinnedGaussianMixture):
+    if isinstance(mixture, BernoulliMixture | BinnedGaussianMixture | CategoricalMixture):
         levels = 2 if isinstance(mixture, BernoulliMixture) else 5
         grid = torch.tensor(list(itertools.product(range(levels), repeat=4)))
         p = mixture.log_prob(grid).exp()
@@ -179,6 +182,8 @@ def test_the_prior_is_the_expected_likelihood_of_pseudo_examples(mixture: Mixtur
     noise = torch.randn(200_000, 4, dtype=torch.float64)
     if isinstance(mixture, BernoulliMixture):
         log_prob = mixture.component_log_prob((torch.rand_like(noise) < mixture.average).double())
+    elif isinstance(mixture, CategoricalMixture):
+        log_prob = mixture.component_log_prob(torch.multinomial(mixture.average, 200_000, replacement=True).T)
     else:
         log_prob = mixture._log_density(noise)
     error = log_prob.std(0) / math.sqrt(len(noise))
@@ -188,7 +193,7 @@ def test_the_prior_is_the_expected_likelihood_of_pseudo_examples(mixture: Mixtur
 # EM
 
 
-@pytest.mark.parametrize("name", ["diag", "low_rank", "full", "bernoulli"])
+@pytest.mark.parametrize("name", ["diag", "low_rank", "full", "bernoulli", "categorical"])
 def test_every_step_of_em_raises_the_objective(name: str) -> None:
     torch.manual_seed(0)
     made = MIXTURES[name]()
@@ -204,7 +209,7 @@ def test_every_step_of_em_raises_the_objective(name: str) -> None:
     assert objectives[-1] > objectives[0]
 
 
-@pytest.mark.parametrize("name", ["diag", "low_rank", "full", "bernoulli"])
+@pytest.mark.parametrize("name", ["diag", "low_rank", "full", "bernoulli", "categorical"])
 def test_em_ends_where_the_gradient_of_the_loss_vanishes(name: str) -> None:
     """So that training goes on from the optimum of EM, under the same prior, and not away from it."""
     torch.manual_seed(0)
@@ -370,8 +375,3 @@ def test_dimensions_in_different_units_keep_their_own() -> None:
     made = DiagonalGaussianMixture(1, 2, min_scale=1e-3, common_scale=False)
     made.calibrate(torch.randn(1000, 2) * torch.tensor([1.0, 500.0]))
     torch.testing.assert_close(made.unit, torch.tensor([1.0, 500.0]), rtol=0.1, atol=0)
-
-
-def test_text_gets_a_clear_line() -> None:
-    with pytest.raises(GenlabError, match="gmm family models image and vector data"):
-        make(DataSpec("words", "text", (3,), levels=4))

@@ -199,8 +199,9 @@ def _describe_model(model: GenerativeModel, parameters_to_sample: int | None) ->
         name=model.name,
         family=model.family,
         variant=model.variant,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        parameters_to_sample=parameters_to_sample,
+        parameters=model.num_parameters,
+        # What no step trains is in no parameter whose reads could be counted.
+        parameters_to_sample=parameters_to_sample if model.learns_by_steps else model.num_parameters,
     )
 
 

@@ -272,3 +272,5 @@ def _initialize(model: GenerativeModel, datamodule: GenlabDataModule, seed: int)
     model.initialize(first)
     # A mixture is fitted here for the most part: what it takes is training, and counts as such.
     model.progress.seconds = time.monotonic() - began
+    if not model.learns_by_steps:
+        model.progress.examples = len(first.x)

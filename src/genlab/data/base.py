@@ -12,7 +12,7 @@ from pytorch_lightning import LightningDataModule
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.spec import DataSpec
-from genlab.data.files import Archive, ensure_files
+from genlab.data.files import Archive, FolderArchive, ensure_files, ensure_folder
 from genlab.data.loader import DrawTransform, EvalLoader, TrainStream
 
 __all__ = ["BatchSize", "Examples", "GenlabDataModule", "Split", "train_placement"]
@@ -40,7 +40,8 @@ def train_placement(device: str, root_device: torch.device, num_bytes: int) -> t
 class GenlabDataModule(LightningDataModule):
     """A data set with fixed splits that lies in memory as it is, without preprocessing.
 
-    A data set is a subclass with a ``spec`` and a ``load``; one that comes in files lists them in ``archives``.
+    A data set is a subclass with a ``spec`` and a ``load``; one that comes in files lists them in ``archives``,
+    or in ``folders`` where they are many.
     It works under a Lightning trainer, and without one through ``tensors``.
 
     Args:
@@ -61,6 +62,7 @@ class GenlabDataModule(LightningDataModule):
 
     spec: DataSpec
     archives: ClassVar[tuple[Archive, ...]] = ()
+    folders: ClassVar[tuple[FolderArchive, ...]] = ()
     draw_transform: DrawTransform | None = None
 
     def __init__(
@@ -123,6 +125,8 @@ class GenlabDataModule(LightningDataModule):
         """Check the data files and download what is missing."""
         for archive in self.archives:
             ensure_files(self.root, archive)
+        for folder in self.folders:
+            ensure_folder(self.root, folder)
         self._files_checked = True
 
     def setup(self, stage: str) -> None:

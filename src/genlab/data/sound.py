@@ -15,9 +15,10 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.spec import DataSpec
 from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.files import FolderArchive
 from genlab.modalities.waveform import ENCODINGS, Encoding
 
-__all__ = ["Recording", "SoundData", "SpokenDigits", "trimmed"]
+__all__ = ["Recording", "SoundData", "SpeechCommandsDigits", "SpokenDigits", "trimmed"]
 
 Seconds = Annotated[float, Gt(0), Le(600)]
 Labels = Literal["digit", "speaker", "digit_and_speaker"]
@@ -42,7 +43,7 @@ def trimmed(amplitudes: np.ndarray, threshold: float = 0.01) -> np.ndarray:
 
 
 class SoundData(GenlabDataModule):
-    """Recordings that are trimmed, then cropped to a length or padded with silence up to it.
+    """Recordings that are trimmed if they are to be, then cropped to a length or padded with silence up to it.
 
     ``mask`` is false on the padding. A data set is a subclass that sets the sampling rate and gives the
     :meth:`recordings` of a split.
@@ -57,7 +58,9 @@ class SoundData(GenlabDataModule):
         encoding: How amplitudes are stored, of `ENCODINGS`: ``"mulaw8"`` or ``"pcm16"``.
     """
 
-    sampling_rate_hz: ClassVar[int]
+    sampling_rate_hz: int
+    trims: ClassVar[bool] = True
+    """Whether what is quiet at either end is cut off."""
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class SoundData(GenlabDataModule):
         x = torch.full((len(found), 1, self.length), silence)
         mask = torch.zeros_like(x, dtype=torch.bool)
         for row, recording in enumerate(found):
-            kept = trimmed(recording.amplitudes)[: self.length]
+            kept = (trimmed(recording.amplitudes) if self.trims else recording.amplitudes)[: self.length]
             x[row, 0, : len(kept)] = self.encoding.encode(torch.from_numpy(kept))
             mask[row, 0, : len(kept)] = True
         labels = [recording.label for recording in found]
@@ -111,10 +114,20 @@ class SpokenDigits(SoundData):
     The other arguments are those of :class:`SoundData`.
 
     Args:
-        root: Folder with ``fsdd/recordings/{digit}_{speaker}_{number}.wav``.
+        root: Folder with ``fsdd/recordings/{digit}_{speaker}_{number}.wav``; missing ones are downloaded into it.
         label: What the classes are: the ``"digit"``, the ``"speaker"``, or both, 6 digit + speaker.
     """
 
+    folders = (
+        FolderArchive(
+            "v1.0.10.tar.gz",
+            ("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/",),
+            "fsdd",
+            ("recordings/*.wav",),
+            3000,
+            "sha256:954ea1cf5c26624532853cc6ef905de1efeb89365398c0ce58fe829927db0667",
+        ),
+    )
     sampling_rate_hz = 8000
     speakers = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 
@@ -171,3 +184,70 @@ class SpokenDigits(SoundData):
 
     def _class(self, digit: int, voice: int) -> int:
         return {"digit": digit, "speaker": voice}.get(self.label, len(self.speakers) * digit + voice)
+
+
+class SpeechCommandsDigits(SoundData):
+    """SC09: the ten digits of Speech Commands, spoken by thousands of people, 1 s at 16 kHz.
+
+    int64 ``[N, 1, T]``. The splits are those of the set's authors, 31,158 / 3,643 / 4,107; a speaker is in one alone.
+    As in published figures recordings are not trimmed; shorter ones are padded, and masked.
+    Source: P. Warden, "Speech Commands", 2018, version 0.02; CC BY 4.0. As SC09: Donahue et al. (2019), "Adversarial
+    audio synthesis".
+
+    The other arguments are those of :class:`SoundData`.
+
+    Args:
+        root: Folder with ``speech_commands_v0.02/{digit}/*.wav`` and the lists; missing ones are downloaded into it.
+    """
+
+    digits = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    lists: ClassVar[dict[Split, str]] = {"validation": "validation_list.txt", "test": "testing_list.txt"}
+    folders = (
+        FolderArchive(
+            "speech_commands_v0.02.tar.gz",
+            (
+                "https://storage.googleapis.com/download.tensorflow.org/data/",
+                "http://download.tensorflow.org/data/",
+            ),
+            "speech_commands_v0.02",
+            (*(f"{digit}/*.wav" for digit in digits), *lists.values()),
+            38_908 + len(lists),
+            checksum="sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        ),
+    )
+    sampling_rate_hz = 16_000
+    trims = False
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 32,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        seconds: Seconds = 1.0,
+        encoding: Literal["mulaw8", "pcm16"] = "mulaw8",
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples, seconds, encoding)
+        self.spec = DataSpec(
+            "sc09",
+            "waveform",
+            (1, self.length),
+            levels=self.encoding.levels,
+            num_classes=len(self.digits),
+            sampling_rate_hz=self.sampling_rate_hz,
+            has_mask=True,
+        )
+
+    def recordings(self, split: Split) -> list[Recording]:
+        from genlab.data.audio import read_audio
+
+        folder = self.root / "speech_commands_v0.02"
+        listed = {name: set((folder / file).read_text().split()) for name, file in self.lists.items()}
+        held_out = set().union(*listed.values())
+        return [
+            Recording(read_audio(path, self.sampling_rate_hz), label)
+            for label, digit in enumerate(self.digits)
+            for path in sorted((folder / digit).glob("*.wav"))
+            if (name := f"{digit}/{path.name}") in listed.get(split, ()) or (split == "train" and name not in held_out)
+        ]

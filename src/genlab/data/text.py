@@ -17,7 +17,7 @@ from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split, train
 from genlab.data.files import Archive
 from genlab.data.windows import WindowStream, disjoint_windows
 
-__all__ = ["Shakespeare", "TextData", "WindowLength"]
+__all__ = ["Enwik8", "Shakespeare", "Text8", "TextData", "WindowLength"]
 
 WindowLength = Annotated[int, Ge(2), Le(1_000_000)]
 
@@ -128,10 +128,7 @@ class Shakespeare(TextData):
         self.spec = DataSpec("shakespeare", "text", (length,), levels=len(self.alphabet), alphabet=self.alphabet)
 
     def read(self) -> Tensor:
-        table = np.zeros(128, dtype=np.uint8)
-        table[np.frombuffer(self.alphabet.encode("ascii"), dtype=np.uint8)] = np.arange(len(self.alphabet))
-        content = np.fromfile(self.root / "tinyshakespeare" / "input.txt", dtype=np.uint8)
-        return torch.from_numpy(table[content])
+        return _numbers(self.root / "tinyshakespeare" / "input.txt", self.alphabet)
 
     def parts(self, symbols: int) -> dict[Split, tuple[int, int]]:
         found = super().parts(symbols)
@@ -144,3 +141,81 @@ class Shakespeare(TextData):
         if self.split == "standard" or split == "train":
             return super().split_name(split)
         return f"nanoGPT's validation (the last 10 %, which also selects; disjoint windows of {self.length})"
+
+
+class Text8(TextData):
+    """text8: 100,000,000 characters of an English Wikipedia in words alone, int64 ``[N, length]``, 27 symbols.
+
+    90 million characters are training, 5 million validation and 5 million test. Published figures of discrete
+    diffusion are of windows of 256 that do not overlap, as here: Austin et al. (2021).
+    Source: M. Mahoney, Large text compression benchmark, 2011.
+
+    The arguments are those of :class:`TextData`.
+    """
+
+    archives = (
+        Archive(
+            "text8.zip",
+            "sha256:a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232",
+            ("https://mattmahoney.net/dc/", "http://mattmahoney.net/dc/"),
+            {"text8/text8": "md5:3bea1919949baf155f99411df5fada7e"},
+        ),
+    )
+    alphabet = " abcdefghijklmnopqrstuvwxyz"
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 64,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        length: WindowLength = 256,
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples, length)
+        self.spec = DataSpec("text8", "text", (length,), levels=len(self.alphabet), alphabet=self.alphabet)
+
+    def read(self) -> Tensor:
+        return _numbers(self.root / "text8" / "text8", self.alphabet)
+
+
+class Enwik8(TextData):
+    """enwik8: the first 100,000,000 bytes of an English Wikipedia with its markup, int64 ``[N, length]``, 256 levels.
+
+    90 million bytes are training, 5 million validation and 5 million test. Figures are per byte: a letter that is not
+    English has two or more.
+    Source: M. Mahoney, Large text compression benchmark, 2011.
+
+    The arguments are those of :class:`TextData`.
+    """
+
+    archives = (
+        Archive(
+            "enwik8.zip",
+            "sha256:547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc",
+            ("https://mattmahoney.net/dc/", "http://mattmahoney.net/dc/"),
+            {"enwik8/enwik8": "sha256:2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"},
+        ),
+    )
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 64,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        length: WindowLength = 256,
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples, length)
+        self.spec = DataSpec("enwik8", "text", (length,), levels=256)
+
+    def read(self) -> Tensor:
+        return torch.from_numpy(np.fromfile(self.root / "enwik8" / "enwik8", dtype=np.uint8))
+
+
+def _numbers(path: Path, alphabet: str) -> Tensor:
+    """Read a file of ASCII characters as their numbers in an alphabet, uint8 ``[S]``."""
+    table = np.zeros(256, dtype=np.uint8)
+    table[np.frombuffer(alphabet.encode("ascii"), dtype=np.uint8)] = np.arange(len(alphabet))
+    return torch.from_numpy(table[np.fromfile(path, dtype=np.uint8)])

@@ -28,6 +28,8 @@ class Modality(ABC):
         layouts: How networks can see an example, what suits best first. A family takes the kinds of data with which it
             shares a layout, and its network for the first of these is its default.
         has_order: Whether levels are ordered, so that nearby levels are alike; the symbols of a text are not.
+        is_stationary: Whether the same holds at every place of an example, so that a stretch of it is an example too;
+            where a window of a text begins is a matter of chance.
         is_large: Whether examples are so large that networks may run in bfloat16 and that costly likelihoods are
             measured on some examples only.
         discrete_dtype: How levels are stored.
@@ -43,6 +45,7 @@ class Modality(ABC):
     axes: ClassVar[tuple[str, ...]]
     layouts: ClassVar[tuple[Layout, ...]]
     has_order: ClassVar[bool] = True
+    is_stationary: ClassVar[bool] = False
     is_large: ClassVar[bool] = False
     discrete_dtype: ClassVar[torch.dtype] = torch.int64
     features: ClassVar[Literal["network", "values"] | None] = None

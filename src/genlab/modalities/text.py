@@ -16,6 +16,7 @@ class Text(Modality):
     axes = ("T",)
     layouts = ("sequence",)
     has_order = False
+    is_stationary = True
 
     def bits_unit(self, spec: DataSpec) -> str:
         return "bits/byte" if spec.alphabet is None else "bits/char"

@@ -85,6 +85,7 @@ class Waveform(Modality):
     name = "waveform"
     axes = ("C", "T")
     layouts = ("signal", "sequence")
+    is_stationary = True
     is_large = True
 
     def bits_unit(self, spec: DataSpec) -> str:

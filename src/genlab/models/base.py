@@ -92,8 +92,11 @@ class GenerativeModel(LightningModule):
     own; several devices that average their gradients must know."""
     likelihood_examples: int | None = None
     """Most examples whose likelihood is measured; None: as many as the protocol says."""
-    initial_examples: ClassVar[int] = 512
-    """Training examples that :meth:`initialize` gets, or all where there are fewer."""
+    initial_examples: ClassVar[int | None] = 512
+    """Training examples that :meth:`initialize` gets, or all where there are fewer; None: all."""
+    learns_by_steps: ClassVar[bool] = True
+    """Whether steps train the model. One that :meth:`initialize` fits for good has no parameters, and a training of one
+    step, which only measures the loss; the examples it has seen are those that it was fitted to."""
 
     def __init__(
         self,
@@ -131,7 +134,8 @@ class GenerativeModel(LightningModule):
         if cls._shared_layouts(modality_of(spec)):
             lacking = sorted(spec.needs - cls.uses)
             return cls._cannot_use(lacking[0], f"{spec.name} needs") if lacking else None
-        kinds = " and ".join(kind.name for kind in all_modalities() if cls._shared_layouts(kind))
+        *others, last = (kind.name for kind in all_modalities() if cls._shared_layouts(kind))
+        kinds = f"{', '.join(others)} and {last}" if others else last
         reason = f"The {cls.family} family models {kinds} data, but {spec.name} is {spec.modality}."
         return f"{reason} {cls.alternative}".rstrip()
 
@@ -306,6 +310,11 @@ class GenerativeModel(LightningModule):
         return (self.spec.num_classes or 0) if self.conditional else 0
 
     @property
+    def num_parameters(self) -> int:
+        """How many numbers the model has learned."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
     def has_likelihood(self) -> bool:
         """Whether :meth:`log_prob` exists."""
         return self.likelihood_kind() != "none"
@@ -338,6 +347,8 @@ class GenerativeModel(LightningModule):
         return "val/bits_per_dim" if self.spec.is_discrete else "val/nats"
 
     def configure_optimizers(self) -> list[Optimizer]:
+        if not self.learns_by_steps:
+            return []
         return [self._make_optimizer(self.parameters(), self._lr)]
 
     def _make_optimizer(self, parameters: Iterator[nn.Parameter], lr: float) -> Optimizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Unpack
 
@@ -11,17 +11,21 @@ from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
 from genlab.core.likelihood import (
     bits_per_dim,
     dequantized_log_weights,
     importance_weighted,
 )
 from genlab.core.spec import DataSpec
-from genlab.modalities import Layout
+from genlab.modalities import Layout, modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.options import TrainingOptions, Width
+from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
+from genlab.networks.mixture.categorical_mixture import CategoricalMixture
 from genlab.networks.mixture.expectation_maximization import fit_by_em
+from genlab.networks.mixture.frames import Frames
 from genlab.networks.mixture.mixtures import (
     BernoulliMixture,
     DiagonalGaussianMixture,
@@ -32,6 +36,8 @@ from genlab.networks.mixture.mixtures import (
 
 __all__ = ["GMM"]
 
+FRAME = 8
+"""Values of a frame, for data of which a stretch is an example too: texts and sound."""
 AUTO_COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Numbers of components that ``auto`` tries in turn, until one is no better than the one before."""
 HELD_OUT = 0.2
@@ -61,8 +67,13 @@ class GMM(GenerativeModel):
     holds a fifth of these back, tries 1, 2, 4 ... 128 components, stops at the first number that does not raise the
     held-out likelihood, and fits the best number to all of them; it never sees the validation or test split.
 
+    Texts and sound are taken as frames of 8 values, one after the other, which the mixture draws independently of each
+    other; symbols, which have no order, are categorical in each component. What a mask says is not there is left out of
+    its frame. So the log-probability is exact, and nothing is learned from one frame to the next; covariances other
+    than ``diagonal`` are refused.
+
     Args:
-        spec: Images or vectors, discrete or continuous.
+        spec: Any kind of data, discrete or continuous.
         components: Number of components, or ``auto``.
         covariance: ``diagonal``, ``low_rank`` (factor analyzers) or ``full``; of no effect on binary data.
         rank: Factors of each component; for ``low_rank``.
@@ -75,7 +86,8 @@ class GMM(GenerativeModel):
     """
 
     family = "gmm"
-    layouts: ClassVar[Mapping[Layout, str]] = {"flat": "mixture"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"flat": "mixture", "sequence": "mixture"}
+    uses = frozenset({"mask"})
     initial_examples = 20_000
 
     def __init__(
@@ -91,10 +103,17 @@ class GMM(GenerativeModel):
         **shared: Unpack[TrainingOptions],
     ) -> None:
         super().__init__(spec, **shared)
-        self._make = _mixture_factory(spec, covariance, rank, min_scale)
+        self._frames = Frames(spec, FRAME)
+        if covariance != "diagonal" and (self._frames.are_parts or spec.has_mask):
+            raise GenlabError(
+                f"model.covariance is {covariance}, but {spec.name} is modelled in frames or has a mask. Use diagonal."
+            )
+        make = _mixture_factory(spec, self._frames, covariance, rank, min_scale)
+        self._make, self._covariance = make, _NAMES.get(make.func, covariance)
+        # Only where there are any: data of one length needs no such state.
+        self.lengths = Lengths(spec, 0) if spec.has_mask else None
         self.mixture = self._make(1 if components == "auto" else components)
         self._is_auto = components == "auto"
-        self._covariance = "bernoulli" if spec.levels == 2 else covariance
         self._is_bound = spec.is_discrete and spec.levels != 2 and covariance != "diagonal"
         self._em_steps = em_steps
         self._prior = prior
@@ -119,32 +138,56 @@ class GMM(GenerativeModel):
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, enabled=False):
-            nats = -self._training_log_prob(batch.x).mean()
+            rows, there = self._frames.split(batch.x, batch.mask)
+            nats = -self._training_log_prob(rows, there).mean()
             loss = nats - self._prior * self.mixture.log_prior()
         if not self.spec.is_discrete:
-            return {"loss": loss, "nats": nats}
-        dims = self.spec.num_dims
+            count = self._frames.count
+            return {"loss": count * loss, "nats": count * nats}
+        dims = self._frames.length if there is None else there.sum().clamp_min(1) / len(rows)
         return {"loss": bits_per_dim(-loss, dims), "bits_per_dim": bits_per_dim(-nats, dims)}
 
-    def _log_prob(self, x: Tensor, y: Tensor | None, *, num_draws: int, generator: Generator | None) -> Tensor:
+    def _log_prob(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        mask: Tensor | None = None,
+        num_draws: int,
+        generator: Generator | None,
+    ) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             if not self._is_bound:
-                return self.mixture.log_prob(x.flatten(1))
+                return self.mixture.log_prob(*self._frames.split(x, mask)).view(len(x), -1).sum(1)
             weights = self.mixture.box_log_weights(*self._bins(x.flatten(1)), num_draws, generator)
             log_joint = self.mixture.logits.detach().double().log_softmax(0) + weights
             return importance_weighted(log_joint.logsumexp(-1)).to(self.mixture.logits.dtype)
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        x = self.mixture.sample(n, generator).view(n, *self.spec.shape)
+        # Frame after frame, so that an example's noise is its own.
+        rows = [self.mixture.sample(n, generator) for _ in range(self._frames.count)]
+        x = self._frames.join(torch.stack(rows, dim=1))
+        if self.lengths is not None:
+            x = x.where(self.lengths.sample(n, y, generator), modality_of(self.spec).padding(self.spec))
         return self.codec.from_cells(x) if self._is_bound else self.codec.as_data(x)
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
         self.check(batch)
-        x = (self.codec.dequantize(batch.x) if self._is_bound else batch.x).flatten(1)
+        x = self.codec.dequantize(batch.x) if self._is_bound else batch.x
+        x = self._rows_to_fit(*self._frames.split(x, batch.mask))
+        if self.lengths is not None:
+            self.lengths.fit(batch.mask, batch.y)
         if self._is_auto:
             self.mixture = self._make(self._choose_components(x))
         fit_by_em(self.mixture, x, self._em_steps, self._prior)
+
+    def _rows_to_fit(self, rows: Tensor, there: Tensor | None) -> Tensor:
+        """Return rows that are whole, no more than are examples at the most, and where none is whole, all."""
+        if there is not None and there.all(1).any():
+            rows = rows[there.all(1)]
+        most = self.initial_examples or len(rows)
+        return rows[torch.randperm(len(rows))[:most]] if len(rows) > most else rows
 
     def _choose_components(self, x: Tensor) -> int:
         """Return the number of components with the highest held-out likelihood; examples come in random order."""
@@ -161,23 +204,26 @@ class GMM(GenerativeModel):
             best, best_score = components, score
         return best
 
-    def _training_log_prob(self, x: Tensor) -> Tensor:
+    def _training_log_prob(self, rows: Tensor, there: Tensor | None) -> Tensor:
         if not self._is_bound:
-            return self.mixture.log_prob(x.flatten(1))
-        return dequantized_log_weights(x, self.spec.levels, self._log_density)
+            return self.mixture.log_prob(rows, there)
+        return dequantized_log_weights(rows, self.codec.levels, self.mixture.log_prob)
 
     def _bins(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Lower and upper ends, on the axis of dequantized data, of the bins of levels ``x [N, D]``."""
         low, high = self.codec.to_cells(x)
         return low.masked_fill(x == 0, -torch.inf), high.masked_fill(x == self.codec.levels - 1, torch.inf)
 
-    def _log_density(self, z: Tensor) -> Tensor:
-        return self.mixture.log_prob(z.flatten(1))
+
+_NAMES = {BernoulliMixture: "bernoulli", CategoricalMixture: "categorical"}
+"""What a variant says of mixtures that have no covariance."""
 
 
-def _mixture_factory(spec: DataSpec, covariance: str, rank: int, min_scale: float) -> Callable[[int], Mixture]:
+def _mixture_factory(spec: DataSpec, frames: Frames, covariance: str, rank: int, min_scale: float) -> partial[Mixture]:
     """Return what makes a mixture of so many components for such data."""
-    dims, levels = spec.num_dims, spec.levels
+    dims, levels = frames.length, spec.levels
+    if levels is not None and frames.are_parts and (levels == 2 or not modality_of(spec).has_order):
+        return partial(CategoricalMixture, num_dims=dims, levels=levels)
     if levels == 2:
         return partial(BernoulliMixture, num_dims=dims)
     if levels is not None and covariance == "diagonal":

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 from torch.optim import Optimizer
 
 __all__ = [
+    "CommonOptions",
     "ConditionalOptions",
     "Depth",
     "GradClip",
@@ -36,21 +37,29 @@ OptimizerFactory = Callable[..., Optimizer]
 Schedule = Callable[[float], float]
 
 
-class TrainingOptions(TypedDict):
-    """The options of every family.
+class CommonOptions(TypedDict):
+    """The options of every family, also of one that is fitted without steps.
+
+    Attributes:
+        name: Name of the model in run folders and results.
+    """
+
+    name: str
+
+
+class TrainingOptions(CommonOptions):
+    """The options of every family that is trained by steps.
 
     A family states its own options and passes on these, ``**shared: Unpack[TrainingOptions]``, so that each option is
     declared once and yet all stand side by side in a config.
 
     Attributes:
-        name: Name of the model in run folders and results.
         optimizer: Called with parameters and ``lr``; a partial from the config.
         lr: Peak learning rate.
         schedule: Multiplier of the learning rate, called with the fraction of the budget spent.
         grad_clip: Largest gradient norm of an optimizer step, or None.
     """
 
-    name: str
     optimizer: OptimizerFactory
     lr: LearningRate
     schedule: Schedule

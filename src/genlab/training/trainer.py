@@ -117,7 +117,10 @@ def build_trainer(
         raise GenlabError(
             f"The trainer does not fit this machine: {reason}\nUse trainer=auto or trainer=cpu."
         ) from error
-    if isinstance(trainer.strategy, ShardedStrategy) and not model.automatic_optimization:
+    is_sharded = isinstance(trainer.strategy, ShardedStrategy)
+    if not model.learns_by_steps and (is_sharded or trainer.world_size > 1):
+        raise GenlabError(f"{model.name} is fitted by one process, without steps. Use trainer=cpu.")
+    if is_sharded and not model.automatic_optimization:
         raise GenlabError(f"trainer=fsdp trains by one optimizer, but {model.name} has several. Use trainer=ddp.")
     return trainer
 

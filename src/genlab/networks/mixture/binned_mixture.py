@@ -48,13 +48,20 @@ class BinnedGaussianMixture(DiagonalGaussianMixture):
         return super().standardize(levels_to_centres(x, self.levels, self.unit.dtype))
 
     def component_log_prob(self, x: Tensor) -> Tensor:
+        return self._sum_of_log_masses(x, None)
+
+    def partial_log_prob(self, x: Tensor, there: Tensor) -> Tensor:
+        return self._sum_of_log_masses(x, there.to(self.unit.dtype))
+
+    def _sum_of_log_masses(self, x: Tensor, weights: Tensor | None) -> Tensor:
         # Many dimensions share a level across a batch (the background): each pair that occurs is evaluated once.
         pairs = x.long() + self.levels * torch.arange(self.num_dims, device=x.device)
         occurs = torch.zeros(self.num_dims * self.levels, dtype=torch.bool, device=x.device)
         occurs[pairs] = True
         found = occurs.nonzero()[:, 0]
         place = (occurs.cumsum(0) - 1)[pairs]
-        return F.embedding_bag(place, self._level_log_mass(found // self.levels, found % self.levels), mode="sum")
+        log_masses = self._level_log_mass(found // self.levels, found % self.levels)
+        return F.embedding_bag(place, log_masses, mode="sum", per_sample_weights=weights)
 
     def em_features(self, x: Tensor) -> Tensor:
         z = self.standardize(x)

@@ -54,9 +54,10 @@ class Mixture(nn.Module):
         """How many numbers :meth:`em_log_prob` holds in memory per example, which limits the size of a batch."""
         return self.components
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log-probability or log-density ``[N]``, nats, of ``x [N, D]``."""
-        return torch.logsumexp(F.log_softmax(self.logits, 0) + self.component_log_prob(x), 1)
+    def log_prob(self, x: Tensor, there: Tensor | None = None) -> Tensor:
+        """Log-probability or log-density ``[N]``, nats, of ``x [N, D]``, or of its values ``there [N, D]`` alone."""
+        of_components = self.component_log_prob(x) if there is None else self.partial_log_prob(x, there)
+        return torch.logsumexp(F.log_softmax(self.logits, 0) + of_components, 1)
 
     def log_prior(self) -> Tensor:
         """Log-likelihood of one pseudo-example for each component, nats, a scalar."""
@@ -77,6 +78,10 @@ class Mixture(nn.Module):
     def component_log_prob(self, x: Tensor) -> Tensor:
         """Log-probability or log-density of ``x [N, D]`` under each component, ``[N, K]``, nats."""
         raise NotImplementedError
+
+    def partial_log_prob(self, x: Tensor, there: Tensor) -> Tensor:
+        """As :meth:`component_log_prob`, of the values alone that are ``there [N, D]``; of independent dimensions."""
+        raise NotImplementedError(f"{type(self).__name__} has no marginals.")
 
     def standardize(self, x: Tensor) -> Tensor:
         """Map ``x [N, D]`` to floats on one scale, so that Euclidean distances between them make sense."""
@@ -210,6 +215,11 @@ class DiagonalGaussianMixture(Mixture):
 
     def component_log_prob(self, x: Tensor) -> Tensor:
         return self._log_density(self.standardize(x)) - self.unit.log().sum()
+
+    def partial_log_prob(self, x: Tensor, there: Tensor) -> Tensor:
+        deviation = (self.standardize(x)[:, None] - self.mean) / self.scale
+        each = -0.5 * (deviation.square() + _LOG_2PI) - (self.scale * self.unit).log()
+        return each.where(there[:, None], 0).sum(2)
 
     def em_log_prob(self, features: Tensor) -> Tensor:
         return self._log_density(features)

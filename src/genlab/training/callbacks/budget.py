@@ -44,6 +44,7 @@ class Budget(Callback):
         self.code: list[Code] = []
         self._resumed_at = 0.0
         self._paused_at: float | None = None
+        self._is_fitted = False
 
     @property
     def spent(self) -> bool:
@@ -52,11 +53,15 @@ class Budget(Callback):
 
     @property
     def stopped_by(self) -> str:
-        """What ended the run: ``"examples"`` or ``"minutes"``."""
+        """What ended the run: ``"examples"``, ``"minutes"`` or, where no steps train the model, ``"fitted"``."""
+        if self._is_fitted:
+            return "fitted"
         return "examples" if self.examples is not None and self.progress.examples >= self.examples else "minutes"
 
     def on_fit_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         self.progress.seconds += pl_module.progress.seconds  # what the starting values took; 0 for a resumed run
+        self.progress.examples += pl_module.progress.examples
+        self._is_fitted = not pl_module.learns_by_steps
         pl_module.progress = self.progress
         trainer.datamodule.start_batch = self.progress.batches
 
@@ -84,9 +89,12 @@ class Budget(Callback):
         progress = self.progress
         before = int(progress.fraction * self.validations)
         progress.batches += 1
-        progress.examples += self.batch_size
         progress.seconds = time.monotonic() - self._resumed_at
-        progress.fraction = min(1.0, max(self._fraction_of_examples(), self._fraction_of_minutes(trainer)))
+        if self._is_fitted:
+            progress.fraction = 1.0
+        else:
+            progress.examples += self.batch_size
+            progress.fraction = min(1.0, max(self._fraction_of_examples(), self._fraction_of_minutes(trainer)))
         due = int(progress.fraction * self.validations) > before
         # Lightning validates after every val_check_batch-th batch: after this one or after none.
         trainer.val_check_batch = 1 if due else NEVER

@@ -43,6 +43,8 @@ class EMA(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: GenerativeModel, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
+        if not self._average:  # a model without parameters
+            return
         decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
         torch._foreach_lerp_(*self._lists, 1 - decay)
         self._updates += 1

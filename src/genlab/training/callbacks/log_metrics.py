@@ -51,7 +51,8 @@ class LogMetrics(Callback):
         pl_module.guard.settle()  # no row of numbers that are not finite
         means = self._means(trainer)
         means["train/examples_per_second"] = self._speed(pl_module)
-        means["train/lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        if trainer.optimizers:
+            means["train/lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         if pl_module.grad_norm is not None:
             means["train/grad_norm"] = float(pl_module.grad_norm)
         self._log(trainer, pl_module, means)

@@ -1,0 +1,251 @@
+"""A user's own data: a text file, a folder of recordings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError, nearest, shown
+from genlab.core.spec import DataSpec
+from genlab.data.base import BatchSize, Examples, Split
+from genlab.data.files import contents_checksum
+from genlab.data.sound import Recording, Seconds, SoundData
+from genlab.data.text import TextData, WindowLength
+from genlab.runs.atomic import what_is_in_the_way
+
+__all__ = ["TextFile", "WavFolder"]
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".wav", ".flac", ".ogg")
+SamplingRate = Annotated[int, Ge(1_000), Le(192_000)]
+
+
+class TextFile(TextData):
+    """A text of one's own, int64 ``[N, length]``: the first 90 % are training, the rest is halved.
+
+    Characters are Unicode's, from a file in UTF-8; a byte-order mark is left out, and all line ends are ``\\n``. The
+    alphabet is that of the whole file, in Unicode's order. Bytes are taken as they are. The data set's name holds that
+    of the file and a part of its checksum, so that results of two texts, or of two states of one, never mix.
+
+    The other arguments are those of :class:`genlab.data.text.TextData`.
+
+    Args:
+        root: Folder in which what is computed once for the data is kept.
+        path: The file.
+        by: What a symbol is: ``"characters"`` or ``"bytes"``.
+
+    Raises:
+        GenlabError: If the file cannot be read, is no UTF-8, or has fewer than two different symbols.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 64,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        length: WindowLength = 256,
+        path: str | Path | None = None,
+        by: Literal["characters", "bytes"] = "characters",
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples, length)
+        if by not in ("characters", "bytes"):
+            raise GenlabError(f"data.by is '{by}', expected characters or bytes.{nearest(by, ('characters', 'bytes'))}")
+        self.path = _given(path, "a text file")
+        content = _content(self.path)
+        alphabet, self._numbers = _characters(content, self.path) if by == "characters" else (None, _bytes(content))
+        if len(self._numbers) == 0 or bool((self._numbers == self._numbers[0]).all()):
+            what = "no text" if len(self._numbers) == 0 else "one symbol only, over and over"
+            raise GenlabError(f"{shown(self.path)} holds {what}: there is nothing to learn. Give a text.")
+        levels = 256 if alphabet is None else len(alphabet)
+        name = _name("text_file", self.path, by == "bytes")
+        self.spec = DataSpec(name, "text", (length,), levels=levels, alphabet=alphabet)
+
+    def read(self) -> Tensor:
+        return self._numbers
+
+
+def _given(path: str | Path | None, what: str) -> Path:
+    if not path:
+        raise GenlabError(f"data.path is not given, expected {what}. Add data.path=...")
+    return Path(path).expanduser()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if there := what_is_in_the_way(path):  # opening a pipe would wait for ever
+            raise GenlabError(f"data.path is {shown(path)}, which is {there}, expected a text file.")
+        return path.read_bytes()
+    except OSError as error:
+        raise GenlabError(f"data.path is {shown(path)}, which cannot be read ({error.strerror}).") from error
+
+
+def _bytes(content: bytes) -> Tensor:
+    return torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy())
+
+
+def _characters(content: bytes, path: Path) -> tuple[str, Tensor]:
+    """Return the alphabet of a text in UTF-8, and the numbers of its characters."""
+    try:
+        text = content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise GenlabError(
+            f"{shown(path)} is not UTF-8: byte {error.start + 1:,} (in line {line:,}) is 0x{content[error.start]:02x}, "
+            f"{error.reason}. Save it as UTF-8, or take its bytes by data.by=bytes."
+        ) from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    alphabet, numbers = np.unique(codes, return_inverse=True)
+    dtype = np.uint8 if len(alphabet) <= 256 else np.int32
+    return "".join(map(chr, alphabet.tolist())), torch.from_numpy(numbers.astype(dtype))
+
+
+def _name(kind: str, path: Path, is_bytes: bool = False, files: Sequence[Path] | None = None) -> str:
+    """Name a data set by its kind, its file or folder, and a part of the checksum of what it holds."""
+    stem = re.sub(r"[^A-Za-z0-9]+", "_", path.resolve().stem).strip("_")[:40]
+    checksum = contents_checksum(files or [path], path if files else path.parent)
+    return "_".join(part for part in (kind, stem, "bytes" if is_bytes else "", checksum[7:13]) if part)
+
+
+class WavFolder(SoundData):
+    """Recordings of one's own, int64 ``[N, 1, T]``: WAV, FLAC or Ogg of any rate, depth and number of channels.
+
+    Channels are averaged and other rates resampled. Where the folder has two or more sub-folders with recordings, these
+    are the classes, in alphabetical order. 80 % of the files are training, 10 % validation and 10 % test, drawn by a
+    fixed seed from their sorted names, in each class alike. The data set's name holds that of the folder and a part of
+    the files' checksum, so that results of two folders, or of two states of one, never mix.
+
+    The other arguments are those of :class:`genlab.data.sound.SoundData`.
+
+    Args:
+        root: Folder in which what is computed once for the data is kept.
+        path: The folder.
+        sampling_rate_hz: The rate at which the recordings are heard.
+        broken: What is done with a file that cannot be read as sound, or holds none: ``"refuse"`` stops and names it,
+            ``"skip"`` leaves it out and names it in a warning.
+
+    Raises:
+        GenlabError: If there is no such folder, it holds too few recordings, or some of them stand beside sub-folders.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 32,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        seconds: Seconds = 1.0,
+        encoding: Literal["mulaw8", "pcm16"] = "mulaw8",
+        path: str | Path | None = None,
+        sampling_rate_hz: SamplingRate = 16_000,
+        broken: Literal["skip", "refuse"] = "refuse",
+    ) -> None:
+        self.sampling_rate_hz = sampling_rate_hz
+        super().__init__(root, batch_size, seed, device, validation_examples, seconds, encoding)
+        if broken not in ("skip", "refuse"):
+            near = nearest(broken, ("skip", "refuse"))
+            raise GenlabError(f"data.broken is '{broken}', expected skip or refuse.{near}")
+        self.broken = broken
+        self.path = _given(path, "a folder of recordings")
+        self._files = _sound_files(self.path)
+        self._classes = _classes(self._files, self.path)
+        try:
+            name = _name("wav_folder", self.path, files=self._files)
+        except OSError as error:
+            raise GenlabError(f"{shown(error.filename)} cannot be read ({error.strerror}).") from error
+        self.spec = DataSpec(
+            name,
+            "waveform",
+            (1, self.length),
+            levels=self.encoding.levels,
+            num_classes=len(self._classes) or None,
+            sampling_rate_hz=sampling_rate_hz,
+            has_mask=True,
+        )
+
+    def load(self, split: Split) -> dict[Split, Batch]:
+        # All at once, so that a broken file is told before anything is trained, and not when the test begins.
+        found: dict[Split, Batch] = {}
+        for each in ("train", "validation", "test"):
+            found |= super().load(each)
+        return found
+
+    def recordings(self, split: Split) -> list[Recording]:
+        from genlab.data.audio import read_audio
+
+        found, problems = [], []
+        for path in self._split()[split]:
+            try:
+                found.append(Recording(read_audio(path, self.sampling_rate_hz), self._label(path)))
+            except GenlabError as error:
+                if self.broken == "refuse":
+                    raise GenlabError(f"{error} Mend or remove it, or leave it out by data.broken=skip.") from error
+                problems.append(str(error))
+        for problem in problems:
+            log.warning("Left out: %s", problem)
+        if not found:
+            raise GenlabError(f"None of the {len(problems)} {split} recordings in {shown(self.path)} can be read.")
+        return found
+
+    def _label(self, path: Path) -> int | None:
+        return self._classes.index(path.relative_to(self.path).parts[0]) if self._classes else None
+
+    def _split(self) -> dict[Split, list[Path]]:
+        """The files of each split, in each class alike; a file's split does not depend on what is in the files."""
+        of_class: dict[int | None, list[Path]] = {}
+        for path in self._files:
+            of_class.setdefault(self._label(path), []).append(path)
+        found: dict[Split, list[Path]] = {"train": [], "validation": [], "test": []}
+        random = np.random.RandomState(0)  # NumPy promises never to change this stream
+        for paths in of_class.values():
+            order = random.permutation(len(paths))
+            held_out = max(1, round(0.1 * len(paths)))
+            validation, test, train = order[:held_out], order[held_out : 2 * held_out], order[2 * held_out :]
+            found["validation"] += [paths[number] for number in sorted(validation)]
+            found["test"] += [paths[number] for number in sorted(test)]
+            found["train"] += [paths[number] for number in sorted(train)]
+        return found
+
+
+def _sound_files(folder: Path) -> list[Path]:
+    """Return all recordings in a folder and below, sorted by their paths."""
+    if not folder.is_dir():
+        state = "is not a folder" if folder.exists() else "is missing"
+        raise GenlabError(f"data.path is {shown(folder)}, which {state}, expected a folder of recordings.")
+    found = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
+    found = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise GenlabError(f"{shown(folder)} holds no recordings, expected files named {', '.join(SUFFIXES)}.")
+    return found
+
+
+def _classes(files: Sequence[Path], folder: Path) -> list[str]:
+    """Return the names of the sub-folders that are classes; none where all recordings are of one kind."""
+    tops = Counter(path.relative_to(folder).parts[0] if path.parent != folder else "" for path in files)
+    if "" in tops and len(tops) > 1:
+        raise GenlabError(
+            f"{shown(folder)} has {tops['']} recordings beside its sub-folders, which are classes. "
+            "Move them into a sub-folder."
+        )
+    fewest = min(tops, key=lambda top: tops[top])
+    if tops[fewest] < 3:
+        where = folder / fewest if fewest else folder
+        raise GenlabError(
+            f"{shown(where)} has {tops[fewest]} recordings, expected at least 3: one to train, to validate and to test."
+        )
+    return sorted(tops) if len(tops) > 1 else []
