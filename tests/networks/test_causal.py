@@ -31,9 +31,17 @@ MAKERS: dict[str, Callable[[DataSpec, int], CausalNetwork]] = {
     "pixelcnn": lambda spec, classes: GatedPixelCNN(spec, 2, classes, hidden=6, dilations=[1, 2, 4]),
     "pixelrnn": lambda spec, classes: DiagonalBiLSTM(spec, 2, classes, hidden=5, layers=2),
     "transformer": lambda spec, classes: CausalTransformer(spec, 2, classes, hidden=8, layers=2, heads=2),
+    "rotary": lambda spec, classes: CausalTransformer(
+        spec, 2, classes, hidden=8, layers=2, heads=2, rotary=True, dropout=0.0
+    ),
     "wavenet": lambda spec, classes: WaveNet(spec, 2, classes, hidden=5, skip=6, dilations=[1, 2, 4]),
 }
-SPECS = {"pixelcnn": (IMAGE, COLOUR, LEVELS), "pixelrnn": (IMAGE, COLOUR, LEVELS), "wavenet": (SOUND, STEREO)}
+SPECS = {
+    "rotary": (TEXT, STEREO),
+    "pixelcnn": (IMAGE, COLOUR, LEVELS),
+    "pixelrnn": (IMAGE, COLOUR, LEVELS),
+    "wavenet": (SOUND, STEREO),
+}
 PAIRS = [(name, spec) for name in MAKERS for spec in SPECS.get(name, (IMAGE, COLOUR, VECTOR, LEVELS, TEXT))]
 CONTINUOUS = [pair for pair in PAIRS if pair[1].levels is None]
 

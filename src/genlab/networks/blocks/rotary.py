@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+
+from genlab.core.replaying import Place
 
 __all__ = ["RotaryPositions"]
 
@@ -13,7 +18,8 @@ BASE = 10_000.0
 class RotaryPositions(nn.Module):
     """Turn pairs of features by angles that grow with the place; Su et al. (2021), "RoFormer", equation 34.
 
-    The product of two turned vectors depends on their places by the difference alone.
+    The product of two turned vectors depends on their places by the difference alone. The first half of the features
+    pairs with the second: it is the paper's turn up to their order.
 
     Args:
         width: Features of a query or key, even.
@@ -30,15 +36,21 @@ class RotaryPositions(nn.Module):
         self.register_buffer("cosines", angles.cos().float(), persistent=False)
         self.register_buffer("sines", angles.sin().float(), persistent=False)
 
-    def forward(self, x: Tensor, first: int = 0) -> Tensor:
-        """Turn ``x [..., T, width]``, whose first row stands at a place, by the places of its rows."""
-        places = slice(first, first + x.shape[-2])
-        return self.at(x, self.cosines[places], self.sines[places])
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn ``x [..., T, width]``, row t by place t."""
+        length = x.shape[-2]
+        return _turned(x, self.cosines[:length], self.sines[:length])
 
-    @staticmethod
-    def at(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-        """Turn ``x [..., T, width]`` by the rows of :attr:`cosines` and :attr:`sines` of its places."""
-        # The first half of the features pairs with the second: it is the same up to their order.
-        one, other = x.chunk(2, dim=-1)
-        cosines, sines = cosines.to(x.dtype), sines.to(x.dtype)
-        return torch.cat([one * cosines - other * sines, one * sines + other * cosines], dim=-1)
+    def to_place(self, place: Place) -> Callable[[Tensor], Tensor]:
+        """Return what turns all rows of ``x [..., T, width]`` by one place."""
+        cosines, sines = (
+            rows[place : place + 1] if isinstance(place, int) else rows.index_select(0, place.view(1))
+            for rows in (self.cosines, self.sines)
+        )
+        return partial(_turned, cosines=cosines, sines=sines)
+
+
+def _turned(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    one, other = x.chunk(2, dim=-1)
+    cosines, sines = cosines.to(x.dtype), sines.to(x.dtype)
+    return torch.cat([one * cosines - other * sines, one * sines + other * cosines], dim=-1)

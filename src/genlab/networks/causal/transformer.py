@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from genlab.core.errors import GenlabError
 from genlab.core.replaying import Place, Places, places, replayed
 from genlab.core.spec import DataSpec
+from genlab.networks.blocks.attention import attention
+from genlab.networks.blocks.rotary import RotaryPositions
 from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps
 
 __all__ = ["CausalTransformer"]
@@ -17,9 +19,10 @@ __all__ = ["CausalTransformer"]
 class _Block(nn.Module):
     """Attention and a perceptron, each after a normalization and beside a residual connection."""
 
-    def __init__(self, hidden: int, heads: int) -> None:
+    def __init__(self, hidden: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
+        self.dropout = nn.Dropout(dropout)
         self.norm_attention = nn.LayerNorm(hidden)
         self.enter = nn.Linear(hidden, 3 * hidden)
         self.leave = nn.Linear(hidden, hidden)
@@ -33,16 +36,16 @@ class _Block(nn.Module):
         query, key, value = split.permute(2, 0, 3, 1, 4)
         return query, key, value
 
-    def attend(
-        self, h: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
-    ) -> Tensor:
-        """Return the stream after the block; only keys where ``mask [1, T]`` is true are seen."""
-        seen = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
-        h = h + self.leave(seen.transpose(1, 2).flatten(2))
-        return h + self.perceptron(self.norm_perceptron(h))
+    def after(self, h: Tensor, seen: Tensor) -> Tensor:
+        """Return the stream after the block, given what attention saw, ``[N, heads, T, hidden / heads]``."""
+        h = h + self.dropout(self.leave(seen.transpose(1, 2).flatten(2)))
+        return h + self.dropout(self.perceptron(self.norm_perceptron(h)))
 
-    def forward(self, h: Tensor) -> Tensor:
-        return self.attend(h, *self.project(h), causal=True)
+    def forward(self, h: Tensor, positions: RotaryPositions | None) -> Tensor:
+        query, key, value = self.project(h)
+        if positions is not None:
+            query, key = positions(query), positions(key)
+        return self.after(h, attention(query, key, value, causal=True))
 
 
 class CausalTransformer(CausalNetwork):
@@ -50,7 +53,8 @@ class CausalTransformer(CausalNetwork):
 
     Chen et al. (2020), "Generative Pretraining from Pixels", section 2.1, without a palette: a pixel with all its
     channels is one token, and a `ChannelHead` conditions the channels on each other. The first token stands for the
-    start, or for the label. A place's code is the sum of a code for each of its axes.
+    start, or for the label. A place's code is the sum of a code for each of its axes; with rotary positions it has
+    none, and attention sees how far places are apart: Su et al. (2021), "RoFormer".
 
     Args:
         spec: What one example is. Discrete values are looked up in a table, continuous ones enter as numbers.
@@ -59,24 +63,40 @@ class CausalTransformer(CausalNetwork):
         hidden: Width of the residual stream, a multiple of ``heads``.
         layers: Number of blocks.
         heads: Attention heads of a block.
+        rotary: Whether positions are rotary, and not learned codes.
+        dropout: Probability that a feature is dropped in training, of tokens and of what a block adds.
 
     Raises:
-        GenlabError: If ``hidden`` is not a multiple of ``heads``.
+        GenlabError: If ``hidden`` is not a multiple of ``heads``, or with rotary positions of twice as many.
     """
 
     def __init__(
-        self, spec: DataSpec, num_params: int, num_classes: int, *, hidden: int, layers: int, heads: int
+        self,
+        spec: DataSpec,
+        num_params: int,
+        num_classes: int,
+        *,
+        hidden: int,
+        layers: int,
+        heads: int,
+        rotary: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(spec, num_params, num_classes)
-        if hidden % heads:
-            raise GenlabError(f"hidden is {hidden} and heads {heads}, expected a multiple: use hidden={heads * 32}.")
+        if hidden % (heads * (1 + rotary)):
+            raise GenlabError(
+                f"hidden is {hidden} and heads {heads}, expected a multiple of {heads * (1 + rotary)}: "
+                f"use hidden={heads * 32}."
+            )
         self.start = nn.Embedding(max(1, num_classes), hidden)
-        self.places = nn.ParameterList(torch.empty(size, hidden) for size in self.sites)
+        self.positions = RotaryPositions(hidden // heads, self.num_sites) if rotary else None
+        self.places = nn.ParameterList(torch.empty(size, hidden) for size in self.sites if not rotary)
+        self.dropout = nn.Dropout(dropout)
         self.tables = nn.ModuleList(
             nn.Linear(1, hidden) if spec.levels is None else nn.Embedding(spec.levels, hidden)
             for _ in range(self.channels)
         )
-        self.blocks = nn.ModuleList(_Block(hidden, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(_Block(hidden, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)
         self.head = ChannelHead(hidden, self.channels, num_params)
         self._initialize(layers)
@@ -104,7 +124,9 @@ class CausalTransformer(CausalNetwork):
         return torch.stack(tokens).sum(0)
 
     def codes(self) -> Tensor:
-        """Codes of all places, ``[T, hidden]``."""
+        """Codes of all places, ``[T, hidden]``; zeros where positions are rotary."""
+        if self.positions is not None:
+            return self.start.weight.new_zeros(self.num_sites, self.start.weight.shape[1])
         total: Tensor = self.places[0]
         for axis in self.places[1:]:
             total = total[..., None, :] + axis
@@ -116,9 +138,9 @@ class CausalTransformer(CausalNetwork):
         return self.start(index)[:, None]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        h = torch.cat([self.first(len(x), y), self.embed(x[:, :-1])], dim=1) + self.codes()
+        h = self.dropout(torch.cat([self.first(len(x), y), self.embed(x[:, :-1])], dim=1) + self.codes())
         for block in self.blocks:
-            h = block(h)
+            h = block(h, self.positions)
         return self.head(self.norm(h), self.codec.to_signed(x, self.start.weight.dtype))
 
     def steps(self, n: int, y: Tensor | None = None) -> Steps:
@@ -126,9 +148,13 @@ class CausalTransformer(CausalNetwork):
         kept = [_Kept(block, token, self.num_sites) for block in self.blocks]
 
         def features(h: Tensor, site: Place) -> Tensor:
+            turn = None if self.positions is None else self.positions.to_place(site)
             for block, cache in zip(self.blocks, kept, strict=True):
                 query, key, value = block.project(h)
-                h = block.attend(h, query, *cache.with_new(key, value, site))
+                if turn is not None:
+                    query, key = turn(query), turn(key)
+                keys, values, mask = cache.with_new(key, value, site)
+                h = block.after(h, F.scaled_dot_product_attention(query, keys, values, mask))
             return self.norm(h)[:, 0]
 
         step = replayed(features, token.device, self.num_sites, "the transformer's steps")
