@@ -26,7 +26,7 @@ def made(
 def test_the_density_of_what_is_there_integrates_to_one(length: int, transform: ElementwiseTransform) -> None:
     """Of 3 values in columns of 2, the second of which is never whole, over two scales."""
     flow = made((1, 3), 2, [2, 1], transform)
-    axis = torch.linspace(-9, 9, (361, 181, 61)[length - 1])
+    axis = torch.linspace(-9, 9, (361, 121, 41)[length - 1])
     points = torch.cartesian_prod(*[axis] * length).view(-1, length)
     x = torch.full((len(points), 1, 3), float("nan"))
     x[:, 0, :length] = points
@@ -68,7 +68,7 @@ def test_samples_come_from_the_density(length: int) -> None:
 
 
 def where(flow: SignalFlow, mask: torch.Tensor, shapes: list[torch.Size]) -> list[torch.Tensor]:
-    """Where the noise of each scale is used: columns hold values in order, and the upper half of them is factored out."""
+    """Where the noise of each scale is used: columns hold values in order, and their upper half is factored out."""
     there, found = mask.double(), []
     for factor, shape in zip(flow.factors, shapes, strict=True):
         there = torch.nn.functional.pad(there, (0, -there.shape[-1] % factor))
