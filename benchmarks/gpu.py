@@ -1,24 +1,26 @@
-"""How much of a training step a GPU works, for each default model on MNIST, with and without CUDA graphs.
+"""Where a training step's time goes on a GPU, for each default model on pictures of MNIST's shape.
 
-    OMP_NUM_THREADS=2 python benchmarks/gpu.py [--models vae flow] [--minutes 4] --out gpu.json
+    python benchmarks/gpu.py [--models flow vae] [--out results/gpu.json]
 
-A row for each model: milliseconds of a step under the trainer, plain and with CUDA graphs, and of a bare PyTorch loop
-over the same model; what the GPU works in a step and how many kernels it is, by the profiler; samples per second; how
-long the host waits for the device; peak memory. Beside the rows stand networks of other packages where these are
-installed: the U-Net of denoising-diffusion-pytorch, a spline flow of zuko. Every measurement has a few seconds, and all
-together the minutes given: what no longer fits is null, and says so. Without a CUDA device it runs on the CPU, where
-kernels are calls of operators and what a GPU alone has is null; without the files of MNIST it takes random images.
+A row has the milliseconds of a step in a bare PyTorch loop and under Lightning with the callbacks that act at each step
+(``plain``, and ``graphs`` where `trainer.cuda_graphs` exists), the time that the GPU works in one, how many kernels it
+runs, the samples per second, and the peak of memory. ``gpu_idle_share`` is the part of a bare step in which the GPU
+waits; ``host_idle_share`` that in which Python waits for the GPU. Networks of peers stand beside ours where they are
+installed: zuko's spline flow, denoising-diffusion-pytorch's U-Net.
+Those are other networks, of the sizes named.
 
-It needs torch, pytorch-lightning, torchmetrics, hydra-core, omegaconf, pydantic, zuko, pooch, platformdirs,
-annotated-types and rich, and genlab itself on the path.
+All ends by ``--seconds``: what did not fit, or failed, stands in ``not_measured`` with the reason. The pictures are
+random, so no files are needed. On a CPU kernels are the operators of PyTorch that ran (views left out), and the GPU's
+figures are null. `side_by_side.py` measures several runs that share a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import statistics
+import logging
+import math
+import signal
 import sys
 import tempfile
 import time
@@ -26,345 +28,397 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import torch
 from hydra import compose, initialize_config_dir
-from pytorch_lightning import Callback, LightningModule, Trainer
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genlab.command.build import build_datamodule, build_model
-from genlab.command.config import check_config
-from genlab.command.console import log_to
-from genlab.command.schemas import TrainConfig
 from genlab.core.batch import Batch
-from genlab.core.errors import GenlabError
-from genlab.core.hardware import device_name
-from genlab.core.timetable import Timetable
+from genlab.core.hardware import fast_bfloat16
+from genlab.data.images import MNIST
 from genlab.models.base import GenerativeModel
-from genlab.processes.display import Display
-from genlab.runs.folder import RunDir
-from genlab.training.trainer import build_callbacks, build_trainer
+from genlab.training.callbacks.budget import NEVER, Budget
+from genlab.training.callbacks.counter_noise import CounterNoise
+from genlab.training.callbacks.ema import EMA
 
-ROOT = Path(__file__).parents[1]
-MODELS = ("vae", "flow", "gan", "diffusion", "flow_matching", "pixelcnn", "transformer", "made", "pixelrnn")
-WARM_UP = 12
-"""Steps before a clock runs: libraries choose algorithms, and graphs are recorded and checked."""
-SAMPLES = (16, 1000)
-"""Samples drawn to warm up, and at most at a time afterwards."""
-
-
-class Clock(Callback):
-    """Takes the time of a training's steps once they have warmed up, and ends it.
-
-    Args:
-        seconds: How long steps are timed.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.steps = 0
-        self.began = self.took = 0.0
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        self.steps += 1
-        if self.steps == WARM_UP:
-            synchronize(pl_module.device)
-            self.began = time.perf_counter()
-        elif self.steps > WARM_UP and time.perf_counter() - self.began > self.seconds:
-            synchronize(pl_module.device)
-            self.took = time.perf_counter() - self.began
-            trainer.should_stop = True
-
-    @property
-    def milliseconds(self) -> float:
-        """Of a step."""
-        return 1000 * self.took / (self.steps - WARM_UP)
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ["vae", "flow", "gan", "diffusion", "flow_matching", "pixelcnn", "transformer", "made", "iwae", "hvae",
+          "wgan_gp", "sngan", "r3gan", "gmm", "pixelrnn"]  # fmt: skip
+SHARES = {
+    "bare_ms": 0.3,
+    "plain_ms": 0.5,
+    "graphs_ms": 0.75,
+    "kernels": 0.85,
+    "peer_ms": 0.93,
+    "samples_per_second": 1.0,
+}
+"""By which part of a row's time each of its figures must be there."""
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all that was queued."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+class TimeUp(Exception):
+    """A figure took longer than it may."""
 
 
-def config(model: str, batch: int, *overrides: str) -> TrainConfig:
-    """Return the config of a default model on MNIST."""
-    fixed = ["data=mnist", f"data.batch_size={batch}", "logger=none", "budget.examples=1000000000"]
-    with initialize_config_dir(str(ROOT / "conf")):
-        return check_config(compose("config", [f"model={model}", *fixed, "budget.minutes=null", *overrides]))
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise :class:`TimeUp` in the block when it takes longer, at the next return from PyTorch."""
 
+    def stop(*_: Any) -> None:
+        raise TimeUp("out of time")
 
-class Bench:
-    """What the rows share: sizes, the device, and the time that is left.
-
-    Args:
-        batch: Examples of a step.
-        seconds: How long each figure is measured.
-        minutes: When the last figure has begun.
-    """
-
-    def __init__(self, batch: int, seconds: float, minutes: float) -> None:
-        self.batch = batch
-        self.seconds = seconds
-        self.deadline = time.monotonic() + 60 * minutes
-        self.device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-        self.notes: list[str] = []
-
-    def row(self, name: str) -> dict[str, Any]:
-        """Measure all figures of a model."""
-        row: dict[str, Any] = {"model": name}
-        for figures in (self._bare, self._under_the_trainer, self._with_graphs, self._sampling):
-            try:
-                if time.monotonic() > self.deadline:
-                    raise TimeoutError("the minutes were spent")
-                row |= figures(name)
-            except (RuntimeError, GenlabError, TimeoutError) as error:
-                self.notes.append(f"{name}: no figure of {figures.__name__.strip('_')}: {str(error).splitlines()[0]}")
-        return row
-
-    def _bare(self, name: str) -> dict[str, Any]:
-        settings = config(name, self.batch)
-        model, batches = self._model(settings)
-        self._reset_peak()
-        step = bare_step(model)
-        figures = self._of_steps(lambda: step(next(batches)))
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        return {"parameters": parameters, **{f"bare_{key}": value for key, value in figures.items()}}
-
-    def _under_the_trainer(self, name: str) -> dict[str, Any]:
-        return {"plain_ms": self._trained(config(name, self.batch, "trainer.cuda_graphs=false"))}
-
-    def _with_graphs(self, name: str) -> dict[str, Any]:
-        if self.device.type != "cuda":
-            return {"graphs_ms": None}
-        return {"graphs_ms": self._trained(config(name, self.batch, "trainer.cuda_graphs=auto"))}
-
-    @torch.no_grad()
-    def _sampling(self, name: str) -> dict[str, Any]:
-        model, _ = self._model(config(name, self.batch))
-        model.eval()
-        model.sample(2)  # what libraries set up is not timed
-        count = SAMPLES[0]
-        while True:
-            synchronize(self.device)
-            began = time.perf_counter()
-            model.sample(count)
-            synchronize(self.device)
-            took = time.perf_counter() - began
-            more = min(SAMPLES[1], int(count * self.seconds / took / 2))
-            if count >= SAMPLES[1] or more < 2 * count:
-                return {"samples_per_second": count / took, "samples_at_once": count}
-            count = more
-
-    def _model(self, settings: TrainConfig) -> tuple[GenerativeModel, Iterator[Batch]]:
-        data, model = build_datamodule(settings), build_model(settings).to(self.device)
-        first = images(data, settings)
-        model.initialize(first.rows(slice(model.initial_examples)).to(self.device))
-        source = first.rows(slice(self.batch * 8)).to(self.device)
-        parts = [source.rows(slice(i, i + self.batch)) for i in range(0, len(source.x), self.batch)]
-        return model, itertools.cycle(parts)
-
-    def _trained(self, settings: TrainConfig) -> float:
-        data, model = build_datamodule(settings), build_model(settings)
-        images(data, settings)
-        clock = Clock(self.seconds)
-        with tempfile.TemporaryDirectory() as folder:
-            run = RunDir(Path(folder)).create()
-            display = Display(Timetable())
-            callbacks = [*build_callbacks(settings, run, model.name, settings.data.batch_size, display), clock]
-            with log_to(run.log), display:
-                make = _without_validation(settings.trainer.make)
-                trainer = build_trainer(settings.trainer, make, run, model, callbacks, [])
-                trainer.fit(model, datamodule=data)
-        return clock.milliseconds
-
-    def _of_steps(self, step: Callable[[], object]) -> dict[str, Any]:
-        """Time steps, then look into some of them."""
-        for _ in range(WARM_UP):
-            step()
-        synchronize(self.device)
-        began, steps = time.perf_counter(), 0
-        while time.perf_counter() - began < self.seconds or steps < 3:
-            step()
-            steps += 1
-        queued = time.perf_counter() - began
-        synchronize(self.device)
-        took = time.perf_counter() - began
-        on_gpu = self.device.type == "cuda"
-        busy, kernels = profiled(step) if on_gpu else (None, counted(step))
-        return {
-            "ms": 1000 * took / steps,
-            "gpu_busy_ms": busy,
-            "kernels": kernels,
-            "host_waits": 1 - queued / took if on_gpu else None,
-            "peak_memory_bytes": torch.cuda.max_memory_allocated(self.device) if on_gpu else None,
-        }
-
-    def _reset_peak(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-
-    def peers(self) -> dict[str, Any]:
-        """Measure the networks of other packages, those that are installed."""
-        found = {}
-        for name, make in PEERS.items():
-            try:
-                network, loss = make()
-            except ImportError:
-                found[name] = None
-                self.notes.append(f"{name} is not installed")
-                continue
-            network = network.to(self.device)
-            optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
-            x = torch.rand(self.batch, 1, 28, 28, device=self.device)
-            found[name] = {"parameters": sum(p.numel() for p in network.parameters())}
-            found[name] |= self._of_steps(lambda o=optimizer, n=network, f=loss, x=x: _stepped(o, f(n, x)))
-        return found
-
-
-def images(data: Any, settings: TrainConfig) -> Batch:
-    """Return the training images; random ones where there are no files, which take as long."""
+    if seconds <= 0:
+        stop()
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        return data.tensors("train")
-    except GenlabError:
-        x = torch.randint(256, (10_000, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        y = torch.arange(len(x)) % 10
-        data._splits = dict.fromkeys(("train", "validation", "test"), Batch(x, y))
-        type(data).archives = ()
-        return data.tensors("train")
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
-def _without_validation(make: Callable[..., Trainer]) -> Callable[..., Trainer]:
-    return lambda **arguments: make(**arguments, limit_val_batches=0)
+class RandomPictures(MNIST):
+    """Random pictures of MNIST's shape and levels, four fifths of them background."""
+
+    archives = ()
+
+    def load(self, split: Any) -> dict[Any, Batch]:
+        noise = torch.Generator().manual_seed(0)
+        x = torch.randint(256, (4096, 1, 28, 28), generator=noise, dtype=torch.uint8)
+        x[torch.rand(x.shape, generator=noise) < 0.8] = 0
+        return {split: Batch(x, torch.randint(10, (4096,), generator=noise))}
 
 
-def bare_step(model: GenerativeModel) -> Callable[[Batch], None]:
-    """Return a step of a plain loop over a model; of a game, a step of each player."""
-    optimizers = model.configure_optimizers()
-    if not model.adversarial:
-        (optimizer,) = optimizers
-        return lambda batch: _stepped(optimizer, model.loss(batch)["loss"])
-
-    def play(batch: Batch) -> None:
-        parts = model.loss(batch)
-        for optimizer, name in zip(optimizers, ("g_loss", "d_loss"), strict=True):
-            own = [p for group in optimizer.param_groups for p in group["params"]]
-            gradients = torch.autograd.grad(parts[name], own, retain_graph=True, allow_unused=True)
-            for parameter, gradient in zip(own, gradients, strict=True):
-                parameter.grad = gradient
-            optimizer.step()
-
-    return play
-
-
-def _stepped(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
-def profiled(step: Callable[[], object], steps: int = 5) -> tuple[float, float]:
-    """Return how many milliseconds of a step the GPU works, and the kernels of a step."""
-    from torch.profiler import ProfilerActivity, profile
-
-    torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as watched:
-        for _ in range(steps):
-            step()
-        torch.cuda.synchronize()
-    kernels = [event for event in watched.events() if event.device_type.name == "CUDA"]
-    return sum(event.self_device_time_total for event in kernels) / 1000 / steps, len(kernels) / steps
-
-
-class _Calls(TorchDispatchMode):
-    """Counts the operators that compute something; views compute nothing."""
+class CountOperators(TorchDispatchMode):
+    """Count the operators of PyTorch that compute or copy: on a GPU each is about a kernel."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not function.is_view
-        return function(*args, **(kwargs or {}))
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        is_view = any(part.alias_info and not part.alias_info.is_write for part in func._schema.returns)
+        self.count += not (is_view or name.startswith(("empty", "new_empty", "_unsafe_view", "detach")))
+        return func(*args, **(kwargs or {}))
 
 
-def counted(step: Callable[[], object]) -> int:
-    """Return the operators of a step, nearly the kernels that it would be."""
-    with _Calls() as calls:
-        step()
-    return calls.count
+class Loop:
+    """A bare PyTorch loop: loss, backward, clipping, optimizer; the players of a game step together.
+
+    Args:
+        loss: Loss of a batch.
+        optimizers: All that are stepped.
+        batches: What is trained on.
+        clip: Largest norm of a gradient, or None.
+        device: Where all of this lies.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[Batch], Tensor],
+        optimizers: list[torch.optim.Optimizer],
+        batches: Iterator[Batch],
+        clip: float | None,
+        device: torch.device,
+    ) -> None:
+        self.loss = loss
+        self.optimizers = optimizers
+        self.batches = batches
+        self.clip = clip
+        self.device = device
+        self.parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device.type)):
+            loss = self.loss(next(self.batches))
+        loss.backward()
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def milliseconds(self, steps: int) -> float:
+        """Return those of a step, of so many, or as many as fit a second, after half as many to warm up."""
+        self.run(warm(steps))
+        started = time.perf_counter()
+        done = self.run(steps)
+        return 1000 * (time.perf_counter() - started) / done
+
+    def run(self, steps: int) -> int:
+        """Take so many steps, or as many as fit a second, and return how many."""
+        started, done = time.perf_counter(), 0
+        while done < steps and time.perf_counter() - started < 1:
+            self.step()
+            done += 1
+        wait(self.device)
+        return done
+
+    def host_idle_share(self) -> float | None:
+        """Return the part of two steps in which Python has asked for all and the GPU still works."""
+        if self.device.type != "cuda":
+            return None
+        wait(self.device)
+        started = time.perf_counter()
+        self.step()
+        self.step()
+        asked = time.perf_counter() - started
+        wait(self.device)
+        return 1 - asked / (time.perf_counter() - started)
+
+    def kernels(self) -> tuple[int, float | None]:
+        """Return the kernels of a step and the milliseconds in which at least one ran."""
+        if self.device.type != "cuda":
+            with CountOperators() as counted:
+                self.step()
+            return counted.count, None
+        steps = 3
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+            for _ in range(steps):
+                self.step()
+            wait(self.device)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "trace.json"
+            profiled.export_chrome_trace(str(file))
+            events = json.loads(file.read_text())["traceEvents"]
+        work = [e for e in events if e.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")]
+        return round(len(work) / steps), busy_ms([(e["ts"], e["ts"] + e["dur"]) for e in work]) / steps
 
 
-@contextmanager
-def _without(*names: str) -> Iterator[None]:
-    """Have imports that a network does not need succeed."""
-    absent = [name for name in names if name not in sys.modules]
-    sys.modules.update({name: MagicMock() for name in absent})
-    yield
-    for name in absent:
-        del sys.modules[name]
+def busy_ms(spans: list[tuple[float, float]]) -> float:
+    """Return the milliseconds that spans, in microseconds, cover together."""
+    total, end = 0.0, -math.inf
+    for begin, until in sorted(spans):
+        total += max(0.0, until - max(begin, end))
+        end = max(end, until)
+    return total / 1000
 
 
-def _unet() -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor]]:
-    unused = ("torchvision", "torchvision.transforms", "torchvision.utils", "pytorch_fid", "accelerate", "ema_pytorch")
-    with _without(*unused, "pytorch_fid.fid_score", "pytorch_fid.inception"):
-        from denoising_diffusion_pytorch import Unet
-    network = Unet(32, dim_mults=(1, 2, 2), channels=1)
-    return network, lambda network, x: (network(x, x[:, 0, 0, 0]) - x).square().mean()
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
-def _spline_flow() -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor]]:
-    from zuko.flows import NSF
-
-    return NSF(784, transforms=3, hidden_features=(256, 256)), lambda flow, x: -flow().log_prob(x.flatten(1)).mean()
+def warm(steps: int) -> int:
+    return max(1, steps // 2)
 
 
-PEERS = {"denoising-diffusion-pytorch's U-Net": _unet, "zuko's NSF": _spline_flow}
+class StepClock(Callback):
+    """Time the steps of a training after the first ones, as many as are asked for or fit a second, then end it."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.started = self.milliseconds = math.nan
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        done = pl_module.progress.batches - warm(self.steps)
+        if done == 0:
+            wait(pl_module.device)
+            self.started = time.perf_counter()
+        elif done == self.steps or time.perf_counter() - self.started > 1:
+            wait(pl_module.device)
+            self.milliseconds = 1000 * (time.perf_counter() - self.started) / done
+            trainer.should_stop = True
 
 
-def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return what a step with graphs takes of the GPU's own time, and plain ones of those with graphs."""
-    found = {}
-    for row in rows:
-        graphs, busy, plain = row.get("graphs_ms"), row.get("bare_gpu_busy_ms"), row.get("plain_ms")
-        if graphs and busy:
-            found[f"{row['model']}: step with graphs over GPU busy"] = graphs / busy
-        if graphs and plain:
-            found[f"{row['model']}: plain step over step with graphs"] = plain / graphs
-    if found:
-        found["median of all steps with graphs over GPU busy"] = statistics.median(
-            value for name, value in found.items() if name.endswith("GPU busy")
-        )
+def trained_ms(config: DictConfig, batch_size: int, steps: int, graphs: bool) -> float:
+    """Return the milliseconds of a step under Lightning."""
+    data, model, device = RandomPictures(batch_size=batch_size), make_model(config), pick_device()
+    clock = StepClock(steps)
+    callbacks: list[Callback] = [CounterNoise(0), EMA(config.ema_decay), Budget(10**9, None, 1, batch_size), clock]
+    if graphs:
+        from genlab.training.callbacks.replay_steps import ReplaySteps
+
+        callbacks.append(ReplaySteps())
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu", devices=1, callbacks=callbacks, logger=False,
+            precision="bf16-mixed" if fast_bfloat16(device.type) else "32-true", default_root_dir=folder,
+            max_epochs=-1, limit_val_batches=0, val_check_interval=NEVER, check_val_every_n_epoch=None,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(model, datamodule=data)
+    return clock.milliseconds
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def make_model(config: DictConfig) -> GenerativeModel:
+    torch.manual_seed(0)
+    return instantiate(config.model, spec=RandomPictures.spec, _execution_whitelist_=["genlab.*", "torch.optim.*"])
+
+
+def bare_loop(config: DictConfig, batch_size: int) -> tuple[GenerativeModel, Loop]:
+    device = pick_device()
+    data, model = RandomPictures(batch_size=batch_size), make_model(config).to(device)
+    model.initialize(data.tensors("train").rows(slice(512)).to(device))
+    optimizers = model.configure_optimizers()
+    return model, Loop(
+        lambda batch: model.loss(batch)["loss"], optimizers, on_device(data, device), config.model.grad_clip, device
+    )
+
+
+def on_device(data: RandomPictures, device: torch.device) -> Iterator[Batch]:
+    return (batch.to(device) for batch in data.train_dataloader())
+
+
+def peer(model: str, batch_size: int) -> tuple[str, int, Loop] | None:
+    """Return the name of the peer's network, its parameters and a loop over it; None where there is none."""
+    device = pick_device()
+    network: nn.Module
+    if model == "flow":
+        import zuko
+
+        name = "zuko.flows.NSF(784, transforms=3, hidden_features=[256, 256])"
+        network = zuko.flows.NSF(784, transforms=3, hidden_features=[256, 256]).to(device)
+
+        def loss(batch: Batch) -> Tensor:
+            return -network().log_prob(batch.x.flatten(1) / 128 - 1).mean()
+    elif model in ("diffusion", "flow_matching"):
+        try:
+            from denoising_diffusion_pytorch import Unet
+        except ImportError:
+            return None
+        name = "denoising_diffusion_pytorch.Unet(32, dim_mults=(1, 2, 4), channels=1)"
+        network = Unet(32, dim_mults=(1, 2, 4), channels=1).to(device)
+
+        def loss(batch: Batch) -> Tensor:
+            x, time_ = batch.x / 128 - 1, torch.rand(len(batch.x), device=device)
+            return (network(x, time_) - x).square().mean()
+    else:
+        return None
+    parameters = list(network.parameters())
+    batches = on_device(RandomPictures(batch_size=batch_size), device)
+    loop = Loop(loss, [torch.optim.Adam(parameters)], batches, 1.0, device)
+    return name, sum(p.numel() for p in parameters), loop
+
+
+@torch.no_grad()
+def samples_per_second(model: GenerativeModel) -> dict[str, float]:
+    """Return how many samples a second the largest batch gave, of batches that grow while one takes under a second."""
+    model.eval()
+    count, seconds = 8, 0.0
+    model.sample(1)
+    while True:
+        wait(model.device)
+        started = time.perf_counter()
+        model.sample(count)
+        wait(model.device)
+        seconds = time.perf_counter() - started
+        if seconds > 0.5 or count >= 2048:
+            return {"samples_per_second": count / seconds, "samples_in_a_batch": count}
+        count *= 4
+
+
+def row(name: str, arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """Measure a model within so many seconds."""
+    began, steps, batch = time.monotonic(), arguments.steps, arguments.batch
+    config = compose("config", [f"model={name}", "data=mnist"])
+    has_graphs = "cuda_graphs" in config.trainer and torch.cuda.is_available()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    model, loop = bare_loop(config, batch)
+    found: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
+
+    def bare() -> dict[str, Any]:
+        return {
+            "bare_ms": loop.milliseconds(steps),
+            "host_idle_share": loop.host_idle_share(),
+            "peak_memory_bytes": peak(),
+        }
+
+    def kernels() -> dict[str, Any]:
+        return dict(zip(("kernels", "gpu_busy_ms"), loop.kernels(), strict=True))
+
+    def of_peer() -> dict[str, Any]:
+        of = peer(name, batch)
+        if of is None:
+            return {"peer_ms": None}
+        return {"peer": of[0], "peer_parameters": of[1], "peer_ms": of[2].milliseconds(steps)}
+
+    ways: dict[str, Callable[[], dict[str, Any]]] = {
+        "bare_ms": bare,
+        "plain_ms": lambda: {"plain_ms": trained_ms(config, batch, steps, graphs=False)},
+        "graphs_ms": lambda: {"graphs_ms": trained_ms(config, batch, steps, graphs=True) if has_graphs else None},
+        "kernels": kernels,
+        "peer_ms": of_peer,
+        "samples_per_second": lambda: samples_per_second(model),
+    }
+    missing: dict[str, str] = {}
+    for figure, measure in ways.items():
+        try:
+            with within(began + SHARES[figure] * seconds - time.monotonic()):
+                found |= measure()
+        except Exception as error:  # of one figure: the others are still worth their minute of a GPU
+            found[figure], missing[figure] = None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            wait(pick_device())
+    return {**found, **ratios(found), "not_measured": missing}
+
+
+def ratios(found: dict[str, Any]) -> dict[str, float | None]:
+    def ratio(a: str, b: str) -> float | None:
+        return found[a] / found[b] if found.get(a) and found.get(b) else None
+
+    busy = ratio("gpu_busy_ms", "bare_ms")
+    return {
+        "gpu_idle_share": None if busy is None else max(0.0, 1 - busy),
+        "plain_over_bare": ratio("plain_ms", "bare_ms"),
+        "plain_over_graphs": ratio("plain_ms", "graphs_ms"),
+        "graphs_over_busy": ratio("graphs_ms", "gpu_busy_ms"),
+        "peer_over_bare": ratio("peer_ms", "bare_ms"),
+    }
+
+
+def peak() -> int | None:
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
+def rows(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Measure each model in an equal part of the time that is left."""
+    end, found = time.monotonic() + arguments.seconds, {}
+    with initialize_config_dir(str(ROOT / "conf")):
+        for done, name in enumerate(arguments.models):
+            left = end - time.monotonic()
+            share = left / (len(arguments.models) - done)
+            found[name] = row(name, arguments, share) if left > 1 else {"not_measured": {"all": "TimeUp: out of time"}}
+            print(name, json.dumps(found[name]), flush=True)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each figure")
-    parser.add_argument("--minutes", type=float, default=4.0, help="for all of them")
+    parser.add_argument("--steps", type=int, default=20, help="timed in each way")
+    parser.add_argument("--seconds", type=float, default=220, help="for all rows together")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    bench = Bench(arguments.batch, arguments.seconds, arguments.minutes)
-    rows = []
-    for name in arguments.models:
-        rows.append(bench.row(name))
-        print(json.dumps(rows[-1]), flush=True)  # so that what was measured is there if the rest is not
-    figures = {
-        "command": f"python benchmarks/gpu.py --batch {arguments.batch}",
-        "device": device_name(bench.device, 1),
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    figures: dict[str, Any] = {
+        "command": "python benchmarks/gpu.py",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "torch": torch.__version__,
-        "rows": rows,
-        "peers": bench.peers(),
-        "ratios": ratios(rows),
-        "notes": bench.notes,
+        "threads": torch.get_num_threads(),
+        "bfloat16": fast_bfloat16(pick_device().type),
+        "batch": arguments.batch,
+        "steps": arguments.steps,
+        "rows": rows(arguments),
     }
-    print(json.dumps({key: figures[key] for key in ("peers", "ratios", "notes")}, indent=2))
+    print(json.dumps(figures, indent=2))
     if arguments.out:
         arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    reasons = [reason for of in figures["rows"].values() for reason in of["not_measured"].values()]
+    if any(not reason.startswith("TimeUp") for reason in reasons):
+        sys.exit("Some figures failed, not for lack of time: see not_measured.")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ SMALL_HVAE = ["channels=[8,8]", "layers=[1,2]", "latents=2"]
 TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
 SOUND = DataSpec("tiny_sound", "waveform", (1, 8), levels=4, num_classes=2, sampling_rate_hz=8, has_mask=True)
 WAVE = DataSpec("tiny_wave", "waveform", (1, 8), levels=16, num_classes=2, sampling_rate_hz=8)
+SMALL_MASKED_DIFFUSION = ["hidden=16", "layers=1", "heads=2", "steps=3", "bound_levels=3"]
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
@@ -216,6 +217,7 @@ CASES = [
     Case("diffusion", BINARY, [*SMALL_DIFFUSION, "network=mlp"]),
     Case("diffusion", BINARY, [*SMALL_DIFFUSION, "network=mlp", "likelihood=vlb", "sampler=ddpm"]),
     Case("diffusion", PLANE, SMALL_DIFFUSION),
+    Case("masked_diffusion", TEXT, [*SMALL_MASKED_DIFFUSION, "conditional=true"]),
     Case("diffusion", PLANE, [*SMALL_DIFFUSION, "conditional=true", "noise.schedule=cosine"]),
     Case("diffusion", SOUND, [*SMALL_DIFFUSION, "conditional=true", "guidance=2"]),
     Case("diffusion", SOUND, [*SMALL_DIFFUSION, "likelihood=vlb", "sampler=stochastic_heun"]),

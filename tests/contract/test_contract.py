@@ -11,6 +11,7 @@ import torch
 
 from genlab.core.batch import Batch
 from genlab.core.likelihood import bits_per_dim
+from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, generator
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
@@ -21,6 +22,7 @@ from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import assert_plain
 from tests.contract.families import BINARY, CASES, GRAY, SMALL_GAN, SMALL_VAE, Case, make_batch, make_model, perturb
 from tests.contract.reading_back import ReadsBack
+from tests.replaying import recorded_graphs
 
 MODELS = {case.id: make_model(case) for case in CASES}
 KINDS = {name: made.likelihood_kind() for name, made in MODELS.items()}
@@ -105,9 +107,9 @@ def test_log_prob_does_not_depend_on_the_batch(model: GenerativeModel, monkeypat
     x, y = (batch.x if model.spec.is_discrete else batch.x.double()), labels(model, batch)
     given = Batch(x, y, batch.mask)
     together = model.log_prob(x, y, mask=batch.mask)
-    each = [given.rows(slice(i, i + 1)) for i in range(3)]
-    alone = [model.log_prob(one.x, one.y, mask=one.mask) for one in each]
-    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-8, atol=1e-8)
+    each = [given.rows(rows) for rows in (slice(1), slice(1, 3))]
+    apart = [model.log_prob(some.x, some.y, mask=some.mask) for some in each]
+    torch.testing.assert_close(together, torch.cat(apart), rtol=1e-8, atol=1e-8)
 
 
 def test_no_figure_depends_on_the_size_of_a_batch(model: GenerativeModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +158,45 @@ def test_what_is_there_decides_the_likelihood(model: GenerativeModel) -> None:
     ]
     assert (drawn[0] != drawn[1])[~batch.mask.all(-1)[:, 0]].all()
     assert (drawn[1] != drawn[2]).all()
+
+
+REPLAYED = [
+    "diffusion-tiny_binary-network=mlp-likelihood=vlb",
+    "diffusion-tiny_gray-conditional=true-guidance=2",
+    "diffusion-tiny_plane-conditional=true",
+    "flow_matching-tiny_gray-network=dit-conditional=true",
+    "flow-tiny_gray-conditional=true",
+    "flow-tiny_counts",
+    "made-tiny_counts",
+    "transformer-tiny_text",
+    "pixelcnn-tiny_binary",
+    "pixelrnn-tiny_binary",
+]
+"""Cases whose evaluation runs as graphs where there are some, by how their names begin."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.id.startswith(tuple(REPLAYED))],
+    ids=lambda case: case.id,
+    indirect=True,
+)
+@torch.no_grad()
+def test_what_is_replayed_is_what_is_computed_plainly(
+    model: GenerativeModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch, model = make_batch(model.spec, 3), model.eval()
+
+    def evaluated() -> tuple[torch.Tensor, torch.Tensor]:
+        source = ExampleNoise(0)
+        samples = model.sample(3, generator=source)
+        return samples, model.log_prob(batch.x, labels(model, batch), num_draws=2, generator=source)
+
+    expected = evaluated()
+    with recorded_graphs(monkeypatch, caplog) as graphs:
+        found = evaluated()
+    assert graphs
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def _size(size: tuple) -> tuple[int, ...]:

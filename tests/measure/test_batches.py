@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genlab.measure.batches import FIRST, MOST, ON_CPU, BatchSizes
+from genlab.measure.batches import FIRST, MOST, MOST_BYTES, ON_CPU, BatchSizes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -37,17 +37,20 @@ def test_what_does_not_fit_is_tried_by_halves_unless_a_size_was_asked_for() -> N
             cut(sizes, 300, holds)
 
 
-@pytest.mark.parametrize(("bytes_of_each", "expected"), [(100, 5000), (1, MOST), (10**6, FIRST)])
+@pytest.mark.parametrize(
+    ("free", "bytes_of_each", "expected"),
+    [(700_000, 100, 5000), (700_000, 1, MOST), (700_000, 10**6, FIRST), (2**40, MOST_BYTES // 300, 300)],
+)
 def test_on_a_gpu_a_small_batch_says_how_many_fit(
-    bytes_of_each: int, expected: int, monkeypatch: pytest.MonkeyPatch
+    free: int, bytes_of_each: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of the million bytes that are free, of which the allocator holds 300,000 without using them."""
+    """Half of what is free, and of the 300,000 bytes that the allocator holds without using them."""
     for name, value in {
         "reset_peak_memory_stats": None,
         "memory_allocated": 2000,
         "memory_reserved": 302_000,
         "max_memory_allocated": 2000 + FIRST * bytes_of_each,
-        "mem_get_info": (700_000, 0),
+        "mem_get_info": (free, 0),
     }.items():
         monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
     sizes = BatchSizes(None, GPU)

@@ -14,13 +14,13 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.data.images import Digits
-from genlab.measure.case import Instruments, Reference
+from genlab.measure.case import Case, Instruments, Reference
 from genlab.measure.features.cache import FeatureCache
 from genlab.measure.features.choice import choose_extractor
 from genlab.measure.features.inception import FEATURES, InceptionExtractor
 from genlab.measure.figures import FIGURES, Figure, of_section, register
 from genlab.measure.measurements import find_measurement
-from genlab.measure.measuring import Measured, measure
+from genlab.measure.measuring import Measured, choose_instruments, measure
 from genlab.measure.metrics import classification_accuracy
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import MIN_SAMPLES, Quality, measure_quality
@@ -50,6 +50,22 @@ def judged(
 
 def plane(n: int, seed: int, shift: float = 0.0) -> torch.Tensor:
     return torch.randn(n, 2, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+def test_features_lie_where_they_are_compared(digits: Digits) -> None:
+    train, test = digits.tensors("train"), digits.tensors("test")
+    instruments = Instruments(choose_extractor(digits.spec, lambda: train.x), device=torch.device("meta"))
+    reference, rows = Reference(digits.spec, test, "test", train), torch.arange(100)
+    drawn = Case(test.rows(slice(100)), reference, instruments)
+    trained = Case(train.rows(slice(100)), reference, instruments, rows)
+    found = [drawn.fake, drawn.real, drawn.trained, trained.fake]
+    assert {tensor.device.type for part in found for tensor in (part.values, part.logits)} == {"meta"}
+
+
+def test_only_cuda_devices_compare_features(digits: Digits) -> None:
+    """Apple's GPUs have no float64, in which distances are summed."""
+    protocol = EvaluationProtocol("p", "test", 1, None, 100, 100, 0)
+    assert choose_instruments(digits, protocol, torch.device("mps")).device == torch.device("cpu")
 
 
 def test_real_digits_are_better_samples_than_noise_and_copies_are_noticed(digits: Digits) -> None:

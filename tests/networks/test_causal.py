@@ -15,6 +15,7 @@ from genlab.networks.causal.pixelcnn import GatedPixelCNN
 from genlab.networks.causal.pixelrnn import DiagonalBiLSTM, skew, unskew
 from genlab.networks.causal.transformer import CausalTransformer
 from genlab.networks.causal.wavenet import WaveNet
+from tests.replaying import recorded_graphs
 
 IMAGE = DataSpec("image", "image", (1, 7, 9), num_classes=2)
 COLOUR = DataSpec("colour", "image", (3, 4, 3))
@@ -98,6 +99,25 @@ def test_steps_yield_what_full_passes_do(pair: tuple[str, DataSpec], classes: in
             torch.testing.assert_close(torch.stack(params, 2), expected, rtol=1e-5, atol=1e-5)
             with pytest.raises(StopIteration):
                 steps.send(x.flatten(1)[:, -1])
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[1] in (LEVELS, TEXT, VECTOR)], ids=ids)
+@torch.no_grad()
+def test_replayed_steps_yield_what_plain_ones_do(
+    pair: tuple[str, DataSpec], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One graph serves all places: it is found by a number on the device, and all buffers keep their shapes."""
+    network, x = make(*pair, 2), values(pair[1], 3)
+    y = torch.tensor([0, 1, 1])
+
+    def params() -> torch.Tensor:
+        steps = network.steps(3, y)
+        return torch.stack([next(steps), *(steps.send(value) for value in x.flatten(1).T[:-1])])
+
+    expected = params()
+    with recorded_graphs(monkeypatch, caplog) as graphs:
+        torch.testing.assert_close(params(), expected)
+    assert 1 <= len(graphs) <= 3
 
 
 @pytest.mark.parametrize("name", MAKERS)

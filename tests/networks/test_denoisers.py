@@ -255,6 +255,25 @@ def test_a_transformer_refuses_sizes_that_do_not_divide() -> None:
         DiT((1, 4, 4), patch=2, hidden=18, layers=1, heads=2, num_classes=0)
 
 
+def given(block: nn.Module, embedding: Tensor) -> tuple[Tensor]:
+    """What a block takes beside its input: the U-Net projects the embedding for all of its blocks together."""
+    return (block.modulate(embedding) if isinstance(block, ConditionedBlock) else embedding,)
+
+
+def test_each_block_of_a_unet_is_modulated_by_its_own_projection() -> None:
+    network = UNet((1, 8, 8), channels=[16, 32], blocks=2, attention=[], num_classes=0, dropout=0.0).double()
+    perturbed(network)
+    embedding = torch.randn(3, 64, dtype=torch.float64)
+    taken = []
+    for block in (module for module in network.modules() if isinstance(module, ConditionedBlock)):
+        block.register_forward_hook(lambda block, inputs, output: taken.append((block, inputs[1])))
+    network.conditioning.forward = lambda t, y: embedding
+    network(torch.randn(3, 1, 8, 8, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+    assert len({block for block, _ in taken}) == len(taken) == 9
+    expected = [block.modulate(embedding) for block, _ in taken]
+    torch.testing.assert_close([modulation for _, modulation in taken], expected)
+
+
 @pytest.mark.parametrize(
     ("block", "shape", "embedding"),
     [
@@ -268,7 +287,8 @@ def test_a_transformer_refuses_sizes_that_do_not_divide() -> None:
 def test_blocks_start_as_their_shortcut(block: nn.Module, shape: tuple[int, ...], embedding: int | None) -> None:
     torch.manual_seed(0)
     h = torch.randn(shape)
-    assert torch.equal(block(h, torch.randn(2, embedding)) if embedding else block(h), h)
+    told = given(block, torch.randn(2, embedding)) if embedding else ()
+    assert torch.equal(block(h, *told), h)
 
 
 def test_networks_without_a_layer_are_refused() -> None:
@@ -293,4 +313,4 @@ def test_scales_and_shifts_act_on_what_the_last_layer_sees(block: nn.Module, las
         block.modulate.weight.zero_()
         block.modulate.bias.copy_(torch.cat([torch.full((16,), -1.0), shifts]))
         expected = h + getattr(block, last)(F.silu(shifts.view(1, 16, *[1] * (h.ndim - 2)).expand_as(h)))
-        torch.testing.assert_close(block(h, torch.randn(4, 4)), expected)
+        torch.testing.assert_close(block(h, *given(block, torch.randn(4, 4))), expected)

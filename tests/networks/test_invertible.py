@@ -70,6 +70,15 @@ def test_log_determinant_is_that_of_the_jacobian(part: torch.nn.Module) -> None:
         torch.testing.assert_close(torch.linalg.slogdet(jacobian).logabsdet, log_det[row], rtol=1e-8, atol=1e-8)
 
 
+def test_gradient_of_the_spline_is_that_of_its_values() -> None:
+    """It is written out by hand, so differences decide, inside the interval, at its ends and outside it."""
+    torch.manual_seed(0)
+    spline = SplineTransform(bins=4, bound=2.0)
+    params = torch.randn(9, spline.num_params, 1, dtype=torch.float64, requires_grad=True)
+    x = torch.linspace(-2.4, 2.4, 9, dtype=torch.float64)[:, None].requires_grad_()
+    assert torch.autograd.gradcheck(spline.forward, (x, params))
+
+
 def test_spline_equals_an_independent_one() -> None:
     """zuko parameterizes knots otherwise, so its spline is built from the knots that ours implies."""
     torch.manual_seed(0)

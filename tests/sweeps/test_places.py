@@ -19,6 +19,9 @@ def test_each_group_of_gpus_is_a_place() -> None:
     assert gpus_of(make_places(None, 2, gpus)) == ["0,1", "2,3"], "the one that is left over is too few"
     assert gpus_of(make_places(2, 1, gpus)) == ["0", "1"]
     assert gpus_of(make_places(4, 2, gpus)) == ["0,1", "2,3", "0,1", "2,3"], "more jobs share in turn"
+    shared = make_places(4, 1, ["0"], range(8), environment={})
+    assert gpus_of(shared) == ["0"] * 4, "also one that is alone"
+    assert {place.environment["OMP_NUM_THREADS"] for place in shared} == {"2"}, "each with its share of the threads"
     assert [place.name for place in make_places(None, 2, gpus)] == ["GPUs 0, 1", "GPUs 2, 3"]
     assert all(place.cores is None for place in make_places(None, 1, gpus, range(10)))
 

@@ -19,6 +19,8 @@ FIRST = 64
 FORESEEN, MOST = 1000, 10_000
 SHARE = 0.5
 """Of the free memory; libraries take some for themselves, and not all that is freed is in one piece."""
+MOST_BYTES = 2**33
+"""Of a batch, more of which makes nothing faster; some kernels take no tensor of 2^31 values, which is as much."""
 
 
 class BatchSizes:
@@ -80,5 +82,5 @@ class BatchSizes:
         taken = torch.cuda.max_memory_allocated(self._device) - before
         free, _ = torch.cuda.mem_get_info(self._device)
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        self.largest = max(count, min(MOST, int(SHARE * free * count / max(1, taken))))
+        self.largest = max(count, min(MOST, int(min(SHARE * free, MOST_BYTES) * count / max(1, taken))))
         self._learns = False

@@ -48,12 +48,14 @@ class Instruments:
         cache: Keeps the features of real examples, in memory or in files.
         inception: Gives the FID and KID of the literature too, of images.
         classification_accuracy: Whether a classifier is trained on the samples, and beside it one on real examples.
+        device: Where features are compared; one that knows float64.
     """
 
     extractor: Extractor | None
     cache: FeatureCache | MemoryCache = field(default_factory=MemoryCache)
     inception: InceptionExtractor | None = None
     classification_accuracy: bool = False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Case:
     def fake(self) -> Features:
         """The samples' features."""
         if self.rows is None:
-            return self._extract(self.samples.x)
+            return self._extract(self.samples.x).to(self.instruments.device)
         return self._all_trained.at(self.rows)
 
     @functools.cached_property
@@ -141,14 +143,14 @@ class Case:
     def _kept(self, x: Tensor, split: str) -> Features:
         extractor, spec = self._extractor, self.reference.spec
         if extractor.sha256 is None:  # nothing to compute
-            return extractor(x)
+            return extractor(x).to(self.instruments.device)
 
         def extract() -> dict[str, Tensor]:
             found = self._extract(x)
             return {"features": found.values} | ({} if found.logits is None else {"logits": found.logits})
 
         kept = self.instruments.cache.get(spec.name, split, extractor.sha256, x, spec.levels or 0, extract)
-        return Features(kept["features"], kept.get("logits"))
+        return Features(kept["features"], kept.get("logits")).to(self.instruments.device)
 
 
 def _without_features(case: Case) -> str | None:

@@ -70,21 +70,21 @@ def _numbers(computed: Any, keys: list[str]) -> dict[str, float]:
 
 
 def _over_features(metric: AnyMetric, case: Case) -> AnyMetric:
-    metric = _alone(metric)
+    metric = _alone(metric, case.instruments.device)
     metric.update(case.real.values, real=True)
     metric.update(case.fake.values, real=False)
     return metric
 
 
-def _alone(metric: AnyMetric) -> AnyMetric:
-    """Keep a metric from waiting for other processes, which do not measure."""
+def _alone(metric: AnyMetric, device: torch.device) -> AnyMetric:
+    """Keep a metric from waiting for other processes, which do not measure, and bring it to where the features are."""
     metric.distributed_available_fn = lambda: False
-    return metric
+    return metric.to(device)
 
 
 def memorization(case: Case) -> Mapping[str, Any]:
     """Return the Fréchet distance to the training examples, informed by how near the samples lie to them."""
-    metric = _alone(MemorizationInformedFrechetDistance(case.real.values.shape[1]))
+    metric = _alone(MemorizationInformedFrechetDistance(case.real.values.shape[1]), case.instruments.device)
     metric.update(case.trained.values, real=True)
     metric.update(case.fake.values, real=False)
     return {"mifid": float(metric.compute())}
@@ -99,7 +99,8 @@ def _kernel_distance(fake: Tensor, real: Tensor) -> dict[str, float]:
     # Subsets of nearly a whole set are all alike: their spread would say nothing.
     for name, rows in (("real", real), ("generated", fake)):
         require_examples(name, len(rows), 2 * KID_SMALLEST_SUBSET)
-    metric = _alone(KernelDistance(real.shape[1], KID_SUBSETS, min(KID_SUBSET, len(real) // 2, len(fake) // 2)))
+    size = min(KID_SUBSET, len(real) // 2, len(fake) // 2)
+    metric = _alone(KernelDistance(real.shape[1], KID_SUBSETS, size), real.device)
     metric.update(real, real=True)
     metric.update(fake, real=False)
     return {name: float(value) for name, value in metric.compute().items()}
@@ -109,8 +110,9 @@ def manifold(case: Case) -> Mapping[str, Any]:
     """Return precision, recall, density and coverage, and the recall of each class where there are classes."""
     reference = case.reference
     classes = None if case.lacks("classes") else reference.spec.num_classes
-    metric = _alone(ManifoldMetrics(case.real.values.shape[1], num_classes=classes))
-    metric.update(case.real.values, real=True, labels=None if classes is None else reference.examples.y)
+    metric = _alone(ManifoldMetrics(case.real.values.shape[1], num_classes=classes), case.instruments.device)
+    labels = None if classes is None else reference.examples.y.to(case.instruments.device)
+    metric.update(case.real.values, real=True, labels=labels)
     metric.update(case.fake.values, real=False)
     computed = metric.compute()
     by_class = computed.pop("recall_per_class", None)
@@ -123,12 +125,12 @@ def manifold(case: Case) -> Mapping[str, Any]:
 
 def neighbours(case: Case) -> Mapping[str, Any]:
     """Return the ratio of distances to the nearest training example, and the nearest pairs."""
-    metric = _alone(NearestTrainingDistance(case.real.values.shape[1]))
+    metric = _alone(NearestTrainingDistance(case.real.values.shape[1]), case.instruments.device)
     metric.update(case.real.values, real=True)
     metric.update(case.trained.values, real=True, training=True)
     metric.update(case.fake.values, real=False)
     computed = metric.compute()
-    pairs = torch.stack([computed["pair_samples"], computed["pair_training"]])
+    pairs = torch.stack([computed["pair_samples"], computed["pair_training"]]).cpu()
     return {"neighbour_ratio": float(computed["nearest_ratio"]), "pairs": pairs}
 
 
@@ -137,7 +139,7 @@ def class_histogram(case: Case) -> Mapping[str, Any]:
     # Predicted labels on both sides: what the classifier confuses, it confuses in either set.
     assert case.real.logits is not None
     assert case.fake.logits is not None
-    metric = _alone(ClassHistogramDistance(case.real.logits.shape[1]))
+    metric = _alone(ClassHistogramDistance(case.real.logits.shape[1]), case.instruments.device)
     metric.update(case.real.logits.argmax(1), real=True)
     metric.update(case.fake.logits.argmax(1), real=False)
     return {"class_total_variation": float(metric.compute()), "missing_classes": metric.missing_classes()}
@@ -146,7 +148,7 @@ def class_histogram(case: Case) -> Mapping[str, Any]:
 def inception_score(case: Case) -> Mapping[str, Any]:
     """Return the inception score by the extractor's own classes."""
     assert case.fake.logits is not None
-    metric = _alone(InceptionScore(case.fake.logits.shape[1]))
+    metric = _alone(InceptionScore(case.fake.logits.shape[1]), case.instruments.device)
     metric.update(case.fake.logits, real=False)
     return {"inception_score": float(metric.compute()["inception_score"])}
 
@@ -162,8 +164,9 @@ def inception(case: Case) -> Mapping[str, Any]:
             reference.spec.name, reference.split, network.sha256, real_images, levels,
             lambda: {"features": _through_inception(case, real_images)},
         )  # fmt: skip
-        real, fake = kept["features"], _through_inception(case, case.samples.x)
-    metric = _alone(FrechetDistance(INCEPTION_FEATURES))
+        both = kept["features"], _through_inception(case, case.samples.x)
+    real, fake = (features.to(case.instruments.device) for features in both)
+    metric = _alone(FrechetDistance(INCEPTION_FEATURES), case.instruments.device)
     metric.update(real, real=True)
     metric.update(fake, real=False)
     distance = _kernel_distance(fake, real)

@@ -95,14 +95,20 @@ def choose_instruments(
     Args:
         datamodule: The data set.
         protocol: Asks for some figures beside those that all protocols have.
-        device: Where Inception runs; the CPU by default.
+        device: Where features are computed and compared, if that is a CUDA device: others lack float64. The CPU by
+            default.
     """
+    device = device if device is not None and device.type == "cuda" else torch.device("cpu")
     # Data that does not come in files is small, and need not have a folder.
     cache = FeatureCache(datamodule.root / "genlab_cache") if datamodule.archives else MemoryCache()
     weights = protocol.inception_weights
+    extractor = choose_extractor(datamodule.spec, lambda: datamodule.tensors("train").x)
+    if extractor is not None:
+        extractor.to(device)
     return Instruments(
-        choose_extractor(datamodule.spec, lambda: datamodule.tensors("train").x),
+        extractor,
         cache,
         None if weights is None else load_inception(weights, device),
         protocol.classification_accuracy,
+        device,
     )

@@ -185,7 +185,8 @@ class GenerativeModel(LightningModule):
         Args:
             n: Number of samples.
             y: Labels ``[n]`` for class-conditional models; drawn uniformly when None.
-            generator: Source of the noise, on the model's device; the same one gives the same samples.
+            generator: Source of the noise, on the model's device; the same one gives the same samples, each of which
+                does not depend on ``n``. See :mod:`genlab.core.noise`, by whose functions a family draws.
         """
         raise NotImplementedError
 
@@ -240,7 +241,7 @@ class GenerativeModel(LightningModule):
             mask: ``[N, *spec.shape]``, bool, true where there is a value; None: all is there. The log-probability is
                 that of these values, given where they are.
             num_draws: Importance samples per example, where the family has a bound that uses them.
-            generator: Source of any noise.
+            generator: Source of any noise, which belongs to the example; see :mod:`genlab.core.noise`.
 
         Returns:
             ``[N]``, nats per example, float32 or better.

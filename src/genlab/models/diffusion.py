@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
+from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
 from genlab.models.iterative import IterativeModel, IterativeOptions, mean_over_values
 from genlab.models.options import SamplingSteps
@@ -123,7 +124,8 @@ class Diffusion(IterativeModel):
     ) -> Tensor:
         sigmas = self.noise.sampling_sigmas(self.steps)
         start = self.noise.prior_scale * noise
-        return SAMPLERS[self.sampler].run(self.guided(self.denoise, y, mask), start, sigmas, generator)
+        denoise = replayed(self.guided(self.denoise, y, mask), start.device, self.passes, "the denoiser")
+        return SAMPLERS[self.sampler].run(denoise, start, sigmas, generator)
 
     def log_density(
         self, scaled: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
@@ -159,7 +161,7 @@ class Diffusion(IterativeModel):
         levels = torch.arange(self.spec.levels, device=x.device)
         centres = self.level_centres(levels)
         ends = self.noise.sigma_min, self.noise.sigma_max
-        denoise = partial(self.denoise, y=y, mask=mask)
+        denoise = replayed(partial(self.denoise, y=y, mask=mask), x.device, self.vlb_steps, "the denoiser")
         return variational_bound(denoise, x, centres, ends, self.noise.prior_scale, self.vlb_steps, generator, mask)
 
     @property

@@ -21,6 +21,7 @@ from genlab.core.likelihood import (
     mean_bits_per_dim,
     uniform_dequantize,
 )
+from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, has_layout, modality_of
 from genlab.models.base import GenerativeModel
@@ -233,8 +234,9 @@ class Flow(GenerativeModel):
             real, log_det = self._logit.forward(z, mask)
             return self.density.log_prob(real, context, **there) + log_det
 
+        density = replayed(log_density, x.device, num_draws, "the flow's density")
         weights = [
-            dequantized_log_weights(x, levels, log_density, self.dequantize, generator, mask) for _ in range(num_draws)
+            dequantized_log_weights(x, levels, density, self.dequantize, generator, mask) for _ in range(num_draws)
         ]
         return importance_weighted(torch.stack(weights))
 

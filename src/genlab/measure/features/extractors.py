@@ -21,6 +21,7 @@ from torch import Tensor
 
 from genlab.core.codec import levels_to_unit
 from genlab.core.errors import GenlabError
+from genlab.core.hardware import full_float32
 from genlab.core.spec import DataSpec
 from genlab.measure.features.classifier import Classifier
 
@@ -41,7 +42,7 @@ class Features:
     """One set of examples as the metrics see it.
 
     Attributes:
-        values: ``[N, D]``, float32, on the CPU.
+        values: ``[N, D]``, float32.
         logits: ``[N, num_classes]`` of the extractor's classes; None where it tells none apart.
     """
 
@@ -50,7 +51,12 @@ class Features:
 
     def at(self, rows: Tensor) -> Features:
         """Return the features of the chosen examples."""
+        rows = rows.to(self.values.device)
         return Features(self.values[rows], None if self.logits is None else self.logits[rows])
+
+    def to(self, device: torch.device) -> Features:
+        """Return the same on a device."""
+        return Features(self.values.to(device), None if self.logits is None else self.logits.to(device))
 
 
 class Extractor(Protocol):
@@ -65,7 +71,11 @@ class Extractor(Protocol):
     sha256: str | None
 
     def __call__(self, x: Tensor) -> Features:
-        """Return the features of examples ``[N, *spec.shape]`` in the data's own values, on the CPU."""
+        """Return the features of examples ``[N, *spec.shape]`` in the data's own values; both on the CPU."""
+        ...
+
+    def to(self, device: torch.device) -> None:
+        """Compute on another device from now on."""
         ...
 
 
@@ -77,6 +87,9 @@ class Values:
 
     def __call__(self, x: Tensor) -> Features:
         return Features(x.flatten(1).float())
+
+    def to(self, device: torch.device) -> None:
+        """Nothing: there is nothing to compute."""
 
 
 class ClassifierExtractor:
@@ -100,11 +113,16 @@ class ClassifierExtractor:
         """Return standardized features ``[N, 64]`` and logits of images ``[N, C, H, W]``."""
         device = next(self._classifier.parameters()).device
         values, logits = [], []
-        for part in x.split(_BATCH):
-            found = self._classifier.features(levels_to_unit(part.to(device), self.levels))
-            values.append(self._classifier.standardized(found).cpu())
-            logits.append(self._classifier.logits(found).cpu())
+        with full_float32():
+            for part in x.split(_BATCH):
+                found = self._classifier.features(levels_to_unit(part.to(device), self.levels))
+                values.append(self._classifier.standardized(found).cpu())
+                logits.append(self._classifier.logits(found).cpu())
         return Features(torch.cat(values), torch.cat(logits))
+
+    def to(self, device: torch.device) -> None:
+        """Compute on another device from now on."""
+        self._classifier.to(device)
 
 
 def shipped_extractor(spec: DataSpec, folder: Path | None = None) -> ClassifierExtractor | None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genlab.core.codec import mean_and_deviation
+from genlab.core.hardware import full_float32
 from genlab.core.spec import DataSpec
 from genlab.measure.features.extractors import Features
 
@@ -64,9 +65,15 @@ class RandomExtractor:
         """Return standardized features ``[N, 64]`` of images ``[N, C, H, W]``; it knows no classes."""
         return Features((self._features(x) - self._mean) / self._sd)
 
+    def to(self, device: torch.device) -> None:
+        """Compute on another device from now on."""
+        self._weights = [weight.to(device) for weight in self._weights]
+
     @torch.no_grad()
     def _features(self, x: Tensor) -> Tensor:
-        return torch.cat([self._of_part(part) for part in x.split(_BATCH)])
+        device = self._weights[0].device
+        with full_float32():
+            return torch.cat([self._of_part(part.to(device)).cpu() for part in x.split(_BATCH)])
 
     def _of_part(self, x: Tensor) -> Tensor:
         *convolutions, last = self._weights

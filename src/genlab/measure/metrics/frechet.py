@@ -149,7 +149,7 @@ class MemorizationInformedFrechetDistance(FeatureMetric):
 
 def _nearest_cosine_distances(samples: Tensor, training: Tensor) -> Tensor:
     cosines = torch.zeros(len(samples), dtype=torch.float64, device=samples.device)
-    for rows, columns in block_slices(len(samples), len(training)):
+    for rows, columns in block_slices(len(samples), len(training), samples.device):
         products = _unit(samples[rows]) @ _unit(training[columns]).T
         cosines[rows] = torch.maximum(cosines[rows], products.abs_().amax(1))
     return 1 - cosines.clamp_max(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from genlab.core.codec import one_hot
 from genlab.core.errors import GenlabError
+from genlab.core.replaying import Place, places, replayed
 from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
 from genlab.networks.causal.base import CausalNetwork, Steps
@@ -17,7 +19,9 @@ from genlab.networks.causal.base import CausalNetwork, Steps
 __all__ = ["MaskedLinear", "MaskedMLP"]
 
 
-Part = Callable[[Tensor, slice], Tensor]
+Units = slice | Tensor
+"""Some units of a layer: a part of them in a row, or indices on the device, always as many."""
+Part = Callable[[Tensor, Units], Tensor]
 
 
 class MaskedLinear(nn.Module):
@@ -48,14 +52,15 @@ class MaskedLinear(nn.Module):
         return F.linear(x, self.weight * self.mask, self.bias)
 
     def parts(self) -> Part:
-        """Return a function of ``x [N, <= in]`` and ``rows``: those outputs, where ``x`` has all that they may see.
+        """Return a function of ``x [N, <= in]`` and some outputs: those, where ``x`` has all that they may see.
 
         The weights are masked once, for many calls.
         """
         masked, bias = self.weight * self.mask, self.bias
 
-        def part(x: Tensor, rows: slice) -> Tensor:
-            return F.linear(x, masked[rows, : x.shape[1]], None if bias is None else bias[rows])
+        def part(x: Tensor, rows: Units) -> Tensor:
+            weight = _take(masked, rows, 0)[:, : x.shape[1]]
+            return F.linear(x, weight, None if bias is None else _take(bias, rows, 0))
 
         return part
 
@@ -129,33 +134,13 @@ class MaskedMLP(CausalNetwork):
         return out.view(len(x), *x.shape[1:], self.num_params).movedim(-1, 1)
 
     def steps(self, n: int, y: Tensor | None = None) -> Steps:
-        weight = self.enter.weight
-        context, shift = (value.expand(n, -1) for value in self._labels(y))
-        inputs = weight.new_zeros(n, self.spec.num_dims * self.symbols)
-        enter, leave = self.enter.parts(), self.leave.parts()
-        direct = None if self.direct is None else self.direct.parts()
-        blocks = [(inner.parts(), outer.parts()) for inner, outer in zip(self.inner, self.outer, strict=True)]
-        # Rectified activations: of the residual stream before and after each block, and within each block.
-        stream = [weight.new_zeros(n, self.hidden) for _ in range(len(self.inner) + 1)]
-        within = [weight.new_zeros(n, self.hidden) for _ in self.inner]
-        start = 0
-        for dim in range(self.spec.num_dims):
-            rows = slice(dim * self.num_params, (dim + 1) * self.num_params)
-            params = leave(stream[-1][:, :start], rows) + shift[:, rows]
-            known = dim * self.symbols
-            if direct is not None:
-                params = params + direct(inputs[:, :known], rows)
-            value = yield params
-            inputs[:, known : known + self.symbols] = self.encode(value[:, None])
-            end = self.ends[dim]
-            new = slice(start, end)
-            h = enter(inputs[:, : known + self.symbols], new) + context[:, new]
-            stream[0][:, new] = F.relu(h)
-            for block, (inner, outer) in enumerate(blocks):
-                within[block][:, new] = F.relu(inner(stream[block][:, :end], new))
-                h = h + outer(within[block][:, :end], new)
-                stream[block + 1][:, new] = F.relu(h)
-            start = end
+        sampling, device = _Sampling(self, n, y), self.enter.weight.device
+        step = replayed(sampling.step, device, self.spec.num_dims, "the steps of MADE")
+        params = sampling.params(0)
+        for dim, place in enumerate(places(self.spec.num_dims, device)):
+            value = yield params + sampling.shift[:, _block(dim, self.num_params)]
+            if dim + 1 < self.spec.num_dims:
+                params = step(place, value)
 
     def _labels(self, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the labels add to the first layer and to the outputs; the first value has no hidden units."""
@@ -164,3 +149,79 @@ class MaskedMLP(CausalNetwork):
             return self.enter.weight.new_zeros(1, sizes[0]), self.enter.weight.new_zeros(1, sizes[1])
         both: tuple[Tensor, Tensor] = self.label(y).split(sizes, dim=1)
         return both
+
+
+class _Sampling:
+    """What is kept while examples are sampled.
+
+    By a number, a step computes with the units so far alone, so that all steps cost what one pass does; by a tensor,
+    with all units, always of one shape: what has not its value yet is not seen, by the masks.
+    """
+
+    def __init__(self, network: MaskedMLP, n: int, y: Tensor | None) -> None:
+        zeros = network.enter.weight.new_zeros
+        self.network = network
+        self.context, self.shift = (value.expand(n, -1) for value in network._labels(y))
+        self.inputs = zeros(n, network.spec.num_dims * network.symbols)
+        self.enter, self.leave = network.enter.parts(), network.leave.parts()
+        self.direct = None if network.direct is None else network.direct.parts()
+        self.blocks = [
+            (inner.parts(), outer.parts()) for inner, outer in zip(network.inner, network.outer, strict=True)
+        ]
+        # Rectified activations: of the residual stream before and after each block, and within each block.
+        self.stream = [zeros(n, network.hidden) for _ in range(len(self.blocks) + 1)]
+        self.within = [zeros(n, network.hidden) for _ in self.blocks]
+        self.ends = [0, *network.ends]
+        # The units whose turn it is after each value. Where they are fewer, the first unit stands in, which is known by
+        # then: computed again it stays what it is.
+        turns = [list(range(start, end)) for start, end in itertools.pairwise(self.ends)]
+        most = max(map(len, turns))
+        self.turns = torch.tensor([turn + [0] * (most - len(turn)) for turn in turns], device=self.inputs.device)
+
+    def step(self, dim: Place, value: Tensor) -> Tensor:
+        """Take in a value ``[N]`` and return the parameters of the next, but for the shift."""
+        encoded = self.network.encode(value[:, None])
+        _put(self.inputs, _block(dim, self.network.symbols), encoded)
+        new, (known, end) = self._turn(dim), self._so_far(dim + 1)
+        h = self.enter(self.inputs[:, :known], new) + _take(self.context, new, 1)
+        _put(self.stream[0], new, F.relu(h))
+        for block, (inner, outer) in enumerate(self.blocks):
+            _put(self.within[block], new, F.relu(inner(self.stream[block][:, :end], new)))
+            h = h + outer(self.within[block][:, :end], new)
+            _put(self.stream[block + 1], new, F.relu(h))
+        return self.params(dim + 1)
+
+    def params(self, dim: Place) -> Tensor:
+        """Return the parameters ``[N, P]`` of a value, but for the shift, from those before it."""
+        rows, (known, end) = _block(dim, self.network.num_params), self._so_far(dim)
+        params = self.leave(self.stream[-1][:, :end], rows)
+        return params if self.direct is None else params + self.direct(self.inputs[:, :known], rows)
+
+    def _turn(self, dim: Place) -> Units:
+        """The units whose turn it is after a value."""
+        if isinstance(dim, Tensor):
+            return self.turns.index_select(0, dim.view(1))[0]
+        return slice(*self.ends[dim : dim + 2])
+
+    def _so_far(self, dim: Place) -> tuple[int | None, int | None]:
+        """Inputs and units before a value; None for all of them."""
+        return (None, None) if isinstance(dim, Tensor) else (dim * self.network.symbols, self.ends[dim])
+
+
+def _block(place: Place, size: int) -> Units:
+    if isinstance(place, int):
+        return slice(place * size, (place + 1) * size)
+    return place * size + torch.arange(size, device=place.device)
+
+
+def _take(x: Tensor, units: Units, axis: int) -> Tensor:
+    if isinstance(units, Tensor):
+        return x.index_select(axis, units)
+    return x[units] if axis == 0 else x[:, units]
+
+
+def _put(x: Tensor, units: Units, value: Tensor) -> None:
+    if isinstance(units, Tensor):
+        x.index_copy_(1, units, value)
+    else:
+        x[:, units] = value

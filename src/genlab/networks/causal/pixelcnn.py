@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core.replaying import Place, Places, places, replayed
 from genlab.core.spec import DataSpec
 from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps
 
@@ -93,51 +94,73 @@ class GatedPixelCNN(CausalNetwork):
         return self.head(h.permute(0, 2, 3, 1).flatten(1, 2), values)
 
     def steps(self, n: int, y: Tensor | None = None) -> Steps:
-        (height, width), weight = self.sites, self.down.weight
-        image = weight.new_zeros(n, self.channels, height + REACH, width + 2 * REACH)
-        above = _VerticalStack(self, n, y)
-        kernels = [layer.row_kernels(y) for layer in self.layers]
+        (height, width), device = self.sites, self.down.weight.device
+        sampling = _Sampling(self, n, y)
+        begin_row = replayed(sampling.begin_row, device, height, "the rows of PixelCNN")
+        features = replayed(sampling.features, device, height * width, "the pixels of PixelCNN")
+        rows, columns = places(height, device), places(width, device)
         for row in range(height):
-            links = above.links(row, self.down(image[:, :, row : row + REACH]))
-            # Of each layer's input, the columns that are known; those before the first are zero.
-            known = [weight.new_zeros(width + layer.dilation, n, weight.shape[0]) for layer in self.layers]
-            pixels = weight.new_zeros(n, self.channels, 1, width + REACH)
+            begin_row(rows[row])
             for column in range(width):
-                h = self.right(pixels[..., column : column + REACH])[:, :, 0, 0]
-                for layer, (taps, shift, leave), link, inputs in zip(self.layers, kernels, links, known, strict=True):
-                    linked = inputs[column + layer.dilation] = h + link[column]
-                    along = torch.addmm(shift, torch.cat([inputs[column], linked], dim=1), taps)
-                    h = h + torch.addmm(layer.leave.bias, _gate(along), leave)
-                values = yield from self.head.steps(h, self.codec)
-                pixels[:, :, 0, column + REACH] = self.codec.to_signed(values, weight.dtype)
-            image[:, :, row + REACH, REACH:-REACH] = pixels[:, :, 0, REACH:]
+                values = yield from self.head.steps(features(columns[column]), self.codec)
+                sampling.put(row, column, values)
 
 
-class _VerticalStack:
-    """The vertical stack, one whole row at a time: it depends on the rows above alone."""
+class _Sampling:
+    """What is kept while images are sampled, with the axis along which they grow in front.
+
+    The vertical stack runs a whole row at a time: it depends on the rows above alone.
+    """
 
     def __init__(self, network: GatedPixelCNN, n: int, y: Tensor | None) -> None:
         height, width = network.sites
-        self.layers = network.layers
-        self.labels = [layer.labels(y) for layer in network.layers]
-        # Each layer's input, with the zeros around it that the convolution pads.
-        self.inputs = [
-            network.down.weight.new_zeros(
-                n, network.down.out_channels, height + layer.dilation, width + 2 * layer.dilation
-            )
-            for layer in network.layers
-        ]
+        channels, hidden = network.channels, network.down.out_channels
 
-    def links(self, row: int, v: Tensor) -> list[Tensor]:
-        """Add a row ``[N, hidden, 1, W]`` of the first layer's input; return what goes to the horizontal stack.
+        def zeros(*shape: int) -> Places:
+            return Places(network.down.weight.new_zeros(shape))
 
-        Returns:
-            For each layer ``[W, N, hidden]``.
-        """
-        found = []
-        for layer, (for_v, _), inputs in zip(self.layers, self.labels, self.inputs, strict=True):
+        self.network = network
+        # With the zeros around them that the convolutions pad.
+        self.image = zeros(height + REACH, n, channels, width + 2 * REACH)
+        self.pixels = zeros(width + REACH, n, channels)
+        dilations = [layer.dilation for layer in network.layers]
+        self.above = [zeros(height + d, n, hidden, width + 2 * d) for d in dilations]
+        self.links = [zeros(width, n, hidden) for _ in dilations]
+        # Of each layer's input, the columns that are known; those before the first are zero.
+        self.known = [zeros(width + d, n, hidden) for d in dilations]
+        self.labels = [layer.labels(y)[0] for layer in network.layers]
+        self.kernels = [layer.row_kernels(y) for layer in network.layers]
+
+    def begin_row(self, row: Place) -> None:
+        """Run the vertical stack over the row above, and leave what goes from each layer to the horizontal one."""
+        for columns in (self.pixels, *self.known):
+            columns.buffer.zero_()
+        v = self.network.down(_as_images(self.image.window(row, REACH)))
+        for layer, label, above, link in zip(self.network.layers, self.labels, self.above, self.links, strict=True):
             d = layer.dilation
-            inputs[:, :, row + d, d:-d] = v[:, :, 0]
-            v = v + _gate(layer.vertical(inputs[:, :, row : row + d + 1]) + for_v)
-            found.append(layer.link(v)[:, :, 0].permute(2, 0, 1).contiguous())
-        return found
+            above.write(row + d, F.pad(v[:, :, 0], (d, d)))
+            v = v + _gate(layer.vertical(_as_images(above.window(row, d + 1))) + label)
+            link.buffer.copy_(layer.link(v)[:, :, 0].permute(2, 0, 1))
+
+    def features(self, column: Place) -> Tensor:
+        """Run the horizontal stack at one pixel: ``[N, hidden]``."""
+        h = self.network.right(self.pixels.window(column, REACH).permute(1, 2, 0)[:, :, None])[:, :, 0, 0]
+        for layer, (taps, shift, leave), link, inputs in zip(
+            self.network.layers, self.kernels, self.links, self.known, strict=True
+        ):
+            linked = h + link.read(column)
+            inputs.write(column + layer.dilation, linked)
+            along = torch.addmm(shift, torch.cat([inputs.read(column), linked], dim=1), taps)
+            h = h + torch.addmm(layer.leave.bias, _gate(along), leave)
+        return h
+
+    def put(self, row: int, column: int, values: Tensor) -> None:
+        """Set the values ``[N, C]`` of a pixel."""
+        scaled = self.network.codec.to_signed(values, self.pixels.buffer.dtype)
+        self.pixels.write(column + REACH, scaled)
+        self.image.read(row + REACH)[:, :, column + REACH] = scaled
+
+
+def _as_images(rows: Tensor) -> Tensor:
+    """View rows ``[H, N, C, W]`` as images ``[N, C, H, W]``."""
+    return rows.permute(1, 2, 0, 3)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core.replaying import Place, Places, places, replayed
 from genlab.core.spec import DataSpec
 from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps
 
@@ -141,25 +142,63 @@ class DiagonalBiLSTM(CausalNetwork):
         return self.head(h[:, :, :-1].flatten(1, 2), values)
 
     def steps(self, n: int, y: Tensor | None = None) -> Steps:
-        (height, width), weight = self.sites, self.down.weight
-        image = weight.new_zeros(n, self.channels, height + REACH, width + 2 * REACH + 1)
-        rows = [_Row(layer, y, weight.new_zeros(width + 1, n, weight.shape[0])) for layer in self.layers]
+        (height, width), device = self.sites, self.down.weight.device
+        sampling = _Sampling(self, n, y)
+        begin_row = replayed(sampling.begin_row, device, height, "the rows of PixelRNN")
+        features = replayed(sampling.features, device, height * width, "the pixels of PixelRNN")
+        end_row = replayed(sampling.end_row, device, height, "the rows of PixelRNN from the right")
+        rows, columns = places(height, device), places(width + 1, device)
         for row in range(height):
-            above = self.down(image[:, :, row : row + REACH])[:, :, 0].permute(2, 0, 1)
-            for layer_row in rows:
-                layer_row.begin()
-            pixels = weight.new_zeros(n, self.channels, 1, width + REACH)
-            for column in range(width + 1):
-                h = above[column] + self.right(pixels[..., column : column + REACH])[:, :, 0, 0]
-                for layer_row in rows:
-                    h = layer_row.step(column, h)
-                if column == width:
-                    break
-                values = yield from self.head.steps(h, self.codec)
-                pixels[:, :, 0, column + REACH] = self.codec.to_signed(values, weight.dtype)
-            image[:, :, row + REACH, REACH : REACH + width] = pixels[:, :, 0, REACH:]
-            for layer_row in rows:
-                layer_row.end()
+            begin_row(rows[row])
+            for column in range(width):
+                values = yield from self.head.steps(features(columns[column]), self.codec)
+                sampling.put(row, column, values)
+            features(columns[width])  # beyond the end of the row, which takes its last pixel in
+            end_row()
+            sampling.turn()
+
+
+class _Sampling:
+    """What is kept while images are sampled, with the axis along which they grow in front."""
+
+    def __init__(self, network: DiagonalBiLSTM, n: int, y: Tensor | None) -> None:
+        (height, width), zeros = network.sites, network.down.weight.new_zeros
+        self.network = network
+        self.image = Places(zeros(height + REACH, n, network.channels, width + 2 * REACH + 1))
+        self.pixels = Places(zeros(width + REACH, n, network.channels))
+        nothing = zeros(width + 1, n, network.down.out_channels)
+        self.above = Places(nothing.clone())
+        self.rows = [_Row(layer, y, nothing) for layer in network.layers]
+
+    def begin_row(self, row: Place) -> None:
+        """Leave what the pixels above say to each place of a row."""
+        self.pixels.buffer.zero_()
+        above = self.network.down(self.image.window(row, REACH).permute(1, 2, 0, 3))
+        self.above.buffer.copy_(above[:, :, 0].permute(2, 0, 1))
+
+    def features(self, column: Place) -> Tensor:
+        """Run all layers from the left at one place: ``[N, hidden]``."""
+        before = self.pixels.window(column, REACH).permute(1, 2, 0)[:, :, None]
+        h = self.above.read(column) + self.network.right(before)[:, :, 0, 0]
+        for layer_row in self.rows:
+            h = layer_row.step(column, h)
+        return h
+
+    def put(self, row: int, column: int, values: Tensor) -> None:
+        """Set the values ``[N, C]`` of a pixel."""
+        scaled = self.network.codec.to_signed(values, self.pixels.buffer.dtype)
+        self.pixels.write(column + REACH, scaled)
+        self.image.read(row + REACH)[:, :, column + REACH] = scaled
+
+    def end_row(self) -> None:
+        """Run all layers from the right over the row, now that all of it is known."""
+        for layer_row in self.rows:
+            layer_row.end()
+
+    def turn(self) -> None:
+        """Make the row that was sampled the one above."""
+        for layer_row in self.rows:
+            layer_row.turn()
 
 
 class _Row:
@@ -172,25 +211,30 @@ class _Row:
     """
 
     def __init__(self, layer: _Layer, y: Tensor | None, zeros: Tensor) -> None:
-        self.layer, self.y, self.zeros = layer, y, zeros
-        self.left, self.right = zeros.clone(), zeros.clone()
-        self.inputs = zeros.clone()
+        self.layer, self.y = layer, y
+        self.inputs, self.above, self.right, self.next_right = (Places(zeros.clone()) for _ in range(4))
+        # Of the LSTM from the left, behind a place before the first, where they are zero.
+        self.hidden, self.cells = (Places(F.pad(zeros, (0, 0, 0, 0, 1, 0))) for _ in range(2))
 
-    def begin(self) -> None:
-        """Start a row."""
-        self.state = (self.zeros[0], self.zeros[0])
-
-    def step(self, column: int, h: Tensor) -> Tensor:
+    def step(self, column: Place, h: Tensor) -> Tensor:
         """Map the layer's input ``[N, hidden]`` at one place to its output there."""
-        x = self.inputs[column] = self.layer.labelled(h, self.y)
-        left = self.layer.left
-        self.state = left.cell(left.enter(x), self.state, self.left[column])
-        self.left[column] = self.state[0]
-        return h + self.layer.leave(self.state[0] + self.right[column])
+        x, left = self.layer.labelled(h, self.y), self.layer.left
+        self.inputs.write(column, x)
+        before = self.hidden.read(column), self.cells.read(column)
+        hidden, cell = left.cell(left.enter(x), before, self.above.read(column))
+        self.hidden.write(column + 1, hidden)
+        self.cells.write(column + 1, cell)
+        return h + self.layer.leave(hidden + self.right.read(column))
 
     def end(self) -> None:
-        """Run the LSTM from the right over the row, now that all of it is known, for the row below."""
-        right, state = self.layer.right, (self.zeros[0], self.zeros[0])
-        for column, entered in reversed(list(enumerate(right.enter(self.inputs)))):
-            state = right.cell(entered, state, self.right[column])
-            self.right[column] = state[0]
+        """Run the LSTM from the right over the row, for the row below."""
+        right, nothing = self.layer.right, self.hidden.read(0)
+        state = (nothing, nothing)
+        for column, entered in reversed(list(enumerate(right.enter(self.inputs.buffer)))):
+            state = right.cell(entered, state, self.right.read(column))
+            self.next_right.write(column, state[0])
+
+    def turn(self) -> None:
+        """Make the row the one above."""
+        self.above.buffer.copy_(self.hidden.buffer[1:])
+        self.right.buffer.copy_(self.next_right.buffer)

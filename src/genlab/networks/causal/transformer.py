@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genlab.core.errors import GenlabError
+from genlab.core.replaying import Place, Places, places, replayed
 from genlab.core.spec import DataSpec
 from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps
 
@@ -32,9 +33,11 @@ class _Block(nn.Module):
         query, key, value = split.permute(2, 0, 3, 1, 4)
         return query, key, value
 
-    def attend(self, h: Tensor, query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
-        """Return the stream after the block."""
-        seen = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    def attend(
+        self, h: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        """Return the stream after the block; only keys where ``mask [1, T]`` is true are seen."""
+        seen = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
         h = h + self.leave(seen.transpose(1, 2).flatten(2))
         return h + self.perceptron(self.norm_perceptron(h))
 
@@ -120,13 +123,36 @@ class CausalTransformer(CausalNetwork):
 
     def steps(self, n: int, y: Tensor | None = None) -> Steps:
         token, codes = self.first(n, y), self.codes()
-        heads, width = self.blocks[0].heads, token.shape[-1]
-        # Keys and values of each block, over all places.
-        kept = [token.new_zeros(2, n, heads, self.num_sites, width // heads) for _ in self.blocks]
-        for site in range(self.num_sites):
-            h = token + codes[site]
+        kept = [_Kept(block, token, self.num_sites) for block in self.blocks]
+
+        def features(h: Tensor, site: Place) -> Tensor:
             for block, cache in zip(self.blocks, kept, strict=True):
-                query, cache[0, :, :, site : site + 1], cache[1, :, :, site : site + 1] = block.project(h)
-                h = block.attend(h, query, *cache[:, :, :, : site + 1], causal=False)
-            values = yield from self.head.steps(self.norm(h)[:, 0], self.codec)
+                query, key, value = block.project(h)
+                h = block.attend(h, query, *cache.with_new(key, value, site))
+            return self.norm(h)[:, 0]
+
+        step = replayed(features, token.device, self.num_sites, "the transformer's steps")
+        for site, code in zip(places(self.num_sites, token.device), codes, strict=True):
+            values = yield from self.head.steps(step(token + code, site), self.codec)
             token = self.embed(values[:, None])
+
+
+class _Kept:
+    """Keys and values of a block, of the places so far, in buffers for all."""
+
+    def __init__(self, block: _Block, token: Tensor, num_sites: int) -> None:
+        n, _, hidden = token.shape
+        self.keys, self.values = token.new_zeros(2, n, block.heads, num_sites, hidden // block.heads)
+        self.by_place = [Places(buffer.movedim(2, 0)) for buffer in (self.keys, self.values)]
+        self.places = torch.arange(num_sites, device=token.device)
+
+    def with_new(self, key: Tensor, value: Tensor, site: Place) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Put those of a place, ``[N, heads, 1, width]``, beside those before; return all, and which of them to see.
+
+        By a number they are a part of the buffers, that grows; by a tensor all of the buffers, always of one shape.
+        """
+        for buffer, new in zip(self.by_place, (key, value), strict=True):
+            buffer.write(site, new[:, :, 0])
+        if isinstance(site, int):
+            return self.keys[:, :, : site + 1], self.values[:, :, : site + 1], None
+        return self.keys, self.values, (self.places <= site)[None]

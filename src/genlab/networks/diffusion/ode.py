@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 
 from genlab.core.noise import uniform
+from genlab.core.replaying import replayed
 from genlab.core.words import counted
 from genlab.networks.diffusion.dopri5 import Norm, dopri5
 
@@ -22,6 +23,10 @@ labels are found, to the states' derivatives ``[M, ...]``."""
 
 EXACT_DIMS = 16
 """Dimensions up to which ``trace=auto`` is exact: one backward pass of the network for each."""
+
+_NAME = "the velocity"
+_ADAPTIVE_CALLS = 50
+"""Evaluations that an adaptive solver takes at least."""
 
 _Step = Callable[[Velocity, Tensor, float, Tensor, Tensor], Tensor]
 
@@ -160,13 +165,32 @@ def ode_log_prob(
 
 def _solve(slope: Velocity, x: Tensor, t0: float, t1: float, config: OdeConfig, norm: Norm) -> tuple[Tensor, Tensor]:
     if config.solver == "dopri5":
-        return dopri5(slope, x, t0, t1, rtol=config.rtol, atol=config.atol, norm=norm)
-    step, _ = _FIXED_STEPS[config.solver]
+        in_few_sizes = _replayed_in_few_sizes(slope, len(x), x.device)
+        return dopri5(in_few_sizes, x, t0, t1, rtol=config.rtol, atol=config.atol, norm=norm)
+    step, evaluations = _FIXED_STEPS[config.solver]
+    slope = replayed(slope, x.device, config.steps * evaluations, _NAME)
     times = torch.linspace(t0, t1, config.steps + 1, dtype=torch.float64).to(x)
     rows = torch.arange(len(x), device=x.device)
     for t in times[:-1]:
         x = step(slope, t, (t1 - t0) / config.steps, x, rows)
     return x, torch.full_like(rows, config.evaluations)
+
+
+def _replayed_in_few_sizes(slope: Velocity, count: int, device: torch.device) -> Velocity:
+    """Have one graph for all examples, and some for parts of them, as fewer and fewer are not at their end."""
+    replay = replayed(slope, device, _ADAPTIVE_CALLS, _NAME)
+    if replay is slope:
+        return slope
+    sizes = [count // part for part in (8, 4, 2, 1)]
+
+    def padded(t: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+        left = len(rows)
+        size = next(size for size in sizes if size >= left)
+        # The last one stands in for those that are missing.
+        chosen = torch.arange(size, device=device).clamp_max(left - 1)
+        return replay(t[chosen], x[chosen], rows[chosen])[:left]
+
+    return padded
 
 
 def _euler(slope: Velocity, t: Tensor, h: float, x: Tensor, rows: Tensor) -> Tensor:

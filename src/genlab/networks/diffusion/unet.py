@@ -53,10 +53,10 @@ class ConditionedBlock(nn.Module):
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """Map ``[N, inputs, h, w]`` and the embedding ``[N, E]`` to ``[N, outputs, h, w]``."""
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """Map ``[N, inputs, h, w]`` to ``[N, outputs, h, w]``, given what ``modulate`` makes of the embedding."""
         h = self.conv_in(F.silu(self.norm_in(x)))
-        scale, shift = self.modulate(embedding)[..., None, None].chunk(2, dim=1)
+        scale, shift = modulation[..., None, None].chunk(2, dim=1)
         h = self.norm_out(h) * (1 + scale) + shift
         return self.shortcut(x) + self.conv_out(self.dropout(F.silu(h)))
 
@@ -92,8 +92,8 @@ class Layer(nn.Module):
         self.block = ConditionedBlock(inputs, outputs, embedding=embedding, dropout=dropout)
         self.attention = SelfAttention(outputs) if attention else nn.Identity()
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        return self.attention(self.block(x, embedding))
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        return self.attention(self.block(x, modulation))
 
 
 class UNet(nn.Module):
@@ -168,19 +168,31 @@ class UNet(nn.Module):
         Returns:
             ``[N, C, H, W]`` in the dtype of ``x``.
         """
-        embedding = self.conditioning(t, y)
+        modulations = iter(self._modulations(self.conditioning(t, y)))
         h, across = self.enter(x), []
         for scale, layers in enumerate(self.down):
             if scale:
                 h = self.halve[scale - 1](h)
             for layer in layers:
-                h = layer(h, embedding)
+                h = layer(h, next(modulations))
                 across.append(h)
-        h = self.middle(h, embedding)
+        h = self.middle(h, next(modulations))
         for scale in reversed(range(len(self.up))):
             for layer in self.up[scale]:
-                h = layer(torch.cat([h, across.pop()], dim=1), embedding)
+                h = layer(torch.cat([h, across.pop()], dim=1), next(modulations))
             if scale:
                 # Before the image grows: after it, the same values would cost four times as much.
                 h = F.interpolate(self.widen[scale - 1](h), size=self.sizes[scale - 1])
         return self.leave(F.silu(self.norm(h))).to(x.dtype)
+
+    def _modulations(self, embedding: Tensor) -> Sequence[Tensor]:
+        """Project the embedding ``[N, E]`` for all blocks at once, in the order in which they run.
+
+        They are small products, so that on a GPU one for each block costs its launch and little else.
+        """
+        down = [layer.block for layers in self.down for layer in layers]
+        up = [layer.block for layers in reversed(self.up) for layer in layers]
+        projections = [block.modulate for block in (*down, self.middle, *up)]
+        weight = torch.cat([projection.weight for projection in projections])
+        bias = torch.cat([projection.bias for projection in projections])
+        return F.linear(embedding, weight, bias).split([projection.out_features for projection in projections], dim=1)

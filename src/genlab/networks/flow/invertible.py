@@ -45,11 +45,11 @@ class Chain(Invertible):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_det = x.new_zeros(x.shape[0])
+        log_dets = []
         for layer in self.layers:
-            x, layer_log_det = layer(x, context)
-            log_det = log_det + layer_log_det
-        return x, log_det
+            x, log_det = layer(x, context)
+            log_dets.append(log_det)
+        return x, torch.stack(log_dets).sum(0)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         for layer in reversed(self.layers):
@@ -136,15 +136,14 @@ class InvertibleConv(Invertible):
         self.log_diagonal = nn.Parameter(diagonal.abs().log())
 
     def _factors(self) -> tuple[Tensor, Tensor]:
-        lower = self.lower.tril(-1) + torch.eye(len(self.sign), device=self.sign.device, dtype=self.lower.dtype)
-        upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
-        return lower, upper
+        """Return the lower factor without its diagonal, which is one, and the upper factor."""
+        return self.lower.tril(-1), self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_det = x.shape[2] * x.shape[3] * self.log_diagonal.sum()
         with torch.autocast(x.device.type, enabled=False):
             lower, upper = self._factors()
-            y = torch.einsum("ij,njhw->nihw", self.permutation @ lower @ upper, x)
+            y = torch.einsum("ij,njhw->nihw", self.permutation @ torch.addmm(upper, lower, upper), x)
         return y, log_det.expand(x.shape[0])
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
@@ -177,16 +176,18 @@ class Coupling(Invertible):
         order = torch.tensor([*kept, *transformed])
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("restore", order.argsort(), persistent=False)
+        self._reorders = order.tolist() != list(range(channels))
         self.sizes = [len(kept), len(transformed)]
         self.transform = transform
         self.network = network
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        kept, changed = x.index_select(1, self.order).split(self.sizes, dim=1)
+        kept, changed = (x.index_select(1, self.order) if self._reorders else x).split(self.sizes, dim=1)
         return kept, changed
 
     def _join(self, kept: Tensor, changed: Tensor) -> Tensor:
-        return torch.cat([kept, changed], dim=1).index_select(1, self.restore)
+        joined = torch.cat([kept, changed], dim=1)
+        return joined.index_select(1, self.restore) if self._reorders else joined
 
     def _params(self, kept: Tensor, changed: Tensor, context: Tensor | None) -> Tensor:
         inputs = kept if context is None else torch.cat([kept, context], dim=1)

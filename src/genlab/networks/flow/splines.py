@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 __all__ = ["AffineTransform", "ElementwiseTransform", "SplineTransform"]
@@ -58,6 +59,25 @@ class AffineTransform:
         return self.bound * torch.tanh(raw_scale / self.bound)
 
 
+class _Segment(NamedTuple):
+    """Where values lie in their splines.
+
+    Attributes:
+        before: One at the segments before the value's, else zero, ``[N, bins, ...]``; processors multiply truth values
+            slowly.
+        here: One at the segment of the value, else zero.
+        corner: The lower left corner (x, y) of the value's segment, ``[N, 2, ...]``.
+        size: Its width and height.
+        slopes: The derivatives at its two knots.
+    """
+
+    before: Tensor
+    here: Tensor
+    corner: Tensor
+    size: Tensor
+    slopes: Tensor
+
+
 class SplineTransform:
     """Monotone rational-quadratic spline on ``[-bound, bound]``, followed by a scale and a shift.
 
@@ -93,40 +113,32 @@ class SplineTransform:
         affine, sizes, slopes = params.split(self._parts, dim=1)
         return self._spline_inverse(self._affine.inverse(y, affine), sizes, slopes)
 
-    def _segment(self, value: Tensor, sizes: Tensor, slopes: Tensor, by_height: bool) -> tuple[Tensor, ...]:
-        """Find each value's segment: its corner (x, y), width, height and the slopes at its two knots."""
-        sizes = F.softmax(sizes.unflatten(1, (2, self.bins)), dim=2)
+    def _segment(self, value: Tensor, shares: Tensor, slopes: Tensor, by_height: bool) -> _Segment:
+        """Find each value's segment, with ``shares [N, 2, bins, ...]`` of the widths and heights of all."""
         floor = 2 * self.bound * self.min_size
-        scale = 2 * self.bound * (1 - self.min_size * self.bins)
-        segment = torch.arange(self.bins, device=value.device).view(-1, *[1] * (value.ndim - 1))
-        # Only the search needs all knots. Gradients flow through masked sums, which cost a third of
-        # what cumsum and gather cost backwards.
-        with torch.no_grad():
-            knots = torch.add(segment[1:] * floor - self.bound, sizes[:, int(by_height), :-1].cumsum(1), alpha=scale)
-            index = (value[:, None] >= knots).sum(1, keepdim=True)
-            before = (segment < index).to(sizes.dtype)[:, None]
-            here = (segment == index).to(sizes.dtype)[:, None]
-            # A segment's first slope is that of the knot before it, its second that of its own.
-            ends = torch.stack([here[:, 0, 1:], here[:, 0, :-1]], dim=1)
-            start = index.to(sizes.dtype) * floor - self.bound
-        corner = torch.add(start, (sizes * before).sum(2), alpha=scale)
-        extent = (sizes * here).sum(2) * scale + floor
-        # The outermost slopes are one, to join the identity outside.
-        s0, s1 = self._slope((slopes[:, None] * ends).sum(2)).unbind(1)
-        return *corner.unbind(1), *extent.unbind(1), s0, s1
+        number = torch.arange(self.bins, device=value.device, dtype=value.dtype).view(-1, *[1] * (value.ndim - 1))
+        knots = (shares[:, int(by_height), :-1].cumsum(1) * self._scale).add_(number[1:] * floor - self.bound)
+        index = (value[:, None] >= knots).sum(1, keepdim=True, dtype=value.dtype)
+        before, here = (number < index).to(value.dtype), (number == index).to(value.dtype)
+        corner = (shares * before[:, None]).sum(2).mul_(self._scale).add_(index * floor - self.bound)
+        size = (shares * here[:, None]).sum(2).mul_(self._scale).add_(floor)
+        # The outermost slopes are no parameters but one, to join the identity outside: no slope is marked there.
+        raw = torch.stack([(slopes * here[:, 1:]).sum(1), (slopes * here[:, :-1]).sum(1)], dim=1)
+        return _Segment(before, here, corner, size, F.softplus(raw.add_(self._slope_offset)).add_(self.min_slope))
 
-    def _slope(self, raw: Tensor) -> Tensor:
-        return F.softplus(raw + self._slope_offset) + self.min_slope
+    @property
+    def _scale(self) -> float:
+        return 2 * self.bound * (1 - self.min_size * self.bins)
 
     def _spline_forward(self, x: Tensor, sizes: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        inside = x.abs() < self.bound
-        segment = self._segment(x.detach().clamp(-self.bound, self.bound), sizes, slopes, by_height=False)
-        return _RationalQuadratic.apply(x, inside, *segment)
+        return _Spline.apply(x, F.softmax(sizes.unflatten(1, (2, self.bins)), dim=2), slopes, self)
 
     def _spline_inverse(self, y: Tensor, sizes: Tensor, slopes: Tensor) -> Tensor:
         inside = y.abs() < self.bound
         clamped = y.clamp(-self.bound, self.bound)
-        x0, y0, width, height, s0, s1 = self._segment(clamped, sizes, slopes, by_height=True)
+        shares = F.softmax(sizes.unflatten(1, (2, self.bins)), dim=2)
+        found = self._segment(clamped, shares, slopes, by_height=True)
+        (x0, y0), (width, height), (s0, s1) = (part.unbind(1) for part in (found.corner, found.size, found.slopes))
         mean_slope = height / width
         rise = clamped - y0
         curvature = s0 + s1 - 2 * mean_slope
@@ -138,60 +150,61 @@ class SplineTransform:
         return torch.where(inside, x0 + t * width, y)
 
 
-class _RationalQuadratic(torch.autograd.Function):
-    """A segment of the spline and its log-derivative, with the gradient written out: half the kernels of a derived one.
+class _Spline(Function):
+    """The spline and its log-derivative, with the gradient written out.
 
-    Durkan et al. (2019), "Neural Spline Flows", equations 4 and 5. With the slope m = h / w of the segment as a whole,
-    t = (x - x0) / w, u = t (1 - t), D = m + (s0 + s1 - 2 m) u and N = s1 t^2 + 2 m u + s0 (1 - t)^2 the value is
-    y0 + h (m t^2 + s0 u) / D and the derivative m^2 N / D^2. Values that are not inside stay as they are.
+    Automatic differentiation launches a kernel or more for each operation of the formula, and on a GPU the couplings of
+    a flow then cost more in launches than in work. With the mean slope d of a segment, t in [0, 1] in it, r = 1 - t,
+    e = d t + s0 r and f = s1 t + d r, equations 4 and 5 of Durkan et al. (2019) are y = y0 + h t e / D and
+    dy/dx = d^2 M / D^2, where D = d + (s0 + s1 - 2 d) t r and M = r e + t f.
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: FunctionCtx,
-        x: Tensor,
-        inside: Tensor,
-        x0: Tensor,
-        y0: Tensor,
-        width: Tensor,
-        height: Tensor,
-        s0: Tensor,
-        s1: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        slope = height / width
-        t = ((x - x0) / width).clamp_(0, 1)
-        rest = 1 - t
-        u = t * rest
-        denominator = torch.addcmul(slope, torch.sub(s0 + s1, slope, alpha=2), u)
-        share = (slope * t).mul_(t).addcmul_(s0, u).div_(denominator)
-        numerator = (s1 * t).mul_(t).addcmul_(slope, u, value=2).addcmul_(s0 * rest, rest)
-        y = torch.where(inside, torch.addcmul(y0, height, share), x)
-        log_slope = (slope / denominator).square_().mul_(numerator).log_().mul_(inside)
-        ctx.save_for_backward(inside, t, u, width, height, slope, s0, s1, denominator, share, numerator)
-        return y, log_slope
+    def forward(ctx: Any, x: Tensor, shares: Tensor, slopes: Tensor, spline: SplineTransform) -> tuple[Tensor, Tensor]:
+        inside = x.abs() < spline.bound
+        clamped = x.clamp(-spline.bound, spline.bound)
+        found = spline._segment(clamped, shares, slopes, by_height=False)
+        (x0, y0), (width, height), (s0, s1) = (part.unbind(1) for part in (found.corner, found.size, found.slopes))
+        d = height / width
+        t = clamped.sub_(x0).div_(width)
+        r = 1 - t
+        bend = (s0 + s1).sub_(d, alpha=2)
+        denominator = torch.addcmul(d, bend, t * r)
+        e = (d * t).addcmul_(s0, r)
+        f = (s1 * t).addcmul_(d, r)
+        numerator = (r * e).addcmul_(t, f)
+        share = (t * e).div_(denominator)  # of the segment's height that lies below the value
+        slope = (d / denominator).square_().mul_(numerator)
+        ctx.scale, ctx.min_slope = spline._scale, spline.min_slope
+        ctx.save_for_backward(
+            inside, found.before, found.here, found.size, found.slopes, d, t, r, bend, denominator, e, f, numerator,
+            share, slope,
+        )  # fmt: skip
+        return torch.where(inside, torch.addcmul(y0, height, share), x), slope.log().mul_(inside)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_y: Tensor, of_log: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        inside, t, u, width, height, slope, s0, s1, denominator, share, numerator = ctx.saved_tensors
-        outside_of_y = torch.where(inside, 0, of_y)
-        of_y, of_log = of_y * inside, of_log * inside
-        rest, bend = 1 - t, torch.rsub(u, 1, alpha=2)  # 1 - 2 u
-        skew = rest - t
-        # By the denominator, by the numerator of the derivative, and by the numerator of the value.
-        by_value = of_y * height / denominator
-        by_numerator = of_log / numerator
-        by_denominator = torch.addcmul(of_log * 2 / denominator, by_value, share).neg_()
-        of_s0 = (by_value + by_denominator).mul_(u).addcmul_(by_numerator * rest, rest)
-        of_s1 = (by_denominator * u).addcmul_(by_numerator * t, t)
-        of_slope = (by_value * t).mul_(t).addcmul_(by_denominator, bend).addcmul_(by_numerator, u, value=2)
-        of_slope.add_(of_log / slope, alpha=2)
-        # What moves along the segment moves the value by its derivative, h m N / D^2 for each t.
-        curvature = torch.sub(s0 + s1, slope, alpha=2)
-        along = (slope * skew).addcmul_(s1, t).addcmul_(s0, rest, value=-1)
-        of_t = by_value * slope * numerator / denominator
-        of_t.addcmul_(of_log / denominator, curvature.mul_(skew), value=-2).addcmul_(by_numerator, along, value=2)
-        of_x = of_t / width
-        of_height = torch.addcmul(of_slope / width, of_y, share)
-        of_width = torch.addcmul(of_t * t, of_slope, slope).div_(width).neg_()
-        return of_x + outside_of_y, None, -of_x, of_y, of_width, of_height, of_s0, of_s1
+    def backward(ctx: Any, of_y: Tensor, of_log_slope: Tensor) -> tuple[Tensor | None, ...]:
+        inside, before, here, size, slopes, d, t, r, bend, denominator, e, f, numerator, share, slope = (
+            ctx.saved_tensors
+        )
+        width, height = size.unbind(1)
+        within, of_log = of_y * inside, of_log_slope * inside
+        # The gradients of N = t e, D and M, each with the others held; then of what they are made of.
+        of_n = (within * height).div_(denominator)
+        of_m, per_d = of_log / numerator, of_log / denominator
+        of_d = (per_d * -2).addcmul_(of_n, share, value=-1)
+        of_du, of_mt, of_mr = (t * r).mul_(of_d), of_m * t, of_m * r
+        of_s0 = torch.addcmul(of_du, of_n * t, r).addcmul_(of_mr, r)
+        of_s1 = torch.addcmul(of_du, of_mt, t)
+        of_mean = (of_log / d).addcmul_(of_mt, r).sub_(of_du).mul_(2).add_(of_d).addcmul_(of_n * t, t)
+        by_slope = (of_m * (f - e)).addcmul_(per_d, bend * (r - t), value=-1)
+        of_x = (within * slope).addcdiv_(by_slope, width, value=2)
+        of_mean.div_(width)
+        of_size = torch.stack([-(of_mean * d).addcmul_(of_x, t), of_mean.addcmul_(within, share)], dim=1)
+        of_corner = torch.stack([-of_x, within], dim=1)
+        of_shares = (before[:, None] * of_corner[:, :, None]).add_(here[:, None] * of_size[:, :, None]).mul_(ctx.scale)
+        # The derivative of softplus, from its value.
+        of_raw = torch.stack([of_s0, of_s1], dim=1) * -torch.expm1(ctx.min_slope - slopes)
+        of_slopes = (here[:, 1:] * of_raw[:, :1]).add_(here[:, :-1] * of_raw[:, 1:])
+        return of_x.add_(of_y).sub_(within), of_shares, of_slopes, None

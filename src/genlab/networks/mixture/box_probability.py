@@ -18,6 +18,7 @@ _LOG_TINY = -700.0  # below it exp underflows in double precision
 _SWEEPS = 4  # on the 8x8 digits more gained less than 0.001 bits/dim
 _DAMPING = 0.7
 _FREEDOM = 30  # degrees of freedom of the Student t
+_DRAWN_AT_ONCE = 64  # dimensions whose noise is drawn at once, which saves time, and not for all, which saves memory
 
 
 def truncated_normal(low: Tensor, high: Tensor, uniform: Tensor) -> Tensor:
@@ -87,8 +88,10 @@ def _ghk_draw(low: Tensor, high: Tensor, regression: Tensor, scale: Tensor, gene
         deviation = scale[:, i, None]
         start, end = (low[:, i] - mean) / deviation, (high[:, i] - mean) / deviation
         total += log_interval_mass(start, end)
-        noise = uniform((examples, components), generator, low.device, low.dtype).T
-        z[:, i] = mean + deviation * truncated_normal(start, end, noise)
+        if i % _DRAWN_AT_ONCE == 0:
+            count = min(_DRAWN_AT_ONCE, dims - i)
+            noise = uniform((examples, count, components), generator, low.device, low.dtype).permute(1, 2, 0)
+        z[:, i] = mean + deviation * truncated_normal(start, end, noise[i % _DRAWN_AT_ONCE])
     return total.T
 
 

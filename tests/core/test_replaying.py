@@ -1,0 +1,66 @@
+"""When a function is replayed, what is said where it cannot be, and buffers at a place."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from genlab.core.graphs import RecordedGraph, Replayed
+from genlab.core.replaying import Places, places, replayed
+from tests.replaying import recorded_graphs
+
+CPU = torch.device("cpu")
+
+
+def double(x: Tensor) -> Tensor:
+    return 2 * x
+
+
+@torch.no_grad()
+def test_on_a_cpu_a_function_is_itself() -> None:
+    assert replayed(double, CPU, 100, "doubling") is double
+    assert list(places(3, CPU)) == [0, 1, 2]
+
+
+def test_what_is_called_rarely_or_has_gradients_is_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genlab.core.replaying.graphs_for", lambda device: RecordedGraph)
+    with torch.no_grad():
+        assert isinstance(replayed(double, CPU, 100, "doubling"), Replayed)
+        assert replayed(double, CPU, 2, "doubling") is double
+    assert replayed(double, CPU, 100, "doubling") is double
+
+
+@torch.no_grad()
+def test_results_stay_when_the_next_call_comes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with recorded_graphs(monkeypatch, caplog) as graphs:
+        function = replayed(double, CPU, 100, "doubling")
+        first, second = function(torch.ones(2)), function(torch.zeros(2))
+    assert (first.tolist(), second.tolist(), len(graphs)) == ([2, 2], [0, 0], 1)
+
+
+@torch.no_grad()
+def test_what_cannot_be_captured_is_tried_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reads(x: Tensor) -> Tensor:
+        return x * x.sum().item()
+
+    monkeypatch.setattr("genlab.core.replaying.graphs_for", lambda device: RecordedGraph)
+    monkeypatch.setattr("genlab.core.replaying._refused", set())
+    for _ in range(3):
+        function = replayed(reads, CPU, 100, "reading")
+        assert [function(torch.ones(2)).tolist() for _ in range(2)] == [[2, 2], [2, 2]]
+    assert function is reads
+    assert [record.message.split(":")[0] for record in caplog.records] == ["Without a CUDA graph for reading"]
+
+
+@pytest.mark.parametrize("place", [2, torch.tensor(2)])
+def test_a_buffer_is_read_and_written_by_numbers_and_by_tensors(place: int | Tensor) -> None:
+    buffer = Places(torch.zeros(5, 3))
+    buffer.write(place, torch.arange(3.0))
+    assert buffer.buffer.nonzero()[:, 0].tolist() == [2, 2]
+    assert buffer.read(place).tolist() == [0, 1, 2]
+    assert buffer.window(place - 1, 3).tolist() == [[0, 0, 0], [0, 1, 2], [0, 0, 0]]
