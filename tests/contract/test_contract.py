@@ -349,13 +349,33 @@ def test_the_probabilities_of_all_short_waveforms_sum_to_one(case: Case) -> None
     """All waveforms of 3 samples at 4 levels, of each length that a mask can say."""
     model = make_model(replace(case, spec=replace(case.spec, shape=(1, 3), levels=4)))
     perturb(model, 0.1)
-    for length in (1, 2, 3):
-        x = torch.zeros(4**length, 1, 3, dtype=torch.int64)
-        x[:, 0, :length] = torch.tensor(list(itertools.product(range(4), repeat=length)))
-        mask = (torch.arange(3) < length).expand_as(x)
+    for x, mask in map(short_waveforms, (1, 2, 3)):
         with torch.no_grad():
             log_prob = model.log_prob(x, torch.zeros(len(x), dtype=torch.int64), mask=mask)
         assert log_prob.double().exp().sum().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def short_waveforms(length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """All waveforms ``[4^length, 1, 3]`` of 4 levels that have so many samples, and their mask."""
+    x = torch.zeros(4**length, 1, 3, dtype=torch.int64)
+    x[:, 0, :length] = torch.tensor(list(itertools.product(range(4), repeat=length)))
+    return x, (torch.arange(3) < length).expand_as(x)
+
+
+@pytest.mark.parametrize("case", [c for c in MASKED if c in TIGHTENED + ESTIMATED], ids=lambda case: case.id)
+def test_bounds_of_all_short_waveforms_leave_them_no_more_than_one(case: Case) -> None:
+    """Draws that tighten a bound have the probabilities for their mean; estimates may lose some of the density."""
+    model = make_model(replace(case, spec=replace(case.spec, shape=(1, 3), levels=4)))
+    perturb(model, 0.1)
+    torch.manual_seed(0)
+    for x, mask in map(short_waveforms, (1, 3)):
+        many = (160 if case in ESTIMATED else 16_000) // (4 if len(x) == 4 else 16)
+        with torch.no_grad():
+            y = torch.zeros(many * len(x), dtype=torch.int64)
+            values = model.log_prob(x.repeat(many, 1, 1), y, mask=mask.repeat(many, 1, 1)).double().view(many, -1)
+        total = (values.mean(0).exp() if KINDS[case.id] == "vlb" else values.exp().mean(0)).sum().item()
+        assert total < 1.05
+        assert total > (0 if case in ESTIMATED else 0.95)
 
 
 @pytest.mark.parametrize("case", [c for c in ESTIMATED if c.spec == BINARY], ids=lambda case: case.id)

@@ -38,11 +38,51 @@ IGNORED_KEYS: dict[str, str] = {
 }
 
 
+ADDED: dict[str, Mapping[str, Any]] = {
+    "model.diffwave": {
+        "_target_": "genlab.models.denoisers.DiffWaveConfig",
+        "_convert_": "all",
+        "hidden": 96,
+        "dilations": [1, 2, 4, 8, 16, 32, 1, 2, 4, 8, 16, 32],
+        "squeeze": 8,
+    },
+    "model.signal": {
+        "_target_": "genlab.models.vae.SignalConfig",
+        "_convert_": "all",
+        "channels": [64, 96, 128, 128],
+        "blocks": 1,
+    },
+    "model.wave": {
+        "_target_": "genlab.models.gan.WaveConfig",
+        "_convert_": "all",
+        "channels": 32,
+        "max_channels": 256,
+        "phase_shuffle": 2,
+    },
+    "model.waveglow": {
+        "_target_": "genlab.models.flow.SignalConfig",
+        "_convert_": "all",
+        "coupling": "spline",
+        "bins": 8,
+        "squeeze": 8,
+        "steps": [6, 4],
+        "hidden": 64,
+        "dilations": [1, 2, 4],
+    },
+    "model.positions": "auto",
+    "model.dropout": 0.0,
+}
+"""Settings that families got after their first runs, with the values that they had then.
+
+Runs from before do not say them. With these values they are left out, so that such runs stay what they are; a default
+that changes later goes into the identity, and these stay."""
+
+
 def config_hash(config: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the part of a configuration that can change a trained weight: 64 hex digits.
 
     The order of keys does not matter, nor whether a whole number is written as ``1`` or ``1.0``. `IGNORED_KEYS` is
-    left out.
+    left out, and so is what `ADDED` says.
 
     Args:
         config: The resolved configuration as plain containers.
@@ -50,7 +90,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
     Raises:
         TypeError: If a value is not a plain container, number, string, boolean or None.
     """
-    identity = by_first_name(config)
+    identity = _without_added(by_first_name(config))
     data = dict(identity.get("data") or {})
     if data.get("seed") == identity.get("seed"):
         # By default the order of the data follows the seed, which stands in the run id; another one is another run.
@@ -63,6 +103,15 @@ def config_hash(config: Mapping[str, Any]) -> str:
 def run_id(config: Mapping[str, Any], seed: int) -> str:
     """Return the short name of a run, e.g. ``"3f2a91cc-s0"``: 8 hex digits of its `config_hash`, and its seed."""
     return f"{config_hash(config)[:8]}-s{seed}"
+
+
+def _without_added(config: dict[str, Any]) -> dict[str, Any]:
+    kept = dict(config)
+    for dotted, value in ADDED.items():
+        group, key = dotted.split(".")
+        if (kept.get(group) or {}).get(key) == value:
+            kept[group] = {name: part for name, part in kept[group].items() if name != key}
+    return kept
 
 
 def _canonical(value: Any, path: str = "") -> Any:
