@@ -241,13 +241,19 @@ class Quality(Section):
 
 
 class Sampling(Section):
-    """What a sample costs: network evaluations and milliseconds, in batches of so many, on a device."""
+    """What a sample costs: network evaluations and milliseconds, in batches of so many, on a device.
+
+    ``temperature``, ``top_k`` and ``top_p`` are there where samples come from another distribution than the likelihood.
+    """
 
     nfe: NonNegative | None
     ms_per_sample: NonNegative | None
     batch_size: Positive | None
     precision: str | None = None
     device: str | None = None
+    temperature: NonNegative | None = None
+    top_k: Positive | None = None
+    top_p: NonNegative | None = None
 
 
 class ProtocolInfo(Section):

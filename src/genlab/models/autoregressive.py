@@ -143,6 +143,10 @@ class Autoregressive(GenerativeModel):
             there = there | (kept.flip(-1).cumsum(-1) > 0).flip(-1)
         return self.draw(self.network.steps(len(x), y), generator, x, kept, there)
 
+    def drawn_from(self, params: Tensor) -> Tensor:
+        """Return the parameters ``[N, P]`` of what a value is drawn from, given those that the network predicts."""
+        return params
+
     @torch.no_grad()
     def draw(
         self,
@@ -176,7 +180,7 @@ class Autoregressive(GenerativeModel):
             for dim in range(dims):
                 # The next step needs the last value, but after the last value there is none.
                 params = steps.send(values[-1]) if dim else params
-                value = self.observation.transform(params, noise[:, dim])
+                value = self.observation.transform(self.drawn_from(params), noise[:, dim])
                 if given is not None and kept is not None:
                     value = torch.where(kept[:, dim], given[:, dim].to(value.dtype), value)
                 values.append(value)

@@ -70,6 +70,13 @@ ADDED: dict[str, Mapping[str, Any]] = {
         "dilations": [1, 2, 4],
     },
     "model.positions": "auto",
+    "model.sampling": {
+        "_target_": "genlab.models.truncation.TruncationConfig",
+        "_convert_": "all",
+        "temperature": 1.0,
+        "top_k": None,
+        "top_p": 1.0,
+    },
     "model.dropout": 0.0,
 }
 """Settings that families got after their first runs, with the values that they had then.
