@@ -215,7 +215,7 @@ def test_the_bound_of_the_best_denoiser_is_the_probability_of_a_discretized_norm
     centres = model.level_centres(torch.arange(5)).double()
     log_p = (-0.5 * ((centres - MEAN) / SIGMA_DATA) ** 2).log_softmax(0)
 
-    def denoise(x: Tensor, sigma: Tensor, y: Tensor | None) -> Tensor:
+    def denoise(x: Tensor, sigma: Tensor, y: Tensor | None, mask: Tensor | None) -> Tensor:
         weights = (log_p - 0.5 * ((x.double()[..., None] - centres) / sigma.view(-1, 1, 1)) ** 2).softmax(-1)
         return (weights @ centres).float()
 

@@ -227,13 +227,13 @@ def test_continuous_data_is_standardized_and_brought_back() -> None:
     torch.testing.assert_close(inside.mean(0), torch.zeros(2), atol=1e-3, rtol=0)
     torch.testing.assert_close(inside.std(0), torch.ones(2), atol=1e-2, rtol=0)
     drawn = torch.randn(5, 2)
-    gan._generate = lambda z, y: drawn
+    gan._generate = lambda z, y, mask: drawn
     torch.testing.assert_close(gan._embed(gan.sample(5)), drawn, atol=1e-4, rtol=1e-4)
 
 
 def test_every_level_can_be_drawn_and_the_nearest_is() -> None:
     gan = make(GRAY)
-    gan._generate = lambda z, y: 0.98 * torch.linspace(-1, 1, 17).repeat(1, 1, 16, 1).expand(4, 1, 16, 17)
+    gan._generate = lambda z, y, mask: 0.98 * torch.linspace(-1, 1, 17).repeat(1, 1, 16, 1).expand(4, 1, 16, 17)
     drawn = gan.sample(4)
     assert drawn.dtype == torch.uint8
     assert drawn[0, 0, 0].tolist() == list(range(17))

@@ -17,7 +17,7 @@ from genlab.models.base import GenerativeModel
 from genlab.models.options import ConditionalOptions, TrainingOptions
 from tests.tiny import ROOT, composed
 
-MOST_ARGUMENTS = 10
+MOST_ARGUMENTS = 11
 MODELS = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
 
 

@@ -167,7 +167,8 @@ def pictures(place: RunDir, protocol: EvaluationProtocol | ProtocolInfo, checkpo
 def _draw_pictures(paths: tuple[Path, Path], title: str, measured: Measured, reference: Reference) -> None:
     spec, samples = reference.spec, measured.samples.x
     modality = modality_of(spec)
-    shown = samples[: PICTURE_SAMPLES * modality.preview_samples_per_image]
+    shown = samples[: modality.shown(PICTURE_SAMPLES)]
+    modality.write(shown, spec, paths[0].with_name(paths[0].name.removesuffix(".png")))
     modality.preview(shown, spec, paths[0], title, reference.examples.x[: len(shown)])
     if measured.quality.pairs is not None and reference.training is not None:
         near, nearest = measured.quality.pairs

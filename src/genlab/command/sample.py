@@ -28,7 +28,7 @@ __all__ = ["run"]
 
 
 def run(config: DictConfig) -> Path:
-    """Draw ``config.n`` samples from ``config.run``, save them as PNG and NPZ, and say where.
+    """Draw ``config.n`` samples from ``config.run``, save them as NPZ, PNG and what they are, and say where.
 
     The NPZ file holds ``x [n, ...]`` in the data's own values and, where labels were given, ``y [n]``.
 
@@ -60,8 +60,11 @@ def run(config: DictConfig) -> Path:
         np.savez_compressed(file, **arrays)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command_line('scripts/sample.py')}"
     drawn = modality_of(model.spec).preview(samples, model.spec, out.with_suffix(".png"), title)
-    written = " and ".join(str(out.with_suffix(ending)) for ending in (".npz", *[".png"] * drawn))
-    print(f"Saved {counted(n, 'sample')}: {written}")
+    files = modality_of(model.spec).write(samples, model.spec, out.with_suffix(""))
+    written = [str(out.with_suffix(ending)) for ending in (".npz", *[".png"] * drawn)]
+    # Of many files of one kind the first and the last say enough.
+    written += [str(file) for file in files] if len(files) < 3 else [f"{files[0]} to {files[-1].name}"]
+    print(f"Saved {counted(n, 'sample')}: {' and '.join(written)}")
     return out.with_suffix(".npz")
 
 

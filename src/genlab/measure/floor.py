@@ -99,9 +99,10 @@ def _draw(place: RunDir, data: GenlabDataModule, protocol: EvaluationProtocol, r
     if path.exists():
         return
     spec, modality = data.spec, modality_of(data.spec)
-    count = PICTURE_SAMPLES * modality.preview_samples_per_image
+    count = modality.shown(PICTURE_SAMPLES)
     real = data.tensors(protocol.split).x[:count]
     shown = data.tensors("train").x[rows[:count]]
+    modality.write(shown, spec, path.with_suffix(""))
     modality.preview(shown, spec, path, f"training examples of {spec.name}, {place.id}: {command}", real)
 
 

@@ -39,6 +39,7 @@ class Modality(ABC):
         validation_samples_per_image: Samples that a validation draws where it would draw one image: small examples are
             cheap to draw, and few of them say little.
         preview_samples_per_image: Samples that a preview shows where it would show one image.
+        most_shown: Most samples that a preview shows, and that are written as files of their own; None: no limit.
     """
 
     name: ClassVar[str]
@@ -52,6 +53,12 @@ class Modality(ABC):
     sample_figure: ClassVar[str | None] = None
     validation_samples_per_image: ClassVar[int] = 1
     preview_samples_per_image: ClassVar[int] = 1
+    most_shown: ClassVar[int | None] = None
+
+    def shown(self, images: int) -> int:
+        """Return how many samples a preview shows that would show so many images."""
+        count = images * self.preview_samples_per_image
+        return count if self.most_shown is None else min(count, self.most_shown)
 
     def bits_unit(self, spec: DataSpec) -> str:
         """Return the unit of the likelihood of discrete data: bits for each of what."""
@@ -92,3 +99,13 @@ class Modality(ABC):
             title: Says which run; kept in the PNG's metadata.
         """
         return False
+
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+        """Write samples as files to read or listen to, where that is more than a picture, and return these.
+
+        Args:
+            samples: ``[N, *spec.shape]`` in the data's own values.
+            spec: What one example is.
+            stem: Path of the files without what tells them apart; the folder is made.
+        """
+        return []

@@ -2,24 +2,91 @@
 
 from __future__ import annotations
 
+import textwrap
+from pathlib import Path
+
+from torch import Tensor
+
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
+from genlab.runs.atomic import atomic_file, write_atomic
 
-__all__ = ["Text"]
+__all__ = ["Text", "decoded"]
+
+IN_A_PICTURE = 4
+"""Samples in a picture, and as many real ones beside them: what one reads at a glance."""
+COLUMNS, LINES = 64, 18
+"""Of a sample in a picture; what is longer is cut off."""
 
 
 class Text(Modality):
-    """Symbols ``[T]``, int64, numbers in an alphabet that has no order; bytes where there is no alphabet."""
+    """Symbols ``[T]``, int64, numbers in an alphabet that has no order; bytes where there is no alphabet.
+
+    A preview shows some samples as they read, real ones beside them; a file holds all of them.
+    """
 
     name = "text"
     axes = ("T",)
     layouts = ("sequence",)
     has_order = False
     is_stationary = True
+    most_shown = 32
 
     def bits_unit(self, spec: DataSpec) -> str:
         return "bits/byte" if spec.alphabet is None else "bits/char"
+
+    def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
+        # The object interface: pyplot would look for a display and keep the figure alive.
+        from matplotlib.figure import Figure
+
+        sides = {"sample": samples} if real is None else {"sample": samples, "real": real}
+        rows = min(IN_A_PICTURE, len(samples))
+        figure = Figure(figsize=(5.2 * len(sides), 2.7 * rows), layout="constrained")
+        panels = figure.subplots(rows, len(sides), squeeze=False)
+        for column, (name, texts) in enumerate(sides.items()):
+            for row in range(rows):
+                axes = panels[row, column]
+                axes.set_xticks([])
+                axes.set_yticks([])
+                if row < len(texts):
+                    axes.set_title(f"{name} {row + 1}", fontsize=8, loc="left")
+                    text = _wrapped(decoded(texts[row], spec))
+                    # A dollar sign is one, and no formula.
+                    axes.text(
+                        0.01, 0.98, text, va="top", fontsize=7, family="monospace", parse_math=False,
+                        transform=axes.transAxes,
+                    )  # fmt: skip
+        figure.suptitle(textwrap.fill(title, 100 if real is not None else 60), fontsize=8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
+        return True
+
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+        parts = [f"--- {number}\n{decoded(x, spec)}\n" for number, x in enumerate(samples, 1)]
+        path = stem.with_name(f"{stem.name}.txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, "".join(parts).encode())
+        return [path]
+
+
+def decoded(x: Tensor, spec: DataSpec) -> str:
+    """Return symbols ``[T]`` as text, in which a control character is seen and does nothing.
+
+    Bytes are read as UTF-8; what is none is shown as the replacement character.
+    """
+    numbers = x.tolist()
+    if spec.alphabet is None:
+        text = bytes(numbers).decode("utf-8", errors="replace") if (spec.levels or 0) <= 256 else str(numbers)
+    else:
+        text = "".join(spec.alphabet[number] for number in numbers)
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _wrapped(text: str) -> str:
+    lines = [part for line in text.expandtabs(4).split("\n") for part in (textwrap.wrap(line, COLUMNS) or [""])]
+    return "\n".join(lines[:LINES])
 
 
 register(Text())

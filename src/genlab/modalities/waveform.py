@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import math
+import textwrap
 from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
+from genlab.runs.atomic import atomic_file, write_atomic
 
 __all__ = ["ENCODINGS", "Encoding", "Waveform", "amplitudes"]
 
 _MU = 255
+
+IN_A_ROW = 4
+"""Samples in a picture, and as many real ones below them."""
+QUIETEST_DB = 90
+"""Where the scale of spectrograms ends, below full scale."""
+DEFAULT_RATE_HZ = 8000
+"""Of files of sound whose rate nobody said."""
 
 
 class Encoding(ABC):
@@ -80,19 +93,81 @@ def amplitudes(x: Tensor, spec: DataSpec) -> Tensor:
 
 
 class Waveform(Modality):
-    """Amplitudes ``[C, T]``: float32 in ``[-1, 1]``, or int64 where they are levels. Silence is the middle one."""
+    """Amplitudes ``[C, T]``: float32 in ``[-1, 1]``, or int64 where they are levels. Silence is the middle one.
+
+    A preview shows some samples as waveforms above their spectrograms, real ones below; each is also a WAV file.
+    """
 
     name = "waveform"
     axes = ("C", "T")
     layouts = ("signal", "sequence")
     is_stationary = True
     is_large = True
+    most_shown = 8
 
     def bits_unit(self, spec: DataSpec) -> str:
         return "bits/sample"
 
     def padding(self, spec: DataSpec) -> float:
         return 0.0 if spec.levels is None else spec.levels // 2
+
+    def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
+        # The object interface: pyplot would look for a display and keep the figure alive.
+        from matplotlib.figure import Figure
+
+        bands = {"sample": samples[:IN_A_ROW]} | ({} if real is None else {"real": real[:IN_A_ROW]})
+        columns = max(map(len, bands.values()))
+        figure = Figure(figsize=(2.9 * columns + 0.8, 3.4 * len(bands) + 0.5), layout="constrained")
+        panels = figure.subplots(2 * len(bands), columns, squeeze=False, height_ratios=[1, 2] * len(bands))
+        image = None
+        for band, (name, sounds) in enumerate(bands.items()):
+            for column, sound in enumerate(amplitudes(sounds.cpu(), spec).mean(1).numpy()):
+                above, below = panels[2 * band : 2 * band + 2, column]
+                image = _draw_sound(above, below, sound, spec.sampling_rate_hz)
+                above.set_title(f"{name} {column + 1}", fontsize=8, loc="left")
+                if column == 0:
+                    above.set_ylabel("amplitude", fontsize=8)
+                    below.set_ylabel("frequency (Hz)" if spec.sampling_rate_hz else "cycles per sample", fontsize=8)
+            for axes in panels[2 * band : 2 * band + 2, len(sounds) :].flat:
+                axes.set_axis_off()
+        if image is not None:
+            figure.colorbar(image, ax=panels[1::2, -1], label="dB below full scale", fraction=0.08)
+        figure.suptitle(textwrap.fill(title, 40 * columns), fontsize=8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
+        return True
+
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+        import soundfile
+
+        paths = []
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for number, sound in enumerate(amplitudes(samples[: self.most_shown].cpu(), spec), 1):
+            path, content = stem.with_name(f"{stem.name}_{number}.wav"), io.BytesIO()
+            rate = spec.sampling_rate_hz or DEFAULT_RATE_HZ
+            soundfile.write(content, sound.clamp(-1, 1).T.numpy(), rate, format="WAV", subtype="PCM_16")
+            write_atomic(path, content.getvalue())
+            paths.append(path)
+        return paths
+
+
+def _draw_sound(above: Any, below: Any, sound: np.ndarray, rate: int | None) -> Any:
+    """Draw a waveform and its spectrogram, and return what has the scale of the latter."""
+    from scipy.signal import spectrogram
+
+    rate, unit = (rate, "time (s)") if rate else (1, "sample")
+    above.plot(np.arange(len(sound)) / rate, sound, linewidth=0.4, color="tab:blue")
+    above.set(xlim=(0, len(sound) / rate), ylim=(-1.02, 1.02))
+    window = min(256, len(sound))
+    frequencies, times, power = spectrogram(sound, rate, nperseg=window, noverlap=3 * window // 4, scaling="spectrum")
+    decibels = 10 * np.log10(power + 1e-12)
+    image = below.pcolormesh(times, frequencies, decibels, vmin=-QUIETEST_DB, vmax=0, cmap="magma", rasterized=True)
+    below.set_xlabel(unit, fontsize=8)
+    for axes in (above, below):
+        axes.tick_params(labelsize=7)
+    above.tick_params(labelbottom=False)
+    return image
 
 
 register(Waveform())

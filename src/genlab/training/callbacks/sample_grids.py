@@ -34,7 +34,7 @@ class SampleGrids(Callback):
 
     def samples_of(self, model: GenerativeModel) -> int:
         """Return the number of samples in a picture."""
-        return self.count * modality_of(model.spec).preview_samples_per_image
+        return modality_of(model.spec).shown(self.count)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         with gathered(pl_module):
@@ -48,6 +48,7 @@ class SampleGrids(Callback):
         examples = pl_module.progress.examples
         path = self.folder / f"examples_{examples:010d}.png"
         real = trainer.datamodule.tensors("validation").x[: len(samples)]
+        modality.write(samples, pl_module.spec, path.with_suffix(""))
         if not modality.preview(samples, pl_module.spec, path, f"{self.title}, {examples:,} examples seen", real):
             return
         for logger in trainer.loggers:
