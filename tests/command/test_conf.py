@@ -103,7 +103,7 @@ def test_every_data_set_trains(data: str, tmp_path: Path) -> None:
     result = train(tmp_path, f"data={data}", *THREE_STEPS, *SMALL_DATA.get(data, []), model=model)
     assert result.training.optimizer_steps == 3
     assert math.isfinite(result.likelihood.nats)
-    assert (run_folder(tmp_path) / "samples" / "quick.png").exists() or data in SEQUENCES
+    assert (run_folder(tmp_path) / "samples" / "quick.png").exists()
 
 
 @pytest.mark.parametrize("experiment", GROUPS["experiment"])

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
 from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
 from genlab.modalities.image import image_grid, pairs_grid
+from genlab.modalities.text import decoded
+from genlab.modalities.waveform import ENCODINGS
+
+LETTERS = DataSpec("letters", "text", (5,), levels=5, alphabet="a$\n\x1bä")
+SOUND = DataSpec("sound", "waveform", (1, 900), levels=256, sampling_rate_hz=8000)
 
 
 def test_a_grid_shows_each_image_in_its_place_and_full_range() -> None:
@@ -46,6 +53,9 @@ def test_each_sample_stands_above_its_training_example() -> None:
         (DataSpec("colour", "image", (3, 4, 4), levels=256), torch.zeros(5, 3, 4, 4, dtype=torch.uint8)),
         (DataSpec("plane", "vector", (2,)), torch.randn(20, 2)),
         (DataSpec("line", "vector", (1,)), torch.randn(20, 1)),
+        (LETTERS, torch.zeros(2, 5, dtype=torch.long)),
+        (SOUND, torch.full((2, 1, 900), 128)),
+        (DataSpec("noise", "waveform", (2, 40)), torch.randn(9, 2, 40)),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -70,6 +80,34 @@ def test_a_picture_of_pairs_says_which_run_and_vectors_have_none(tmp_path: Path)
 
 
 def test_data_without_a_picture_gets_none(tmp_path: Path) -> None:
-    spec = DataSpec("letters", "text", (5,), levels=65)
-    assert not modality_of(spec).preview(torch.zeros(2, 5, dtype=torch.long), spec, tmp_path / "a.png", "title")
+    spec = DataSpec("five channels", "image", (5, 4, 4), levels=2)
+    samples = torch.zeros(2, 5, 4, 4, dtype=torch.uint8)
+    assert not modality_of(spec).preview(samples, spec, tmp_path / "a.png", "title")
     assert not (tmp_path / "a.png").exists()
+    assert modality_of(spec).write(samples, spec, tmp_path / "a") == []
+
+
+def test_a_text_is_written_as_it_reads_and_what_controls_terminals_is_shown(tmp_path: Path) -> None:
+    (path,) = modality_of(LETTERS).write(torch.tensor([[0, 1, 2, 3, 4], [1] * 5]), LETTERS, tmp_path / "new" / "a.b")
+    assert path.name == "a.b.txt"
+    assert path.read_text() == "--- 1\na$\n\N{REPLACEMENT CHARACTER}ä\n--- 2\n$$$$$\n"
+    raw = DataSpec("bytes", "text", (3,), levels=256)
+    assert decoded(torch.tensor(list("ä!".encode())), raw) == "ä!"
+    assert decoded(torch.tensor([0x41, 0xFF, 0x42]), raw) == "A\N{REPLACEMENT CHARACTER}B"
+
+
+def test_a_sound_is_written_as_it_is_heard(tmp_path: Path) -> None:
+    tone = 0.5 * torch.sin(torch.arange(900) * 0.3)
+    samples = ENCODINGS["mulaw8"].encode(tone).view(1, 1, 900).repeat(9, 1, 1)
+    paths = modality_of(SOUND).write(samples, SOUND, tmp_path / "a")
+    assert [path.name for path in paths] == [f"a_{number}.wav" for number in range(1, 9)], (
+        "no more than a picture shows"
+    )
+    heard, rate = soundfile.read(paths[0])
+    assert rate == 8000
+    np.testing.assert_allclose(heard, tone, atol=0.02)
+    stereo = DataSpec("stereo", "waveform", (2, 40), sampling_rate_hz=44_100)
+    (path,) = modality_of(stereo).write(torch.full((1, 2, 40), 3.0), stereo, tmp_path / "loud")
+    heard, rate = soundfile.read(path)
+    assert (heard.shape, rate) == ((40, 2), 44_100)
+    assert heard.max() <= 1

@@ -60,6 +60,7 @@ class Diffusion(IterativeModel):
     """
 
     family = "diffusion"
+    alternative = "For text there is model=masked_diffusion."
     deviation = SIGMA_DATA
     likelihoods = ("ode", "vlb", "none")
 

@@ -1,0 +1,48 @@
+"""Write which model takes which kind of data, and with which network, from the code: docs/families.md.
+
+python scripts/family_matrix.py > docs/families.md
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from genlab.command.targets import locate
+from genlab.core.spec import DataSpec
+
+KINDS = {
+    "pictures": DataSpec("pictures", "image", (1, 28, 28), levels=256),
+    "vectors": DataSpec("vectors", "vector", (2,)),
+    "text": DataSpec("text", "text", (256,), levels=65),
+    "sound": DataSpec("sound", "waveform", (1, 5120), levels=256, sampling_rate_hz=8000, has_mask=True),
+}
+"""An example of each kind of data: gray levels, points, characters, and mu-law recordings of several lengths."""
+
+INTRODUCTION = """# Which model takes which data
+
+`python train.py model=<model> data=<data>` takes the pairs that have a network here, the default one; any other pair is
+refused by a line that says why. `python scripts/family_matrix.py` makes this page from the code.
+
+"""
+
+
+def networks(model: str) -> list[str]:
+    """Return a model's default network for each kind of data; a dash where it takes none."""
+    config = OmegaConf.load(Path(__file__).parents[1] / "conf" / "model" / f"{model}.yaml")
+    while "_target_" not in config:  # a variant, which inherits it
+        config = OmegaConf.load(Path(__file__).parents[1] / "conf" / "model" / f"{config.defaults[0]}.yaml")
+    family = locate(config._target_)
+    return ["-" if family.unsupported(spec) else family.default_network(spec) for spec in KINDS.values()]
+
+
+def main() -> None:
+    """Print the page."""
+    models = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "model").glob("*.yaml"))
+    rows = [["model", *KINDS], ["---"] * (1 + len(KINDS)), *([f"`{name}`", *networks(name)] for name in models)]
+    print(INTRODUCTION + "\n".join(f"| {' | '.join(row)} |" for row in rows))
+
+
+if __name__ == "__main__":
+    main()
