@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from genlab.core.errors import GenlabError, Interrupted
+from genlab.core.graphs import RecordedGraph
 from genlab.core.sharded import whole
 from tests.tiny import composed
 
@@ -33,6 +34,23 @@ class Recorder:
         self.gradients: dict[str, torch.Tensor] = {}
         self.weights: dict[str, torch.Tensor] = {}
         self.seeds: list[int] = []
+        self.replays = 0
+
+    def graph(self, *arguments: Any) -> RecordedGraph:
+        """Return a graph whose replays are counted, and which cannot be recorded by one process if it is so told."""
+        graph = RecordedGraph(*arguments)
+        replay, capture = graph.replay, graph.capture
+
+        def counted() -> None:
+            self.replays += 1
+            replay()
+
+        def failing(work: Callable[[], Any]) -> Any:
+            raise RuntimeError("no memory for graphs")
+
+        graph.replay = counted  # type: ignore[method-assign]
+        graph.capture = failing if os.environ.get("NO_GRAPHS") else capture  # type: ignore[method-assign]
+        return graph
 
     def install(self, replace: Callable[[Any, str, Any], None]) -> None:
         """Listen to all models, and give a GAN's players noise that does not depend on the number of processes."""
@@ -78,6 +96,11 @@ def main(folder: Path, rank: int) -> None:
         recorder, error, result = Recorder(rank, 2, job["stop_at"]), None, None
         with pytest.MonkeyPatch.context() as patch:
             recorder.install(patch.setattr)
+            if job["replayed"]:
+                patch.setattr(
+                    "genlab.training.callbacks.replay_steps.graphs_for",
+                    lambda device, recorder=recorder: recorder.graph,
+                )
             # Short as it is, the evaluation is rehearsed: by the first process, and the other must not wait for it.
             patch.setattr("genlab.training.callbacks.display.SHORTEST_TRAINING", 0.0)
             try:
@@ -87,6 +110,7 @@ def main(folder: Path, rank: int) -> None:
         for name in job["environment"][rank]:
             os.environ.pop(name, None)
         kept = {"gradients": recorder.gradients, "weights": recorder.weights, "seeds": recorder.seeds}
+        kept["replays"] = recorder.replays
         torch.save({**kept, "error": error, "has_result": result is not None}, folder / f"{job['name']}.{rank}.pt")
 
 

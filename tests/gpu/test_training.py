@@ -108,8 +108,8 @@ def test_a_training_by_graphs_that_was_stopped_goes_on(tmp_path: Path) -> None:
         assert "Going on after 1,600 examples" in gone_on.stderr + gone_on.stdout
 
 
-def test_several_devices_train_plainly_so_far(tmp_path: Path) -> None:
+def test_gradients_of_several_devices_are_replayed(tmp_path: Path) -> None:
     """Here one process, which is a device of several to Lightning."""
     done = train_in_a_process(tmp_path, *GPU, "trainer.strategy=ddp", "budget.examples=640")
     assert done.returncode == 0, done.stderr
-    assert "its devices exchange gradients" in done.stderr + done.stdout
+    assert "CUDA graphs" not in done.stderr + done.stdout

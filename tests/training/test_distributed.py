@@ -34,6 +34,7 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE_SECONDS)
 DDP = ["trainer=ddp"]
 TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
 THREE_STEPS = ["budget.examples=96", "budget.validations=1", "validation_samples=null"]
+EIGHT_STEPS = ["budget.examples=256"]
 RUNS: dict[str, list[str]] = {
     "flow": [*tiny("flow"), "data=toy2d", "data.batch_size=32", "data.train_size=500"],
     "gan": [*tiny("gan"), "model.objective.augment=[]"],
@@ -43,6 +44,7 @@ RUNS: dict[str, list[str]] = {
 }
 RUNS["sharded"] = RUNS["resumed"] = [*RUNS["flow"], "trainer=fsdp", "checkpoint_minutes=1e-6"]
 RUNS["evaluated"] = [*RUNS["flow"], "evaluation.name=other"]
+RUNS["replayed"] = RUNS["half replayed"] = RUNS["flow"]
 RUNS["refused"] = [*RUNS["flow"], "evaluation.num_samples=9"]
 """Overrides of each run. ``sharded`` stops, ``resumed`` goes on. ``evaluated`` and ``refused`` find the trained
 ``flow``; the latter and ``locked`` are refused in the first process alone."""
@@ -82,8 +84,19 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
         environment = by_srun(port) if name == "vae" else by_hand(port)
         place = folder / "logs" / PLACES.get(name, name)
         all_of_them = [*DDP, *overrides, *THREE_STEPS, *TWO, f"paths.logs={place}"]
-        stop_at = 2 if name == "sharded" else None
-        jobs.append({"name": name, "overrides": all_of_them, "environment": environment, "stop_at": stop_at})
+        if "replayed" in name:
+            all_of_them += EIGHT_STEPS
+        if name == "half replayed":  # the second process cannot record a graph
+            environment[1]["NO_GRAPHS"] = "1"
+        jobs.append(
+            {
+                "name": name,
+                "overrides": all_of_them,
+                "environment": environment,
+                "stop_at": 2 if name == "sharded" else None,
+                "replayed": "replayed" in name,
+            }
+        )
     (folder / "runs.json").write_text(json.dumps(jobs))
     command = [sys.executable, "-m", "tests.two_processes", str(folder)]
     with RunLock(located(next(job for job in jobs if job["name"] == "locked")["overrides"]) / "run.lock"):
@@ -169,6 +182,20 @@ def test_the_gradient_of_two_processes_is_that_of_one(
         apart = sum((two["gradients"][key] - value).square().sum() for key, value in one.gradients.items()).sqrt()
         whole = sum(value.square().sum() for value in one.gradients.values()).sqrt()
         assert apart / whole < 1e-6
+
+
+def test_gradients_that_are_replayed_on_each_process_are_averaged(together: Path, tmp_path: Path) -> None:
+    run(composed([*RUNS["flow"], *THREE_STEPS, *EIGHT_STEPS, f"paths.logs={tmp_path}"]))
+    plain = load_checkpoint(run_folder(tmp_path) / "checkpoints/last.ckpt")
+    for name, replays in (("replayed", [5, 5]), ("half replayed", [0, 0])):
+        two = records(together, name)
+        # Three steps warm up, one is compared, four are replayed; if one process cannot, neither does.
+        assert [record["replays"] for record in two] == replays
+        assert all(torch.equal(value, two[1]["weights"][key]) for key, value in two[0]["weights"].items())
+        end = load_checkpoint(run_folder(together / "logs" / name) / "checkpoints/last.ckpt")
+        assert end["loops"] == plain["loops"]
+        for part in ("state_dict", "current_model_state", "optimizer_states"):
+            torch.testing.assert_close(end[part], plain[part], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
 
 from genlab.command.config import check_config
 from genlab.runs.checkpoints import load_checkpoint
@@ -119,7 +119,9 @@ def test_what_is_in_the_way_of_graphs_is_said(case: Case, says: str | None) -> N
     alone = SingleDeviceStrategy(torch.device("cpu"))
     reason = _obstacle(SimpleNamespace(strategy=alone, optimizers=model.configure_optimizers()), model)
     assert reason is None if says is None else says in reason
-    assert "devices" in _obstacle(SimpleNamespace(strategy=DDPStrategy()), model)
+    adam = model.configure_optimizers()
+    assert _obstacle(SimpleNamespace(strategy=DDPStrategy(), optimizers=adam), model) == reason
+    assert "devices" in _obstacle(SimpleNamespace(strategy=FSDPStrategy(), optimizers=adam), model)
     other = [torch.optim.RMSprop(model.parameters())]
     assert "Adam" in _obstacle(SimpleNamespace(strategy=alone, optimizers=other), model)
 

@@ -56,6 +56,8 @@ class FiniteGuard:
     """
 
     def __init__(self) -> None:
+        self.is_apart = False
+        """Whether what a device does now is its own alone, and waits for no other."""
         self._owed: deque[_Owed] = deque()
         self._collected: list[Check] | None = None
 
@@ -67,6 +69,15 @@ class FiniteGuard:
             yield self._collected
         finally:
             self._collected = None
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Watch what a device does by itself; what the others do is seen in what they exchange afterwards."""
+        self.is_apart = True
+        try:
+            yield
+        finally:
+            self.is_apart = False
 
     def watch(self, check: Check, where: Callable[[], str]) -> None:
         """Note a check, and read those whose answers are due.

@@ -402,7 +402,7 @@ class GenerativeModel(LightningModule):
         finite = torch.stack([value.detach().float() for value in parts.values()]).isfinite()
         # All devices stop together: one that stopped alone would leave the others waiting for it.
         bad_anywhere = (~finite[names.index("loss")]).float()
-        if self._trainer is not None:
+        if self._trainer is not None and not self.guard.is_apart:
             bad_anywhere = self._trainer.strategy.reduce(bad_anywhere, reduce_op="sum")
 
         def explain(finite: list[bool]) -> str | None:

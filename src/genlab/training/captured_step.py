@@ -18,7 +18,7 @@ from genlab.core.graphs import WARM_UPS, Graph, GraphFactory, first_line
 from genlab.models.base import GenerativeModel, Progress
 from genlab.training.capturable import StepsInGraph
 
-__all__ = ["CapturedSteps", "PlainStep", "StepCounts"]
+__all__ = ["CapturedSteps", "PlainStep", "RecordedStep", "StepCounts"]
 
 _log = logging.getLogger("genlab")
 
@@ -88,11 +88,8 @@ class CapturedSteps:
         """Train by a batch, as ``plain`` would, and return what that returns."""
         if self.stopped:
             return plain(batch)
-        key = self._model.step_kind()
-        if key not in self._kinds and len(self._kinds) < MOST_KINDS:
-            self._kinds[key] = _Kind(self._make_graph(), _shapes(batch))
-        kind = self._kinds.get(key)
-        if kind is None or kind.shapes != _shapes(batch):
+        kind = self._kind(batch)
+        if kind is None:
             with self._optimizers.capturable():
                 return plain(batch)
         if kind.checked:
@@ -105,6 +102,14 @@ class CapturedSteps:
         if kind.warmed_up >= WARM_UPS:
             self._record(kind, batch, plain)
         return outputs
+
+    def _kind(self, batch: Batch) -> _Kind | None:
+        """Return the kind of step that a batch is; None for one that always is a plain one."""
+        key = self._model.step_kind()
+        if key not in self._kinds and len(self._kinds) < MOST_KINDS and not self.stopped:
+            self._kinds[key] = _Kind(self._make_graph(), _shapes(batch))
+        kind = self._kinds.get(key)
+        return None if kind is None or kind.shapes != _shapes(batch) else kind
 
     def stop(self, reason: str = "") -> None:
         """Give back the graphs' memory and leave the optimizers as plain steps expect them; a reason is said."""
@@ -126,7 +131,9 @@ class CapturedSteps:
             if replaced := [key for key, tensor in _held(self._model).items() if held.get(key) is not tensor]:
                 raise RuntimeError(f"a step puts another tensor in the place of {replaced[0][1]}")
             counted = _combined(self._counts.state_dict(), counts, -1)
-            kind.step = _Step(kind.graph, static, outputs, checks, self._model.grad_norm, self._gradients(), counted)
+            kind.step = RecordedStep(
+                kind.graph, static, outputs, checks, self._model.grad_norm, self._gradients(), counted
+            )
         except Exception as error:
             self.stop(first_line(error))
         finally:  # Python went through a step that the device did not do
@@ -175,16 +182,20 @@ class CapturedSteps:
         except Exception as error:
             reason = first_line(error)
         after.restore()
-        self._forget_gradients()
-        kind.step.gradients.clear()
+        self._leave(kind.step, gradients)
         kind.checked = True
         if reason:
             self.stop(reason)
         return outputs
 
+    def _leave(self, step: RecordedStep, gradients: dict[str, Tensor]) -> None:
+        """Leave of the gradients, once the step with these ``gradients`` is done, what steps leave."""
+        self._forget_gradients()
+        step.gradients.clear()
+
     def _difference(
         self,
-        step: _Step,
+        step: RecordedStep,
         gradients: dict[str, Tensor],
         outputs: dict[str, Tensor],
         before: _State,
@@ -209,7 +220,7 @@ class CapturedSteps:
                 return f"a replayed step changes the {name} otherwise"
         return ""
 
-    def _replay(self, step: _Step, batch: Batch) -> dict[str, Tensor]:
+    def _replay(self, step: RecordedStep, batch: Batch) -> dict[str, Tensor]:
         self._queue(step, batch)
         self._model.grad_norm = step.grad_norm
         for check in step.checks:
@@ -217,7 +228,7 @@ class CapturedSteps:
         self._counts.load_state_dict(_combined(self._counts.state_dict(), step.counted, 1))
         return {name: value.clone() for name, value in step.outputs.items()}  # the next replay writes over them
 
-    def _queue(self, step: _Step, batch: Batch) -> None:
+    def _queue(self, step: RecordedStep, batch: Batch) -> None:
         for static, new in zip(step.batch, batch, strict=True):
             if static is not None:
                 static.copy_(new)
@@ -243,12 +254,12 @@ class _Kind:
     graph: Graph
     shapes: list[Any]
     warmed_up: int = 0
-    step: _Step | None = None
+    step: RecordedStep | None = None
     checked: bool = False
 
 
 @dataclass(frozen=True)
-class _Step:
+class RecordedStep:
     """A recorded step: what it reads, and what it leaves behind."""
 
     graph: Graph

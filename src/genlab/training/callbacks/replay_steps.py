@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.strategies import SingleDeviceStrategy
+from pytorch_lightning.loops.optimization.automatic import Closure, ClosureResult
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
+from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.graphs import graphs_for
 from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.base import Callback
 from genlab.training.capturable import can_step_in_graph
+from genlab.training.captured_gradients import CapturedGradients
 from genlab.training.captured_step import CapturedSteps
 
 __all__ = ["ReplaySteps"]
@@ -28,13 +32,15 @@ ROUNDING = {"32-true": 1e-3, "bf16-mixed": 2e-2}
 class ReplaySteps(Callback):
     """On a GPU, replay each training step as a graph where that can be; see :class:`CapturedSteps`.
 
-    It stands in for ``run`` of Lightning's loop that optimizes, so that all of a step is replayed: the family's
-    ``training_step``, backward, clipping and the optimizers.
+    On one device it stands in for ``run`` of Lightning's loop that optimizes, so that all of a step is replayed: the
+    family's ``training_step``, backward, clipping and the optimizers. On several that average their gradients it stands
+    in for what the optimizer calls for these, see :class:`CapturedGradients`: all else is Lightning's.
     """
 
     def __init__(self) -> None:
         self._loop: Any = None
         self._steps: CapturedSteps | None = None
+        self._replaced = ""
 
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         make_graph = graphs_for(trainer.strategy.root_device)
@@ -46,10 +52,18 @@ class ReplaySteps(Callback):
         epoch = trainer.fit_loop.epoch_loop
         automatic = pl_module.automatic_optimization
         self._loop = epoch.automatic_optimization if automatic else epoch.manual_optimization
-        counts = self._loop.optim_progress if automatic else self._loop.optim_step_progress
         rounding = ROUNDING[str(trainer.precision)]
+        if isinstance(trainer.strategy, DDPStrategy):
+            self._steps = CapturedGradients(pl_module, make_graph, rounding)
+            self._stand_in_for("_make_closure", self._closure)
+            return
+        counts = self._loop.optim_progress if automatic else self._loop.optim_step_progress
         self._steps = CapturedSteps(pl_module, trainer.optimizers, counts, make_graph, rounding)
-        self._loop.run = self._run
+        self._stand_in_for("run", self._run)
+
+    def _stand_in_for(self, name: str, function: Callable[..., Any]) -> None:
+        setattr(self._loop, name, function)
+        self._replaced = name
 
     def _run(self, *arguments: Any) -> dict[str, Any]:
         """Do what the loop does with these arguments, of which the last holds those of ``training_step``."""
@@ -60,6 +74,27 @@ class ReplaySteps(Callback):
 
         return self._steps.train(given["batch"], plain)
 
+    def _closure(self, given: Mapping[str, Any], optimizer: Optimizer, batch_idx: int) -> Closure:
+        """Return what computes the gradients of a batch, averaged over the devices, as the optimizer calls it."""
+        if self._steps.stopped:
+            return type(self._loop)._make_closure(self._loop, given, optimizer, batch_idx)
+        trainer = self._loop.trainer
+        zero = self._loop._make_zero_grad_fn(batch_idx, optimizer)
+
+        def local(batch: Batch) -> dict[str, Tensor]:
+            model = trainer.lightning_module
+            with model.guard.apart(), trainer.precision_plugin.train_step_context():
+                # Not through the strategy, whose module would exchange the gradients within the backward pass.
+                parts = model.training_step(*{**given, "batch": batch}.values())
+            parts["loss"].backward()
+            return {name: value.detach() for name, value in parts.items()}
+
+        def step() -> ClosureResult:
+            zero()
+            return ClosureResult.from_training_step_output(self._steps.train(given["batch"], local))
+
+        return Closure(step)
+
     def on_train_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         self._stop()
 
@@ -68,15 +103,18 @@ class ReplaySteps(Callback):
 
     def _stop(self) -> None:
         if self._steps is not None:
-            del self._loop.run
+            delattr(self._loop, self._replaced)
             self._steps.stop()
             self._loop = self._steps = None
 
 
 def _obstacle(trainer: Trainer, model: GenerativeModel) -> str | None:
     """Say why no step of a training can be a graph; None if nothing is in the way."""
-    if not isinstance(trainer.strategy, SingleDeviceStrategy):
-        return "its devices exchange gradients within a step"
+    if isinstance(trainer.strategy, DDPStrategy):
+        if not model.automatic_optimization:
+            return "on several devices graphs hold the gradients of one optimizer, and it has several"
+    elif not isinstance(trainer.strategy, SingleDeviceStrategy):
+        return "its devices exchange weights within a step"
     if torch.is_anomaly_enabled():
         return "trainer.detect_anomaly looks at each operation"
     if not all(can_step_in_graph(optimizer) for optimizer in trainer.optimizers):

@@ -1,0 +1,92 @@
+"""Several devices: forward and backward passes as graphs on each of them, whose gradients are averaged afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+from genlab.core.batch import Batch
+from genlab.core.graphs import GraphFactory
+from genlab.models.base import GenerativeModel
+from genlab.training.captured_step import CapturedSteps, PlainStep, RecordedStep
+
+__all__ = ["CapturedGradients"]
+
+
+class CapturedGradients(CapturedSteps):
+    """As :class:`CapturedSteps`, of passes that end with a device's own gradients; then it averages them.
+
+    Within a pass no device waits for another: what a step exchanges is one flat tensor of all gradients, behind the
+    graph. All devices go from one way of doing a step to the next together: until a kind of step is checked, each says
+    whether it goes on, and if one cannot, none does. The optimizer steps plainly.
+
+    Args:
+        model: What is trained.
+        make_graph: Makes graphs on the model's device.
+        rounding: Most by which a gradient may differ from the plain one, relative to its norm.
+    """
+
+    def __init__(self, model: GenerativeModel, make_graph: GraphFactory, rounding: float) -> None:
+        super().__init__(model, [], _NoCounts(), make_graph, rounding)
+
+    def train(self, batch: Batch, plain: PlainStep) -> dict[str, Tensor]:
+        """Compute the gradients of a batch, averaged over the devices, and return the parts of this one's loss.
+
+        Args:
+            batch: This device's part of the batch.
+            plain: Computes this device's gradients, where parameters have none before.
+        """
+        agreed = self._is_settled(batch)
+        outputs = super().train(batch, plain)
+        if not agreed:
+            self._agree()
+        self._average()
+        return outputs
+
+    def _is_settled(self, batch: Batch) -> bool:
+        """Whether all devices know already how they do this step; the answer is the same on all of them."""
+        kind = self._kind(batch)
+        return kind is None or kind.checked
+
+    def _agree(self) -> None:
+        stopped = torch.tensor(float(self.stopped), device=self._model.device)
+        distributed.all_reduce(stopped, distributed.ReduceOp.MAX)
+        if stopped.item() and not self.stopped:
+            self.stop("another device goes on so")
+
+    def _average(self) -> None:
+        gradients = list(self._gradients().values())
+        flat = _flatten_dense_tensors(gradients)
+        distributed.all_reduce(flat)
+        flat /= distributed.get_world_size()
+        torch._foreach_copy_(gradients, list(_unflatten_dense_tensors(flat, gradients)))
+
+    def _record(self, *arguments: Any) -> None:
+        gradients = self._gradients()  # of the step that was done, which recording one forgets
+        super()._record(*arguments)
+        self._take(gradients)
+
+    def _leave(self, step: RecordedStep, gradients: dict[str, Tensor]) -> None:
+        self._take(gradients)
+
+    def _replay(self, step: RecordedStep, batch: Batch) -> dict[str, Tensor]:
+        outputs = super()._replay(step, batch)
+        self._take(step.gradients)
+        return outputs
+
+    def _take(self, gradients: dict[str, Tensor]) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.grad = gradients.get(name)
+
+
+class _NoCounts:
+    """Of what the loop counts a pass does nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
