@@ -103,6 +103,7 @@ class Waveform(Modality):
     layouts = ("signal", "sequence")
     is_stationary = True
     is_large = True
+    judged_as = frozenset({"sound"})
     most_shown = 8
 
     def bits_unit(self, spec: DataSpec) -> str:
