@@ -166,6 +166,19 @@ def test_the_class_that_was_asked_for_is_heard_or_not(digits: Digits) -> None:
     assert "asked_class_accuracy" not in judged(train.x[:200], test, train, digits.spec).figures
 
 
+def test_sound_says_how_much_of_it_is_silent() -> None:
+    spec = DataSpec("noises", "waveform", (1, 1600), sampling_rate_hz=8000)
+    real = torch.rand(200, 1, 1600, generator=torch.Generator().manual_seed(0)) - 0.5
+    samples = real.clone()
+    samples[:, :, 480:800] = 0
+    samples[::2, :, 800:] *= 10**-3  # -71 dB: the noise itself is 11 dB below full scale
+    figures = judged(samples, Batch(real), Batch(real), spec, only=["silence", "silence_real", "fid"]).figures
+    assert figures["silence"] == pytest.approx(0.2 + 0.25)
+    assert figures["silence_real"] == 0
+    assert figures["extractor"] == "random-64"
+    assert figures["fid"] > 1
+
+
 def test_a_few_real_examples_leave_reasons_and_the_figures_that_they_can_give() -> None:
     quality = judged(plane(300, 2), Batch(plane(3, 0)), Batch(plane(300, 1)), PLANE)
     assert quality.figures["sliced_wasserstein"] > 0

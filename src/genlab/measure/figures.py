@@ -176,6 +176,7 @@ class Figure:
 
 _METRICS = "genlab.measure.metrics."
 _TEXT = "genlab.measure.of_text:"
+_SOUND = "genlab.measure.of_sound:"
 
 
 def _quality(key: str, label: str, measurement: str, **about: Any) -> Figure:
@@ -369,6 +370,14 @@ register(
         "copied_share", "copied", _TEXT + "copies", short="copied", number=_THREE, priority=6,
         needs=("text", "training"), optional=True, **_FRACTION,
         about="Share of the samples' symbols that lie in a string of at least 50 that stands in the training text.",
+    ),
+    _quality(
+        "silence", "silence", _SOUND + "silence", number=_THREE, priority=5, needs=("sound",), optional=True,
+        **_FRACTION, about="Share of 20 ms in samples that are more than 60 dB below full scale, padding included.",
+    ),
+    _quality(
+        "silence_real", "silence of the data", _SOUND + "silence", number=_THREE, needs=("sound",), optional=True,
+        **_FRACTION, about="The same of the data that samples are compared with.",
     ),
     _quality(
         "neighbour_ratio", "neighbour ratio", "neighbours", short="neigh-\nbours", number=_THREE, priority=4,

@@ -79,6 +79,14 @@ class Modality(ABC):
         """Return what encodes and checks such examples."""
         return Codec(spec, self.dtype(spec))
 
+    def pictured(self, spec: DataSpec) -> DataSpec:
+        """Return what :meth:`pictures` are: discrete images of the same classes; the data itself if that is images."""
+        return spec
+
+    def pictures(self, x: Tensor, spec: DataSpec) -> Tensor:
+        """Return examples ``[N, *spec.shape]`` as the pictures that a network of features sees."""
+        return x
+
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         """Save a picture of samples as PNG, and say whether this kind of data has one.
 
