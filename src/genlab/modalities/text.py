@@ -17,7 +17,7 @@ __all__ = ["Text", "as_string", "decoded"]
 
 IN_A_PICTURE = 4
 """Samples in a picture, and as many real ones beside them: what one reads at a glance."""
-COLUMNS, LINES = 64, 18
+COLUMNS, LINES = 64, 13
 """Of a sample in a picture; what is longer is cut off."""
 
 
@@ -45,7 +45,7 @@ class Text(Modality):
 
         sides = {"sample": samples} if real is None else {"sample": samples, "real": real}
         rows = min(IN_A_PICTURE, len(samples))
-        figure = Figure(figsize=(5.2 * len(sides), 2.7 * rows), layout="constrained")
+        figure = Figure(figsize=(5.2 * len(sides), 2.0 * rows), layout="constrained")
         panels = figure.subplots(rows, len(sides), squeeze=False)
         for column, (name, texts) in enumerate(sides.items()):
             for row in range(rows):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import operator
 from collections.abc import Callable
 
 import torch
@@ -59,8 +59,9 @@ class MaskedLinear(nn.Module):
         masked, bias = self.weight * self.mask, self.bias
 
         def part(x: Tensor, rows: Units) -> Tensor:
-            weight = _take(masked, rows, 0)[:, : x.shape[1]]
-            return F.linear(x, weight, None if bias is None else _take(bias, rows, 0))
+            if isinstance(rows, Tensor):
+                return F.linear(x, masked.index_select(0, rows), None if bias is None else bias.index_select(0, rows))
+            return F.linear(x, masked[rows, : x.shape[1]], None if bias is None else bias[rows])
 
         return part
 
@@ -174,16 +175,16 @@ class _Sampling:
         self.ends = [0, *network.ends]
         # The units whose turn it is after each value. Where they are fewer, the first unit stands in, which is known by
         # then: computed again it stays what it is.
-        turns = [list(range(start, end)) for start, end in itertools.pairwise(self.ends)]
-        most = max(map(len, turns))
-        self.turns = torch.tensor([turn + [0] * (most - len(turn)) for turn in turns], device=self.inputs.device)
+        starts, ends = torch.tensor([self.ends[:-1], self.ends[1:]], device=self.inputs.device)[..., None]
+        turns = starts + torch.arange(max(map(operator.sub, self.ends[1:], self.ends)), device=starts.device)
+        self.turns = torch.where(turns < ends, turns, 0)
 
     def step(self, dim: Place, value: Tensor) -> Tensor:
         """Take in a value ``[N]`` and return the parameters of the next, but for the shift."""
         encoded = self.network.encode(value[:, None])
         _put(self.inputs, _block(dim, self.network.symbols), encoded)
         new, (known, end) = self._turn(dim), self._so_far(dim + 1)
-        h = self.enter(self.inputs[:, :known], new) + _take(self.context, new, 1)
+        h = self.enter(self.inputs[:, :known], new) + _take(self.context, new)
         _put(self.stream[0], new, F.relu(h))
         for block, (inner, outer) in enumerate(self.blocks):
             _put(self.within[block], new, F.relu(inner(self.stream[block][:, :end], new)))
@@ -214,10 +215,8 @@ def _block(place: Place, size: int) -> Units:
     return place * size + torch.arange(size, device=place.device)
 
 
-def _take(x: Tensor, units: Units, axis: int) -> Tensor:
-    if isinstance(units, Tensor):
-        return x.index_select(axis, units)
-    return x[units] if axis == 0 else x[:, units]
+def _take(x: Tensor, units: Units) -> Tensor:
+    return x.index_select(1, units) if isinstance(units, Tensor) else x[:, units]
 
 
 def _put(x: Tensor, units: Units, value: Tensor) -> None:
