@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from genlab.core.batch import Batch
+from genlab.core.contract import ScoresValues
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, generator
@@ -19,6 +20,7 @@ from genlab.measure.reads import ParameterReads
 from genlab.measure.sampling import draw_samples
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
+from genlab.networks.causal.base import from_raster, to_raster
 from genlab.runs.checkpoints import assert_plain
 from tests.contract.families import BINARY, CASES, GRAY, SMALL_GAN, SMALL_VAE, Case, make_batch, make_model, perturb
 from tests.contract.reading_back import ReadsBack
@@ -32,6 +34,7 @@ ADVERSARIAL = {name: made.adversarial for name, made in MODELS.items()}
 WITH_LIKELIHOOD = [case for case in CASES if KINDS[case.id] != "none"]
 TIGHTENED = [case for case in WITH_LIKELIHOOD if make_model(case).likelihood_kind(20) != KINDS[case.id]]
 ESTIMATED = [case for case in WITH_LIKELIHOOD if case not in TIGHTENED and KINDS[case.id] != "exact"]
+BY_VALUES = [case for case in CASES if isinstance(MODELS[case.id], ScoresValues)]
 MASKED = [case for case in CASES if case.spec.has_mask]
 
 
@@ -121,6 +124,21 @@ def test_log_prob_does_not_depend_on_the_batch(model: GenerativeModel, monkeypat
     parts = [given.rows(rows) for rows in (slice(1), slice(1, 3))]
     apart = [model.log_prob(part.x, part.y, mask=part.mask) for part in parts]
     torch.testing.assert_close(together, torch.cat(apart), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("case", BY_VALUES, ids=lambda case: case.id, indirect=True)
+def test_the_probabilities_of_values_multiply_to_that_of_the_example(model: GenerativeModel) -> None:
+    """And none depends on a value that is read later: else a sliding window would score symbols that it was told."""
+    batch = make_batch(model.spec, 3)
+    y, raster = labels(model, batch), to_raster(batch.x, model.spec)
+    each = model.log_prob_of_values(batch.x, y)
+    assert each.shape == (3, model.spec.num_dims)
+    torch.testing.assert_close(each.sum(1), model.log_prob(batch.x, y), rtol=1e-4, atol=1e-4)
+    middle = model.spec.num_dims // 2
+    later = raster.flatten(1).clone()
+    later[:, middle:] = later[:, middle:].flip(0)
+    changed = from_raster(later.view_as(raster), model.spec)
+    torch.testing.assert_close(model.log_prob_of_values(changed, y)[:, :middle], each[:, :middle], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", MASKED, ids=lambda case: case.id, indirect=True)

@@ -33,6 +33,7 @@ from genlab.measure.rehearsal import plan_evaluation
 from genlab.measure.result import CodeInfo, DataInfo, ModelInfo, ProtocolInfo, ReferenceInfo, Result, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
+from genlab.measure.sliding import check_stride
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
@@ -104,6 +105,7 @@ def evaluate_run(
     datamodule = build_datamodule(config)
     check_protocol_fits(protocol, datamodule.spec)
     model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
+    check_stride(protocol.stride, datamodule.spec, datamodule.is_one_sequence, model)
     set_weights(model, chosen, place.best_checkpoint if checkpoint == "best" else place.last_checkpoint, place)
     reference = reference_of(datamodule, protocol.split)
     instruments = choose_instruments(datamodule, protocol, model.device)
@@ -210,7 +212,7 @@ def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -
     spec = datamodule.spec
     return DataInfo(
         name=spec.name,
-        split=datamodule.split_name(protocol.split),
+        split=datamodule.split_name(protocol.split, protocol.stride),
         modality=spec.modality,
         shape=spec.shape,
         levels=spec.levels,

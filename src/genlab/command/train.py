@@ -36,6 +36,7 @@ from genlab.measure.finished_run import FinishedRun
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.result import Result
 from genlab.measure.results import read_result, result_path
+from genlab.measure.sliding import check_stride
 from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.processes.ranks import is_first_process, others_wait
@@ -104,6 +105,7 @@ class _TrainingJob(NamedTuple):
 
     def model(self) -> GenerativeModel:
         model = build_model(self.config)
+        check_stride(self.protocol.stride, model.spec, self.datamodule.is_one_sequence, model)
         model.configure_optimizers()  # the optimizer's own word on its settings, before anything is written
         return model
 

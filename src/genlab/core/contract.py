@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from genlab.core.spec import DataSpec
 
-__all__ = ["Encodes", "Evaluable", "Inpaints", "Samples", "Scores"]
+__all__ = ["Encodes", "Evaluable", "Inpaints", "Samples", "Scores", "ScoresValues"]
 
 
 @runtime_checkable
@@ -32,6 +32,18 @@ class Inpaints(Protocol):
 
     def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Keep the values of ``x [N, *spec.shape]`` where ``mask`` is true and draw the others."""
+        ...
+
+
+@runtime_checkable
+class ScoresValues(Protocol):
+    """A model that says how probable each value of an example is, given those before it."""
+
+    def log_prob_of_values(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return ``[N, D]``, nats, of the values of ``x [N, *spec.shape]`` in the order in which they are read.
+
+        Their sum over an example is its log-probability.
+        """
         ...
 
 

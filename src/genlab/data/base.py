@@ -109,8 +109,16 @@ class GenlabDataModule(LightningDataModule):
             self._splits.update(self.load(split))
         return self._splits[split]
 
-    def split_name(self, split: Split) -> str:
-        """Return how ``tensors(split)`` is called in results: the split, and what was done to it if anything was."""
+    is_one_sequence: ClassVar[bool] = False
+    """Whether the examples of a split, in their order, are windows of one sequence that follow each other."""
+
+    def split_name(self, split: Split, stride: int | None = None) -> str:
+        """Return how ``tensors(split)`` is called in results: the split, and what was done to it if anything was.
+
+        Args:
+            split: The split.
+            stride: Values by which the windows slide in which a sequence is scored; None: they are disjoint.
+        """
         return split
 
     def true_entropy(self) -> float | None:

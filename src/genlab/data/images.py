@@ -157,7 +157,7 @@ class BinarizedMNIST(MNIST):
     def train_source(self) -> Batch:
         return super().tensors("train")
 
-    def split_name(self, split: Split) -> str:
+    def split_name(self, split: Split, stride: int | None = None) -> str:
         return f"{split} (binarized once, seed {_BINARIZATION_SEED})"
 
 

@@ -36,6 +36,8 @@ class TextData(GenlabDataModule):
         length: Symbols of a window. Nothing before its first symbol is known to a model.
     """
 
+    is_one_sequence = True
+
     def __init__(
         self,
         root: str | Path = "data",
@@ -73,8 +75,11 @@ class TextData(GenlabDataModule):
     def load(self, split: Split) -> dict[Split, Batch]:
         return {split: Batch(disjoint_windows(self.symbols(split), self.length))}
 
-    def split_name(self, split: Split) -> str:
-        return f"{split} (disjoint windows of {self.length})"
+    def split_name(self, split: Split, stride: int | None = None) -> str:
+        return f"{split} ({self._windows(stride)})"
+
+    def _windows(self, stride: int | None) -> str:
+        return f"{'disjoint ' * (not stride)}windows of {self.length}{f' with a stride of {stride}' if stride else ''}"
 
     def train_dataloader(self) -> WindowStream:
         """Return this rank's endless stream of windows, from batch ``start_batch`` on."""
@@ -137,10 +142,10 @@ class Shakespeare(TextData):
         rest = (found["validation"][0], symbols)
         return {"train": found["train"], "validation": rest, "test": rest}
 
-    def split_name(self, split: Split) -> str:
+    def split_name(self, split: Split, stride: int | None = None) -> str:
         if self.split == "standard" or split == "train":
-            return super().split_name(split)
-        return f"nanoGPT's validation (the last 10 %, which also selects; disjoint windows of {self.length})"
+            return super().split_name(split, stride)
+        return f"nanoGPT's validation (the last 10 %, which also selects; {self._windows(stride)})"
 
 
 class Text8(TextData):

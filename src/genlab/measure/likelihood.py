@@ -16,6 +16,7 @@ from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.timetable import Timetable
 from genlab.measure.batches import BatchSizes
 from genlab.measure.protocol import EvaluationProtocol
+from genlab.measure.sliding import sliding_log_probs
 
 __all__ = ["count_examples", "measure_likelihood"]
 
@@ -52,7 +53,13 @@ def _in_full_precision(
     for metric in metrics.values():  # the other processes of a training, if there are any, do not measure
         metric.distributed_available_fn = lambda: False
     examples = count_examples(model, data, protocol)
-    data = _drawn(data, protocol, examples)
+    rows = _drawn(len(data.x), protocol, examples)
+    if protocol.stride is not None:
+        with timetable.phase("likelihood", examples, counts=True):
+            found = sliding_log_probs(model, data.x, protocol.stride, rows, protocol.batch_size, timetable)
+        metrics[draws[0]].update(found.to(model.device, torch.float32), data.dims)
+        return _measured(model, metrics, kind, examples) | {"stride": protocol.stride}
+    data = data if examples == len(data.x) else data.rows(rows)
     base, device = stream_seed(Stream.LIKELIHOOD, protocol.seed), model.device
 
     def score(start: int, size: int) -> tuple[list[Tensor], Tensor | int]:
@@ -67,14 +74,20 @@ def _in_full_precision(
             for metric, log_prob in zip(metrics.values(), scores, strict=True):
                 metric.update(log_prob, dims)
             timetable.advance(len(scores[0]))
+    return _measured(model, metrics, kind, examples)
+
+
+def _measured(model: Scores, metrics: dict[int, NegativeLogLikelihood], kind: str, examples: int) -> dict[str, Any]:
+    """The section of a result, of the metrics by their numbers of draws; the first one is the figure."""
+    draws = next(iter(metrics))
     measured = {
-        **_figures(model, metrics[draws[0]], kind),
+        **_figures(model, metrics[draws], kind),
         "of": "p(x|y)" if model.conditional else "p(x)",
         "examples": examples,
-        "draws": draws[0],
+        "draws": draws,
         **model.likelihood_settings,
     }
-    return measured | ({"one_draw": _figures(model, metrics[1], model.likelihood_kind(1))} if len(draws) > 1 else {})
+    return measured | ({"one_draw": _figures(model, metrics[1], model.likelihood_kind(1))} if len(metrics) > 1 else {})
 
 
 def count_examples(model: Scores, data: Batch, protocol: EvaluationProtocol) -> int:
@@ -83,13 +96,12 @@ def count_examples(model: Scores, data: Batch, protocol: EvaluationProtocol) -> 
     return min(limit for limit in limits if limit is not None)
 
 
-def _drawn(data: Batch, protocol: EvaluationProtocol, count: int) -> Batch:
+def _drawn(all_examples: int, protocol: EvaluationProtocol, count: int) -> Tensor:
     """The examples to measure: all, or some by chance, because the order of a set may be by difficulty."""
-    if count == len(data.x):
-        return data
-    order = torch.randperm(len(data.x), generator=generator(Stream.LIKELIHOOD, protocol.seed))
-    rows = order[:count].sort().values
-    return data.rows(rows)
+    if count == all_examples:
+        return torch.arange(all_examples)
+    order = torch.randperm(all_examples, generator=generator(Stream.LIKELIHOOD, protocol.seed))
+    return order[:count].sort().values
 
 
 def _figures(model: Scores, metric: NegativeLogLikelihood, kind: str) -> dict[str, Any]:

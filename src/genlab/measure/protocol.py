@@ -41,6 +41,8 @@ class EvaluationProtocol:
         classification_accuracy: Whether a classifier is trained on the samples of a class-conditional model.
         inception_weights: File of the network of published FIDs, or None for the figures without them; see
             :mod:`genlab.measure.features.inception`.
+        stride: Symbols by which the windows of a text slide, each being scored on its last ones alone, given those
+            before them; None: windows do not overlap, and a symbol is given what its own window has before it.
 
     Attributes:
         inception_sha256: Checksum of that file; what it holds is part of the protocol, where it lies is not.
@@ -58,6 +60,7 @@ class EvaluationProtocol:
     seed: Annotated[int, Ge(0), Lt(2**63)]
     classification_accuracy: bool = False
     inception_weights: str | None = None
+    stride: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     inception_sha256: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ class EvaluationProtocol:
         fields: dict[str, Any] = {**dataclasses.asdict(self), "version": PROTOCOL_VERSION}
         del fields["name"], fields["batch_size"], fields["inception_weights"]
         # Options move the hash only where they are on: those without them keep the hash that they had.
-        for option in ("classification_accuracy", "inception_sha256"):
+        for option in ("classification_accuracy", "inception_sha256", "stride"):
             if not fields[option]:
                 del fields[option]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]

@@ -210,7 +210,7 @@ class Likelihood(OneDraw):
     """The negative log-likelihood of a split, with the numbers of examples and of noise draws per example.
 
     ``p(x)`` and ``p(x|y)``, which was given the labels, do not compare. ``one_draw`` is the bound of a single draw,
-    e.g. the ELBO, beside one of several draws.
+    e.g. the ELBO, beside one of several draws. ``stride`` is there where windows slide by so many symbols.
     """
 
     of: Literal["p(x)", "p(x|y)"]
@@ -219,10 +219,14 @@ class Likelihood(OneDraw):
     ode: OrdinaryDifferentialEquation | None = None
     vlb: VariationalBound | None = None
     one_draw: OneDraw | None = None
+    stride: Positive | None = None
 
     @property
     def how(self) -> str:
         """How an estimate or bound was computed, in a few words; empty where there is nothing to say."""
+        if self.stride is not None:
+            last = "symbol" if self.stride == 1 else f"{self.stride} symbols"
+            return f"windows that slide, each scored on its last {last} given those before"
         return str(self.ode or self.vlb or "")
 
 

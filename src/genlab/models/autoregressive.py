@@ -98,6 +98,13 @@ class Autoregressive(GenerativeModel):
         there = None if mask is None else to_raster(mask, self.spec)
         return sum_dims(self.observation.log_prob(values, self.network(values, y)), there)
 
+    def log_prob_of_values(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the log-probability of each value given those before it; see
+        :class:`genlab.core.contract.ScoresValues`."""
+        self.check(Batch(x, y))
+        values = to_raster(x, self.spec)
+        return self.observation.log_prob(values, self.network(values, y)).flatten(1)
+
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         y = self._labels_to_draw(n, y, generator)
         there = self._there(n, y, generator)

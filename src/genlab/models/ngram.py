@@ -116,6 +116,13 @@ class NGram(GenerativeModel):
         return sum_dims(self.counts.log_prob(self._values(x)), None if mask is None else self._values(mask))
 
     @torch.no_grad()
+    def log_prob_of_values(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Return the log-probability of each value given those before it; see
+        :class:`genlab.core.contract.ScoresValues`."""
+        self.check(Batch(x, y))
+        return self.counts.log_prob(self._values(x))
+
+    @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         there = self.lengths.sample(n, y, generator)
         noise = uniform((n, self.spec.num_dims), generator, self.device, torch.float64)
