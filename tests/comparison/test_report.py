@@ -97,6 +97,26 @@ def test_nothing_that_a_file_says_becomes_markup(logs: Path) -> None:
     assert text.count("<script>") == 1
 
 
+def test_samples_are_read_and_heard_in_the_page(logs: Path) -> None:
+    folder = logs / "runs" / "m1" / "s0" / "samples"
+    (folder / "standard.txt").write_text(f"--- 1\n{NASTY}\x1b[2J\nend" + "x" * 10_000)
+    wav = b"RIFF\0\0\0\0WAVEfmt "
+    for number, content in enumerate((wav, b"no sound", wav + bytes(400_000), wav, wav), 1):
+        (folder / f"standard_{number}.wav").write_bytes(content)
+    text, page = page_of(compare(*read_results([logs])))
+    assert [sound["src"] for sound in page.all("audio")] == [
+        f"data:audio/wav;base64,{base64.b64encode(wav).decode()}"
+    ] * 2, "of four at most, those that are sound and small"
+    assert "media-src data:" in text
+    words = "".join(page.words)
+    assert "--- 1" in words
+    assert "\\x1b[2J" in words
+    assert "x" * 7000 in words
+    assert "x" * 8000 not in words
+    assert len(page.all("pre")) == 1, "a row without a text has none"
+    assert len(page.all("script")) == 1
+
+
 def test_the_page_needs_nothing_but_itself(logs: Path) -> None:
     text, page = page_of(compare(*read_results([logs])))
     for _, attributes in page.elements:

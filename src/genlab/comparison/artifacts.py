@@ -1,19 +1,34 @@
-"""What lies beside a result: pictures and the curve of its training."""
+"""What lies beside a result: pictures, samples to read or to listen to, and the curve of its training."""
 
 from __future__ import annotations
 
 import base64
 import csv
+import io
 from pathlib import Path
 
 from genlab.comparison.reading import MOST, RunResult
+from genlab.comparison.visible import visible
 from genlab.core.errors import GenlabError
 from genlab.runs.metrics_csv import MetricsCsv
 
-__all__ = ["neighbours_picture", "picture_uri", "samples_picture", "validation_curve"]
+__all__ = [
+    "neighbours_picture",
+    "picture_uri",
+    "samples_picture",
+    "samples_text",
+    "sound_uris",
+    "validation_curve",
+]
 
 MOST_BYTES = 4_000_000
 """Larger pictures are left out of a report: it is one file that a browser has to open."""
+
+MOST_CHARACTERS = 8_000
+"""Of the samples of a text in a report; what is longer is cut off."""
+MOST_SOUNDS = 4
+MOST_SOUND_BYTES = 400_000
+"""Larger sounds are left out: about 12 seconds at 16 kHz."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -26,6 +41,34 @@ def samples_picture(run: RunResult) -> Path | None:
 def neighbours_picture(run: RunResult) -> Path | None:
     """Return the picture of a run's samples beside their nearest training examples, if it has one."""
     return _first_file(run, f"samples/{_name(run)}_neighbours.png", "neighbours.png")
+
+
+def samples_text(run: RunResult) -> str:
+    """Return a run's samples as text, the first of them; empty where there are none.
+
+    Control characters of a file of anybody's are shown as what they are called, and do nothing.
+    """
+    path = _first_file(run, f"samples/{_name(run)}.txt", "samples.txt")
+    try:
+        with path.open("rb") if path is not None else io.BytesIO() as file:
+            text = file.read(4 * MOST_CHARACTERS + 1).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    cut = text[:MOST_CHARACTERS] + ("\n..." if len(text) > MOST_CHARACTERS else "")
+    return "\n".join(map(visible, cut.split("\n")))
+
+
+def sound_uris(run: RunResult) -> list[str]:
+    """Return the first of a run's samples of sound as ``data:`` URIs, but what is no WAV file or larger than 400 kB."""
+    numbers = range(1, MOST_SOUNDS + 1)
+    paths = (_first_file(run, f"samples/{_name(run)}_{number}.wav", f"samples_{number}.wav") for number in numbers)
+    return [uri for path in paths if path is not None and (uri := _sound_uri(path)) is not None]
+
+
+def _sound_uri(path: Path) -> str | None:
+    content = _content(path, MOST_SOUND_BYTES)
+    is_wav = content.startswith(b"RIFF") and content[8:12] == b"WAVE"
+    return f"data:audio/wav;base64,{base64.b64encode(content).decode()}" if is_wav else None
 
 
 def _name(run: RunResult) -> str:
@@ -43,11 +86,16 @@ def _first_file(run: RunResult, in_run: str, beside: str) -> Path | None:
 
 def picture_uri(path: Path) -> str | None:
     """Return a PNG file as a ``data:`` URI; None if it cannot be read, is no PNG or is larger than 4 MB."""
-    try:
-        content = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
-    except OSError:
-        return None
+    content = _content(path, MOST_BYTES)
     return f"data:image/png;base64,{base64.b64encode(content).decode()}" if content.startswith(_PNG) else None
+
+
+def _content(path: Path, most: int) -> bytes:
+    """Return what a file holds; nothing of one that cannot be read or is larger."""
+    try:
+        return path.read_bytes() if path.stat().st_size <= most else b""
+    except OSError:
+        return b""
 
 
 def validation_curve(run: RunResult, name: str) -> list[tuple[float, float]]:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genlab.comparison.artifacts import neighbours_picture, picture_uri, samples_picture, validation_curve
+from genlab.comparison.artifacts import (
+    neighbours_picture,
+    picture_uri,
+    samples_picture,
+    samples_text,
+    sound_uris,
+    validation_curve,
+)
 from genlab.comparison.columns import Column, columns, leading_columns
 from genlab.comparison.plots import LEAST, STYLES, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
@@ -40,12 +47,16 @@ class Picture:
         name: What stands below it.
         alt: What it shows, in words.
         uri: The file itself, as a ``data:`` URI.
+        text: The samples to read; empty where they are no text.
+        sounds: Samples to listen to, as ``data:`` URIs.
     """
 
     row: Row
     name: str
     alt: str
     uri: str
+    text: str = ""
+    sounds: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -114,10 +125,19 @@ def galleries(group: Group) -> list[Gallery]:
     Of each row they are the lowest seed's; the floor's is of real data.
     """
     found = (
-        _gallery(group, "Samples", samples_picture, ""),
+        _with_samples(_gallery(group, "Samples", samples_picture, "")),
         _gallery(group, "Nearest training examples", neighbours_picture, _NEIGHBOURS),
     )
     return [gallery for gallery in found if gallery.pictures]
+
+
+def _with_samples(gallery: Gallery) -> Gallery:
+    """Add the samples themselves, where they are to be read or listened to."""
+    pictures = [
+        replace(picture, text=samples_text(picture.row.first), sounds=sound_uris(picture.row.first))
+        for picture in gallery.pictures
+    ]
+    return replace(gallery, pictures=pictures)
 
 
 def _gallery(group: Group, name: str, find: Callable[[RunResult], Path | None], note: str) -> Gallery:

@@ -27,8 +27,8 @@ __all__ = ["to_html"]
 def to_html(comparison: Comparison, command: str = "") -> str:
     """Return a whole page: for each group its sortable table, samples, curves, trade-offs and commands.
 
-    Pictures and curves are read from the runs' folders and stand in the page itself; its policy allows no other
-    source, and no script or style but the page's own.
+    Pictures, sounds, texts and curves are read from the runs' folders and stand in the page itself; its policy allows
+    no other source, and no script or style but the page's own.
 
     Args:
         comparison: What to show.
@@ -45,7 +45,8 @@ def to_html(comparison: Comparison, command: str = "") -> str:
         style=style,
         script=script,
         policy=(
-            f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
+            "default-src 'none'; img-src data:; media-src data:; "
+            f"style-src {_digest(style)}; script-src {_digest(script)}; "
             "base-uri 'none'; form-action 'none'"
         ),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
