@@ -97,6 +97,15 @@ def test_nothing_that_a_file_says_becomes_markup(logs: Path) -> None:
     assert text.count("<script>") == 1
 
 
+def test_the_places_of_a_list_have_the_numbers_that_the_figure_says(tmp_path: Path) -> None:
+    lists = {"quality__recall_by_class": [0.5, 0.5], "quality__ngram_divergence_by_order": [0.1, 0.2]}
+    write(tmp_path / "results" / "standard.json", **lists)
+    (tmp_path / "config.yaml").touch()
+    text, _ = page_of(compare(*read_results([tmp_path])))
+    headings = re.findall(r'<table class="list">.*?</thead>', text, re.DOTALL)
+    assert [re.findall(r'<th scope="col">(\d+)</th>', heading) for heading in headings] == [["0", "1"], ["1", "2"]]
+
+
 def test_samples_are_read_and_heard_in_the_page(logs: Path) -> None:
     folder = logs / "runs" / "m1" / "s0" / "samples"
     (folder / "standard.txt").write_text(f"--- 1\n{NASTY}\x1b[2J\nend" + "x" * 10_000)

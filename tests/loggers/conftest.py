@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import soundfile
 import wandb
 from PIL import Image
 
@@ -32,3 +33,13 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def picture(tmp_path: Path) -> Path:
     Image.new("L", (8, 8), 200).save(tmp_path / "grid.png")
     return tmp_path / "grid.png"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Samples to read, and five to listen to."""
+    (tmp_path / "samples.txt").write_text("to be <or> not\n")
+    sounds = [tmp_path / f"samples_{number}.wav" for number in range(1, 6)]
+    for number, path in enumerate(sounds):
+        soundfile.write(path, [0.1 * number] * 80, 8000, subtype="PCM_16")
+    return [tmp_path / "samples.txt", *sounds]

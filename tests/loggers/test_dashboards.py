@@ -91,13 +91,16 @@ def test_every_choice_is_built_beside_a_config_that_is_only_shown(name: str, run
 
 
 @pytest.mark.parametrize("kind", [WandbDashboard, TensorBoardDashboard])
-def test_other_ranks_write_nothing(kind: type, run_dir: Path, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_ranks_write_nothing(
+    kind: type, run_dir: Path, picture: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     logger = kind(run_dir, RUN_ID, CONFIG, "0.1")
     if kind is WandbDashboard:
         assert logger.experiment is not None  # Lightning's stand-in, which swallows every call
     logger.log_metrics({"train/loss": 1.0}, step=128)
     logger.log_picture("samples", picture, 128)
+    logger.log_files("samples", files, 128)
     logger.log_result(RESULT)
     logger.finalize("success")
     logger.close("finished")
@@ -119,10 +122,13 @@ def events(run_dir: Path) -> Any:
     return EventAccumulator(str(run_dir / "tensorboard")).Reload()
 
 
-def test_tensorboard_shows_figures_pictures_and_result_against_examples_seen(run_dir: Path, picture: Path) -> None:
+def test_tensorboard_shows_figures_samples_and_result_against_examples_seen(
+    run_dir: Path, picture: Path, files: list[Path]
+) -> None:
     logger = TensorBoardDashboard(run_dir, RUN_ID, CONFIG, "0.1.0+abc")
     logger.log_metrics({"train/loss": 1.0}, step=128)
     logger.log_picture("samples", picture, 256)
+    logger.log_files("samples", files, 256)
     logger.finalize("success")  # Lightning says this before the evaluation
     logger.log_result(RESULT)
     logger.close("finished")
@@ -132,6 +138,11 @@ def test_tensorboard_shows_figures_pictures_and_result_against_examples_seen(run
     assert [(event.step, event.value) for event in shown.Scalars("train/loss")] == [(128, 1.0)]
     (image,) = shown.Images("samples")
     assert (image.step, image.width) == (256, 8)
+    sounds = [shown.Audio(f"samples/{number}")[0] for number in (1, 4)]
+    assert [(sound.step, sound.sample_rate, sound.length_frames) for sound in sounds] == [(256, 8000, 80)] * 2
+    assert "samples/5" not in shown.Tags()["audio"], "no more at once"
+    (text,) = shown.Tensors("samples/text_summary")
+    assert text.tensor_proto.string_val == [b"    to be <or> not\n"]
     assert [(event.step, event.value) for event in shown.Scalars("test/bits_per_dim")] == [(640, 1.25)]
     tags = shown.Tags()
     assert {"config/text_summary", "result/quick/text_summary"} <= {*tags["tensors"]}

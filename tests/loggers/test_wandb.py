@@ -28,11 +28,12 @@ def dashboard(run_dir: Path, **options: Any) -> WandbDashboard:
 
 
 def test_without_a_key_it_is_offline_and_one_line_says_how_to_upload(
-    run_dir: Path, picture: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    run_dir: Path, picture: Path, files: list[Path], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     logger = dashboard(run_dir)
     logger.log_metrics({"train/loss": 1.0}, step=128)
     logger.log_picture("samples", picture, 128)
+    logger.log_files("samples", files, 128)
     logger.log_result(RESULT)
     logger.close("finished")
     logger.close("failed")
@@ -44,6 +45,9 @@ def test_without_a_key_it_is_offline_and_one_line_says_how_to_upload(
     assert "wandb:" not in "".join(capfd.readouterr())
     (folder,) = run_dir.glob("wandb/offline-run-*")
     assert list(folder.glob("files/media/images/samples*.png"))
+    (text,) = folder.glob("files/media/html/samples as text*.html")
+    assert "to be &lt;or&gt; not" in text.read_text()
+    assert len(list(folder.glob("files/media/audio/samples as sound*.wav"))) == 4, "no more at once"
     assert list(folder.glob("files/media/table/result/quick*.json"))
     (log,) = folder.glob("*.wandb")
     assert sys.executable.encode() not in log.read_bytes()

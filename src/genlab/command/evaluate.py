@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +44,7 @@ from genlab.runs.folder import RunDir, check_folder, check_place, find_run
 from genlab.runs.identity import config_hash
 from genlab.training.callbacks.saving import was_chosen
 
-__all__ = ["evaluate_run", "pictures", "run"]
+__all__ = ["evaluate_run", "pictures", "run", "written_samples"]
 
 _log = logging.getLogger("genlab")
 
@@ -164,6 +165,14 @@ def pictures(place: RunDir, protocol: EvaluationProtocol | ProtocolInfo, checkpo
     """
     stem = protocol.name if checkpoint == "best" else f"{protocol.name}.last"  # as in the results' names
     return place.samples / f"{stem}.png", place.samples / f"{stem}_neighbours.png"
+
+
+def written_samples(picture: Path) -> list[Path]:
+    """Return the files of samples to read or listen to that lie beside their picture."""
+    sounds = itertools.takewhile(
+        Path.is_file, (picture.with_name(f"{picture.stem}_{number}.wav") for number in itertools.count(1))
+    )
+    return [path for path in (picture.with_suffix(".txt"),) if path.is_file()] + list(sounds)
 
 
 def _draw_pictures(paths: tuple[Path, Path], title: str, measured: Measured, reference: Reference) -> None:

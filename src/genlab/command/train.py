@@ -20,7 +20,7 @@ from genlab.command.build import build_datamodule, build_model, check_protocol_f
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
 from genlab.command.console import log_to, quiet, show_result
-from genlab.command.evaluate import evaluate_run, pictures
+from genlab.command.evaluate import evaluate_run, pictures, written_samples
 from genlab.command.finished import finished_remark
 from genlab.command.load import set_weights
 from genlab.command.schemas import TrainConfig
@@ -31,7 +31,7 @@ from genlab.core.secrets import redact
 from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
 from genlab.loggers.csv_logger import CsvLogger
-from genlab.loggers.protocols import ClosesRun, LogsPicture, LogsResult
+from genlab.loggers.protocols import ClosesRun, LogsFiles, LogsPicture, LogsResult
 from genlab.measure.finished_run import FinishedRun
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.result import Result
@@ -242,6 +242,8 @@ def _show_on_dashboards(loggers: list[Logger], result: Result, place: RunDir) ->
     for logger in loggers:
         if isinstance(logger, LogsPicture) and picture.exists():
             logger.log_picture("samples/final", picture, result.training.examples_seen)
+        if isinstance(logger, LogsFiles) and (files := written_samples(picture)):
+            logger.log_files("samples/final", files, result.training.examples_seen)
         if isinstance(logger, LogsResult):
             logger.log_result(result)
 

@@ -103,12 +103,12 @@ class ListTable:
 
     Attributes:
         name: What it is.
-        places: How many values the longest list has.
+        places: The numbers of the places of the longest list.
         rows: Each with a value for each place, None where it is not known.
     """
 
     name: str
-    places: int
+    places: Sequence[int]
     rows: Sequence[tuple[Row, Sequence[float | None]]]
 
 
@@ -279,4 +279,4 @@ def list_tables(group: Group) -> list[ListTable]:
 def _list_table(figure: Figure, rows: Sequence[Row]) -> ListTable:
     places = max(len(row.first.lists[figure.key]) for row in rows)
     padded = [(row, [*row.first.lists[figure.key], *[None] * places][:places]) for row in rows]
-    return ListTable(figure.label.capitalize(), places, padded)
+    return ListTable(figure.label.capitalize(), range(figure.first, figure.first + places), padded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from genlab.loggers.base import ExamplesLogger
 from genlab.loggers.protocols import RunStatus
 from genlab.measure.result import Result
 
-__all__ = ["Dashboard", "no_dashboard"]
+__all__ = ["MOST_SOUNDS", "Dashboard", "no_dashboard"]
+
+MOST_SOUNDS = 4
+"""Sounds that are shown at once."""
 
 
 class Dashboard(ExamplesLogger):
@@ -59,6 +62,10 @@ class Dashboard(ExamplesLogger):
     @abstractmethod
     def log_picture(self, name: str, path: Path, examples_seen: int) -> None:
         """See :class:`genlab.loggers.protocols.LogsPicture`."""
+
+    @abstractmethod
+    def log_files(self, name: str, paths: Sequence[Path], examples_seen: int) -> None:
+        """See :class:`genlab.loggers.protocols.LogsFiles`."""
 
     @abstractmethod
     def log_result(self, result: Result) -> None:

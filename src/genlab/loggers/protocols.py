@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from genlab.measure.result import Result
 
-__all__ = ["ClosesRun", "LogsPicture", "LogsResult", "RunStatus", "flatten", "result_figures"]
+__all__ = ["ClosesRun", "LogsFiles", "LogsPicture", "LogsResult", "RunStatus", "flatten", "result_figures"]
 
 #: How a run ended.
 RunStatus = Literal["finished", "failed", "interrupted"]
@@ -26,6 +26,21 @@ class LogsPicture(Protocol):
             name: What it shows, e.g. ``"samples"``; pictures of one name form a series.
             path: A PNG file.
             examples_seen: Number of training examples seen when it was drawn.
+        """
+        ...
+
+
+@runtime_checkable
+class LogsFiles(Protocol):
+    """A logger that lets samples be read or listened to."""
+
+    def log_files(self, name: str, paths: Sequence[Path], examples_seen: int) -> None:
+        """Show samples that are no pictures; files of a kind that it cannot show are passed over.
+
+        Args:
+            name: What they are, e.g. ``"samples"``.
+            paths: TXT and WAV files.
+            examples_seen: Number of training examples seen when they were drawn.
         """
         ...
 

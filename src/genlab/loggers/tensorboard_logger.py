@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import yaml
 from pytorch_lightning.utilities import rank_zero_only
 
 from genlab.core.errors import GenlabError, shown
-from genlab.loggers.dashboards import Dashboard
+from genlab.loggers.dashboards import MOST_SOUNDS, Dashboard
 from genlab.loggers.protocols import RunStatus, flatten, result_figures
 from genlab.measure.result import Result
 from genlab.runs.atomic import make_folder
@@ -71,6 +71,23 @@ class TensorBoardDashboard(Dashboard):
         def show(writer: Any) -> None:
             with Image.open(path) as picture:
                 writer.add_image(name, np.asarray(picture.convert("RGB")), examples_seen, dataformats="HWC")
+
+        self._attempt(show, purge_from=examples_seen + 1)
+
+    @rank_zero_only
+    def log_files(self, name: str, paths: Sequence[Path], examples_seen: int) -> None:
+        """Let samples be read or listened to; see :class:`genlab.loggers.protocols.LogsFiles`."""
+        sounds = [path for path in paths if path.suffix == ".wav"][:MOST_SOUNDS]
+
+        def show(writer: Any) -> None:
+            for path in (path for path in paths if path.suffix == ".txt"):
+                text = path.read_text(encoding="utf-8")
+                writer.add_text(name, _as_block(text), examples_seen)
+            for number, path in enumerate(sounds, 1):
+                import soundfile
+
+                values, rate = soundfile.read(path, dtype="float32", always_2d=True)
+                writer.add_audio(f"{name}/{number}", values.T, examples_seen, sample_rate=rate)
 
         self._attempt(show, purge_from=examples_seen + 1)
 
@@ -139,5 +156,9 @@ def _setting(value: Any) -> Any:
 
 
 def _as_text(tree: Mapping[str, Any]) -> str:
+    return _as_block(yaml.safe_dump(dict(tree), sort_keys=False))
+
+
+def _as_block(text: str) -> str:
     # Four spaces make a block of code in the Markdown that TensorBoard shows.
-    return "".join(f"    {line}\n" for line in yaml.safe_dump(dict(tree), sort_keys=False).splitlines())
+    return "".join(f"    {line}\n" for line in text.splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import os
 import secrets
@@ -15,7 +16,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from genlab.core.errors import GenlabError
-from genlab.loggers.dashboards import Dashboard
+from genlab.loggers.dashboards import MOST_SOUNDS, Dashboard
 from genlab.loggers.protocols import RunStatus, flatten, result_figures
 from genlab.loggers.wandb_access import WandbMode, check_project
 from genlab.loggers.wandb_session import first_line, quiet_settings, staged_in, start_run
@@ -105,6 +106,22 @@ class WandbDashboard(Dashboard):
             import wandb
 
             run.log({name: wandb.Image(str(path)), _X_AXIS: examples_seen})
+
+        self._attempt(show)
+
+    @rank_zero_only
+    def log_files(self, name: str, paths: Sequence[Path], examples_seen: int) -> None:
+        """Let samples be read or listened to; see :class:`genlab.loggers.protocols.LogsFiles`."""
+
+        def show(run: Any) -> None:
+            import wandb
+
+            texts = [path.read_text(encoding="utf-8") for path in paths if path.suffix == ".txt"]
+            shown: dict[str, Any] = {f"{name} as text": wandb.Html(f"<pre>{html.escape(text)}</pre>") for text in texts}
+            if sounds := [path for path in paths if path.suffix == ".wav"][:MOST_SOUNDS]:
+                shown[f"{name} as sound"] = [wandb.Audio(str(path)) for path in sounds]
+            if shown:
+                run.log({**shown, _X_AXIS: examples_seen})
 
         self._attempt(show)
 

@@ -109,6 +109,7 @@ class Figure:
         needs: What must be at hand to measure it, see :meth:`genlab.measure.case.Case.lacks`. Where it is not, an
             optional figure is left out, any other is null with the reason.
         kind: Type of the stored value: a number, a whole number, the hex digits of a SHA-256, or a list of numbers.
+        first: Number of the first place of a list: 0 where places are labels.
         optional: Whether results without it are complete: it does not apply to all data, or is measured on demand.
         about: What it says, in a sentence.
     """
@@ -137,6 +138,7 @@ class Figure:
     measured_by: str | None = None
     needs: tuple[str, ...] = ("features",)
     kind: Kind = "number"
+    first: int = 0
     optional: bool = False
     about: str = ""
 
@@ -344,7 +346,7 @@ register(
         optional=True,
     ),
     _quality(
-        "ngram_divergence_by_order", "n-gram divergence by n", _TEXT + "ngram_divergence", kind="list",
+        "ngram_divergence_by_order", "n-gram divergence by n", _TEXT + "ngram_divergence", kind="list", first=1,
         needs=("text",), optional=True, **_FRACTION, about="The same for n of 1, 2, 3 and 4.",
     ),
     _quality(

@@ -8,7 +8,7 @@ from pytorch_lightning import Trainer
 
 from genlab.core.randomness import Stream, generator
 from genlab.core.sharded import gathered
-from genlab.loggers.protocols import LogsPicture
+from genlab.loggers.protocols import LogsFiles, LogsPicture
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.base import Callback
@@ -48,9 +48,10 @@ class SampleGrids(Callback):
         examples = pl_module.progress.examples
         path = self.folder / f"examples_{examples:010d}.png"
         real = trainer.datamodule.tensors("validation").x[: len(samples)]
-        modality.write(samples, pl_module.spec, path.with_suffix(""))
-        if not modality.preview(samples, pl_module.spec, path, f"{self.title}, {examples:,} examples seen", real):
-            return
+        files = modality.write(samples, pl_module.spec, path.with_suffix(""))
+        drawn = modality.preview(samples, pl_module.spec, path, f"{self.title}, {examples:,} examples seen", real)
         for logger in trainer.loggers:
-            if isinstance(logger, LogsPicture):
+            if drawn and isinstance(logger, LogsPicture):
                 logger.log_picture("samples", path, examples)
+            if files and isinstance(logger, LogsFiles):
+                logger.log_files("samples", files, examples)
