@@ -20,10 +20,11 @@ from genlab.comparison.terminal import print_comparison
 from genlab.core.errors import GenlabError
 from genlab.loggers.protocols import result_figures
 from genlab.measure.figures import FIGURES, Figure, Number, of_section, register, spreads
+from genlab.measure.finished_run import FinishedRun
 from genlab.measure.result import Result, ResultError
 from genlab.runs.folder import RunDir
 from genlab.sweeps.objectives import Objective, parse_objectives, validation_metrics
-from genlab.sweeps.status import LiveStatus
+from genlab.sweeps.status import LiveStatus, headlines_text
 from tests.comparison.results import result, run
 
 NEW = Figure(
@@ -174,6 +175,11 @@ def test_the_terminal_says_how_many_parameters_a_sample_needs(trained: int, need
     made = Result.of(content)
     assert lines(made)["model"] == f"flow, {words}"
     assert made.as_dict() == content
+
+
+def test_bits_have_the_unit_of_the_data_where_a_job_of_a_sweep_ends() -> None:
+    made = Result.of(result(data__unit="bits/char", likelihood__bits_per_dim=2.5))
+    assert headlines_text(FinishedRun(PLACE, made)).startswith("2.5 bits/char, ")
 
 
 def test_figures_of_the_terminal_are_in_the_order_of_the_registry() -> None:

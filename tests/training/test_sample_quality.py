@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 import torch
 
+from genlab.core.batch import Batch
 from genlab.core.finite import FiniteGuard, NonFiniteError
+from genlab.core.spec import DataSpec
+from genlab.data.base import GenlabDataModule
 from genlab.data.images import Digits
 from genlab.data.toy2d import Toy2D
 from genlab.measure.metrics.frechet import FrechetDistance
+from genlab.modalities import modality_of
 from genlab.models.base import Progress
 from genlab.training.callbacks.sample_quality import SampleQuality
 from genlab.training.callbacks.saving import SaveCheckpoints
@@ -27,7 +31,7 @@ class Sampler:
         self.spec = datamodule.spec
         self.device = torch.device("cpu")
         self.chosen_by_samples = chosen_by_samples
-        self.monitor = "val/fid" if self.spec.modality == "image" else "val/sliced_wasserstein"
+        self.monitor = f"val/{modality_of(self.spec).sample_figure}"
         self.progress = Progress(examples=640)
         self.logged: dict[str, float] = {}
         self._samples = samples
@@ -135,3 +139,25 @@ def test_a_run_logs_it(tmp_path: Path) -> None:
     (csv,) = tmp_path.rglob("metrics.csv")
     header = csv.read_text().splitlines()[0].split(",")
     assert {"val/bits_per_dim", "val/fid", "val/recall", "val/class_total_variation"} <= set(header)
+
+
+class Letters(GenlabDataModule):
+    """A text of pairs of equal letters, in windows."""
+
+    spec = DataSpec("letters", "text", (8,), levels=4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        pairs = torch.randint(4, (600, 4), generator=torch.Generator().manual_seed(0))
+        self.x = pairs.repeat_interleave(2, dim=1)
+
+    def load(self, split: str) -> dict[str, Batch]:
+        return {split: Batch(self.x[:300] if split == "train" else self.x[300:])}
+
+
+def test_text_is_judged_without_features() -> None:
+    data = Letters()
+    like = measured(data, data.x)
+    shuffled = measured(data, data.x[:, torch.randperm(8, generator=torch.Generator().manual_seed(1))])
+    assert set(like) == {"val/ngram_divergence"}
+    assert like["val/ngram_divergence"] < 0.2 * shuffled["val/ngram_divergence"]

@@ -300,4 +300,10 @@ def headlines_text(finished: FinishedRun) -> str:
     known = [figure for figure in headlines() if finished.result.value(figure) is not None]
     likelihoods = [figure for figure in known if figure.section == "likelihood"]
     shown = [*likelihoods[:1], *(figure for figure in known if figure.section != "likelihood")]
-    return ", ".join(figure.phrase(finished.result.value(figure)) for figure in shown)
+    result = finished.result
+    return ", ".join(
+        f"{result.value(figure):.4g} {result.data.likelihood_unit}"
+        if figure.key == "bits_per_dim"
+        else figure.phrase(result.value(figure))
+        for figure in shown
+    )

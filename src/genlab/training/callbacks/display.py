@@ -13,6 +13,7 @@ from genlab.core.batch import Batch
 from genlab.core.sharded import gathered
 from genlab.core.timetable import Phase
 from genlab.measure.figures import FIGURES, validated
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.training.callbacks.base import Callback
@@ -65,7 +66,7 @@ class ShowProgress(Callback):
         self.timetable = display.timetable
         self.training = Phase("training")
         self.validating = Phase("validating", budget.validations)
-        self._monitor = ""
+        self._monitor, self._bits = "", ""
         self._started = (0.0, 0)
         self._rehearsals: list[float] = []
         self._foreseen = False
@@ -75,6 +76,7 @@ class ShowProgress(Callback):
         progress = self.budget.progress
         self._started = (progress.seconds, progress.examples)
         self._monitor = pl_module.monitor
+        self._bits = modality_of(pl_module.spec).bits_unit(pl_module.spec)
         self._rehearsals = [] if self.foresight is None else self._due(progress.fraction)
         self.training.done = progress.fraction
         self.validating.done = int(progress.fraction * self.budget.validations)
@@ -164,7 +166,7 @@ class ShowProgress(Callback):
         progress, latest = self.budget.progress, self.metrics.latest
         others = [f"val/{figure.key}" for figure in validated(headlines_only=True)]
         names = dict.fromkeys([self._monitor, "train/loss", *others])
-        remarks = [f"{_label(name)} {_short(latest[name])}" for name in names if name in latest]
+        remarks = [f"{_label(name, self._bits)} {_short(latest[name])}" for name in names if name in latest]
         seconds, examples = progress.seconds - self._started[0], progress.examples - self._started[1]
         remarks.insert(2, f"{examples / max(seconds, 1e-9):,.0f}/s")
         return self._count(), "  ".join(remarks)
@@ -190,7 +192,7 @@ def _short(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
-def _label(name: str) -> str:
+def _label(name: str, bits: str) -> str:
     split, key = name.split("/")
-    label = FIGURES[key].label if key in FIGURES else key
+    label = bits if key == "bits_per_dim" else FIGURES[key].label if key in FIGURES else key
     return label if split == "train" else f"val {label}"
