@@ -13,6 +13,7 @@ from rich.console import Console
 
 from genlab.core.finite import FiniteGuard
 from genlab.core.timetable import Phase, Timetable
+from genlab.data.images import Digits
 from genlab.processes.display import Display
 from genlab.training.callbacks.budget import NEVER, Budget
 from genlab.training.callbacks.display import ShowProgress
@@ -58,7 +59,9 @@ class Run:
         self.strategy: Any = SimpleNamespace(**alone, root_device=torch.device("cpu"))
         options = {"is_global_zero": True, "world_size": 1, "should_stop": False, "val_check_batch": NEVER}
         self.trainer: Any = SimpleNamespace(**options, strategy=self.strategy, datamodule=None)
-        self.model: Any = SimpleNamespace(monitor="val/fid", progress=self.budget.progress, guard=FiniteGuard())
+        self.model: Any = SimpleNamespace(
+            monitor="val/fid", progress=self.budget.progress, guard=FiniteGuard(), spec=Digits.spec
+        )
         self.told: list[tuple[float, float, float | None]] = []
 
     def turn(self, seconds: float) -> None:
