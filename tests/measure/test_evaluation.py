@@ -131,14 +131,12 @@ def test_the_cost_of_sampling_says_how_it_was_computed() -> None:
     assert figures == {"nfe": 1, "ms_per_sample": 0.5, "batch_size": 3, "precision": "bf16-mixed"}
 
 
-def test_samples_are_drawn_with_labels_where_they_are_needed() -> None:
+def test_samples_are_drawn_with_the_labels_that_models_take() -> None:
     spec = DataSpec("d", "image", (1, 1, 1), levels=256, num_classes=3)
-    protocol = replace(PROTOCOL, num_samples=50, classification_accuracy=True)
+    protocol = replace(PROTOCOL, num_samples=50)
     samples, labels, *_ = draw_samples(Labelled(conditional=True, spec=spec), protocol)
     assert labels is not None
     assert samples.tolist() == labels.tolist()
     assert set(labels.tolist()) == {0, 1, 2}
     assert draw_samples(Labelled(conditional=False, spec=spec), protocol).labels is None
-    plain = draw_samples(Labelled(conditional=True, spec=spec), replace(protocol, classification_accuracy=False))
-    assert plain.labels is None
-    assert plain.samples.tolist() == [9] * 50
+    assert draw_samples(Labelled(conditional=False, spec=spec), protocol).samples.tolist() == [9] * 50

@@ -24,6 +24,7 @@ from genlab.measure.measuring import Measured, choose_instruments, measure
 from genlab.measure.metrics import classification_accuracy
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import MIN_SAMPLES, Quality, measure_quality
+from genlab.modalities.text import Text
 
 PLANE = DataSpec("plane", "vector", (2,))
 
@@ -103,7 +104,7 @@ def test_vectors_are_compared_as_they_are() -> None:
     assert "recall_by_class" not in near.figures
 
 
-def test_what_cannot_be_measured_says_why() -> None:
+def test_what_cannot_be_measured_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     train = Batch(plane(300, 1), None)
     few = judged(plane(MIN_SAMPLES - 1, 0), train, train, PLANE)
     assert few.figures is few.pairs is None
@@ -114,9 +115,68 @@ def test_what_cannot_be_measured_says_why() -> None:
     assert infinite.figures is None
     assert "infinite" in infinite.missing()["quality"]
     words = DataSpec("words", "text", (4,), levels=5)
+    monkeypatch.setattr(Text, "judged_as", frozenset())
     tokens = torch.zeros(100, 4, dtype=torch.int64)
     none = judged(tokens, Batch(tokens), Batch(tokens), words)
     assert none.missing() == {"quality": "sample quality needs a feature extractor, and there is none for words"}
+
+
+ALPHABET = " .abcdefghij"
+
+
+def text(count: int, seed: int) -> torch.Tensor:
+    """Windows of 40 symbols of words of three letters, cut from one text; the letters of a word rise."""
+    generator = torch.Generator().manual_seed(seed)
+    letters = (torch.rand(10 * count, 10, generator=generator).argsort(1)[:, :3].sort(1).values + 2).clone()
+    return torch.cat([letters, torch.zeros(len(letters), 1, dtype=torch.int64)], dim=1).view(count, 40)
+
+
+def test_text_is_judged_as_it_reads() -> None:
+    spec = DataSpec("words", "text", (40,), levels=len(ALPHABET), alphabet=ALPHABET)
+    train, test = text(400, 0), Batch(text(100, 1))
+    held_out, copied = text(120, 2), train[:120]
+    shuffled = held_out[:, torch.randperm(40, generator=torch.Generator().manual_seed(0))]
+    found = {
+        name: judged(samples, test, Batch(train), spec).figures
+        for name, samples in {"held out": held_out, "copied": copied, "shuffled": shuffled}.items()
+    }
+    assert found["held out"]["ngram_divergence"] < 0.5 * found["shuffled"]["ngram_divergence"]
+    assert len(found["held out"]["ngram_divergence_by_order"]) == 4
+    assert found["copied"]["longest_copy"] == found["copied"]["longest_copy_of_all"] == 40 > 20
+    assert found["held out"]["longest_copy"] < 20
+    assert found["held out"]["known_words"] > 0.9 > 0.5 > found["shuffled"]["known_words"]
+    assert found["held out"]["fid"] is found["held out"]["extractor"] is None
+
+
+def test_training_text_that_stands_for_samples_is_taken_out_of_what_they_may_have_copied() -> None:
+    spec = DataSpec("words", "text", (40,), levels=len(ALPHABET), alphabet=ALPHABET)
+    train, rows = text(300, 0), torch.arange(0, 300, 2)[:120]
+    train[1] = train[0]  # what another window has too is copied
+    floor = judged(train[rows], Batch(text(100, 1)), Batch(train), spec, rows=rows).figures
+    assert floor["longest_copy_of_all"] == 40
+    assert floor["longest_copy"] < 20
+
+
+def test_the_class_that_was_asked_for_is_heard_or_not(digits: Digits) -> None:
+    train, test = digits.tensors("train"), digits.tensors("test")
+    asked = train.y[:200].clone()
+    asked[:50] = (asked[:50] + 1) % 10
+    figures = judged(train.x[:200], test, train, digits.spec, asked).figures
+    assert figures["asked_class_accuracy"] == pytest.approx(0.75, abs=0.02)
+    assert "asked_class_accuracy" not in judged(train.x[:200], test, train, digits.spec).figures
+
+
+def test_sound_says_how_much_of_it_is_silent() -> None:
+    spec = DataSpec("noises", "waveform", (1, 1600), sampling_rate_hz=8000)
+    real = torch.rand(200, 1, 1600, generator=torch.Generator().manual_seed(0)) - 0.5
+    samples = real.clone()
+    samples[:, :, 480:800] = 0
+    samples[::2, :, 800:] *= 10**-3  # -71 dB: the noise itself is 11 dB below full scale
+    figures = judged(samples, Batch(real), Batch(real), spec, only=["silence", "silence_real", "fid"]).figures
+    assert figures["silence"] == pytest.approx(0.2 + 0.25)
+    assert figures["silence_real"] == 0
+    assert figures["extractor"] == "random-64"
+    assert figures["fid"] > 1
 
 
 def test_a_few_real_examples_leave_reasons_and_the_figures_that_they_can_give() -> None:

@@ -203,10 +203,14 @@ def _quality_lines(result: Result) -> Iterator[tuple[str, str]]:
         return
     features = "" if quality.extractor is None else f"{quality.extractor} features, "
     yield "quality", f"{features}{counted(quality.n_fake or 0, 'sample')}"
-    beside = spreads()
+    beside, without_features = spreads(), quality.extractor is None and result.reason("quality.extractor")
+    if without_features:
+        yield "  in features", f"none: {without_features}"
     for figure in of_section("quality"):
         if not figure.is_number or figure.key not in quality or figure.key in beside:
             continue
+        if quality.get(figure.key) is None and result.reason(f"quality.{figure.key}") == without_features:
+            continue  # said once for all of them
         yield f"  {figure.label}", _quality(result, quality, "quality", figure)
         last = result.quality_last
         if figure.headline and last is not None and figure.key in last:

@@ -14,11 +14,13 @@ from torch.nn import functional as F
 
 from genlab.command.config import check_config
 from genlab.command.schemas import ExtractorConfig
+from genlab.core.batch import Batch
+from genlab.core.codec import levels_to_unit
 from genlab.core.errors import GenlabError
 from genlab.core.memory import BuildWithinMemory, check_examples_fit
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.schedules import WarmupCosine
-from genlab.data.base import GenlabDataModule
+from genlab.data.base import GenlabDataModule, Split
 from genlab.measure.features.choice import trained_extractor_path
 from genlab.measure.features.classifier import Classifier, pack
 from genlab.modalities import modality_of
@@ -37,27 +39,29 @@ def run(config: DictConfig) -> Path:
         config: The composed config.
 
     Raises:
-        GenlabError: If the data is not discrete images with labels.
+        GenlabError: If the data has no labels, or is neither seen as square discrete images nor such itself.
     """
     settings = check_config(config, ExtractorConfig)
     datamodule: GenlabDataModule = settings.data.make()
     spec = datamodule.spec
     check_examples_fit("data.batch_size", datamodule.batch_size, spec.num_dims)
-    square = len(spec.shape) == 3 and spec.shape[1] == spec.shape[2] and spec.shape[1] % 4 == 0
-    if modality_of(spec).features != "network" or not square or spec.levels is None or spec.num_classes is None:
+    seen = modality_of(spec).pictured(spec)
+    square = len(seen.shape) == 3 and seen.shape[1] == seen.shape[2] and seen.shape[1] % 4 == 0
+    if modality_of(spec).features != "network" or not square or seen.levels is None or spec.num_classes is None:
         raise GenlabError(
-            f"{spec.name} is not square discrete images with labels, of a size that 4 divides: its samples are judged "
-            "by the features of a random network."
+            f"{spec.name} is not square discrete images with labels, of a size that 4 divides, nor sound of a second "
+            "with labels: its samples are judged by the features of a random network."
         )
     out = Path(settings.out) if settings.out else trained_extractor_path(spec)
     make_room(out, "out" if settings.out else "The place of this data's extractor")  # before the work, not after it
     datamodule.prepare_data()
     torch.manual_seed(stream_seed(Stream.WEIGHTS, settings.seed))
     with BuildWithinMemory("The classifier"):
-        classifier = Classifier(spec.shape[0], spec.shape[1], spec.num_classes, settings.width)
-    _fit(classifier, datamodule, settings)
-    _standardize(classifier, datamodule)
-    figures = _accuracies(classifier, datamodule, settings.binarize)
+        classifier = Classifier(seen.shape[0], seen.shape[1], spec.num_classes, settings.width)
+    train, test = (_seen(datamodule, split) for split in ("train", "test"))
+    _fit(classifier, train, seen.levels, settings)
+    _standardize(classifier, train.x, seen.levels)
+    figures = _accuracies(classifier, test, seen.levels, settings.binarize)
     name = f"{spec.name}-64"
     about = {"name": name, **{f"{kind}_test_accuracy": f"{value:.4f}" for kind, value in figures.items()}}
     content = pack(classifier, about)
@@ -67,15 +71,23 @@ def run(config: DictConfig) -> Path:
     return out
 
 
-def _fit(classifier: Classifier, datamodule: GenlabDataModule, settings: ExtractorConfig) -> None:
-    data, batch_size, budget = datamodule.tensors("train"), settings.data.batch_size, settings.budget
+def _seen(datamodule: GenlabDataModule, split: Split) -> Batch:
+    """Return a split as the classifier sees it."""
+    batch = datamodule.tensors(split)
+    return Batch(modality_of(datamodule.spec).pictures(batch.x, datamodule.spec), batch.y)
+
+
+def _fit(classifier: Classifier, data: Batch, levels: int, settings: ExtractorConfig) -> None:
+    batch_size, budget = settings.data.batch_size, settings.budget
     optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=settings.weight_decay)
     schedule, began, fraction, step = WarmupCosine(warmup=0.1), time.monotonic(), 0.0, 0
     while fraction < 1:
         optimizer.param_groups[0]["lr"] = settings.lr * schedule(fraction)
         noise = generator(Stream.NOISE, settings.seed, step)
         rows = torch.randint(len(data.x), (batch_size,), generator=noise)
-        images = _augmented(_scaled(data.x[rows], datamodule), settings.binarize, settings.flip, settings.shift, noise)
+        images = _augmented(
+            levels_to_unit(data.x[rows], levels), settings.binarize, settings.flip, settings.shift, noise
+        )
         loss = F.cross_entropy(classifier(images), data.y[rows], label_smoothing=settings.label_smoothing)
         if not math.isfinite(loss.item()):
             raise GenlabError(f"The loss is {loss.item()} after {step:,} steps. Lower lr.")
@@ -87,10 +99,6 @@ def _fit(classifier: Classifier, datamodule: GenlabDataModule, settings: Extract
             print(f"{step * batch_size:,} examples, {fraction:.0%} of the budget: loss {loss.item():.4f}", flush=True)
         minutes = (time.monotonic() - began) / 60
         fraction = max(step * batch_size / budget.examples, minutes / (budget.minutes or math.inf))
-
-
-def _scaled(x: Tensor, datamodule: GenlabDataModule) -> Tensor:
-    return x.float() / (datamodule.spec.levels - 1)
 
 
 def _augmented(images: Tensor, binarize: bool, flip: bool, shift: int, noise: Generator) -> Tensor:
@@ -110,18 +118,17 @@ def _augmented(images: Tensor, binarize: bool, flip: bool, shift: int, noise: Ge
 
 
 @torch.no_grad()
-def _standardize(classifier: Classifier, datamodule: GenlabDataModule) -> None:
-    parts = _scaled(datamodule.tensors("train").x, datamodule).split(500)
+def _standardize(classifier: Classifier, x: Tensor, levels: int) -> None:
+    parts = levels_to_unit(x, levels).split(500)
     features = torch.cat([classifier.features(part) for part in parts]).double()
     classifier.feature_mean.copy_(features.mean(0))
     classifier.feature_sd.copy_(features.std(0).clamp_min(1e-6))
 
 
 @torch.no_grad()
-def _accuracies(classifier: Classifier, datamodule: GenlabDataModule, binarize: bool) -> dict[str, float]:
+def _accuracies(classifier: Classifier, data: Batch, levels: int, binarize: bool) -> dict[str, float]:
     classifier.eval()
-    data = datamodule.tensors("test")
-    images = _scaled(data.x, datamodule)
+    images = levels_to_unit(data.x, levels)
     versions = {"gray": images}
     if binarize:
         versions["binary"] = (images > torch.rand(images.shape, generator=generator(Stream.NOISE, 0))).float()

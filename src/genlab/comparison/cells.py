@@ -193,7 +193,7 @@ def _baseline_command(group: Group) -> str | None:
     """Return the command that adds a baseline, None where none is sure to work.
 
     It has the words of a row's own command that choose the data and the protocol: the name of a data set is not always
-    that of its config. Data whose samples no features judge, such as text, is not laid out as the baseline takes it.
+    that of its config. Data whose samples nothing judges is not laid out as the baseline takes it.
     """
     if not any(row.first.features for row in group.rows):
         return None

@@ -155,6 +155,7 @@ class SpokenDigits(SoundData):
             num_classes=classes[label],
             sampling_rate_hz=self.sampling_rate_hz,
             has_mask=True,
+            extractor="spoken_digits-64" if label == "digit" else None,
         )
 
     def recordings(self, split: Split) -> list[Recording]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +15,7 @@ from genlab.core.timetable import Timetable
 from genlab.measure.features.cache import FeatureCache, MemoryCache
 from genlab.measure.features.extractors import Extractor, Features
 from genlab.measure.features.inception import InceptionExtractor
+from genlab.modalities import modality_of
 
 __all__ = ["Case", "Instruments", "Reference"]
 
@@ -81,8 +83,9 @@ class Case:
 
         Args:
             need: ``features``, or of these ``values`` (vectors as they are), ``network`` (any other), ``classes``
-                (logits of a classifier and labels); ``training`` (the training examples); ``inception`` and
-                ``accuracy``, which are measured where they are asked for.
+                (logits of a classifier and labels); ``training`` (the training examples); ``text`` or ``sound``, which
+                the data is; ``asked`` (classes that samples were drawn for); ``inception`` and ``accuracy``, which are
+                measured where they are asked for.
 
         Raises:
             ValueError: If there is no such need.
@@ -181,6 +184,14 @@ def _without_training(case: Case) -> str | None:
     return None if case.reference.training is not None else "it needs the training examples"
 
 
+def _without_asked(case: Case) -> str | None:
+    return "the model is not class-conditional: its samples have no labels" if case.samples.y is None else None
+
+
+def _not_judged_as(kind: str) -> Callable[[Case], str | None]:
+    return lambda case: None if kind in modality_of(case.reference.spec).judged_as else f"it is for {kind}"
+
+
 def _without_inception(case: Case) -> str | None:
     spec = case.reference.spec
     if case.instruments.inception is None:
@@ -197,7 +208,7 @@ def _without_accuracy(case: Case) -> str | None:
     labelled = reference.training is not None and reference.training.y is not None and reference.examples.y is not None
     if len(reference.spec.shape) != 3 or not reference.spec.is_discrete or not labelled:
         return "the score needs discrete images with labels"
-    return "the model is not class-conditional: its samples have no labels" if case.samples.y is None else None
+    return _without_asked(case)
 
 
 _NEEDS = {
@@ -206,6 +217,9 @@ _NEEDS = {
     "network": _without_network,
     "classes": _without_classes,
     "training": _without_training,
+    "text": _not_judged_as("text"),
+    "sound": _not_judged_as("sound"),
+    "asked": _without_asked,
     "inception": _without_inception,
     "accuracy": _without_accuracy,
 }

@@ -175,6 +175,8 @@ class Figure:
 
 
 _METRICS = "genlab.measure.metrics."
+_TEXT = "genlab.measure.of_text:"
+_SOUND = "genlab.measure.of_sound:"
 
 
 def _quality(key: str, label: str, measurement: str, **about: Any) -> Figure:
@@ -324,6 +326,58 @@ register(
     _quality(
         "classification_accuracy_real", "accuracy of real data", "accuracy", number=_THREE, needs=("accuracy",),
         optional=True, **_FRACTION, about="The same of one trained on as many real examples: the ceiling.",
+    ),
+    _quality(
+        "asked_class_accuracy", "asked class", "asked_class", short="asked\nclass", number=_THREE, better="higher",
+        priority=6, needs=("classes", "asked"), optional=True, **_FRACTION,
+        about="Share of samples in which the classifier sees the class that they were drawn for.",
+    ),
+    _quality(
+        "ngram_divergence", "n-gram divergence", _TEXT + "ngram_divergence", short="n-gram\nJSD", number=_THREE,
+        better="lower", priority=14, spread="ngram_divergence_se", headline=True, validated=True, needs=("text",),
+        optional=True, **_FRACTION,
+        about="Jensen-Shannon divergence, in bits, of the frequencies of n symbols in a row from those of held-out "
+        "text; the mean over n of 1 to 4.",
+    ),
+    _quality(
+        "ngram_divergence_se", "n-gram divergence's error", _TEXT + "ngram_divergence", minimum=0.0, needs=("text",),
+        optional=True,
+    ),
+    _quality(
+        "ngram_divergence_by_order", "n-gram divergence by n", _TEXT + "ngram_divergence", kind="list",
+        needs=("text",), optional=True, **_FRACTION, about="The same for n of 1, 2, 3 and 4.",
+    ),
+    _quality(
+        "distinct_words", "distinct words", _TEXT + "words", short="distinct\nwords", number=_THREE, priority=5,
+        needs=("text", "training"), optional=True, **_FRACTION,
+        about="Share of different words among all words of the samples; it falls with the size of a text.",
+    ),
+    _quality(
+        "known_words", "known words", _TEXT + "words", short="known\nwords", number=_THREE, better="higher",
+        priority=7, needs=("text", "training"), optional=True, **_FRACTION,
+        about="Share of the samples' words that the training text has.",
+    ),
+    _quality(
+        "longest_copy", "longest copy", _TEXT + "copies", short="longest\ncopy", number=Number("fixed", 1),
+        priority=5, minimum=0.0, needs=("text", "training"), optional=True,
+        about="Symbols of the longest string of a sample that stands in the training text; the mean over samples.",
+    ),
+    _quality(
+        "longest_copy_of_all", "longest copy of all", _TEXT + "copies", number=Number("whole"), minimum=0,
+        kind="whole", needs=("text", "training"), optional=True, about="The same of the sample that copies most.",
+    ),
+    _quality(
+        "copied_share", "copied", _TEXT + "copies", short="copied", number=_THREE, priority=6,
+        needs=("text", "training"), optional=True, **_FRACTION,
+        about="Share of the samples' symbols that lie in a string of at least 50 that stands in the training text.",
+    ),
+    _quality(
+        "silence", "silence", _SOUND + "silence", number=_THREE, priority=5, needs=("sound",), optional=True,
+        **_FRACTION, about="Share of 20 ms in samples that are more than 60 dB below full scale, padding included.",
+    ),
+    _quality(
+        "silence_real", "silence of the data", _SOUND + "silence", number=_THREE, needs=("sound",), optional=True,
+        **_FRACTION, about="The same of the data that samples are compared with.",
     ),
     _quality(
         "neighbour_ratio", "neighbour ratio", "neighbours", short="neigh-\nbours", number=_THREE, priority=4,

@@ -145,6 +145,13 @@ def class_histogram(case: Case) -> Mapping[str, Any]:
     return {"class_total_variation": float(metric.compute()), "missing_classes": metric.missing_classes()}
 
 
+def asked_class(case: Case) -> Mapping[str, Any]:
+    """Return the share of samples whose class the classifier finds to be the one that they were drawn for."""
+    assert case.fake.logits is not None
+    right = case.fake.logits.argmax(1).cpu() == case.samples.y
+    return {"asked_class_accuracy": float(right.double().mean())}
+
+
 def inception_score(case: Case) -> Mapping[str, Any]:
     """Return the inception score by the extractor's own classes."""
     assert case.fake.logits is not None

@@ -24,7 +24,7 @@ class Drawn(NamedTuple):
 
     Attributes:
         samples: ``[N, *spec.shape]``, on the CPU.
-        labels: ``[N]``, int64, on the CPU: the classes that they were drawn for, or None where none were asked for.
+        labels: ``[N]``, int64, on the CPU: the classes that they were drawn for, or None where the model is given none.
         ms_per_sample: Milliseconds that one cost.
         batch_size: Samples that were drawn at once.
         parameters: How many of the model's parameters they need.
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 
 @torch.no_grad()
 def draw_samples(model: Samples, protocol: EvaluationProtocol, timetable: Timetable | None = None) -> Drawn:
-    """Draw the protocol's samples, with their labels where the protocol needs them and the model takes them.
+    """Draw the protocol's samples, of a class-conditional model with the labels that they were drawn for.
 
     Args:
         model: In eval mode.
@@ -52,12 +52,11 @@ def draw_samples(model: Samples, protocol: EvaluationProtocol, timetable: Timeta
 
 
 def _draw(model: Samples, protocol: EvaluationProtocol, timetable: Timetable) -> Drawn:
-    labelled = protocol.classification_accuracy and model.conditional
     base, device = stream_seed(Stream.SAMPLES, protocol.seed), model.device
 
     def draw(start: int, size: int) -> tuple[Tensor, Tensor | None]:
         noise = ExampleNoise(base, start, device)
-        y = integers(model.spec.num_classes or 1, size, noise, device) if labelled else None
+        y = integers(model.spec.num_classes or 1, size, noise, device) if model.conditional else None
         return model.sample(size, y, generator=noise).cpu(), None if y is None else y.cpu()
 
     sizes = BatchSizes(protocol.batch_size, device)

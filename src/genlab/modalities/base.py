@@ -35,6 +35,8 @@ class Modality(ABC):
         discrete_dtype: How levels are stored.
         features: What the quality of samples is measured on: the features of a ``network``, the ``values`` themselves,
             or nothing yet (None).
+        judged_as: What figures of samples need that the data is, beside features: ``"text"`` or ``"sound"``; see
+            :meth:`genlab.measure.case.Case.lacks`.
         sample_figure: Key of the figure of samples that chooses a checkpoint where the likelihood does not.
         validation_samples_per_image: Samples that a validation draws where it would draw one image: small examples are
             cheap to draw, and few of them say little.
@@ -50,6 +52,7 @@ class Modality(ABC):
     is_large: ClassVar[bool] = False
     discrete_dtype: ClassVar[torch.dtype] = torch.int64
     features: ClassVar[Literal["network", "values"] | None] = None
+    judged_as: ClassVar[frozenset[str]] = frozenset()
     sample_figure: ClassVar[str | None] = None
     validation_samples_per_image: ClassVar[int] = 1
     preview_samples_per_image: ClassVar[int] = 1
@@ -75,6 +78,14 @@ class Modality(ABC):
     def codec(self, spec: DataSpec) -> Codec:
         """Return what encodes and checks such examples."""
         return Codec(spec, self.dtype(spec))
+
+    def pictured(self, spec: DataSpec) -> DataSpec:
+        """Return what :meth:`pictures` are: discrete images of the same classes; the data itself if that is images."""
+        return spec
+
+    def pictures(self, x: Tensor, spec: DataSpec) -> Tensor:
+        """Return examples ``[N, *spec.shape]`` as the pictures that a network of features sees."""
+        return x
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         """Save a picture of samples as PNG, and say whether this kind of data has one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from genlab.core.spec import DataSpec
@@ -12,7 +13,7 @@ from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file, write_atomic
 
-__all__ = ["Text", "decoded"]
+__all__ = ["Text", "as_string", "decoded"]
 
 IN_A_PICTURE = 4
 """Samples in a picture, and as many real ones beside them: what one reads at a glance."""
@@ -31,6 +32,8 @@ class Text(Modality):
     layouts = ("sequence",)
     has_order = False
     is_stationary = True
+    judged_as = frozenset({"text"})
+    sample_figure = "ngram_divergence"
     most_shown = 32
 
     def bits_unit(self, spec: DataSpec) -> str:
@@ -71,16 +74,22 @@ class Text(Modality):
         return [path]
 
 
+def as_string(x: Tensor, spec: DataSpec) -> str:
+    """Return symbols ``[T]`` as the string that they are; bytes are read as UTF-8 as far as they are that."""
+    if spec.alphabet is not None:
+        codes = np.frombuffer(spec.alphabet.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        return codes[x.numpy()].tobytes().decode("utf-32-le", "surrogatepass")
+    if (spec.levels or 0) <= 256:
+        return x.numpy().astype(np.uint8).tobytes().decode("utf-8", errors="replace")
+    return " ".join(map(str, x.tolist()))
+
+
 def decoded(x: Tensor, spec: DataSpec) -> str:
-    """Return symbols ``[T]`` as text, in which a control character is seen and does nothing.
+    """Return symbols ``[T]`` as text to look at, in which a control character is seen and does nothing.
 
     Bytes are read as UTF-8; what is none is shown as the replacement character.
     """
-    numbers = x.tolist()
-    if spec.alphabet is None:
-        text = bytes(numbers).decode("utf-8", errors="replace") if (spec.levels or 0) <= 256 else str(numbers)
-    else:
-        text = "".join(spec.alphabet[number] for number in numbers)
+    text = as_string(x.cpu(), spec)
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.core.log_mel import BANDS, LEVELS, frames_of, log_mel
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file, write_atomic
 
-__all__ = ["ENCODINGS", "Encoding", "Waveform", "amplitudes"]
+__all__ = ["DEFAULT_RATE_HZ", "ENCODINGS", "Encoding", "Waveform", "amplitudes"]
 
 _MU = 255
 
@@ -95,7 +96,8 @@ def amplitudes(x: Tensor, spec: DataSpec) -> Tensor:
 class Waveform(Modality):
     """Amplitudes ``[C, T]``: float32 in ``[-1, 1]``, or int64 where they are levels. Silence is the middle one.
 
-    A preview shows some samples as waveforms above their spectrograms, real ones below; each is also a WAV file.
+    A preview shows some samples as waveforms above their spectrograms, real ones below; each is also a WAV file. Their
+    quality is measured on the features of their log-mel spectrograms, see :func:`genlab.core.log_mel.log_mel`.
     """
 
     name = "waveform"
@@ -103,6 +105,9 @@ class Waveform(Modality):
     layouts = ("signal", "sequence")
     is_stationary = True
     is_large = True
+    features = "network"
+    judged_as = frozenset({"sound"})
+    sample_figure = "fid"
     most_shown = 8
 
     def bits_unit(self, spec: DataSpec) -> str:
@@ -110,6 +115,14 @@ class Waveform(Modality):
 
     def padding(self, spec: DataSpec) -> float:
         return 0.0 if spec.levels is None else spec.levels // 2
+
+    def pictured(self, spec: DataSpec) -> DataSpec:
+        frames = frames_of(spec.shape[-1], spec.sampling_rate_hz or DEFAULT_RATE_HZ)
+        shape = (spec.shape[0], BANDS, frames)
+        return DataSpec(spec.name, "image", shape, LEVELS, spec.num_classes, extractor=spec.extractor)
+
+    def pictures(self, x: Tensor, spec: DataSpec) -> Tensor:
+        return log_mel(amplitudes(x, spec), spec.sampling_rate_hz or DEFAULT_RATE_HZ)
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         # The object interface: pyplot would look for a display and keep the figure alive.

@@ -14,19 +14,25 @@ from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule
 from genlab.data.images import MNIST, BinarizedMNIST, Digits, FashionMNIST
+from genlab.data.sound import SpokenDigits
 from genlab.measure.features.choice import choose_extractor, trained_extractor_path
 from genlab.measure.features.classifier import Classifier, pack
 from genlab.measure.features.extractors import SHIPPED, shipped_extractor
 from genlab.measure.features.random_network import RandomExtractor
+from genlab.modalities.waveform import ENCODINGS
 
 WEIGHTS = Path(str(resources.files("genlab.measure.features") / "weights"))
-ACCURACY = {"digits": 0.97, "mnist": 0.992, "binarized_mnist": 0.98, "fashion_mnist": 0.92}
+SPOKEN = DataSpec(
+    "spoken_digits", "waveform", (1, 5120), 256, 10, sampling_rate_hz=8000, has_mask=True, extractor="spoken_digits-64"
+)
+ACCURACY = {"spoken_digits": 0.98, "digits": 0.97, "mnist": 0.992, "binarized_mnist": 0.98, "fashion_mnist": 0.92}
 MODULES: dict[str, type[GenlabDataModule]] = {
-    "digits": Digits, "mnist": MNIST, "binarized_mnist": BinarizedMNIST, "fashion_mnist": FashionMNIST,
+    "spoken_digits": SpokenDigits, "digits": Digits, "mnist": MNIST,
+    "binarized_mnist": BinarizedMNIST, "fashion_mnist": FashionMNIST,
 }  # fmt: skip
 
 
-SPECS = {module.spec.extractor: module.spec for module in (Digits, MNIST, FashionMNIST)}
+SPECS = {spec.extractor: spec for spec in (Digits.spec, MNIST.spec, FashionMNIST.spec, SPOKEN)}
 """A data set for each shipped extractor."""
 
 
@@ -95,6 +101,44 @@ def test_a_declared_extractor_that_does_not_fit_is_not_used(change: dict[str, ob
 def test_the_name_of_the_data_alone_chooses_nothing() -> None:
     spec = dataclasses.replace(Digits.spec, extractor=None)
     assert choose_extractor(spec, lambda: torch.randint(17, (50, 1, 8, 8)).byte()).name == "random-64"
+
+
+def noises(count: int, length: int, generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(count, 1, length, generator=generator) * 2 - 1
+
+
+@pytest.mark.parametrize("levels", [256, 65536, None])
+@pytest.mark.parametrize("length", [3000, 8000])
+def test_spoken_digits_are_heard_in_any_encoding_and_length_of_a_second_at_most(
+    levels: int | None, length: int
+) -> None:
+    """One sound, stored in three ways and followed by silence or not, has one set of features."""
+    sound = noises(2, 3000, torch.Generator().manual_seed(0)) * torch.tensor([0.03, 0.3])[:, None, None]
+    padded = torch.nn.functional.pad(sound, (0, length - 3000))
+    encodings = {found.levels: found for found in ENCODINGS.values()}
+    stored = padded if levels is None else encodings[levels].encode(padded)
+    spec = dataclasses.replace(SPOKEN, shape=(1, length), levels=levels)
+    extractor = choose_extractor(spec, no_training)
+    assert extractor.name == "spoken_digits-64"
+    found, expected = extractor(stored), choose_extractor(SPOKEN, no_training)(ENCODINGS["mulaw8"].encode(sound))
+    torch.testing.assert_close(found.values, expected.values, rtol=0.1, atol=0.1)
+    assert found.logits.shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    "change", [{"shape": (1, 8001)}, {"num_classes": 6}, {"extractor": None}, {"shape": (2, 5120)}]
+)
+def test_other_sound_is_seen_by_a_random_network(change: dict[str, object]) -> None:
+    spec = dataclasses.replace(SPOKEN, **change, levels=None)
+    generator = torch.Generator().manual_seed(0)
+    sounds = torch.rand(60, *spec.shape, generator=generator) - 0.5
+    sounds[:30] = (torch.arange(spec.shape[-1]) / 8000 * 6.28 * 300).sin() * sounds[:30, :, :1]
+    extractor = choose_extractor(spec, lambda: sounds)
+    values = extractor(sounds).values
+    assert extractor.name == "random-64"
+    tones, hiss = values[:30].mean(0), values[30:].mean(0)
+    assert (tones - hiss).norm() > 3 * values[:30].std(0).norm()
+    assert choose_extractor(spec, lambda: sounds.flip(0)).sha256 != extractor.sha256
 
 
 def test_vectors_are_their_own_features() -> None:

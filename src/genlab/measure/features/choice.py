@@ -10,8 +10,8 @@ from torch import Tensor
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.measure.features.extractors import Extractor, Values, load_extractor, shipped_extractor
-from genlab.measure.features.random_network import RandomExtractor
+from genlab.measure.features.extractors import Extractor, OfPictures, Values, load_extractor, shipped_extractor
+from genlab.measure.features.random_network import MOST_STATISTICS, RandomExtractor
 from genlab.modalities import modality_of
 
 __all__ = ["choose_extractor", "trained_extractor_path"]
@@ -22,7 +22,7 @@ def choose_extractor(spec: DataSpec, training: Callable[[], Tensor]) -> Extracto
 
     By fit, never by the name of the data alone: the classifier that a data set declares, if its shape and classes are
     those of the data; else the one that ``train_extractor`` trained for this data on this machine; else a fixed random
-    network. Vectors are compared as they are.
+    network. Vectors are compared as they are; of sound a network sees spectrograms.
 
     Args:
         spec: What one example is.
@@ -34,12 +34,19 @@ def choose_extractor(spec: DataSpec, training: Callable[[], Tensor]) -> Extracto
     Raises:
         GenlabError: If a file that should be used is missing or damaged.
     """
-    kind = modality_of(spec).features
-    if kind == "values":
+    modality = modality_of(spec)
+    if modality.features == "values":
         return Values()
-    if kind is None:
+    if modality.features is None:
         return None
-    return shipped_extractor(spec) or _trained_extractor(spec) or RandomExtractor(spec, training())
+    pictured = modality.pictured(spec)
+    known = shipped_extractor(pictured) or _trained_extractor(pictured)
+    if pictured is spec:
+        return known or RandomExtractor(spec, training())
+    if known is None:
+        some = training()[:MOST_STATISTICS]
+        known = RandomExtractor(pictured, modality.pictures(some, spec), some)
+    return OfPictures(known, lambda x: modality.pictures(x, spec))
 
 
 def trained_extractor_path(spec: DataSpec) -> Path:

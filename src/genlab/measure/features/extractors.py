@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,12 +26,22 @@ from genlab.core.hardware import full_float32
 from genlab.core.spec import DataSpec
 from genlab.measure.features.classifier import Classifier
 
-__all__ = ["SHIPPED", "ClassifierExtractor", "Extractor", "Features", "Values", "load_extractor", "shipped_extractor"]
+__all__ = [
+    "SHIPPED",
+    "ClassifierExtractor",
+    "Extractor",
+    "Features",
+    "OfPictures",
+    "Values",
+    "load_extractor",
+    "shipped_extractor",
+]
 
 SHIPPED: dict[str, str] = {
     "digits-64": "74b744d4e6ea7f9b5fc1f6c09ceba939cb74cd901b072c89dd0f953057455715",
     "fashion_mnist-64": "0f45fd277870cfe61d02bdfafcb859afdbabc85934157d4202816cc3d8922c65",
     "mnist-64": "af38afea6363da0f8c9fab52c633bf32d9198d86ed5cc9280e4ebff2aadaea27",
+    "spoken_digits-64": "272662b497d448df8132c83fad97782ee048afb22e48e241b1d2c10af2730e9a",
 }
 """Name and SHA-256 of each shipped extractor; ``scripts/train_extractor.py`` makes their files again."""
 
@@ -90,6 +101,26 @@ class Values:
 
     def to(self, device: torch.device) -> None:
         """Nothing: there is nothing to compute."""
+
+
+class OfPictures:
+    """Features of the pictures of data that is none, such as spectrograms of sound.
+
+    Args:
+        extractor: What the pictures are seen through.
+        pictures: Makes pictures ``[N, C, H, W]`` of examples ``[N, *spec.shape]``.
+    """
+
+    def __init__(self, extractor: Extractor, pictures: Callable[[Tensor], Tensor]) -> None:
+        self.name, self.sha256 = extractor.name, extractor.sha256
+        self._extractor, self._pictures = extractor, pictures
+
+    def __call__(self, x: Tensor) -> Features:
+        return self._extractor(self._pictures(x))
+
+    def to(self, device: torch.device) -> None:
+        """Compute features on another device from now on; the pictures are made on the CPU."""
+        self._extractor.to(device)
 
 
 class ClassifierExtractor:

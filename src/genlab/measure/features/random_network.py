@@ -43,11 +43,12 @@ class RandomExtractor:
     Args:
         spec: Images, discrete or continuous.
         training: ``[N, *spec.shape]``, training examples, of which the first 10,000 give the statistics.
+        source: ``[N, ...]``, what these pictures were made of; None where they are the data itself.
     """
 
     name = f"random-{FEATURES}"
 
-    def __init__(self, spec: DataSpec, training: Tensor) -> None:
+    def __init__(self, spec: DataSpec, training: Tensor, source: Tensor | None = None) -> None:
         self._weights = _draw_weights(spec.shape[0])
         some = training[:MOST_STATISTICS]
         values = some.float()
@@ -56,7 +57,7 @@ class RandomExtractor:
         self._mean, self._sd = mean.float(), deviation.float()
         digest = hashlib.sha256()
         # Of the examples, and not of their statistics, whose last bits differ between machines.
-        for tensor in (*self._weights, some):
+        for tensor in (*self._weights, some if source is None else source[:MOST_STATISTICS]):
             digest.update(f"{tensor.dtype} {list(tensor.shape)};".encode())
             digest.update(tensor.contiguous().numpy())
         self.sha256 = digest.hexdigest()

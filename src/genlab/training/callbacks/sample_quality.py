@@ -33,8 +33,8 @@ class SampleQuality(Callback):
 
     It measures what the registry of figures has for validation, as ``val/<figure>``: of images ``val/fid``,
     ``val/recall`` and, where the extractor knows their classes, ``val/class_total_variation``, which shows a collapse
-    onto few of them; of vectors ``val/sliced_wasserstein``. Always the same noise, so that the checkpoints of a run
-    compare. With so few samples ``val/fid`` is above that of the protocol.
+    onto few of them; of vectors ``val/sliced_wasserstein``; of text ``val/ngram_divergence``. Always the same noise, so
+    that the checkpoints of a run compare. With so few samples ``val/fid`` is above that of the protocol.
 
     Args:
         count: Number of images, of vectors ten times as many, or None for none where the likelihood chooses the
@@ -65,8 +65,8 @@ class SampleQuality(Callback):
     @torch.no_grad()
     def _measure(self, datamodule: GenlabDataModule, model: GenerativeModel) -> dict[str, float]:
         instruments = self._choose_instruments(datamodule)
-        if instruments.extractor is None:
-            return {}
+        if instruments.extractor is None and not modality_of(model.spec).judged_as:
+            return {}  # nothing judges such data: its samples are not drawn
         count = self.samples_of(model)
         base = stream_seed(Stream.GRIDS, self.seed, 1)
 
