@@ -37,7 +37,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if named or config.option.capture == "no":
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+    # One more: some tests wait for a cluster, a signal or a lease.
+    return min(cores + 1, MOST_WORKERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ class TruncationConfig:
     """
 
     temperature: Annotated[float, Gt(0)] = 1.0
-    top_k: Annotated[int, Ge(1)] | None = None
+    top_k: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     top_p: Annotated[float, Gt(0), Le(1)] = 1.0
 
     @property

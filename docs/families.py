@@ -1,6 +1,6 @@
 """Write which model takes which kind of data, and with which network, from the code: docs/families.md.
 
-python scripts/family_matrix.py > docs/families.md
+python docs/families.py > docs/families.md
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KINDS = {
 INTRODUCTION = """# Which model takes which data
 
 `python train.py model=<model> data=<data>` takes the pairs that have a network here, the default one; any other pair is
-refused by a line that says why. `python scripts/family_matrix.py` makes this page from the code.
+refused by a line that says why. `python docs/families.py` makes this page from the code.
 
 """
 
