@@ -52,7 +52,7 @@ CONDITIONAL = ["flow", "made", "pixelcnn", "pixelrnn", "transformer", "gan", "di
 CASES = [Case(name, GRAY, small) for name, small in FAMILIES.items() if name != "ngram"]
 CASES += [Case(name, PLANE, FAMILIES[name]) for name in FAMILIES if not name.startswith(("pixel", "ngram"))]
 CASES += [Case(name, COUNTS, FAMILIES[name]) for name in ("flow", "gmm", "vae", "diffusion")]
-CASES += [Case(name, TEXT, FAMILIES[name]) for name in ("gmm", "made", "ngram", "transformer")]
+CASES += [Case(name, TEXT, FAMILIES[name]) for name in ("gmm", "made", "ngram", "transformer", "vae")]
 
 MODELS = {case.id: make_model(case).eval() for case in CASES}
 """One of each; nothing here changes them."""

@@ -46,7 +46,7 @@ DEFAULTS: dict[type[GenerativeModel], dict[DataSpec, str]] = {
     PixelCNN: {IMAGE: "pixelcnn"},
     PixelRNN: {IMAGE: "pixelrnn"},
     Transformer: {IMAGE: "transformer", VECTOR: "transformer", TEXT: "transformer", SOUND: "transformer"},
-    Vae: {IMAGE: "conv", VECTOR: "mlp", SOUND: "signal"},
+    Vae: {IMAGE: "conv", VECTOR: "mlp", TEXT: "recurrent", SOUND: "signal"},
     WaveNet: {SOUND: "wavenet"},
 }
 """The kinds of data that each family takes, and its network for each when none is named."""
@@ -70,7 +70,7 @@ def test_a_family_takes_the_kinds_of_data_that_it_can_see(family: type[Generativ
             PixelCNN, DataSpec("two_moons", "vector", (2,)),
             "The pixelcnn family models image data, but two_moons is vector. Use model=made or model=transformer.",
         ),
-        (Vae, TEXT, "The vae family models image, vector and waveform data, but letters is text."),
+        (Gan, TEXT, "The gan family models image, vector and waveform data, but letters is text."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_in_a_line(family: type[GenerativeModel], spec: DataSpec, message: str) -> None:

@@ -14,7 +14,7 @@ from genlab.core.spec import DataSpec
 from genlab.models import latent
 from genlab.models.vae import Vae
 from genlab.networks.latent.latents import DiagonalNormal
-from tests.contract.families import BINARY, COUNTS, GRAY, PLANE, SMALL_VAE, Case, make_batch, make_model, perturb
+from tests.contract.families import BINARY, COUNTS, GRAY, PLANE, SMALL_VAE, TEXT, Case, make_batch, make_model, perturb
 
 SIGMA = 0.7
 LINEAR = DataSpec("linear", "vector", (3,))
@@ -330,8 +330,11 @@ def test_what_cannot_be_is_refused_in_a_line() -> None:
         make(BINARY, "observation=gaussian")
     with pytest.raises(GenlabError, match="channels is empty"):
         make(GRAY, "conv.channels=[]")
-    with pytest.raises(GenlabError, match="but words is text"):
-        make(DataSpec("words", "text", (5,), levels=7))
+    for network in ("mlp", "signal", "conv"):
+        with pytest.raises(GenlabError, match=rf"network={network} .*tiny_text is text"):
+            make(TEXT, f"network={network}")
+    with pytest.raises(GenlabError, match="network=recurrent needs text, but tiny_gray is image"):
+        make(GRAY, "network=recurrent")
 
 
 CHANGES = ["latent_dims=4", "network=mlp", "observation=logistic_mixture", "conv.channels=[6,8]", "conv.blocks=0"]

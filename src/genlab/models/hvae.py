@@ -99,8 +99,10 @@ class HVae(LatentModel):
             shifts.append(((step.posterior.mean - step.prior.mean) * (-step.prior.log_scale).exp()).flatten(1))
         kl = torch.stack(divergences, dim=1)
         by_layer = {f"kl_layer_{index:02d}_nats": nats.detach() for index, nats in enumerate(kl.mean(0))}
+        rows = observed.repeated(count)
+        each = self.observation.log_prob(rows.x, params.view(len(params), -1, *self.spec.shape))
         return Draws(
-            self._log_likelihood(observed, params.view(len(params), -1, *self.spec.shape), count),
+            rows.total(each, count),
             torch.stack(ratios).sum(0).view(count, examples),
             kl,
             self.sizes,
@@ -111,12 +113,12 @@ class HVae(LatentModel):
         noise = normal((n, self.num_latents), generator, self.device).to(self.dtype)
         parts = self._parts(noise)
         params, _ = self.top_down(n, lambda index, prior, _: prior.transform(parts[index]))
-        return params.view(n, -1, *self.spec.shape)
+        return self.observation.sample(params.view(n, -1, *self.spec.shape), generator)
 
-    def predict(self, z: Tensor) -> Tensor:
+    def expected(self, z: Tensor) -> Tensor:
         parts = self._parts(z)
         params, _ = self.top_down(len(z), lambda index, *_: parts[index])
-        return params.view(len(z), -1, *self.spec.shape)
+        return self.observation.mean(params.view(len(z), -1, *self.spec.shape))
 
     def _encode(self, x: Tensor) -> Tensor:
         # Each layer's mean is given the means above; the top layer comes first.

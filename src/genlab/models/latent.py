@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor, nn
 
 from genlab.core.batch import Batch
+from genlab.core.codec import one_hot
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import bits_per_dim, importance_weighted, mean_bits_per_dim, sum_dims
 from genlab.core.noise import normal
@@ -104,6 +105,14 @@ class Observed(NamedTuple):
     x: Tensor
     mask: Tensor | None = None
 
+    def repeated(self, draws: int) -> Observed:
+        """Return the same examples for each of several draws, ``[draws N, *shape]``."""
+        return Observed(*(None if t is None else t.expand(draws, *t.shape).flatten(0, 1) for t in self))
+
+    def total(self, log_prob: Tensor, draws: int) -> Tensor:
+        """Add up the log-probabilities ``[draws N, *shape]`` of what is there: ``[draws, N]``."""
+        return sum_dims(log_prob, self.mask).view(draws, -1)
+
 
 class LatentOptions(TrainingOptions):
     """The options of every family with latents.
@@ -124,7 +133,8 @@ class LatentModel(GenerativeModel):
     """A model with latent variables z, a decoder p(x | z) and an approximate posterior q(z | x).
 
     A subclass implements the five methods below and sets ``num_latents``. Continuous data is standardized on the way
-    in, with the log-determinant in every figure; discrete data is scaled to [-1, 1] for the encoder alone.
+    in, with the log-determinant in every figure; discrete data is scaled to [-1, 1] for the encoder alone, or one-hot
+    where its levels are symbols without an order.
 
     Args:
         spec: What one example is.
@@ -151,6 +161,7 @@ class LatentModel(GenerativeModel):
                 "are part of the ELBO only: set free_bits=0 or draws=1."
             )
         self.objective = objective
+        self.has_order = modality_of(spec).has_order
         self.observation: ObservationModel = observation_model(observation, spec, components)
         self.standardize: nn.Module = nn.Identity() if spec.is_discrete else ActNorm(spec.num_dims)
         self.lengths = Lengths(spec, 0) if spec.has_mask else None
@@ -159,7 +170,7 @@ class LatentModel(GenerativeModel):
 
     @abstractmethod
     def infer(self, inputs: Tensor) -> Any:
-        """Compute once what all draws for ``inputs [N, *shape]`` share."""
+        """Compute once what all draws for ``inputs`` share, ``[N, *shape]`` or, of symbols, ``[N, *shape, levels]``."""
 
     @abstractmethod
     def draw(self, observed: Observed, inferred: Any, noise: Tensor) -> Draws:
@@ -167,11 +178,11 @@ class LatentModel(GenerativeModel):
 
     @abstractmethod
     def generate(self, n: int, generator: Generator | None) -> Tensor:
-        """Return the parameters ``[n, num_params, *shape]`` that n draws from the prior predict."""
+        """Draw ``[n, *shape]`` of what decoders predict, given n draws from the prior."""
 
     @abstractmethod
-    def predict(self, z: Tensor) -> Tensor:
-        """Return the parameters ``[N, num_params, *shape]`` that latents ``[N, num_latents]`` predict."""
+    def expected(self, z: Tensor) -> Tensor:
+        """Return ``[N, *shape]`` of what decoders predict: what latents ``z [N, num_latents]`` stand for."""
 
     @abstractmethod
     def _encode(self, x: Tensor) -> Tensor:
@@ -229,7 +240,7 @@ class LatentModel(GenerativeModel):
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         mask = None if self.lengths is None else self.lengths.sample(n, None, generator)
-        values = self.observation.sample(self.generate(n, generator), generator)
+        values = self.generate(n, generator)
         x = self.codec.as_data(values) if self.spec.is_discrete else self._unstandardize(values)
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
@@ -245,6 +256,8 @@ class LatentModel(GenerativeModel):
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the expected data ``[N, *shape]``, floating point in the data's own units, given latents ``z``.
 
+        Of symbols without an order, which have no expectation, it is the most probable one at each place, int64.
+
         Raises:
             GenlabError: If the latents are not ``[N, num_latents]``.
         """
@@ -252,7 +265,7 @@ class LatentModel(GenerativeModel):
             raise GenlabError(
                 f"z has shape {list(z.shape)}, expected [N, {self.num_latents}], the latents of this {self.name}."
             )
-        expected = self.observation.mean(self.predict(z))
+        expected = self.expected(z)
         return expected if self.spec.is_discrete else self._unstandardize(expected)
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -269,7 +282,10 @@ class LatentModel(GenerativeModel):
     def _embed(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Observed, Tensor]:
         """Return the encoder's input, the values that the decoder predicts, and the log-determinant ``[N]``."""
         if self.spec.is_discrete:
-            return self.codec.to_signed(x, self.dtype), Observed(x, mask), torch.zeros(len(x), device=x.device)
+            inputs = (
+                self.codec.to_signed(x, self.dtype) if self.has_order else one_hot(x, self.codec.levels, self.dtype)
+            )
+            return inputs, Observed(x, mask), torch.zeros(len(x), device=x.device)
         flat, log_det = self.standardize(x.flatten(1)[:, :, None, None])
         inputs = flat.view_as(x)
         if mask is not None:
@@ -284,12 +300,3 @@ class LatentModel(GenerativeModel):
         size = (len(inputs), self.num_latents)
         each = [normal(size, generator, inputs.device) for _ in range(draws)]
         return torch.stack(each).to(inputs.dtype)
-
-    def _log_likelihood(self, observed: Observed, params: Tensor, draws: int) -> Tensor:
-        """Score data ``[N, *shape]`` under ``params [K N, num_params, *shape]``: nats ``[K, N]``."""
-
-        def repeated(values: Tensor) -> Tensor:
-            return values.expand(draws, *values.shape).flatten(0, 1)
-
-        mask = None if observed.mask is None else repeated(observed.mask)
-        return sum_dims(self.observation.log_prob(repeated(observed.x), params), mask).view(draws, -1)

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple, Unpack
 
 import torch
-from annotated_types import MinLen
+from annotated_types import Ge, Le, MinLen
 from torch import Generator, Tensor, nn
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.modalities import Layout, has_layout, require_grid
+from genlab.modalities import Layout, has_layout, modality_of, require_grid
 from genlab.models.latent import Draws, LatentModel, LatentOptions, Observed
 from genlab.models.options import Depth, Repeats, Width
 from genlab.networks.latent.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from genlab.networks.latent.decoding import AtOnce, Decoding, InTurn
 from genlab.networks.latent.latents import DiagonalNormal, active_units
 from genlab.networks.latent.priors import FlowPrior, LatentDensity, NormalPrior, Prior, VampPrior
+from genlab.networks.latent.recurrent import RecurrentDecoder, RecurrentEncoder
 from genlab.networks.latent.signal_autoencoders import SignalDecoder, SignalEncoder
 
-__all__ = ["ConvConfig", "MLPConfig", "PriorConfig", "SignalConfig", "Vae"]
+__all__ = ["ConvConfig", "MLPConfig", "PriorConfig", "RecurrentConfig", "SignalConfig", "Vae"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class MLPConfig:
 
     def build(self, spec: DataSpec, latent_dims: int, num_params: int) -> tuple[nn.Module, nn.Module]:
         """Return an encoder and a decoder."""
+        if not modality_of(spec).has_order:
+            raise GenlabError(
+                f"network=mlp needs values with an order, but {spec.name} is {spec.modality}. "
+                "Use model.network=recurrent."
+            )
         encoder = MLPEncoder(spec.num_dims, self.hidden, 2 * latent_dims)
         return encoder, MLPDecoder(latent_dims, spec.shape, hidden=self.hidden[::-1], num_params=num_params)
 
@@ -84,6 +91,34 @@ class SignalConfig:
 
 
 @dataclass(frozen=True)
+class RecurrentConfig:
+    """Sizes of the recurrent networks for text.
+
+    Args:
+        embedding: Features of a symbol.
+        hidden: Features of the state of the decoder, and of each direction of the encoder.
+        word_dropout: Probability that the decoder is not shown a symbol in training, in [0, 1]: what it would say must
+            then come from the latents. Bowman et al. (2016), section 3.1.
+    """
+
+    embedding: Width
+    hidden: Width
+    word_dropout: Annotated[float, Ge(0), Le(1)]
+
+    def build(self, spec: DataSpec, latent_dims: int, num_params: int) -> tuple[nn.Module, nn.Module]:
+        """Return an encoder and a decoder."""
+        if modality_of(spec).has_order or not has_layout(spec, "sequence"):
+            raise GenlabError(
+                f"network=recurrent needs text, but {spec.name} is {spec.modality}. Use model.network=auto."
+            )
+        symbols, size = spec.levels or 0, {"embedding": self.embedding, "hidden": self.hidden}
+        decoder = RecurrentDecoder(
+            latent_dims, symbols, spec.num_dims, num_params=num_params, word_dropout=self.word_dropout, **size
+        )
+        return RecurrentEncoder(symbols, outputs=2 * latent_dims, **size), decoder
+
+
+@dataclass(frozen=True)
 class PriorConfig:
     """The distribution of latents.
 
@@ -99,11 +134,11 @@ class PriorConfig:
     transforms: Depth
     hidden: list[Width]
 
-    def build(self, spec: DataSpec, latent_dims: int) -> Prior:
-        """Return the prior of latents of this length."""
+    def build(self, input_shape: tuple[int, ...], latent_dims: int) -> Prior:
+        """Return the prior of latents of this length, for an encoder of inputs of this shape."""
         makers: dict[str, Callable[[], Prior]] = {
             "normal": lambda: NormalPrior(latent_dims),
-            "vamp": lambda: VampPrior(spec.shape, self.pseudo_inputs),
+            "vamp": lambda: VampPrior(input_shape, self.pseudo_inputs),
             "flow": lambda: FlowPrior(latent_dims, self.transforms, self.hidden),
         }
         return makers[self.kind]()
@@ -121,38 +156,51 @@ class Vae(LatentModel):
     objective is, and how many latents are active, estimated on the batch.
 
     Args:
-        spec: Images, vectors or sound, discrete or continuous.
-        network: ``conv``, ``mlp``, ``signal``, or ``auto`` for what suits the data.
+        spec: Images, vectors or sound, discrete or continuous, or text.
+        network: ``conv``, ``mlp``, ``signal``, ``recurrent``, or ``auto`` for what suits the data.
         latent_dims: Length of a latent vector.
         mlp: Sizes of ``network=mlp``.
         conv: Sizes of ``network=conv``.
         signal: Sizes of ``network=signal``.
+        recurrent: Sizes of ``network=recurrent``.
         prior: Distribution of the latents.
 
     The other arguments are those of :class:`genlab.models.latent.LatentOptions`.
     """
 
     family = "vae"
-    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "conv", "signal": "signal", "flat": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {
+        "grid": "conv",
+        "signal": "signal",
+        "flat": "mlp",
+        "sequence": "recurrent",
+    }
 
     def __init__(
         self,
         spec: DataSpec,
         *,
-        network: Literal["auto", "mlp", "conv", "signal"],
+        network: Literal["auto", "mlp", "conv", "signal", "recurrent"],
         latent_dims: Width,
         mlp: MLPConfig,
         conv: ConvConfig,
         signal: SignalConfig,
+        recurrent: RecurrentConfig,
         prior: PriorConfig,
         **shared: Unpack[LatentOptions],
     ) -> None:
         super().__init__(spec, **shared)
         self.num_latents = latent_dims
         kind = self.default_network(spec) if network == "auto" else network
-        sizes: dict[str, MLPConfig | ConvConfig | SignalConfig] = {"mlp": mlp, "conv": conv, "signal": signal}
+        sizes: dict[str, MLPConfig | ConvConfig | SignalConfig | RecurrentConfig] = {
+            "mlp": mlp,
+            "conv": conv,
+            "signal": signal,
+            "recurrent": recurrent,
+        }
         self.encoder, self.decoder = sizes[kind].build(spec, latent_dims, self.observation.num_params)
-        self.prior = prior.build(spec, latent_dims)
+        self.decoding: Decoding = (InTurn if kind == "recurrent" else AtOnce)(self.observation)
+        self.prior = prior.build(spec.shape if self.has_order else (*spec.shape, self.codec.levels), latent_dims)
         self._variant = f"{kind}, {prior.kind} prior, {self.observation.name}"
 
     @property
@@ -162,8 +210,8 @@ class Vae(LatentModel):
 
     @property
     def nfe(self) -> int:
-        """Passes of the prior, one after the other, and one of the decoder."""
-        return self.prior.nfe + 1
+        """Passes of the prior, one after the other, and those of the decoder: one, or one for each symbol."""
+        return self.prior.nfe + self.decoding.passes(self.decoder)
 
     def infer(self, inputs: Tensor) -> _Inferred:
         return _Inferred(self._posterior(inputs), self.prior.given(self._posterior))
@@ -176,8 +224,9 @@ class Vae(LatentModel):
         log_p = prior.log_prob(z.flatten(0, 1)).view(count, examples)
         log_ratio = log_p - expanded.log_prob(z).sum(-1)
         closed = prior.closed_kl(posterior)
+        rows = observed.repeated(count)
         return Draws(
-            self._log_likelihood(observed, self.predict(z.flatten(0, 1)), count),
+            rows.total(self.decoding.log_prob(self.decoder, z.flatten(0, 1), rows.x), count),
             log_ratio,
             -log_ratio.mean(0)[:, None] if closed is None else closed,
             [dims] if closed is None else [1] * dims,
@@ -185,10 +234,11 @@ class Vae(LatentModel):
         )
 
     def generate(self, n: int, generator: Generator | None) -> Tensor:
-        return self.predict(self.prior.given(self._posterior).sample(n, generator))
+        z = self.prior.given(self._posterior).sample(n, generator)
+        return self.decoding.sample(self.decoder, z, generator)
 
-    def predict(self, z: Tensor) -> Tensor:
-        return self.decoder(z)
+    def expected(self, z: Tensor) -> Tensor:
+        return self.decoding.decode(self.decoder, z)
 
     def _encode(self, x: Tensor) -> Tensor:
         return self._posterior(self._embed(x)[0]).mean

@@ -52,6 +52,13 @@ ADDED: dict[str, Mapping[str, Any]] = {
         "channels": [64, 96, 128, 128],
         "blocks": 1,
     },
+    "model.recurrent": {
+        "_target_": "genlab.models.vae.RecurrentConfig",
+        "_convert_": "all",
+        "embedding": 64,
+        "hidden": 256,
+        "word_dropout": 0.25,
+    },
     "model.wave": {
         "_target_": "genlab.models.gan.WaveConfig",
         "_convert_": "all",
