@@ -396,9 +396,14 @@ def _with_figures(keys: tuple[str, ...]) -> type[Result]:
     return create_model("Result", __base__=Result, quality=(quality | None, ...), quality_last=(quality | None, None))
 
 
+def _whole(bound: float) -> float:
+    """Return a whole number as an integer: equal annotations are one object, whose bounds messages then show."""
+    return int(bound) if float(bound).is_integer() else bound
+
+
 def _field(figure: Figure) -> tuple[Any, Any]:
-    bounds = [Ge(figure.minimum)] if figure.minimum is not None else []
-    bounds += [Le(figure.maximum)] if figure.maximum is not None else []
+    bounds = [Ge(_whole(figure.minimum))] if figure.minimum is not None else []
+    bounds += [Le(_whole(figure.maximum))] if figure.maximum is not None else []
     whole: Any = Annotated[int, *bounds] if bounds else int
     real: Any = whole | (Annotated[float, *bounds] if bounds else float)
     many: Any = Annotated[tuple[real | None, ...], Field(strict=False)]
