@@ -52,6 +52,7 @@ TRAINED_ELSEWHERE = {
     "cifar10": "see test_cifar10_trains",
     "text_file": "it is one's own, see tests/data/test_own.py",
     "wav_folder": "it is one's own, see tests/data/test_own.py",
+    "npz": "it is one's own, see tests/data/test_npz.py",
 }
 THREE_STEPS = ["budget.examples=96", "budget.minutes=null", "budget.validations=1", "data.batch_size=32"]
 
