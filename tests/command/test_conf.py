@@ -35,6 +35,7 @@ FILES = {
     "spoken_digits": "fsdd",
     "emoji": "emoji",
     "sc09": "speech_commands_v0.02",
+    "medmnist": "medmnist",
 }
 MODEL_OF = {
     name: re.search(r"override /model: (\w+)", (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text())[1]

@@ -61,7 +61,7 @@ class GenlabDataModule(LightningDataModule):
     """
 
     spec: DataSpec
-    archives: ClassVar[tuple[Archive, ...]] = ()
+    archives: tuple[Archive, ...] = ()
     folders: ClassVar[tuple[FolderArchive, ...]] = ()
     draw_transform: DrawTransform | None = None
 
