@@ -17,6 +17,10 @@ from genlab.core.errors import GenlabError
 from genlab.data import image_folder, listing
 from genlab.data.base import Split
 from genlab.data.image_folder import Emoji, ImageFolder
+from genlab.measure.features.cache import MemoryCache
+from genlab.measure.measuring import choose_instruments
+from genlab.measure.protocol import EvaluationProtocol
+from genlab.runs.identity import config_hash
 from tests.tiny import train
 
 SPLITS = get_args(Split)
@@ -281,6 +285,20 @@ class TestCache:
         assert not list(sealed.iterdir())
         assert list((tmp_path / "home" / "cache").glob("image_folder_photos_*"))
         assert splits_of(data) == splits_of(folder(photos))
+
+    def test_features_of_them_are_kept_beside_them(self, photos: Path, tmp_path: Path) -> None:
+        def kept(data: ImageFolder) -> object:
+            return choose_instruments(data, EvaluationProtocol("p", "test", 1, None, 100, 100, 0)).cache
+
+        assert kept(folder(photos, cache=tmp_path / "kept")).folder == tmp_path / "kept"
+        assert isinstance(kept(folder(photos)), MemoryCache)
+
+    def test_where_it_is_kept_makes_no_other_run(self) -> None:
+        def identity(**settings: object) -> str:
+            return config_hash({"data": {"path": "photos", "cache": None, "size": 64, **settings}})
+
+        assert identity(cache="memory") == identity(cache="/scratch", root="/data") == identity()
+        assert identity(size=32) != identity()
 
     def test_where_nothing_can_be_kept_it_is_told(self, photos: Path, tmp_path: Path) -> None:
         (tmp_path / "file").touch()

@@ -115,6 +115,10 @@ class Pictures(GenlabDataModule):
         self._key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         return f"sha256:{self._key}"
 
+    def cache_folder(self) -> Path | None:
+        places = self._places()
+        return first_writable(places) if places else None
+
     def prepare_data(self) -> None:
         """Read the pictures, unless they have been read before, and keep them."""
         super().prepare_data()

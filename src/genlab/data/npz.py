@@ -18,6 +18,7 @@ from genlab.data.flips import HorizontalFlip
 from genlab.data.folders import name_of, path_given
 from genlab.data.leaks import HELD_OUT, example_digest, grouped_split, held_out_elsewhere
 from genlab.data.npz_layout import describe_npz, read_npz
+from genlab.runs.caches import cache_folders, first_writable
 
 __all__ = ["Npz", "NpzPictures"]
 
@@ -134,6 +135,9 @@ class Npz(NpzPictures):
         layout = describe_npz(self.path)
         name = name_of("npz", self.path)
         self.spec = DataSpec(name, "image", layout.shape, levels=256, num_classes=layout.num_classes)
+
+    def cache_folder(self) -> Path:
+        return first_writable(cache_folders(self.root))
 
     def file(self) -> Path:
         return self.path

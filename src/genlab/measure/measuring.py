@@ -21,7 +21,6 @@ from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import Quality, measure_quality
 from genlab.measure.sampling import describe_sampling, draw_samples
 from genlab.modalities import modality_of
-from genlab.runs.caches import cache_folders, first_writable
 
 __all__ = ["Measured", "choose_instruments", "measure", "reference_of"]
 
@@ -100,9 +99,8 @@ def choose_instruments(
             default.
     """
     device = device if device is not None and device.type == "cuda" else torch.device("cpu")
-    # Data that does not come in files is small, and need not have a folder.
-    places = cache_folders(datamodule.root)
-    cache = FeatureCache(first_writable(places)) if datamodule.archives else MemoryCache()
+    folder = datamodule.cache_folder()
+    cache = MemoryCache() if folder is None else FeatureCache(folder)
     weights = protocol.inception_weights
     extractor = choose_extractor(datamodule.spec, lambda: datamodule.tensors("train").x)
     if extractor is not None:

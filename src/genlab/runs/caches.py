@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
+
+from genlab.runs.atomic import make_folder
 
 __all__ = ["cache_folders", "first_writable", "user_cache_folder"]
 
@@ -28,7 +31,12 @@ def user_cache_folder() -> Path:
 
 def first_writable(folders: tuple[Path, ...]) -> Path:
     """Return the first folder that can be written, or made; the last where none seems so."""
-    return next((folder for folder in folders if _is_writable(folder)), folders[-1])
+    found = next((folder for folder in folders if _is_writable(folder)), folders[-1])
+    if found == user_cache_folder():
+        # Ours alone. A data folder that is missing is not made here: its name may be mistyped.
+        with suppress(OSError):
+            make_folder(found)
+    return found
 
 
 def _is_writable(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from genlab.runs.atomic import make_folder, write_atomic
+from genlab.runs.atomic import write_atomic
 
 __all__ = ["FEATURES_VERSION", "FeatureCache", "MemoryCache"]
 
@@ -30,7 +30,7 @@ class FeatureCache:
     one step, so that any number of processes may share the folder. Where it cannot be written, nothing is kept.
 
     Args:
-        folder: Where the files lie, made at the first write.
+        folder: Where the files lie, made at the first write; its parent must exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -143,7 +143,7 @@ def _write(path: Path, key: dict[str, str], tensors: dict[str, Tensor]) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     content = save(tensors, metadata={**key, "content_sha256": _checksum(tensors)})
     try:
-        make_folder(path.parent)
+        path.parent.mkdir(exist_ok=True)
         write_atomic(path, content)
     except OSError as error:
         _log.info("%s cannot be written (%s): the features are not kept.", path, error.strerror)
