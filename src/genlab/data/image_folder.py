@@ -49,6 +49,10 @@ _in_memory: dict[str, Arranged] = {}
 """The last pictures that were read into memory: a command makes a data set more than once, and reads it once."""
 
 
+_told: set[str] = set()
+"""The folders of which it was said what was left out, for the same reason."""
+
+
 class _Read(NamedTuple):
     """Pictures as they came out of their files, ``[M, C, H, W]``, with the places of their files and their digests."""
 
@@ -232,8 +236,11 @@ class Pictures(GenlabDataModule):
         return [self.classes.index(top) for top in tops] if self.classes else None
 
     def _tell(self, found: Arranged) -> None:
-        """Say what was left out, and how many pictures there are twice."""
+        """Say what was left out, and how many pictures there are twice; once in each command."""
         folder = shown(self.listing.folder)
+        if (about := f"{folder} {self._key}") in _told:
+            return
+        _told.add(about)
         if self.listing.others:
             log.warning("%s: left out files that are no pictures: %s.", folder, say_others(self.listing.others))
         if found.left_out:
