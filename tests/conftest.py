@@ -52,6 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=floor)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_of_the_user_is_read_or_written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Extractors that were trained on this machine would change figures, and caches would stay behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENLAB_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_job_of_hydra_remains() -> Iterator[None]:
     """A command that a test runs in this process leaves Hydra's job config, which later tests would read."""

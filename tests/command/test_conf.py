@@ -33,7 +33,9 @@ FILES = {
     "text8": "text8",
     "enwik8": "enwik8",
     "spoken_digits": "fsdd",
+    "emoji": "emoji",
     "sc09": "speech_commands_v0.02",
+    "medmnist": "medmnist",
 }
 MODEL_OF = {
     name: re.search(r"override /model: (\w+)", (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text())[1]
@@ -45,6 +47,7 @@ SMALL_DATA = {
     "toy2d": ["data.train_size=500"],
     "shakespeare": ["data.length=8", "evaluation.max_examples=50"],
     "spoken_digits": ["data.seconds=0.01"],
+    "emoji": ["data.size=16", "data.cache=memory"],
 }
 SEQUENCES = ("enwik8", "sc09", "shakespeare", "spoken_digits", "text8")
 """Data sets that the default model does not take, and that have no picture of their samples yet."""
@@ -52,6 +55,8 @@ TRAINED_ELSEWHERE = {
     "cifar10": "see test_cifar10_trains",
     "text_file": "it is one's own, see tests/data/test_own.py",
     "wav_folder": "it is one's own, see tests/data/test_own.py",
+    "image_folder": "it is one's own, see tests/data/test_image_folder.py",
+    "npz": "it is one's own, see tests/data/test_npz.py",
 }
 THREE_STEPS = ["budget.examples=96", "budget.minutes=null", "budget.validations=1", "data.batch_size=32"]
 

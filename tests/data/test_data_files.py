@@ -57,6 +57,18 @@ def test_a_missing_file_is_downloaded_and_unpacked(root: Path, served: Threading
     assert names(root) == {"values"}, "nothing else may be left in the folder"
 
 
+def test_a_file_that_is_not_packed_is_taken_as_it_is(root: Path, mirror: ThreadingHTTPServer) -> None:
+    """Under the name that it has at the mirror, or another."""
+    (mirror.folder / "values").write_bytes(CONTENT)
+    for name in (NAME, "Set/raw/other"):
+        archive = Archive("values", checksum(CONTENT), (mirror.url,), {name: checksum(CONTENT)})
+        ensure_files(root, archive)
+        assert (root / name).read_bytes() == CONTENT
+    dead = replace(archive, mirrors=(DEAD,), files={"third": checksum(CONTENT)})
+    with pytest.raises(GenlabError, match=rf"Save {DEAD}values \({checksum(CONTENT)}\) to {root / 'third'}, or set"):
+        ensure_files(root, dead)
+
+
 def test_good_files_need_no_network_and_no_writable_folder(root: Path, served: ThreadingHTTPServer) -> None:
     path = put(root, CONTENT)
     path.chmod(0o400)

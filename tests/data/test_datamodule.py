@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import get_type_hints
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import soundfile
@@ -15,6 +16,7 @@ import torch
 from annotated_types import Ge, Le
 from hydra.utils import get_class
 from omegaconf import OmegaConf
+from PIL import Image
 from torch import Tensor
 
 from genlab.core.batch import Batch
@@ -172,8 +174,14 @@ def own_data(name: str, folder: Path) -> Path:
     if name == "text_file":
         (folder / "text.txt").write_text("abc")
         return folder / "text.txt"
+    if name == "npz":
+        np.savez(folder / "a.npz", **{f"{split}_images": np.zeros((1, 2, 2), np.uint8) for split in ("train", "test")})
+        return folder / "a.npz"
     for number in range(3):
-        soundfile.write(folder / f"{number}.wav", [0.5, -0.5], 8000)
+        if name == "image_folder":
+            Image.new("L", (2, 2), number).save(folder / f"{number}.png")
+        else:
+            soundfile.write(folder / f"{number}.wav", [0.5, -0.5], 8000)
     return folder
 
 

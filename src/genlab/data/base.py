@@ -14,6 +14,7 @@ from genlab.core.errors import GenlabError, nearest
 from genlab.core.spec import DataSpec
 from genlab.data.files import Archive, FolderArchive, ensure_files, ensure_folder
 from genlab.data.loader import DrawTransform, EvalLoader, TrainStream
+from genlab.runs.caches import cache_folders, first_writable
 
 __all__ = ["BatchSize", "Examples", "GenlabDataModule", "Split", "train_placement"]
 
@@ -61,7 +62,7 @@ class GenlabDataModule(LightningDataModule):
     """
 
     spec: DataSpec
-    archives: ClassVar[tuple[Archive, ...]] = ()
+    archives: tuple[Archive, ...] = ()
     folders: ClassVar[tuple[FolderArchive, ...]] = ()
     draw_transform: DrawTransform | None = None
 
@@ -128,6 +129,10 @@ class GenlabDataModule(LightningDataModule):
     def train_source(self) -> Batch:
         """Return what training batches are drawn from: the training split, or what ``draw_transform`` expects."""
         return self.tensors("train")
+
+    def cache_folder(self) -> Path | None:
+        """Return where what is computed once for the data is kept; None where it is too little to be kept."""
+        return first_writable(cache_folders(self.root)) if self.archives else None
 
     def prepare_data(self) -> None:
         """Check the data files and download what is missing."""

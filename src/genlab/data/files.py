@@ -219,10 +219,10 @@ def _corrupt_names(path: Path) -> Iterator[Path]:
 
 
 def _advice(path: Path, archive: Archive) -> str:
-    return (
-        f"Unpack {archive.mirrors[0]}{archive.name} to {shown(path)}, "
-        "or set data.root (GENLAB_DATA) to a folder that has the file."
-    )
+    source = f"{archive.mirrors[0]}{archive.name}"
+    is_packed = archive.checksum not in archive.files.values()
+    what = f"Unpack {source}" if is_packed else f"Save {source} ({archive.checksum})"
+    return f"{what} to {shown(path)}, or set data.root (GENLAB_DATA) to a folder that has the file."
 
 
 def _download(root: Path, archive: Archive, problems: Mapping[str, str]) -> None:
@@ -281,7 +281,9 @@ def _reason(error: Exception) -> str:
 def _fetch(mirror: str, archive: Archive, names: list[str], scratch: Path) -> dict[str, Path]:
     """Download, unpack and verify ``names`` in ``scratch``; a ValueError means that this mirror's file is wrong."""
     packed = _retrieve(mirror, archive.name, archive.checksum, scratch)
-    unpacked = {name: scratch / Path(name).name for name in names}
+    # Apart, because what is not packed has the same name before and after.
+    (scratch / "unpacked").mkdir(exist_ok=True)
+    unpacked = {name: scratch / "unpacked" / Path(name).name for name in names}
     _unpack(packed, list(unpacked.values()))
     for name, path in unpacked.items():
         expected = archive.files[name]

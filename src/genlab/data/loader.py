@@ -18,7 +18,9 @@ from genlab.core.errors import GenlabError
 __all__ = ["DrawTransform", "EvalLoader", "TrainStream"]
 
 DrawTransform = Callable[[Tensor, Tensor], Tensor]
-"""``(x, uniform) -> x``: a random change of examples as they are drawn, as a function of noise uniform in [0, 1)."""
+"""``(x, uniform) -> x``: a random change of examples as they are drawn, as a function of noise uniform in [0, 1).
+
+One that needs less noise than an example has values says by an attribute ``noise_shape`` what it needs for each."""
 
 # Separates the streams of one seed, so that the noise of batch 3 shares nothing with the order of epoch 3.
 _ORDER, _NOISE = 0, 1
@@ -54,9 +56,9 @@ class TrainStream:
         world_size: Number of processes.
         start_batch: Number of the first global batch that ``iter()`` gives. Set the attribute to resume: the
             position is computed, nothing is replayed.
-        draw_transform: Applied to each ``x`` as it is drawn, with uniform float32 noise in [0, 1) of its shape. The
-            noise is drawn for the whole global batch from (seed, batch number) and sliced, so it does not depend on
-            the ranks; it does depend on the kind of device.
+        draw_transform: Applied to each ``x`` as it is drawn, with uniform float32 noise in [0, 1) of its shape, or of
+            the transform's ``noise_shape`` for each example. The noise is drawn for the whole global batch from (seed,
+            batch number) and sliced, so it does not depend on the ranks; it does depend on the kind of device.
 
     Raises:
         GenlabError: If ``batch_size`` is not positive or not a multiple of ``world_size``.
@@ -127,7 +129,7 @@ class TrainStream:
 
     def _noise(self, number: int) -> Tensor:
         device = self.tensors.x.device
-        shape = (self.batch_size, *self.tensors.x.shape[1:])
+        shape = (self.batch_size, *getattr(self.draw_transform, "noise_shape", self.tensors.x.shape[1:]))
         noise = torch.rand(shape, generator=_generator(device, self.seed, _NOISE, number), device=device)
         return noise[self._first : self._first + self._count]
 

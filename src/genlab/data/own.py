@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +16,7 @@ from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec
 from genlab.data.base import BatchSize, Examples, Split
 from genlab.data.files import contents_checksum
+from genlab.data.folders import class_folders, files_below, name_of, path_given
 from genlab.data.sound import Recording, Seconds, SoundData
 from genlab.data.text import TextData, WindowLength
 from genlab.runs.atomic import what_is_in_the_way
@@ -64,24 +61,18 @@ class TextFile(TextData):
         super().__init__(root, batch_size, seed, device, validation_examples, length)
         if by not in ("characters", "bytes"):
             raise GenlabError(f"data.by is '{by}', expected characters or bytes.{nearest(by, ('characters', 'bytes'))}")
-        self.path = _given(path, "a text file")
+        self.path = path_given(path, "a text file")
         content = _content(self.path)
         alphabet, self._numbers = _characters(content, self.path) if by == "characters" else (None, _bytes(content))
         if len(self._numbers) == 0 or bool((self._numbers == self._numbers[0]).all()):
             what = "no text" if len(self._numbers) == 0 else "one symbol only, over and over"
             raise GenlabError(f"{shown(self.path)} holds {what}: there is nothing to learn. Give a text.")
         levels = 256 if alphabet is None else len(alphabet)
-        name = _name("text_file", self.path, by == "bytes")
+        name = name_of("text_file", self.path, "bytes" if by == "bytes" else "")
         self.spec = DataSpec(name, "text", (length,), levels=levels, alphabet=alphabet)
 
     def read(self) -> Tensor:
         return self._numbers
-
-
-def _given(path: str | Path | None, what: str) -> Path:
-    if not path:
-        raise GenlabError(f"data.path is not given, expected {what}. Add data.path=...")
-    return Path(path).expanduser()
 
 
 def _content(path: Path) -> bytes:
@@ -112,13 +103,6 @@ def _characters(content: bytes, path: Path) -> tuple[str, Tensor]:
     alphabet, numbers = np.unique(codes, return_inverse=True)
     dtype = np.uint8 if len(alphabet) <= 256 else np.int32
     return "".join(map(chr, alphabet.tolist())), torch.from_numpy(numbers.astype(dtype))
-
-
-def _name(kind: str, path: Path, is_bytes: bool = False, files: Sequence[Path] | None = None) -> str:
-    """Name a data set by its kind, its file or folder, and a part of the checksum of what it holds."""
-    stem = re.sub(r"[^A-Za-z0-9]+", "_", path.resolve().stem).strip("_")[:40]
-    checksum = contents_checksum(files or [path], path if files else path.parent)
-    return "_".join(part for part in (kind, stem, "bytes" if is_bytes else "", checksum[7:13]) if part)
 
 
 class WavFolder(SoundData):
@@ -161,11 +145,11 @@ class WavFolder(SoundData):
             near = nearest(broken, ("skip", "refuse"))
             raise GenlabError(f"data.broken is '{broken}', expected skip or refuse.{near}")
         self.broken = broken
-        self.path = _given(path, "a folder of recordings")
-        self._files = _sound_files(self.path)
-        self._classes = _classes(self._files, self.path)
+        self.path = path_given(path, "a folder of recordings")
+        self._files = files_below(self.path, SUFFIXES, "recordings")
+        self._classes = class_folders(self._files, self.path, "recordings")
         try:
-            name = _name("wav_folder", self.path, files=self._files)
+            name = name_of("wav_folder", self.path, checksum=contents_checksum(self._files, self.path))
         except OSError as error:
             raise GenlabError(f"{shown(error.filename)} cannot be read ({error.strerror}).") from error
         self.spec = DataSpec(
@@ -220,32 +204,3 @@ class WavFolder(SoundData):
             found["test"] += [paths[number] for number in sorted(test)]
             found["train"] += [paths[number] for number in sorted(train)]
         return found
-
-
-def _sound_files(folder: Path) -> list[Path]:
-    """Return all recordings in a folder and below, sorted by their paths."""
-    if not folder.is_dir():
-        state = "is not a folder" if folder.exists() else "is missing"
-        raise GenlabError(f"data.path is {shown(folder)}, which {state}, expected a folder of recordings.")
-    found = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
-    found = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
-        raise GenlabError(f"{shown(folder)} holds no recordings, expected files named {', '.join(SUFFIXES)}.")
-    return found
-
-
-def _classes(files: Sequence[Path], folder: Path) -> list[str]:
-    """Return the names of the sub-folders that are classes; none where all recordings are of one kind."""
-    tops = Counter(path.relative_to(folder).parts[0] if path.parent != folder else "" for path in files)
-    if "" in tops and len(tops) > 1:
-        raise GenlabError(
-            f"{shown(folder)} has {tops['']} recordings beside its sub-folders, which are classes. "
-            "Move them into a sub-folder."
-        )
-    fewest = min(tops, key=lambda top: tops[top])
-    if tops[fewest] < 3:
-        where = folder / fewest if fewest else folder
-        raise GenlabError(
-            f"{shown(where)} has {tops[fewest]} recordings, expected at least 3: one to train, to validate and to test."
-        )
-    return sorted(tops) if len(tops) > 1 else []

@@ -99,8 +99,8 @@ def choose_instruments(
             default.
     """
     device = device if device is not None and device.type == "cuda" else torch.device("cpu")
-    # Data that does not come in files is small, and need not have a folder.
-    cache = FeatureCache(datamodule.root / "genlab_cache") if datamodule.archives else MemoryCache()
+    folder = datamodule.cache_folder()
+    cache = MemoryCache() if folder is None else FeatureCache(folder)
     weights = protocol.inception_weights
     extractor = choose_extractor(datamodule.spec, lambda: datamodule.tensors("train").x)
     if extractor is not None:

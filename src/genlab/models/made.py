@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Unpack
 
+from genlab.core.errors import GenlabError
+from genlab.core.memory import memory_bytes, say_bytes
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
 from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions
@@ -12,6 +14,9 @@ from genlab.models.options import Repeats, Width
 from genlab.networks.causal.masked import MaskedMLP
 
 __all__ = ["Made"]
+
+BYTES_OF_A_WEIGHT = 16
+"""In training: the weight, its gradient and two moments, in float32."""
 
 
 class Made(Autoregressive):
@@ -42,6 +47,19 @@ class Made(Autoregressive):
         **shared: Unpack[AutoregressiveOptions],
     ) -> None:
         super().__init__(spec, **shared)
+        self._refuse_what_is_too_large(hidden, direct)
         self.network = MaskedMLP(
             spec, self.observation.num_params, self.num_classes, hidden=hidden, blocks=blocks, direct=direct
         )
+
+    def _refuse_what_is_too_large(self, hidden: int, direct: bool) -> None:
+        """Say what the weights take before they are made: they grow with the square of the dimensions."""
+        dims = self.spec.num_dims
+        weights = dims * self.observation.num_params * (hidden + dims * direct)
+        needed, there = float(weights) * BYTES_OF_A_WEIGHT, memory_bytes()
+        if needed > there:
+            raise GenlabError(
+                f"made connects the {dims:,} values of {self.spec.name} with each other: {weights / 1e9:.2g} billion "
+                f"weights, {say_bytes(needed)} in training, and this machine has {say_bytes(there)} of memory left. "
+                "Use smaller examples, or a model with shared weights, such as pixelcnn or transformer."
+            )

@@ -23,6 +23,7 @@ IGNORED_KEYS: dict[str, str] = {
     "log_every": "how often figures are shown",
     "grid_samples": "what is drawn",
     "data.root": "where files lie",
+    "data.cache": "where what was read is kept",
     "data.device": "where the data set is kept in memory",
     "trainer.accelerator": "which hardware does the work",
     "trainer.devices": "how much hardware does the work",
