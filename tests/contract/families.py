@@ -293,11 +293,11 @@ def make_batch(spec: DataSpec, n: int, seed: int = 0) -> Batch:
     if spec.levels is not None:
         x = (torch.sigmoid(real) * spec.levels).long().clamp(0, spec.levels - 1)
         x = x.to(modality_of(spec).dtype(spec))
-    for column, field in enumerate(spec.fields):
-        if field.levels is not None:
-            x[:, column] = (torch.sigmoid(real[:, column]) * field.levels).floor().clamp(0, field.levels - 1)
-        elif field.rounded:
-            x[:, column] = to_grid(real[:, column], field.decimals)
+    for place, column in enumerate(spec.fields):
+        if column.levels is not None:
+            x[:, place] = (torch.sigmoid(real[:, place]) * column.levels).floor().clamp(0, column.levels - 1)
+        elif column.rounded:
+            x[:, place] = to_grid(real[:, place], column.decimals)
     y = torch.randint(spec.num_classes, (n,), generator=noise) if spec.num_classes else None
     if not spec.has_mask:
         return Batch(x, y)

@@ -181,12 +181,12 @@ def typed(sheet: Sheet, name: str, config: ColumnsConfig) -> TypedColumn:
         )
     if 2 * len(numbers) > len(counts):
         raise GenlabError(
-            f"{where} holds numbers, but also {_example(texts, counts, numbers)}. If it stands for a missing value, add "
-            f"it to data.columns.missing_values; else {as_categories}."
+            f"{where} holds numbers, but also {_example(texts, counts, numbers)}. If it stands for a missing value, "
+            f"add it to data.columns.missing_values; else {as_categories}."
         )
     if 2 * len(counts) > len(texts) and len(counts) > 20:
         raise GenlabError(
-            f"{where} has {len(counts):,} different texts in {len(texts):,} rows, as names have: no categories. {without}"
+            f"{where} has {len(counts):,} different texts in {len(texts):,} rows: names, and no categories. {without}"
         )
     return _categories(name, texts, counts, where, without)
 

@@ -175,8 +175,8 @@ def _filled(column: TypedColumn, where: str, missing: Missing) -> list[TypedColu
         return [_with_a_category(column, gaps)]
     if missing == "category":
         raise GenlabError(
-            f"Column '{shown(field.name)}' of {where} has {int(gaps.sum()):,} missing numbers, of which no category can be "
-            "made. Use data.missing=indicator or drop."
+            f"Column '{shown(field.name)}' of {where} has {int(gaps.sum()):,} missing numbers, of which no category can "
+            "be made. Use data.missing=indicator or drop."
         )
     return [_with_the_median(column, gaps, where), _marks(field.name, gaps)]
 
@@ -190,8 +190,8 @@ def _with_a_category(column: TypedColumn, gaps: np.ndarray) -> TypedColumn:
 def _with_the_median(column: TypedColumn, gaps: np.ndarray, where: str) -> TypedColumn:
     if not column.field.rounded:
         raise GenlabError(
-            f"Column '{shown(column.field.name)}' of {where} has missing numbers with so many decimals that they have a "
-            "density, which one value for all gaps would spoil. Use data.missing=drop."
+            f"Column '{shown(column.field.name)}' of {where} has missing numbers with so many decimals that they have "
+            "a density, which one value for all gaps would spoil. Use data.missing=drop."
         )
     present = np.sort(column.values[~gaps])
     return TypedColumn(column.field, np.where(gaps, present[len(present) // 2], column.values))
