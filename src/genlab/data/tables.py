@@ -175,8 +175,8 @@ def _filled(column: TypedColumn, where: str, missing: Missing) -> list[TypedColu
         return [_with_a_category(column, gaps)]
     if missing == "category":
         raise GenlabError(
-            f"Column '{shown(field.name)}' of {where} has {int(gaps.sum()):,} missing numbers, of which no category can "
-            "be made. Use data.missing=indicator or drop."
+            f"Column '{shown(field.name)}' of {where} has {int(gaps.sum()):,} missing numbers, of which no category "
+            "can be made. Use data.missing=indicator or drop."
         )
     return [_with_the_median(column, gaps, where), _marks(field.name, gaps)]
 

@@ -110,6 +110,7 @@ def _draw_column(axes: Any, field: Field, samples: np.ndarray, real: np.ndarray 
         for values, look in _layers(real, samples):
             counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)
             axes.stairs(counts / max(1, len(values)), edges, **look)
+        axes.locator_params(axis="x", nbins=4)
     else:
         counts = [np.bincount(v.astype(int), minlength=field.levels) for v, _ in _layers(real, samples)]
         shown = np.argsort(-counts[0], kind="stable")[:MOST_CATEGORIES]
