@@ -15,12 +15,13 @@ __all__ = ["Made"]
 
 
 class Made(Autoregressive):
-    """Masked autoencoder for distribution estimation: a perceptron for vectors, small images and text.
+    """Masked autoencoder for distribution estimation: a perceptron for vectors, tables, small images and text.
 
     Germain et al. (2015), "MADE: Masked Autoencoder for Distribution Estimation".
 
     Args:
-        spec: Images, vectors or text, discrete or continuous.
+        spec: Images, vectors, tables or text, discrete or continuous. The columns of a table are predicted in the order
+            in which they stand.
         hidden: Units of each layer.
         blocks: Residual blocks of two layers.
         direct: Connect inputs and outputs directly as well.
@@ -30,7 +31,8 @@ class Made(Autoregressive):
     """
 
     family = "made"
-    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "mlp", "flat": "mlp"}
+    uses = frozenset({"fields", "cells"})
 
     def __init__(
         self,
@@ -43,5 +45,11 @@ class Made(Autoregressive):
     ) -> None:
         super().__init__(spec, **shared)
         self.network = MaskedMLP(
-            spec, self.observation.num_params, self.num_classes, hidden=hidden, blocks=blocks, direct=direct
+            spec,
+            self.observation.num_params,
+            self.num_classes,
+            hidden=hidden,
+            blocks=blocks,
+            direct=direct,
+            columns=self.columns,
         )
