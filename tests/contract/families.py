@@ -169,6 +169,8 @@ CASES = [
     Case("vae", WAVE, [*SMALL_VAE, "observation=logistic_mixture", "components=3"]),
     Case("vae", TEXT, SMALL_VAE),
     Case("vae", TEXT, [*SMALL_VAE, "prior.kind=vamp"]),
+    Case("vae", TABLE, [*SMALL_VAE, "components=2"]),
+    Case("vae", TABLE, [*SMALL_VAE, "prior.kind=vamp"]),
     Case("iwae", GRAY, [*SMALL_VAE, "objective.draws=5"]),
     Case("iwae", SPACE, [*SMALL_VAE, "objective.draws=5"]),
     Case("hvae", GRAY, SMALL_HVAE),

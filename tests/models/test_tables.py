@@ -15,7 +15,18 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec, Field
 from genlab.models.base import GenerativeModel
-from tests.contract.families import CASES, SMALL_FLOW, SMALL_GMM, TABLE, Case, make_batch, make_model, perturb
+from genlab.networks.blocks.columns import Columns
+from genlab.networks.blocks.mixed_observation import MixedObservation
+from tests.contract.families import (
+    SMALL_FLOW,
+    SMALL_GMM,
+    SMALL_VAE,
+    TABLE,
+    Case,
+    make_batch,
+    make_model,
+    perturb,
+)
 
 PRICES = DataSpec(
     "prices",
@@ -58,8 +69,9 @@ def test_the_mixture_is_that_of_scipy() -> None:
     scale = unit * mixture.scale.detach().double().numpy()
     log_weights = mixture.logits.detach().double().log_softmax(0).numpy()
     cuts = mixture.values.detach().double().log_softmax(1).numpy()
-    rows = x.double().numpy()
-    expected = np.empty(len(x))
+    some = x[:40]
+    rows = some.double().numpy()
+    expected = np.empty(len(some))
     for row, (price, cut, weight, depth) in enumerate(rows):
         parts = [
             log_weights[k]
@@ -70,7 +82,7 @@ def test_the_mixture_is_that_of_scipy() -> None:
             for k in range(mixture.components)
         ]
         expected[row] = logsumexp(parts)
-    found = model.log_prob(x).detach().double().numpy()
+    found = model.log_prob(some).detach().double().numpy()
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
@@ -93,23 +105,75 @@ def test_another_unit_changes_a_density_by_its_logarithm_and_no_probability(fact
 
 
 @pytest.mark.parametrize(
-    "case", [c for c in CASES if c.spec == TABLE and c.model in ("gmm", "made")], ids=lambda case: case.id
+    ("case", "tolerance"),
+    [
+        (Case("gmm", TABLE, SMALL_GMM), 2e-3),
+        (Case("made", TABLE, ["hidden=64", "components=2"]), 2e-3),
+        # Each row's weight has its probability for its mean: their sum is one but for the chance of the draws.
+        (Case("vae", TABLE, [*SMALL_VAE, "components=2"]), 0.02),
+    ],
+    ids=lambda value: getattr(value, "model", ""),
 )
-def test_the_probability_of_all_rows_is_one(case: Case) -> None:
+def test_the_probability_of_all_rows_is_one(case: Case, tolerance: float) -> None:
     """A sum over both categories and the grid of one number, an integral over the other."""
     model = make_model(case)
     perturb(model)
     for parameter in model.parameters():
-        parameter.data *= 0.3  # labels start far apart, with peaks that are narrower than the grid
-    sizes, tenths = torch.linspace(-12, 12, 241), torch.arange(-120, 121) / 10
-    total = 0.0
+        parameter.data *= 0.3  # a posterior near the prior, whose weights differ little
+    sizes, tenths = torch.linspace(-10, 10, 51), torch.arange(-100, 101) / 10
+    noise, total = torch.Generator().manual_seed(0), 0.0
     for kind, flag in itertools.product(range(3), range(2)):
         size, tenth = (grid.flatten() for grid in torch.meshgrid(sizes, tenths, indexing="ij"))
         rows = torch.stack([size, torch.full_like(size, kind), tenth, torch.full_like(size, flag)], dim=1)
-        y = torch.zeros(len(rows), dtype=torch.int64)
         with torch.no_grad():
-            total += model.log_prob(rows, y).double().exp().sum().item() * 0.1
-    assert total == pytest.approx(1.0, abs=2e-3)
+            total += model.log_prob(rows, generator=noise).double().exp().sum().item() * 0.4
+    assert total == pytest.approx(1.0, abs=tolerance)
+
+
+def test_the_distributions_of_columns_are_those_of_scipy() -> None:
+    """What MADE and the decoder of a VAE say: logistics from scipy, in the table's units."""
+    x, columns = prices(40), Columns(PRICES)
+    columns.fit(x)
+    observation = MixedObservation(columns, 3)
+    params = torch.randn(40, observation.num_params, 4, generator=torch.Generator().manual_seed(0))
+    found = observation.log_prob(x, params).double().numpy()
+    log_weights, means, log_scales = (part.double().numpy() for part in observation._components(params))
+    unit, location = columns.unit.double().numpy(), columns.location.double().numpy()
+    for column, step in ((0, 1.0), (2, None), (3, 0.01)):
+        each = scipy.stats.logistic(
+            location[column] + unit[column] * means[:, :, column], unit[column] * np.exp(log_scales[:, :, column])
+        )
+        value = x[:, column, None].double().numpy()
+        if step is None:
+            expected = each.logpdf(value)
+        else:
+            low, high = value - step / 2, value + step / 2
+            mass = np.where(low > location[column], each.sf(low) - each.sf(high), each.cdf(high) - each.cdf(low))
+            expected = np.log(mass)
+        expected = logsumexp(log_weights[:, :, column] + expected, axis=1)
+        np.testing.assert_allclose(found[:, column], expected, atol=2e-3)
+    logits = params[:, :3, 1].double()
+    expected = torch.distributions.Categorical(logits=logits).log_prob(x[:, 1]).numpy()
+    np.testing.assert_allclose(found[:, 1], expected, atol=1e-5)
+
+
+def test_samples_of_columns_have_the_probabilities_that_are_said() -> None:
+    columns = Columns(PRICES)
+    columns.fit(prices(500))
+    observation = MixedObservation(columns, 2)
+    params = torch.randn(1, observation.num_params, 4, generator=torch.Generator().manual_seed(1)).expand(
+        40_000, -1, -1
+    )
+    drawn = observation.sample(params, torch.Generator().manual_seed(0))
+    for column in (1, 3):
+        values, counts = drawn[:, column].unique(return_counts=True)
+        common = counts > 200
+        rows = torch.zeros(int(common.sum()), 4)
+        rows[:, column] = values[common]
+        expected = observation.log_prob(rows, params[: len(rows)])[:, column].exp()
+        torch.testing.assert_close(counts[common] / 40_000, expected, rtol=0.25, atol=0)
+    one = torch.stack([observation.at(c).transform(params[:5, :, c], torch.full((5, 2), 0.3)) for c in range(4)], 1)
+    torch.testing.assert_close(one, observation.transform(params[:5], torch.full((5, 4, 2), 0.3)))
 
 
 def test_a_number_that_comes_again_and_again_has_at_most_probability_one() -> None:

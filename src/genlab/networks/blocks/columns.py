@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from genlab.core.codec import one_hot
 from genlab.core.spec import DataSpec
 
-__all__ = ["Columns"]
+__all__ = ["Columns", "encoded_dims"]
 
 
 class Columns(nn.Module):
@@ -83,3 +83,8 @@ class Columns(nn.Module):
         numbers = F.pad(self.standardize(x, columns)[..., None], (0, self.inputs - 1))
         symbols = one_hot(x.where(is_category, 0), self.inputs, numbers.dtype)
         return torch.where(is_category[:, None], symbols, numbers)
+
+
+def encoded_dims(spec: DataSpec) -> int:
+    """Return how many inputs an example becomes: D times S for a table, its dimensions for other data."""
+    return spec.num_dims * max((field.levels or 1 for field in spec.fields), default=1)
