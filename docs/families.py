@@ -10,15 +10,18 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from genlab.command.targets import locate
-from genlab.core.spec import DataSpec
+from genlab.core.spec import DataSpec, Field
 
 KINDS = {
     "pictures": DataSpec("pictures", "image", (1, 28, 28), levels=256),
     "vectors": DataSpec("vectors", "vector", (2,)),
     "text": DataSpec("text", "text", (256,), levels=65),
     "sound": DataSpec("sound", "waveform", (1, 5120), levels=256, sampling_rate_hz=8000, has_mask=True),
+    "tables of numbers": DataSpec("numbers", "table", (2,), fields=(Field("length"), Field("width"))),
+    "mixed tables": DataSpec("mixed", "table", (2,), fields=(Field("age", decimals=0, rounded=True), Field("sex", 2))),
 }
-"""An example of each kind of data: gray levels, points, characters, and mu-law recordings of several lengths."""
+"""An example of each kind of data: gray levels, points, characters, mu-law recordings of several lengths, numbers that
+have densities, and rounded ones beside categories."""
 
 INTRODUCTION = """# Which model takes which data
 

@@ -143,8 +143,9 @@ def test_panels_show_only_what_runs_log(runs: list[Path], capsys: pytest.Capture
         config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
         known |= {"config:" + re.sub(r"^([^.]+)", r"\1.value", key) for key in flatten(config)}
     # So few samples have no FID; a whole result names all its figures.
-    known |= set(result_summary(Result.of(result(quality__sliced_wasserstein=0.1, quality__ngram_divergence=0.1))))
-    known |= {"val/ngram_divergence"}  # of text, which none of these runs is
+    others = {"quality__ngram_divergence": 0.1, "quality__column_distance": 0.1}
+    known |= set(result_summary(Result.of(result(quality__sliced_wasserstein=0.1, **others))))
+    known |= {"val/ngram_divergence", "val/column_distance"}  # of text and tables, which none of these runs is
     view = dry_run(capsys)
     keys = {key for found in panels(view).values() for panel in found for key in shown(panel)}
     assert {"train/loss", "val/bits_per_dim", "val/fid", "test/fid", "samples", "config:model.value.lr"} <= keys

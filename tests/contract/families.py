@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from genlab.command.targets import instantiate
 from genlab.core.batch import Batch
-from genlab.core.spec import DataSpec
+from genlab.core.codec import to_grid
+from genlab.core.spec import DataSpec, Field
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from tests.tiny import composed
@@ -75,6 +76,14 @@ TEXT = DataSpec("tiny_text", "text", (3,), levels=4, num_classes=2)
 SMALL_MASKED_DIFFUSION = ["hidden=16", "layers=1", "heads=2", "steps=3", "bound_levels=3"]
 SOUND = DataSpec("tiny_sound", "waveform", (1, 8), levels=4, num_classes=2, sampling_rate_hz=8, has_mask=True)
 WAVE = DataSpec("tiny_wave", "waveform", (1, 8), levels=16, num_classes=2, sampling_rate_hz=8)
+TABLE = DataSpec(
+    "tiny_table",
+    "table",
+    (4,),
+    fields=(Field("size"), Field("kind", levels=3), Field("tenths", decimals=1, rounded=True), Field("flag", levels=2)),
+    num_classes=2,
+)
+NUMBERS = DataSpec("tiny_numbers", "table", (2,), fields=(Field("a", decimals=2), Field("b", decimals=2)))
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
@@ -141,6 +150,9 @@ CASES = [
     Case("gmm", TEXT, SMALL_GMM),
     Case("gmm", SOUND, SMALL_GMM),
     Case("gmm", WAVE, SMALL_GMM),
+    Case("gmm", TABLE, SMALL_GMM),
+    Case("gmm", NUMBERS, SMALL_GMM),
+    Case("gmm", NUMBERS, [*SMALL_GMM, "covariance=full"]),
     Case("ngram", TEXT),
     Case("ngram", SOUND, ["order=3"]),
     Case("vae", GRAY, SMALL_VAE),
@@ -157,6 +169,8 @@ CASES = [
     Case("vae", WAVE, [*SMALL_VAE, "observation=logistic_mixture", "components=3"]),
     Case("vae", TEXT, SMALL_VAE),
     Case("vae", TEXT, [*SMALL_VAE, "prior.kind=vamp"]),
+    Case("vae", TABLE, [*SMALL_VAE, "components=2"]),
+    Case("vae", TABLE, [*SMALL_VAE, "prior.kind=vamp"]),
     Case("iwae", GRAY, [*SMALL_VAE, "objective.draws=5"]),
     Case("iwae", SPACE, [*SMALL_VAE, "objective.draws=5"]),
     Case("hvae", GRAY, SMALL_HVAE),
@@ -181,6 +195,9 @@ CASES = [
     Case("made", COUNTS, ["hidden=64"]),
     Case("made", BINARY, ["hidden=64"]),
     Case("made", TEXT, ["hidden=64"]),
+    Case("made", TABLE, ["hidden=64", "components=3"]),
+    Case("made", TABLE, ["hidden=64", "conditional=true"]),
+    Case("made", NUMBERS, ["hidden=64"]),
     Case("pixelcnn", GRAY, SMALL_PIXELCNN),
     Case("pixelcnn", GRAY, [*SMALL_PIXELCNN, "conditional=true"]),
     Case("pixelcnn", COLOUR, SMALL_PIXELCNN),
@@ -281,6 +298,11 @@ def make_batch(spec: DataSpec, n: int, seed: int = 0) -> Batch:
     if spec.levels is not None:
         x = (torch.sigmoid(real) * spec.levels).long().clamp(0, spec.levels - 1)
         x = x.to(modality_of(spec).dtype(spec))
+    for place, column in enumerate(spec.fields):
+        if column.levels is not None:
+            x[:, place] = (torch.sigmoid(real[:, place]) * column.levels).floor().clamp(0, column.levels - 1)
+        elif column.rounded:
+            x[:, place] = to_grid(real[:, place], column.decimals)
     y = torch.randint(spec.num_classes, (n,), generator=noise) if spec.num_classes else None
     if not spec.has_mask:
         return Batch(x, y)

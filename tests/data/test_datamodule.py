@@ -19,11 +19,13 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from genlab.command.targets import instantiate
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.data.base import MAX_BYTES_ON_ACCELERATOR, GenlabDataModule, train_placement
 from genlab.data.images import Digits
 from genlab.data.loader import EvalLoader, TrainStream
+from genlab.data.tables import BreastCancer, Diabetes, Wine
 from genlab.data.toy2d import Toy2D
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "data").glob("*.yaml"))
@@ -177,6 +179,9 @@ def own_data(name: str, folder: Path) -> Path:
     if name == "npz":
         np.savez(folder / "a.npz", **{f"{split}_images": np.zeros((1, 2, 2), np.uint8) for split in ("train", "test")})
         return folder / "a.npz"
+    if name == "csv":
+        (folder / "table.csv").write_text("\n".join(["size", *map(str, range(20))]))
+        return folder / "table.csv"
     for number in range(3):
         if name == "image_folder":
             Image.new("L", (2, 2), number).save(folder / f"{number}.png")
@@ -192,15 +197,16 @@ def test_a_config_lists_the_arguments_with_their_ranges(
     monkeypatch.setenv("GENLAB_DATA", "/somewhere")
     config = OmegaConf.merge({"seed": 3}, OmegaConf.load(path))
     values = OmegaConf.to_container(config, resolve=True)["data"]
-    cls = get_class(values.pop("_target_"))
+    cls = get_class(target := values.pop("_target_"))
     values.pop("_convert_")
     parameters = inspect.signature(cls).parameters
-    generated = cls in (Digits, Toy2D)  # they read no files
+    generated = cls in (Digits, Toy2D, Wine, BreastCancer, Diabetes)  # they read no files
     assert set(values) == set(parameters) - ({"root"} if generated else set())
     if "path" in values:  # one's own data, which has to be there
         assert values["path"] is None
-        values["path"] = own_data(path.stem, tmp_path)
-    data = cls(**values)
+        values["path"] = str(own_data(path.stem, tmp_path))
+    data = instantiate({"_target_": target, "_convert_": "all", **values})
+    assert isinstance(data, cls)
     assert data.seed == 3
     assert data.spec.name.startswith(path.stem)
     assert data.root == Path("data" if generated else "/somewhere")

@@ -212,6 +212,7 @@ def test_what_a_search_can_optimize_is_what_validation_measures() -> None:
         "val/sliced_wasserstein": False,
         "val/class_total_variation": False,
         "val/ngram_divergence": False,
+        "val/column_distance": False,
         "val/loss": False,
     }
 

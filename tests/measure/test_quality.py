@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
-from genlab.core.spec import DataSpec
+from genlab.core.spec import DataSpec, Field
 from genlab.data.images import Digits
 from genlab.measure.case import Case, Instruments, Reference
 from genlab.measure.features.cache import FeatureCache
@@ -119,6 +119,26 @@ def test_what_cannot_be_measured_says_why(monkeypatch: pytest.MonkeyPatch) -> No
     tokens = torch.zeros(100, 4, dtype=torch.int64)
     none = judged(tokens, Batch(tokens), Batch(tokens), words)
     assert none.missing() == {"quality": "sample quality needs a feature extractor, and there is none for words"}
+
+
+def test_a_table_is_judged_by_its_columns_and_their_pairs() -> None:
+    """Shuffled within its columns a table has the same columns, and other pairs; alone, a column has no pair."""
+    fields = (Field("size"), Field("kind", levels=2), Field("age", decimals=0, rounded=True))
+    spec = DataSpec("people", "table", (3,), fields=fields)
+    size = plane(700, 0)[:, 0]
+    x = torch.stack([size, (size > 0).float(), (3 * size + plane(700, 1)[:, 0]).round()], dim=1)
+    train, test, held_out = Batch(x[:400]), Batch(x[400:550]), x[550:]
+    shuffled = torch.stack([column[torch.randperm(150)] for column in held_out.T], dim=1)
+    near, far = (judged(samples, test, train, spec).figures for samples in (held_out, shuffled))
+    assert near["column_distance"] == pytest.approx(far["column_distance"])
+    assert len(near["column_distance_by_column"]) == 3
+    for key in ("correlation_difference", "contingency_difference"):
+        assert near[key] + 3 * near[f"{key}_se"] < far[key]
+    assert near["fid"] is near["extractor"] is None
+    alone = DataSpec("sizes", "table", (1,), fields=fields[:1])
+    found = judged(x[:150, :1], Batch(x[150:, :1]), Batch(x[:, :1]), alone).figures
+    assert {key for key in found if "difference" in key} == set()
+    assert found["column_distance"] < 0.2
 
 
 ALPHABET = " .abcdefghij"

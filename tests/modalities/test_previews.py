@@ -10,13 +10,19 @@ import soundfile
 import torch
 from PIL import Image
 
-from genlab.core.spec import DataSpec
+from genlab.core.spec import DataSpec, Field
 from genlab.modalities import modality_of
 from genlab.modalities.image import image_grid, pairs_grid
 from genlab.modalities.text import decoded
 from genlab.modalities.waveform import ENCODINGS
 
 LETTERS = DataSpec("letters", "text", (5,), levels=5, alphabet="a$\n\x1bä")
+TABLE = DataSpec(
+    "table",
+    "table",
+    (3,),
+    fields=(Field("$a$"), Field("b\x1b", levels=2, categories=("$", "\n")), Field("c", decimals=0, rounded=True)),
+)
 SOUND = DataSpec("sound", "waveform", (1, 900), levels=256, sampling_rate_hz=8000)
 
 
@@ -56,6 +62,7 @@ def test_each_sample_stands_above_its_training_example() -> None:
         (LETTERS, torch.zeros(2, 5, dtype=torch.long)),
         (SOUND, torch.full((2, 1, 900), 128)),
         (DataSpec("noise", "waveform", (2, 40)), torch.randn(9, 2, 40)),
+        (TABLE, torch.tensor([[1.5, 0, 3], [2.5, 1, 3]])),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from genlab.core.errors import GenlabError
+from genlab.core.errors import GenlabError, shown
 from genlab.core.likelihood import sum_dims, uniform_dequantize
-from genlab.core.spec import DataSpec
+from genlab.core.spec import DataSpec, Field
 
 __all__ = [
     "Affine",
@@ -24,6 +24,7 @@ __all__ = [
     "levels_to_unit",
     "mean_and_deviation",
     "one_hot",
+    "to_grid",
 ]
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -190,6 +191,8 @@ class Codec:
             self._check_levels(x)
         else:
             self._check_continuous(x)
+            for column, field in enumerate(self.spec.fields):
+                self._check_column(x.flatten(1)[:, column], field)
 
     def check_shape(self, x: Tensor) -> None:
         """Refuse what has not the shape ``[N, *spec.shape]``."""
@@ -239,6 +242,28 @@ class Codec:
                 f"x has values that are not finite, in {int(bad.sum()):,} of {len(x):,} examples, expected numbers "
                 f"({name}). Remove these examples or fill in what is missing."
             )
+
+    def _check_column(self, x: Tensor, field: Field) -> None:
+        where = f"column '{shown(field.name)}' of {self.spec.name}"
+        if field.levels is not None:
+            if len(x) and ((x != x.round()) | (x < 0) | (x >= field.levels)).any():
+                raise GenlabError(
+                    f"{where} has values from {float(x.min()):g} to {float(x.max()):g}, expected whole numbers "
+                    f"0 to {field.levels - 1}, its categories. Give the data as it is."
+                )
+        elif field.step is not None and ((to_grid(x, field.decimals or 0) - x).abs() > field.step / 4).any():
+            raise GenlabError(
+                f"{where} has values between those with {field.decimals} decimals, whose probability it is. "
+                "Give the data as it is."
+            )
+
+
+def to_grid(x: Tensor, decimals: int) -> Tensor:
+    """Round numbers to so many decimals, at most 10: each becomes the float nearest to the decimal fraction.
+
+    By a quotient of whole numbers, which is rounded once: so what is drawn equals what was read.
+    """
+    return (x * 10.0**decimals).round() / 10.0**decimals
 
 
 def _batch_of(shape: Sequence[int]) -> str:

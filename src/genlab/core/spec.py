@@ -8,17 +8,55 @@ from dataclasses import dataclass
 __all__ = ["DataSpec", "Field"]
 
 
+MOST_DECIMALS = 10
+"""Of a grid: the highest power of ten that float32 holds exactly."""
+
+
 @dataclass(frozen=True)
 class Field:
     """A column of a table.
 
+    Numbers that are written with few decimals, whole ones among them, are values of a grid and come again and again: a
+    density of them has no upper bound, as a narrow enough peak on each value shows. What a model says of such a number
+    is the probability of its cell, half a step to either side, so that a row's likelihood is bounded and the same
+    whatever the unit of the column.
+
     Args:
         name: What it is called.
-        levels: Number of its categories; None for a continuous column.
+        levels: Number of its categories; None for a column of numbers.
+        categories: What they are called, in the order of their numbers; empty where they have no names.
+        decimals: How many decimals its numbers are written with; None: as many as they have.
+        rounded: Whether its numbers are those of the grid of so many decimals, whose cells have probabilities; False:
+            its numbers have a density.
+        marks: Name of the column of which this one says what is missing, by its second category; None: of none.
+
+    Raises:
+        ValueError: If what belongs to categories is said of numbers or the other way round, or does not fit together.
     """
 
     name: str
     levels: int | None = None
+    categories: tuple[str, ...] = ()
+    decimals: int | None = None
+    rounded: bool = False
+    marks: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.levels is None:
+            if self.categories or self.marks is not None:
+                raise ValueError(f"field {self.name!r} has categories or marks, but no levels.")
+            if self.rounded and (self.decimals is None or not 0 <= self.decimals <= MOST_DECIMALS):
+                raise ValueError(f"field {self.name!r} is rounded, expected decimals from 0 to {MOST_DECIMALS}.")
+            return
+        if self.levels < 2 or len(self.categories) not in (0, self.levels):
+            raise ValueError(f"field {self.name!r} has {self.levels} levels and {len(self.categories)} categories.")
+        if self.decimals is not None or self.rounded:
+            raise ValueError(f"field {self.name!r} has levels: it is not of numbers with decimals.")
+
+    @property
+    def step(self) -> float | None:
+        """Width of the cells of a column of rounded numbers, in its own unit; None for any other column."""
+        return 10.0**-self.decimals if self.rounded and self.decimals is not None else None
 
 
 @dataclass(frozen=True)
@@ -65,12 +103,14 @@ class DataSpec:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a model must be able to use beside values and labels, of ``mask``, ``context`` and ``fields``."""
+        """What a model must be able to use beside values and labels, of ``mask``, ``context``, ``fields`` and
+        ``cells``."""
         asked = {
             "mask": self.has_mask,
             "context": self.context_shape is not None,
             # Columns that are all continuous are a vector's dimensions with names.
             "fields": any(field.levels is not None for field in self.fields),
+            "cells": any(field.rounded for field in self.fields),
         }
         return frozenset(name for name, needed in asked.items() if needed)
 

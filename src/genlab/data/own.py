@@ -1,10 +1,13 @@
-"""A user's own data: a text file, a folder of recordings."""
+"""A user's own data: a text file, a folder of recordings, a table."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import logging
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,13 +18,15 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec
 from genlab.data.base import BatchSize, Examples, Split
+from genlab.data.columns import ColumnsConfig, parse_csv
 from genlab.data.files import contents_checksum
 from genlab.data.folders import class_folders, files_below, name_of, path_given
 from genlab.data.sound import Recording, Seconds, SoundData
+from genlab.data.tables import Missing, Rounding, TableData
 from genlab.data.text import TextData, WindowLength
 from genlab.runs.atomic import what_is_in_the_way
 
-__all__ = ["TextFile", "WavFolder"]
+__all__ = ["CsvTable", "TextFile", "WavFolder"]
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +80,10 @@ class TextFile(TextData):
         return self._numbers
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, expected: str = "a text file") -> bytes:
     try:
         if there := what_is_in_the_way(path):  # opening a pipe would wait for ever
-            raise GenlabError(f"data.path is {shown(path)}, which is {there}, expected a text file.")
+            raise GenlabError(f"data.path is {shown(path)}, which is {there}, expected {expected}.")
         return path.read_bytes()
     except OSError as error:
         raise GenlabError(f"data.path is {shown(path)}, which cannot be read ({error.strerror}).") from error
@@ -204,3 +209,50 @@ class WavFolder(SoundData):
             found["test"] += [paths[number] for number in sorted(test)]
             found["train"] += [paths[number] for number in sorted(train)]
         return found
+
+
+class CsvTable(TableData):
+    """A table of one's own, float32 ``[N, D]``: a CSV file with a line of names and a row for each example.
+
+    The data set's name holds that of the file and a part of a checksum of it and of what is said of its columns, so
+    that results of two tables, or of two states of one, never mix.
+
+    The other arguments are those of :class:`genlab.data.tables.TableData`.
+
+    Args:
+        root: Folder in which what is computed once for the data is kept.
+        path: The file, in UTF-8.
+        target: Column whose categories are the labels, given which a class-conditional model draws rows; it is no
+            column of the rows then. None: all columns are modelled, and there are no labels.
+        missing: What is done where values are missing: ``"refuse"`` says where, ``"drop"`` leaves the rows out,
+            ``"category"`` makes a category of it, ``"indicator"`` that too, and for a column of rounded numbers another
+            column that says so, the number itself then being the median. The probability of a row is then that of
+            both, which is a lower bound: a model may leave some to other numbers where it says that there is none.
+        columns: What is said of the columns.
+
+    Raises:
+        GenlabError: If the file cannot be read, or one of its columns is neither of numbers nor of categories.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 128,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        rounding: Rounding = "cells",
+        path: str | Path | None = None,
+        target: str | None = None,
+        missing: Missing = "refuse",
+        columns: ColumnsConfig | None = None,
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples, rounding)
+        if missing not in (choices := get_args(Missing)):
+            raise GenlabError(f"data.missing is '{missing}', expected {', '.join(choices)}.{nearest(missing, choices)}")
+        self.path = path_given(path, "a CSV file")
+        columns = columns or ColumnsConfig()
+        content = _content(self.path, "a CSV file")
+        settings = json.dumps([rounding, target, missing, dataclasses.asdict(columns)]).encode()
+        name = name_of("csv", self.path, checksum=f"sha256:{hashlib.sha256(settings + content).hexdigest()}")
+        self.take(name, parse_csv(content, shown(self.path.name)), columns, target, missing)

@@ -83,9 +83,10 @@ class Case:
 
         Args:
             need: ``features``, or of these ``values`` (vectors as they are), ``network`` (any other), ``classes``
-                (logits of a classifier and labels); ``training`` (the training examples); ``text`` or ``sound``, which
-                the data is; ``asked`` (classes that samples were drawn for); ``inception`` and ``accuracy``, which are
-                measured where they are asked for.
+                (logits of a classifier and labels); ``training`` (the training examples); ``text``, ``sound`` or
+                ``table``, which the data is; ``number_pairs`` and ``category_pairs`` (two columns of a table, both of
+                numbers, or one at least of categories); ``asked`` (classes that samples were drawn for);
+                ``inception`` and ``accuracy``, which are measured where they are asked for.
 
         Raises:
             ValueError: If there is no such need.
@@ -192,6 +193,17 @@ def _not_judged_as(kind: str) -> Callable[[Case], str | None]:
     return lambda case: None if kind in modality_of(case.reference.spec).judged_as else f"it is for {kind}"
 
 
+def _without_number_pairs(case: Case) -> str | None:
+    numbers = [field for field in case.reference.spec.fields if field.levels is None]
+    return _not_judged_as("table")(case) or (None if len(numbers) > 1 else "it needs two columns of numbers")
+
+
+def _without_category_pairs(case: Case) -> str | None:
+    fields = case.reference.spec.fields
+    has_pair = len(fields) > 1 and any(field.levels is not None for field in fields)
+    return _not_judged_as("table")(case) or (None if has_pair else "it needs two columns, one of them of categories")
+
+
 def _without_inception(case: Case) -> str | None:
     spec = case.reference.spec
     if case.instruments.inception is None:
@@ -219,6 +231,9 @@ _NEEDS = {
     "training": _without_training,
     "text": _not_judged_as("text"),
     "sound": _not_judged_as("sound"),
+    "table": _not_judged_as("table"),
+    "number_pairs": _without_number_pairs,
+    "category_pairs": _without_category_pairs,
     "asked": _without_asked,
     "inception": _without_inception,
     "accuracy": _without_accuracy,

@@ -178,6 +178,7 @@ class Figure:
 
 _METRICS = "genlab.measure.metrics."
 _TEXT = "genlab.measure.of_text:"
+_TABLES = "genlab.measure.of_tables:"
 _SOUND = "genlab.measure.of_sound:"
 
 
@@ -372,6 +373,43 @@ register(
         "copied_share", "copied", _TEXT + "copies", short="copied", number=_THREE, priority=6,
         needs=("text", "training"), optional=True, **_FRACTION,
         about="Share of the samples' symbols that lie in a string of at least 50 that stands in the training text.",
+    ),
+    _quality(
+        "column_distance", "column distance", _TABLES + "distances", short="column\ndist.", number=_THREE,
+        better="lower", priority=14, spread="column_distance_se", headline=True, validated=True, needs=("table",),
+        optional=True, **_FRACTION,
+        about="How far the distribution of a column is from that of held-out rows: Kolmogorov-Smirnov distance of "
+        "numbers, total variation of categories; the mean over columns.",
+    ),
+    _quality(
+        "column_distance_se", "column distance's error", _TABLES + "distances", minimum=0.0, needs=("table",),
+        optional=True,
+    ),
+    _quality(
+        "column_distance_by_column", "column distance by column", _TABLES + "distances", kind="list", first=1,
+        needs=("table",), optional=True, **_FRACTION, about="The same of each column.",
+    ),
+    _quality(
+        "correlation_difference", "correlation difference", _TABLES + "distances", short="corre-\nlation",
+        number=_THREE, better="lower", priority=13, spread="correlation_difference_se", minimum=0.0, maximum=2.0,
+        needs=("number_pairs",), optional=True,
+        about="How far the rank correlation of two columns of numbers is from that of held-out rows; the mean over "
+        "pairs.",
+    ),
+    _quality(
+        "correlation_difference_se", "correlation difference's error", _TABLES + "distances", minimum=0.0,
+        needs=("number_pairs",), optional=True,
+    ),
+    _quality(
+        "contingency_difference", "contingency difference", _TABLES + "distances", short="contin-\ngency",
+        number=_THREE, better="lower", priority=12, spread="contingency_difference_se",
+        needs=("category_pairs",), optional=True, **_FRACTION,
+        about="Total variation between the contingency tables of two columns, one of them at least of categories and "
+        "numbers cut at quartiles, and those of held-out rows; the mean over pairs.",
+    ),
+    _quality(
+        "contingency_difference_se", "contingency difference's error", _TABLES + "distances", minimum=0.0,
+        needs=("category_pairs",), optional=True,
     ),
     _quality(
         "silence", "silence", _SOUND + "silence", number=_THREE, priority=5, needs=("sound",), optional=True,

@@ -18,8 +18,10 @@ from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.options import ConditionalOptions, Width
+from genlab.networks.blocks.columns import Columns
 from genlab.networks.blocks.lengths import Lengths
-from genlab.networks.blocks.observations import ObservationName, observation_model
+from genlab.networks.blocks.mixed_observation import observation_of
+from genlab.networks.blocks.observations import ObservationName
 from genlab.networks.causal.base import CausalNetwork, Steps, from_raster, to_raster
 
 __all__ = ["Autoregressive", "AutoregressiveOptions"]
@@ -30,7 +32,7 @@ class AutoregressiveOptions(ConditionalOptions):
 
     Attributes:
         observation: Distribution of a value; see :func:`genlab.networks.blocks.observations.observation_model`.
-        components: Logistics of a ``logistic_mixture``.
+        components: Logistics of a ``logistic_mixture``, and of a table's numbers.
     """
 
     observation: ObservationName
@@ -59,10 +61,13 @@ class Autoregressive(GenerativeModel):
         **shared: Unpack[ConditionalOptions],
     ) -> None:
         super().__init__(spec, **shared)
-        self.observation = observation_model(observation, spec, components)
+        self.columns = Columns(spec) if spec.fields and "fields" in self.uses else None
+        self.observation = observation_of(observation, spec, components, self.columns)
         self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
 
     def initialize(self, batch: Batch) -> None:
+        if self.columns is not None:
+            self.columns.fit(batch.x)
         if self.lengths is not None:
             self.lengths.fit(batch.mask, batch.y)
 
@@ -187,7 +192,7 @@ class Autoregressive(GenerativeModel):
             for dim in range(dims):
                 # The next step needs the last value, but after the last value there is none.
                 params = steps.send(values[-1]) if dim else params
-                value = self.observation.transform(self.drawn_from(params), noise[:, dim])
+                value = self.observation.at(dim).transform(self.drawn_from(params), noise[:, dim])
                 if given is not None and kept is not None:
                     value = torch.where(kept[:, dim], given[:, dim].to(value.dtype), value)
                 values.append(value)

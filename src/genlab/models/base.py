@@ -49,7 +49,11 @@ _UNFIT = (torch.optim.LBFGS, torch.optim.SparseAdam)
 _CANNOT_USE = {
     "mask": ("cannot leave out what is masked", "Use data whose examples have one length."),
     "context": ("cannot be given covariates", "Use data without a context."),
-    "fields": ("cannot model categories beside continuous values", "Use data with columns of one kind."),
+    "fields": ("cannot model categories beside continuous values", "Use data with columns of numbers, or model=gmm."),
+    "cells": (
+        "cannot give the probability of a rounded number",
+        "Use data.rounding=noise, which gives each column a density, or model=gmm.",
+    ),
 }
 """What is said to data that needs what a family cannot use: what the family cannot, and what to do."""
 
@@ -77,7 +81,7 @@ class GenerativeModel(LightningModule):
     """How the family can see an example, and the name of its network for each layout. It takes the kinds of data that
     can be seen so; ``network=auto`` is the network of the first of their layouts that is here."""
     uses: ClassVar[frozenset[str]] = frozenset()
-    """What the family can use beside values and labels, of ``mask``, ``context`` and ``fields``."""
+    """What the family can use beside values and labels, of ``mask``, ``context``, ``fields`` and ``cells``."""
     alternative: ClassVar[str] = ""
     """What to use for kinds of data that the family does not take, a sentence."""
     conditional: bool
@@ -132,7 +136,7 @@ class GenerativeModel(LightningModule):
     def unsupported(cls, spec: DataSpec) -> str | None:
         """Say why the family cannot take such data, in one sentence; None if it can."""
         if cls._shared_layouts(modality_of(spec)):
-            lacking = sorted(spec.needs - cls.uses)
+            lacking = [what for what in _CANNOT_USE if what in spec.needs - cls.uses]
             return cls._cannot_use(lacking[0], f"{spec.name} needs") if lacking else None
         *others, last = (kind.name for kind in all_modalities() if cls._shared_layouts(kind))
         kinds = f"{', '.join(others)} and {last}" if others else last

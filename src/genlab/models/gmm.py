@@ -26,6 +26,7 @@ from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
 from genlab.networks.mixture.categorical_mixture import CategoricalMixture
 from genlab.networks.mixture.expectation_maximization import fit_by_em
 from genlab.networks.mixture.frames import Frames
+from genlab.networks.mixture.mixed_mixture import MixedMixture
 from genlab.networks.mixture.mixtures import (
     BernoulliMixture,
     DiagonalGaussianMixture,
@@ -72,6 +73,10 @@ class GMM(GenerativeModel):
     its frame. So the log-probability is exact, and nothing is learned from one frame to the next; covariances other
     than ``diagonal`` are refused.
 
+    Of a table each column is independent of the others in a component: a normal for numbers, whose mass over a cell is
+    the probability of a rounded one, and a probability for each category. Only a table of numbers that have densities
+    takes other covariances.
+
     Args:
         spec: Any kind of data, discrete or continuous.
         components: Number of components, or ``auto``.
@@ -87,7 +92,7 @@ class GMM(GenerativeModel):
 
     family = "gmm"
     layouts: ClassVar[Mapping[Layout, str]] = {"flat": "mixture", "sequence": "mixture"}
-    uses = frozenset({"mask"})
+    uses = frozenset({"mask", "fields", "cells"})
     initial_examples = 20_000
 
     def __init__(
@@ -107,6 +112,10 @@ class GMM(GenerativeModel):
         if covariance != "diagonal" and (self._frames.are_parts or spec.has_mask):
             raise GenlabError(
                 f"model.covariance is {covariance}, but {spec.name} is modelled in frames or has a mask. Use diagonal."
+            )
+        if covariance != "diagonal" and spec.needs & {"fields", "cells"}:
+            raise GenlabError(
+                f"model.covariance is {covariance}, but {spec.name} has categories or rounded numbers. Use diagonal."
             )
         make = _mixture_factory(spec, self._frames, covariance, rank, min_scale)
         self._make, self._covariance = make, _NAMES.get(make.func, covariance)
@@ -222,6 +231,8 @@ _NAMES = {BernoulliMixture: "bernoulli", CategoricalMixture: "categorical"}
 def _mixture_factory(spec: DataSpec, frames: Frames, covariance: str, rank: int, min_scale: float) -> partial[Mixture]:
     """Return what makes a mixture of so many components for such data."""
     dims, levels = frames.length, spec.levels
+    if spec.fields and covariance == "diagonal":
+        return partial(MixedMixture, spec=spec, min_scale=min_scale)
     if levels is not None and frames.are_parts and (levels == 2 or not modality_of(spec).has_order):
         return partial(CategoricalMixture, num_dims=dims, levels=levels)
     if levels == 2:

@@ -20,8 +20,10 @@ from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.options import TrainingOptions, Width
+from genlab.networks.blocks.columns import Columns
 from genlab.networks.blocks.lengths import Lengths
-from genlab.networks.blocks.observations import ObservationModel, ObservationName, observation_model
+from genlab.networks.blocks.mixed_observation import observation_of
+from genlab.networks.blocks.observations import ObservationModel, ObservationName
 from genlab.networks.flow.invertible import ActNorm, data_dependent_init
 
 __all__ = ["Draws", "LatentModel", "LatentOptions", "ObjectiveConfig", "Observed"]
@@ -122,7 +124,7 @@ class LatentOptions(TrainingOptions):
     Attributes:
         observation: Distribution of the data given latents; see
             :func:`genlab.networks.blocks.observations.observation_model`.
-        components: Logistics of ``observation=logistic_mixture``.
+        components: Logistics of ``observation=logistic_mixture``, and of a table's numbers.
         objective: What training maximizes.
     """
 
@@ -136,7 +138,8 @@ class LatentModel(GenerativeModel):
 
     A subclass implements the five methods below and sets ``num_latents``. Continuous data is standardized on the way
     in, with the log-determinant in every figure; discrete data is scaled to [-1, 1] for the encoder alone, or one-hot
-    where its levels are symbols without an order.
+    where its levels are symbols without an order. Of a table, categories are one-hot for the encoder and numbers
+    standardized; what decoders predict is of the table's own values.
 
     Args:
         spec: What one example is.
@@ -164,8 +167,10 @@ class LatentModel(GenerativeModel):
             )
         self.objective = objective
         self.has_order = modality_of(spec).has_order
-        self.observation: ObservationModel = observation_model(observation, spec, components)
-        self.standardize: nn.Module = nn.Identity() if spec.is_discrete else ActNorm(spec.num_dims)
+        self.columns = Columns(spec) if spec.fields and "fields" in self.uses else None
+        self.observation: ObservationModel = observation_of(observation, spec, components, self.columns)
+        as_it_is = spec.is_discrete or self.columns is not None
+        self.standardize: nn.Module = nn.Identity() if as_it_is else ActNorm(spec.num_dims)
         self.lengths = Lengths(spec, 0) if spec.has_mask else None
 
     # What a subclass implements.
@@ -284,6 +289,8 @@ class LatentModel(GenerativeModel):
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
+        if self.columns is not None:
+            self.columns.fit(batch.x)
         with data_dependent_init(self.standardize):
             self._embed(batch.x)
         if self.lengths is not None:
@@ -296,6 +303,8 @@ class LatentModel(GenerativeModel):
                 self.codec.to_signed(x, self.dtype) if self.has_order else one_hot(x, self.codec.levels, self.dtype)
             )
             return inputs, Observed(x, mask), torch.zeros(len(x), device=x.device)
+        if self.columns is not None:
+            return self.columns.encode(x).flatten(1), Observed(x, mask), torch.zeros(len(x), device=x.device)
         flat, log_det = self.standardize(x.flatten(1)[:, :, None, None])
         inputs = flat.view_as(x)
         if mask is not None:
@@ -303,6 +312,8 @@ class LatentModel(GenerativeModel):
         return inputs, Observed(inputs, mask), log_det
 
     def _unstandardize(self, values: Tensor) -> Tensor:
+        if self.columns is not None:  # their distributions are of the table's own values
+            return values
         return self.standardize.inverse(values.flatten(1)[:, :, None, None]).view_as(values)
 
     def _noise(self, draws: int, inputs: Tensor, generator: Generator | None = None) -> Tensor:

@@ -20,12 +20,13 @@ BYTES_OF_A_WEIGHT = 16
 
 
 class Made(Autoregressive):
-    """Masked autoencoder for distribution estimation: a perceptron for vectors, small images and text.
+    """Masked autoencoder for distribution estimation: a perceptron for vectors, tables, small images and text.
 
     Germain et al. (2015), "MADE: Masked Autoencoder for Distribution Estimation".
 
     Args:
-        spec: Images, vectors or text, discrete or continuous.
+        spec: Images, vectors, tables or text, discrete or continuous. The columns of a table are predicted in the order
+            in which they stand.
         hidden: Units of each layer.
         blocks: Residual blocks of two layers.
         direct: Connect inputs and outputs directly as well.
@@ -35,7 +36,8 @@ class Made(Autoregressive):
     """
 
     family = "made"
-    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "mlp", "flat": "mlp"}
+    uses = frozenset({"fields", "cells"})
 
     def __init__(
         self,
@@ -49,7 +51,13 @@ class Made(Autoregressive):
         super().__init__(spec, **shared)
         self._refuse_what_is_too_large(hidden, direct)
         self.network = MaskedMLP(
-            spec, self.observation.num_params, self.num_classes, hidden=hidden, blocks=blocks, direct=direct
+            spec,
+            self.observation.num_params,
+            self.num_classes,
+            hidden=hidden,
+            blocks=blocks,
+            direct=direct,
+            columns=self.columns,
         )
 
     def _refuse_what_is_too_large(self, hidden: int, direct: bool) -> None:

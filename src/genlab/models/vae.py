@@ -16,6 +16,7 @@ from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, has_layout, modality_of, require_grid
 from genlab.models.latent import Draws, LatentModel, LatentOptions, Observed
 from genlab.models.options import Depth, Repeats, Width
+from genlab.networks.blocks.columns import encoded_dims
 from genlab.networks.latent.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genlab.networks.latent.decoding import AtOnce, Decoding, InTurn
 from genlab.networks.latent.latents import DiagonalNormal
@@ -43,7 +44,7 @@ class MLPConfig:
                 f"network=mlp needs values with an order, but {spec.name} is {spec.modality}. "
                 "Use model.network=recurrent."
             )
-        encoder = MLPEncoder(spec.num_dims, self.hidden, 2 * latent_dims)
+        encoder = MLPEncoder(encoded_dims(spec), self.hidden, 2 * latent_dims)
         return encoder, MLPDecoder(latent_dims, spec.shape, hidden=self.hidden[::-1], num_params=num_params)
 
 
@@ -156,7 +157,7 @@ class Vae(LatentModel):
     objective is, and how many latents are active, estimated on the batch.
 
     Args:
-        spec: Images, vectors or sound, discrete or continuous, or text.
+        spec: Images, vectors or sound, discrete or continuous, text, or tables.
         network: ``conv``, ``mlp``, ``signal``, ``recurrent``, or ``auto`` for what suits the data.
         latent_dims: Length of a latent vector.
         mlp: Sizes of ``network=mlp``.
@@ -169,6 +170,7 @@ class Vae(LatentModel):
     """
 
     family = "vae"
+    uses = frozenset({"mask", "fields", "cells"})
     layouts: ClassVar[Mapping[Layout, str]] = {
         "grid": "conv",
         "signal": "signal",
@@ -200,8 +202,14 @@ class Vae(LatentModel):
         }
         self.encoder, self.decoder = sizes[kind].build(spec, latent_dims, self.observation.num_params)
         self.decoding: Decoding = (InTurn if kind == "recurrent" else AtOnce)(self.observation)
-        self.prior = prior.build(spec.shape if self.has_order else (*spec.shape, self.codec.levels), latent_dims)
+        self.prior = prior.build(self._input_shape(), latent_dims)
         self._variant = f"{kind}, {prior.kind} prior, {self.observation.name}"
+
+    def _input_shape(self) -> tuple[int, ...]:
+        """What the encoder sees of an example."""
+        if self.columns is not None:
+            return (encoded_dims(self.spec),)
+        return self.spec.shape if self.has_order else (*self.spec.shape, self.codec.levels)
 
     @property
     def variant(self) -> str:

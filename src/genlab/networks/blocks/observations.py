@@ -27,8 +27,11 @@ __all__ = [
     "LogisticMixture",
     "ObservationModel",
     "ObservationName",
+    "choose",
     "discretized_logistic_log_mass",
     "observation_model",
+    "precise",
+    "soft_floor",
 ]
 
 ObservationName = Literal["auto", "bernoulli", "categorical", "logistic_mixture", "gaussian"]
@@ -49,6 +52,10 @@ class ObservationModel(ABC):
     name: str
     num_params: int
     num_noises: int = 1
+
+    def at(self, dim: int) -> ObservationModel:
+        """Return the distribution of one dimension alone, where they are not all alike."""
+        return self
 
     @abstractmethod
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
@@ -82,18 +89,19 @@ class ObservationModel(ABC):
         """Expected value ``[N, ...]`` in the data's own units, float32 or better, given ``[N, num_params, ...]``."""
 
 
-def _precise(params: Tensor) -> Tensor:
+def precise(params: Tensor) -> Tensor:
+    """Return parameters in float32 or better."""
     return params.float() if params.dtype in (torch.bfloat16, torch.float16) else params
 
 
-def _choose(probabilities: Tensor, u: Tensor) -> Tensor:
+def choose(probabilities: Tensor, u: Tensor) -> Tensor:
     """Turn uniform numbers ``[N, ...]`` into indices along dimension 1, by inversion."""
     cumulative = probabilities.cumsum(1)[:, :-1]
     # Without the last sum, which rounding may leave below 1, no index can exceed the last.
     return (cumulative <= u[:, None]).sum(1)
 
 
-def _soft_floor(x: Tensor, low: float) -> Tensor:
+def soft_floor(x: Tensor, low: float) -> Tensor:
     """Keep above ``low`` smoothly: unlike a clamp it leaves a gradient that leads back."""
     return low + F.softplus(x - low)
 
@@ -105,14 +113,14 @@ class Bernoulli(ObservationModel):
     num_params = 1
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        logits = _precise(params[:, 0])
+        logits = precise(params[:, 0])
         return F.logsigmoid(torch.where(x > 0, logits, -logits))
 
     def transform(self, params: Tensor, noise: Tensor) -> Tensor:
         return (noise[..., 0] < self.mean(params)).long()
 
     def mean(self, params: Tensor) -> Tensor:
-        return torch.sigmoid(_precise(params[:, 0]))
+        return torch.sigmoid(precise(params[:, 0]))
 
 
 class Categorical(ObservationModel):
@@ -129,14 +137,14 @@ class Categorical(ObservationModel):
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         # The levels last, as networks leave them in memory: half the time of normalizing along dimension 1.
-        log_probabilities = _precise(params.movedim(1, -1)).log_softmax(-1)
+        log_probabilities = precise(params.movedim(1, -1)).log_softmax(-1)
         return log_probabilities.gather(-1, x.long()[..., None])[..., 0]
 
     def transform(self, params: Tensor, noise: Tensor) -> Tensor:
-        return _choose(_precise(params).softmax(1), noise[..., 0])
+        return choose(precise(params).softmax(1), noise[..., 0])
 
     def mean(self, params: Tensor) -> Tensor:
-        probabilities = _precise(params).softmax(1)
+        probabilities = precise(params).softmax(1)
         values = torch.arange(self.num_params, device=params.device, dtype=probabilities.dtype)
         return torch.einsum("nk...,k->n...", probabilities, values)
 
@@ -186,13 +194,13 @@ class LogisticMixture(ObservationModel):
 
     def split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-weights, means and log-scales, in levels, each ``[N, components, ...]``."""
-        logits, means, log_scales = _precise(params).chunk(3, dim=1)
+        logits, means, log_scales = precise(params).chunk(3, dim=1)
         half_range = (self.levels - 1) / 2
         starts = (2 * torch.arange(self.components, device=params.device) + 1) / self.components
         starts = starts.to(means.dtype).view(-1, *[1] * (means.ndim - 2))
         log_scales = log_scales + math.log(half_range / self.components)
         # A scale of e^-5 levels puts all mass into one bin; beyond e^15 the levels no longer differ in float32.
-        return logits.log_softmax(1), (means + starts) * half_range, _soft_floor(log_scales, -5.0).clamp(max=15.0)
+        return logits.log_softmax(1), (means + starts) * half_range, soft_floor(log_scales, -5.0).clamp(max=15.0)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         log_weights, means, log_scales = self.split(params)
@@ -201,7 +209,7 @@ class LogisticMixture(ObservationModel):
 
     def transform(self, params: Tensor, noise: Tensor) -> Tensor:
         log_weights, means, log_scales = self.split(params)
-        chosen = _choose(log_weights.exp(), noise[..., 0])[:, None]
+        chosen = choose(log_weights.exp(), noise[..., 0])[:, None]
         mean, log_scale = means.gather(1, chosen)[:, 0], log_scales.gather(1, chosen)[:, 0]
         standard_logistic = torch.logit(noise[..., 1].to(mean.dtype))
         return (mean + log_scale.exp() * standard_logistic).round().clamp(0, self.levels - 1).long()
@@ -222,8 +230,8 @@ class Gaussian(ObservationModel):
     num_params = 2
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_scale = _precise(params).unbind(1)
-        return mean, _soft_floor(log_scale, -7.0)
+        mean, log_scale = precise(params).unbind(1)
+        return mean, soft_floor(log_scale, -7.0)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         mean, log_scale = self._split(params)

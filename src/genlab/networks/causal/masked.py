@@ -14,6 +14,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.replaying import Place, places, replayed
 from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
+from genlab.networks.blocks.columns import Columns
 from genlab.networks.causal.base import CausalNetwork, Steps
 
 __all__ = ["MaskedLinear", "MaskedMLP"]
@@ -80,13 +81,22 @@ class MaskedMLP(CausalNetwork):
         hidden: Units of each layer.
         blocks: Residual blocks of two layers.
         direct: Connect inputs and outputs directly as well, with D^2 P weights for D dimensions.
+        columns: How the columns of a table enter; None for other data.
 
     Raises:
         GenlabError: If some inputs could not reach the output after them: fewer than D - 1 units and not ``direct``.
     """
 
     def __init__(
-        self, spec: DataSpec, num_params: int, num_classes: int, *, hidden: int, blocks: int, direct: bool
+        self,
+        spec: DataSpec,
+        num_params: int,
+        num_classes: int,
+        *,
+        hidden: int,
+        blocks: int,
+        direct: bool,
+        columns: Columns | None = None,
     ) -> None:
         super().__init__(spec, num_params, num_classes)
         dims = spec.num_dims
@@ -95,7 +105,11 @@ class MaskedMLP(CausalNetwork):
                 f"hidden is {hidden}, but {spec.name} has {dims} dimensions: some would see too little. "
                 f"Use at least {dims - 1} hidden units, or model.direct=true."
             )
+        # A plain tuple: they are part of the model's state, and not of the network's too.
+        self._columns = (columns,)
         self.symbols = spec.levels if spec.levels and not modality_of(spec).has_order else 1
+        if columns is not None:
+            self.symbols = columns.inputs
         values = torch.arange(dims)
         inputs = values.repeat_interleave(self.symbols)
         # Unit degrees run over 0 ... dims - 2: nothing may see the last value, and no first value sees anything.
@@ -116,9 +130,11 @@ class MaskedMLP(CausalNetwork):
     def num_steps(self) -> int:
         return self.spec.num_dims
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Map values ``[N, ...]`` to inputs ``[N, dims * symbols]``."""
-        dtype = self.enter.weight.dtype
+    def encode(self, x: Tensor, which: Units = slice(None)) -> Tensor:
+        """Map values ``[N, ...]`` of all dimensions, or of those that are said, to inputs ``[N, dims * symbols]``."""
+        dtype, (columns,) = self.enter.weight.dtype, self._columns
+        if columns is not None:
+            return columns.encode(x.flatten(1), which).flatten(1).to(dtype)
         if self.symbols > 1:
             return one_hot(x, self.symbols, dtype).flatten(1)
         return self.codec.to_signed(x, dtype).flatten(1)
@@ -181,7 +197,7 @@ class _Sampling:
 
     def step(self, dim: Place, value: Tensor) -> Tensor:
         """Take in a value ``[N]`` and return the parameters of the next, but for the shift."""
-        encoded = self.network.encode(value[:, None])
+        encoded = self.network.encode(value[:, None], _block(dim, 1))
         _put(self.inputs, _block(dim, self.network.symbols), encoded)
         new, (known, end) = self._turn(dim), self._so_far(dim + 1)
         h = self.enter(self.inputs[:, :known], new) + _take(self.context, new)

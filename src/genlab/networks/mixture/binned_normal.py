@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["CensoredMoments", "fit_censored_normal", "log_interval_mass"]
+__all__ = ["CensoredMoments", "fit_censored_normal", "log_cell_mass", "log_interval_mass"]
 
 _SQRT2 = math.sqrt(2)
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
@@ -26,6 +26,28 @@ def log_interval_mass(low: Tensor, high: Tensor) -> Tensor:
         ``log(Phi(high) - Phi(low))``, nats, of the same shape and dtype.
     """
     return _LogIntervalMass.apply(low, high)
+
+
+def log_cell_mass(centre: Tensor, width: Tensor) -> Tensor:
+    """Log of the mass that the standard normal puts on a cell, whose ends may be too close for a difference of them.
+
+    Args:
+        centre: Middles of the cells.
+        width: Their widths, positive, of the same shape.
+
+    Returns:
+        ``log(Phi(centre + width / 2) - Phi(centre - width / 2))``, nats, of the same shape and dtype.
+    """
+    narrow = width * centre.abs().clamp_min(1) < _NARROW
+    density = _log_narrow_mass(centre, width.where(narrow, _NARROW))
+    half = width.where(~narrow, 1) / 2
+    return torch.where(narrow, density, log_interval_mass(centre - half, centre + half))
+
+
+def _log_narrow_mass(centre: Tensor, width: Tensor) -> Tensor:
+    """The density at the centre times the width, with the next term of the series."""
+    series = torch.log1p((centre.square() - 1) * width.square() / 24) + width.log()
+    return series - 0.5 * centre.square() - _LOG_SQRT_2PI
 
 
 class _LogIntervalMass(torch.autograd.Function):
@@ -48,8 +70,7 @@ class _LogIntervalMass(torch.autograd.Function):
         width = high - low
         centre = low + width / 2
         narrow = width * centre.abs().clamp_min(1) < _NARROW
-        series = torch.log1p((centre.square() - 1) * width.square() / 24) + width.log()
-        log_mass = torch.where(narrow, series - 0.5 * centre.square() - _LOG_SQRT_2PI, log_mass)
+        log_mass = torch.where(narrow, _log_narrow_mass(centre, width), log_mass)
         ctx.save_for_backward(low, high, log_mass)
         return log_mass
 

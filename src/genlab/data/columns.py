@@ -1,0 +1,229 @@
+"""Columns of a table as they stand in a file: which are numbers, with how many decimals, and which are categories."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+import numpy as np
+
+from genlab.core.errors import GenlabError, nearest, shown
+from genlab.core.spec import MOST_DECIMALS, Field
+
+__all__ = ["ColumnsConfig", "Sheet", "parse_csv", "typed"]
+
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "?")
+MOST_CATEGORIES = 1000
+FINEST_GRID = 2**22
+"""Most steps from zero of rounded numbers: float32 holds them and the middles between them, twice as finely."""
+LARGEST = 1e30
+LEAST_SPREAD = 2.0**-18
+"""Deviation of numbers, as a part of the largest, of which float32 leaves at least six bits."""
+SEPARATORS = (",", ";", "\t", "|")
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WITH_COMMA = re.compile(r"[+-]?\d[\d.,]*([eE][+-]?\d+)?")
+_COMMA_TO_POINT = {ord(","): ".", ord("."): ","}
+_DATE = re.compile(
+    r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))([T ].*)?|\d{1,2}:\d{2}(:\d{2})?"
+)
+
+
+@dataclass(frozen=True)
+class ColumnsConfig:
+    """What is said of the columns of a table, by their names, where it is not to be found out.
+
+    Args:
+        drop: Columns that are left out.
+        categorical: Columns whose values are categories though they look like numbers or dates.
+        numeric: Columns whose values are numbers though there are two of them only.
+        decimal: The decimal sign of its numbers: ``"point"`` or ``"comma"``.
+        missing_values: What stands in a file where a value is missing.
+    """
+
+    drop: list[str] = field(default_factory=list)
+    categorical: list[str] = field(default_factory=list)
+    numeric: list[str] = field(default_factory=list)
+    decimal: Literal["point", "comma"] = "point"
+    missing_values: list[str] = field(default_factory=lambda: list(MISSING))
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as text.
+
+    Attributes:
+        where: How messages call it.
+        columns: The texts of each column by its name, in order, all of one length.
+    """
+
+    where: str
+    columns: Mapping[str, Sequence[str]]
+
+    def check_names(self, key: str, names: Sequence[str]) -> None:
+        """Refuse names that no column has, which the setting ``key`` gave."""
+        for name in names:
+            if name not in self.columns:
+                raise GenlabError(
+                    f"{key} names '{shown(name)}', but {self.where} has the columns "
+                    f"{_listed(list(self.columns))}.{nearest(name, self.columns)}"
+                )
+
+
+def parse_csv(content: bytes, where: str) -> Sheet:
+    """Read a CSV file in UTF-8: a line of names, then rows; separated by commas, semicolons, tabs or bars.
+
+    Raises:
+        GenlabError: If it is no such file.
+    """
+    try:
+        text = content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise GenlabError(
+            f"{where} is not UTF-8: byte 0x{content[error.start]:02x} in line {line:,}. Save it as UTF-8."
+        ) from error
+    head = text.splitlines()[0] if text.strip() else ""
+    separator = max(SEPARATORS, key=lambda s: len(next(csv.reader([head], delimiter=s), [])))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    rows: list[list[str]] = []
+    try:
+        for row in reader:
+            if row and rows and len(row) != len(rows[0]):
+                raise GenlabError(
+                    f"{where} has {len(row)} values in line {reader.line_num:,}, expected {len(rows[0])}, "
+                    "as many as names in its first line. Mend that line."
+                )
+            if row:
+                rows.append([value.strip() for value in row])
+    except csv.Error as error:
+        raise GenlabError(f"{where} is no CSV file: line {reader.line_num:,}: {error}.") from error
+    if len(rows) < 2:
+        raise GenlabError(f"{where} has no rows, expected a line of names and rows below it.")
+    names = rows[0]
+    _check_header(names, where)
+    return Sheet(where, dict(zip(names, map(list, zip(*rows[1:], strict=True)), strict=True)))
+
+
+def _check_header(names: Sequence[str], where: str) -> None:
+    if "" in names:
+        raise GenlabError(
+            f"Column {names.index('') + 1} of {where} has no name. Name it in the first line; "
+            "if it is the index that pandas writes, write the file with index=False."
+        )
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise GenlabError(f"{where} has more than one column '{shown(twice[0])}'. Give each its own name.")
+    if all(_NUMBER.fullmatch(name) for name in names):
+        raise GenlabError(
+            f"The first line of {where} holds numbers, expected the names of the columns. Add such a line."
+        )
+
+
+@dataclass(frozen=True)
+class TypedColumn:
+    """A column as numbers.
+
+    Attributes:
+        field: What it is.
+        values: ``[N]``, float64: numbers, or those of categories; NaN where one is missing.
+    """
+
+    field: Field
+    values: np.ndarray
+
+
+def typed(sheet: Sheet, name: str, config: ColumnsConfig) -> TypedColumn:
+    """Find out what a column holds, and read it.
+
+    Numbers are numbers unless they are two different ones only, which are categories, as all other texts are.
+
+    Raises:
+        GenlabError: If it is neither, or nothing can be learned from it.
+    """
+    texts, where = sheet.columns[name], f"Column '{shown(name)}' of {sheet.where}"
+    gone = set(config.missing_values)
+    counts = Counter(text for text in texts if text not in gone)
+    without = f"Leave it out by data.columns.drop=[{shown(name)}]."
+    if not counts:
+        raise GenlabError(f"{where} is empty. {without}")
+    if len(counts) == 1:
+        raise GenlabError(
+            f"{where} is constant, '{shown(next(iter(counts)))}' in every row: nothing to learn. {without}"
+        )
+    comma = config.decimal == "comma"
+    # A point is then none of a number: 1.234 is one thing here and another there.
+    plain = {text: text.translate(_COMMA_TO_POINT) if comma else text for text in counts}
+    numbers = {text: one for text, one in plain.items() if _NUMBER.fullmatch(one)}
+    if name in config.numeric and len(numbers) < len(counts):
+        raise GenlabError(f"{where} is to be numeric, but holds {_example(texts, counts, numbers)}.")
+    if name in config.categorical or (len(counts) == 2 and name not in config.numeric):
+        return _categories(name, texts, counts, where, without)
+    if len(numbers) == len(counts):
+        return _numbers(name, texts, numbers, where)
+    if not comma and all(_WITH_COMMA.fullmatch(text) for text in counts):
+        text = next(text for text in counts if "," in text)
+        raise GenlabError(
+            f"{where} holds numbers with a comma, such as '{shown(text)}'. If it is the decimal sign, add "
+            "data.columns.decimal=comma; if it separates thousands, take it out of the file."
+        )
+    as_categories = f"data.columns.categorical=[{shown(name)}]"
+    if all(_DATE.fullmatch(text) for text in counts):
+        raise GenlabError(
+            f"{where} holds dates or times, such as '{shown(next(iter(counts)))}', which are neither numbers nor "
+            f"categories. {without[:-1]}, or take each as a category by {as_categories}."
+        )
+    if 2 * len(numbers) > len(counts):
+        raise GenlabError(
+            f"{where} holds numbers, but also {_example(texts, counts, numbers)}. If it stands for a missing value, "
+            f"add it to data.columns.missing_values; else {as_categories}."
+        )
+    if 2 * len(counts) > len(texts) and len(counts) > 20:
+        raise GenlabError(
+            f"{where} has {len(counts):,} different texts in {len(texts):,} rows: names, and no categories. {without}"
+        )
+    return _categories(name, texts, counts, where, without)
+
+
+def _categories(name: str, texts: Sequence[str], counts: Mapping[str, int], where: str, without: str) -> TypedColumn:
+    if len(counts) > MOST_CATEGORIES:
+        raise GenlabError(f"{where} has {len(counts):,} categories, expected at most {MOST_CATEGORIES:,}. {without}")
+    # Categories that are numbers stand in their order.
+    order = sorted(counts, key=lambda text: (float(text) if _NUMBER.fullmatch(text) else np.inf, text))
+    number = {text: float(place) for place, text in enumerate(order)}
+    values = np.array([number.get(text, np.nan) for text in texts])
+    return TypedColumn(Field(name, levels=len(order), categories=tuple(order)), values)
+
+
+def _numbers(name: str, texts: Sequence[str], numbers: Mapping[str, str], where: str) -> TypedColumn:
+    value = {text: float(one) for text, one in numbers.items()}
+    distinct = np.array(list(value.values()))
+    largest = float(np.abs(distinct).max())
+    if largest > LARGEST:
+        raise GenlabError(f"{where} holds {largest:g}, expected numbers up to {LARGEST:g}. Give it in another unit.")
+    # As they are written: 1.50 has two decimals, 2e-3 has three.
+    decimals = max(max(0, -int(Decimal(one).as_tuple().exponent)) for one in numbers.values())
+    rounded = decimals <= MOST_DECIMALS and largest * 10**decimals <= FINEST_GRID
+    if not rounded and distinct.std() < LEAST_SPREAD * largest:
+        raise GenlabError(
+            f"{where} has numbers around {distinct.mean():.10g} that differ too little for float32, by "
+            f"{np.ptp(distinct):g}. Subtract a constant from it."
+        )
+    values = np.array([value.get(text, np.nan) for text in texts])
+    return TypedColumn(Field(name, decimals=decimals if decimals <= MOST_DECIMALS else None, rounded=rounded), values)
+
+
+def _example(texts: Sequence[str], counts: Mapping[str, int], numbers: Mapping[str, str]) -> str:
+    odd = next(text for text in counts if text not in numbers)
+    return f"'{shown(odd)}' (row {texts.index(odd) + 1:,})"
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(shown(name) for name in names[:most]) + more

@@ -1,0 +1,311 @@
+"""Tables: rows of numbers and categories, and those that come with scikit-learn."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge
+
+from genlab.core.batch import Batch
+from genlab.core.codec import to_grid
+from genlab.core.errors import GenlabError, nearest, shown
+from genlab.core.spec import DataSpec, Field
+from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.columns import ColumnsConfig, Sheet, TypedColumn, typed
+
+__all__ = ["BreastCancer", "Diabetes", "Missing", "Rounding", "TableData", "Wine"]
+
+log = logging.getLogger(__name__)
+
+Missing = Literal["refuse", "drop", "category", "indicator"]
+Rounding = Literal["cells", "noise"]
+HELD_OUT = 0.15
+"""Share of the different rows that are validation, and as many test."""
+FEWEST_ROWS = 20
+COMMON = 0.05
+"""Share of a column from which on a single value counts as one that comes again and again."""
+
+
+class TableData(GenlabDataModule):
+    """Rows of a table, float32 ``[N, D]``: numbers as they are, categories as whole numbers.
+
+    70 % of the different rows are training, 15 % validation and 15 % test, drawn by a fixed seed; rows that are equal
+    are in the same split, so that none is tested on what was trained. Numbers with few decimals are rounded: what a
+    model says of them is the probability of their cell, see :class:`genlab.core.spec.Field`. With ``rounding="noise"``
+    they get uniform noise within their cells, once and for all by a fixed seed, and have a density as other numbers
+    have: its logarithm plus that of the width of the cells is, on average over the noise, a lower bound of the
+    probability's. All families of vectors take such numbers.
+
+    A table is a subclass that calls :meth:`take`.
+
+    Args:
+        root: Folder in which what is computed once for the data is kept.
+        batch_size: Rows per batch, all devices together.
+        seed: Seed of the order of training batches. The splits do not depend on it.
+        device: ``"auto"`` or ``"cpu"``: where the training rows lie.
+        validation_examples: Number of validation rows that choose the checkpoint, or None for all.
+        rounding: ``"cells"`` or ``"noise"``.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 128,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        rounding: Rounding = "cells",
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples)
+        if rounding not in ("cells", "noise"):
+            near = nearest(rounding, ("cells", "noise"))
+            raise GenlabError(f"data.rounding is '{rounding}', expected cells or noise.{near}")
+        self.rounding = rounding
+
+    def take(
+        self, name: str, sheet: Sheet, config: ColumnsConfig, target: str | None, missing: Missing = "refuse"
+    ) -> None:
+        """Find out what the columns of a table hold, and set ``spec``.
+
+        Args:
+            name: Name of the data set.
+            sheet: The table as text.
+            config: What is said of its columns.
+            target: Column whose categories are the labels, and which is no column of the rows then; None: none is.
+            missing: What is done where values are missing; see :class:`genlab.data.own.CsvTable`.
+        """
+        sheet = _complete(_without(sheet, config, target), config, missing)
+        labels = None if target is None else _labels(sheet, target, config)
+        names = [column for column in sheet.columns if column != target]
+        if not names:
+            raise GenlabError(f"No column of {sheet.where} is left, expected at least one.")
+        columns = [part for column in names for part in _filled(typed(sheet, column, config), sheet.where, missing)]
+        twice = [c.field.name for c in columns if c.field.marks is not None and c.field.name in sheet.columns]
+        if twice:
+            raise GenlabError(f"{sheet.where} has a column '{shown(twice[0])}' already. Give it another name.")
+        for column in columns:
+            _warn_of_common_values(column, sheet.where)
+        self._labels = None if labels is None else labels.values
+        self._columns = columns
+        self.spec = DataSpec(
+            name,
+            "table",
+            (len(columns),),
+            num_classes=None if labels is None else labels.field.levels,
+            fields=tuple(self._described(column.field) for column in columns),
+        )
+        self._places = _split(
+            np.column_stack([c.values for c in [*columns, *([labels] if labels else [])]]), sheet.where
+        )
+
+    def load(self, split: Split) -> dict[Split, Batch]:
+        noise = np.random.RandomState(0)  # NumPy promises never to change this stream
+        x = torch.stack([self._values(column, noise) for column in self._columns], dim=1)
+        y = None if self._labels is None else torch.from_numpy(self._labels).long()
+        places = {name: torch.from_numpy(rows) for name, rows in self._places.items()}
+        return {name: Batch(x[rows], None if y is None else y[rows]) for name, rows in places.items()}
+
+    def _described(self, field: Field) -> Field:
+        return replace(field, rounded=False) if self.rounding == "noise" else field
+
+    def _values(self, column: TypedColumn, noise: np.random.RandomState) -> torch.Tensor:
+        values, step = torch.from_numpy(column.values), column.field.step
+        if step is None:
+            return values.float()
+        if self.rounding == "noise":
+            return (values + step * torch.from_numpy(noise.random_sample(len(values)) - 0.5)).float()
+        return to_grid(values.float(), column.field.decimals or 0)
+
+
+def _without(sheet: Sheet, config: ColumnsConfig, target: str | None) -> Sheet:
+    """Leave columns out that are not wanted."""
+    for key, names in (("drop", config.drop), ("categorical", config.categorical), ("numeric", config.numeric)):
+        sheet.check_names(f"data.columns.{key}", names)
+    sheet.check_names("data.target", [] if target is None else [target])
+    if target in config.drop:
+        raise GenlabError(f"data.target is '{shown(target)}', which data.columns.drop leaves out. Choose one of them.")
+    both = set(config.categorical) & set(config.numeric)
+    if both:
+        raise GenlabError(
+            f"Column '{shown(min(both))}' is in data.columns.categorical and numeric. Choose one of them."
+        )
+    return Sheet(sheet.where, {name: texts for name, texts in sheet.columns.items() if name not in config.drop})
+
+
+def _complete(sheet: Sheet, config: ColumnsConfig, missing: Missing) -> Sheet:
+    """Refuse rows in which values are missing, or leave them out, unless they are to be kept."""
+    gone = set(config.missing_values)
+    counts = {name: sum(text in gone for text in texts) for name, texts in sheet.columns.items()}
+    if missing in ("category", "indicator") or not any(counts.values()):
+        return sheet
+    rows = list(zip(*sheet.columns.values(), strict=True))
+    whole = [row for row in rows if gone.isdisjoint(row)]
+    if missing == "refuse":
+        which = ", ".join(f"{shown(name)} ({count:,})" for name, count in counts.items() if count)
+        raise GenlabError(
+            f"{sheet.where} has missing values in {len(rows) - len(whole):,} of {len(rows):,} rows: {which}. "
+            "Leave these rows out by data.missing=drop, or keep them by data.missing=category or indicator."
+        )
+    if not whole:
+        raise GenlabError(
+            f"Every row of {sheet.where} has a missing value. Leave columns out by data.columns.drop=[...]."
+        )
+    return Sheet(sheet.where, dict(zip(sheet.columns, map(list, zip(*whole, strict=True)), strict=True)))
+
+
+def _labels(sheet: Sheet, target: str, config: ColumnsConfig) -> TypedColumn:
+    as_categories = replace(config, categorical=[*config.categorical, target])
+    labels = typed(sheet, target, as_categories)
+    if np.isnan(labels.values).any():
+        raise GenlabError(f"The target '{shown(target)}' of {sheet.where} has missing values. Use data.missing=drop.")
+    return labels
+
+
+def _filled(column: TypedColumn, where: str, missing: Missing) -> list[TypedColumn]:
+    """Return a column without gaps: a category of its own for what is missing, or of numbers a column that says so."""
+    field, gaps = column.field, np.isnan(column.values)
+    if not gaps.any():
+        return [column]
+    if field.levels is not None:
+        return [_with_a_category(column, gaps)]
+    if missing == "category":
+        raise GenlabError(
+            f"Column '{shown(field.name)}' of {where} has {int(gaps.sum()):,} missing numbers, of which no category "
+            "can be made. Use data.missing=indicator or drop."
+        )
+    return [_with_the_median(column, gaps, where), _marks(field.name, gaps)]
+
+
+def _with_a_category(column: TypedColumn, gaps: np.ndarray) -> TypedColumn:
+    field, levels = column.field, column.field.levels or 0
+    values = np.where(gaps, levels, column.values)
+    return TypedColumn(replace(field, levels=levels + 1, categories=(*field.categories, "")), values)
+
+
+def _with_the_median(column: TypedColumn, gaps: np.ndarray, where: str) -> TypedColumn:
+    if not column.field.rounded:
+        raise GenlabError(
+            f"Column '{shown(column.field.name)}' of {where} has missing numbers with so many decimals that they have "
+            "a density, which one value for all gaps would spoil. Use data.missing=drop."
+        )
+    present = np.sort(column.values[~gaps])
+    return TypedColumn(column.field, np.where(gaps, present[len(present) // 2], column.values))
+
+
+def _marks(name: str, gaps: np.ndarray) -> TypedColumn:
+    field = Field(f"{name} is missing", levels=2, categories=("no", "yes"), marks=name)
+    return TypedColumn(field, gaps.astype(float))
+
+
+def _warn_of_common_values(column: TypedColumn, where: str) -> None:
+    if column.field.levels is not None or column.field.rounded:
+        return
+    values, counts = np.unique(column.values, return_counts=True)
+    if counts.max() > COMMON * len(column.values):
+        log.warning(
+            "Column '%s' of %s is %g in %.0f %% of its rows, but has a density, since its numbers have many decimals: "
+            "a model can put a peak there, and its likelihood then says little. Round it in the file.",
+            shown(column.field.name), where, values[counts.argmax()], 100 * counts.max() / len(column.values),
+        )  # fmt: skip
+
+
+def _split(rows: np.ndarray, where: str) -> dict[Split, np.ndarray]:
+    """Return the places of the rows of each split; rows that are equal are in the same one."""
+    _, group = np.unique(rows, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    groups = int(group.max()) + 1
+    if groups < FEWEST_ROWS:
+        raise GenlabError(f"{where} has {groups} different rows, expected at least {FEWEST_ROWS}.")
+    if groups < len(rows):
+        log.info(
+            "%d of %d rows of %s equal another; such rows are in the same split.", len(rows) - groups, len(rows), where
+        )
+    order = np.random.RandomState(0).permutation(groups)  # NumPy promises never to change this stream
+    held_out = round(HELD_OUT * groups)
+    parts = {"validation": order[:held_out], "test": order[held_out : 2 * held_out], "train": order[2 * held_out :]}
+    return {name: np.flatnonzero(np.isin(group, chosen)) for name, chosen in parts.items()}
+
+
+class _FromScikitLearn(TableData):
+    """A table that comes with scikit-learn; nothing is read from ``root``."""
+
+    table: str
+    target: str | None
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: BatchSize = 32,
+        seed: Annotated[int, Ge(0)] = 0,
+        device: Literal["auto", "cpu"] = "auto",
+        validation_examples: Examples | None = None,
+        rounding: Rounding = "noise",
+    ) -> None:
+        super().__init__(root, batch_size, seed, device, validation_examples, rounding)
+        self.take(f"{self.table}_{rounding}", Sheet(self.table, self.texts()), ColumnsConfig(), self.target)
+
+    def texts(self) -> dict[str, list[str]]:
+        """Return the texts of each column by its name."""
+        raise NotImplementedError
+
+
+def _columns_of(names: list[str], values: np.ndarray) -> dict[str, list[str]]:
+    """Write numbers with the fewest digits that tell them apart."""
+    columns = zip(names, values.T, strict=True)
+    return {name: [np.format_float_positional(v, trim="-") for v in column] for name, column in columns}
+
+
+class Wine(_FromScikitLearn):
+    """Wine: 13 measurements of 178 wines of three cultivars, which are the labels. The arguments are those of
+    :class:`TableData`.
+
+    Source: S. Aeberhard and M. Forina, "Wine", UCI Machine Learning Repository, 1992; CC BY 4.0; with scikit-learn.
+    """
+
+    table, target = "wine", "cultivar"
+
+    def texts(self) -> dict[str, list[str]]:
+        from sklearn.datasets import load_wine
+
+        found = load_wine()
+        return _columns_of(found.feature_names, found.data) | {"cultivar": [str(label) for label in found.target]}
+
+
+class BreastCancer(_FromScikitLearn):
+    """Breast cancer Wisconsin (diagnostic): 30 measurements of 569 tumours; the diagnosis is the label. The arguments
+    are those of :class:`TableData`.
+
+    Source: W. Wolberg et al., "Breast cancer Wisconsin (diagnostic)", UCI Machine Learning Repository, 1993; CC BY 4.0;
+    with scikit-learn.
+    """
+
+    table, target = "breast_cancer", "diagnosis"
+
+    def texts(self) -> dict[str, list[str]]:
+        from sklearn.datasets import load_breast_cancer
+
+        found = load_breast_cancer()
+        labels = [str(found.target_names[label]) for label in found.target]
+        return _columns_of(found.feature_names.tolist(), found.data) | {"diagnosis": labels}
+
+
+class Diabetes(_FromScikitLearn):
+    """Diabetes: 10 measurements of 442 patients, sex as categories among them, and the disease's progression a year
+    later, in their own units. The arguments are those of :class:`TableData`.
+
+    Source: B. Efron et al. (2004), "Least angle regression"; with scikit-learn.
+    """
+
+    table, target = "diabetes", None
+
+    def texts(self) -> dict[str, list[str]]:
+        from sklearn.datasets import load_diabetes
+
+        found = load_diabetes(scaled=False)
+        names = [*found.feature_names, "progression"]
+        return _columns_of(names, np.column_stack([found.data, found.target]))

@@ -1,0 +1,326 @@
+"""Tables: what is found out of a column, what is said to files that cannot be used, and what comes back as a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec, Field
+from genlab.data.columns import ColumnsConfig
+from genlab.data.own import CsvTable
+from genlab.data.tables import BreastCancer, Diabetes, TableData, Wine
+from genlab.modalities.table import as_text
+from tests.tiny import train
+
+ROWS = 40
+
+
+def written(folder: Path, columns: dict[str, list[str]], name: str = "table.csv", separator: str = ",") -> Path:
+    content = io.StringIO()
+    csv.writer(content, delimiter=separator).writerows(
+        zip(*([key, *values] for key, values in columns.items()), strict=True)
+    )
+    (folder / name).write_text(content.getvalue(), newline="")
+    return folder / name
+
+
+def table(**others: list[str]) -> dict[str, list[str]]:
+    """A column of lengths with one decimal, and others beside it."""
+    return {"length": [f"{10 + 0.3 * row:.1f}" for row in range(ROWS)], **others}
+
+
+def cycled(*texts: str) -> list[str]:
+    return [texts[row % len(texts)] for row in range(ROWS)]
+
+
+def field_of(folder: Path, texts: list[str], **settings: object) -> Field:
+    data = CsvTable(path=written(folder, table(other=texts)), columns=ColumnsConfig(**settings))
+    return data.spec.fields[1]
+
+
+def all_rows(data: TableData) -> torch.Tensor:
+    return torch.cat([data.tensors(split).x for split in ("train", "validation", "test")])
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (cycled("3", "1", "2"), Field("other", decimals=0, rounded=True)),
+        (cycled("1.50", "2", "-3.25"), Field("other", decimals=2, rounded=True)),
+        (cycled("1e3", "2.5E2", "+.5"), Field("other", decimals=1, rounded=True)),
+        ([f"{row / 7:.12f}" for row in range(ROWS)], Field("other")),
+        ([f"{1e6 * row + 0.5:.1f}" for row in range(ROWS)], Field("other", decimals=1)),
+        (cycled("yes", "no"), Field("other", 2, ("no", "yes"))),
+        (cycled("0", "1"), Field("other", 2, ("0", "1"))),
+        (cycled("True", "False"), Field("other", 2, ("False", "True"))),
+        (cycled("10", "9", "x"), Field("other", 3, ("9", "10", "x"))),
+        (cycled("a, b", 'say "c"', "ü"), Field("other", 3, ("a, b", 'say "c"', "ü"))),
+    ],
+    ids=["whole", "decimals", "exponents", "many", "large", "yes", "0-1", "bool", "mixed", "quoted"],
+)
+def test_what_a_column_holds_is_found_out(tmp_path: Path, texts: list[str], expected: Field) -> None:
+    if expected.categories == ("9", "10", "x"):
+        assert field_of(tmp_path, texts, categorical=["other"]) == expected
+        return
+    assert field_of(tmp_path, texts) == expected
+
+
+def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
+    years = cycled("1999", "2008", "2003")
+    assert field_of(tmp_path, years, categorical=["other"]) == Field("other", 3, ("1999", "2003", "2008"))
+    assert field_of(tmp_path, cycled("0", "1"), numeric=["other"]) == Field("other", decimals=0, rounded=True)
+    data = CsvTable(path=written(tmp_path, table(other=years)), columns=ColumnsConfig(drop=["other"]))
+    assert [field.name for field in data.spec.fields] == ["length"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([f"2024-01-{row % 28 + 1:02d}" for row in range(ROWS)], r"holds dates or times, such as '2024-01-01'"),
+        ([f"{row % 12 + 1}/4/1999" for row in range(ROWS)], r"holds dates .* data.columns.categorical=\[other\]"),
+        (["1"] * ROWS, r"is constant, '1' in every row.* data.columns.drop=\[other\]"),
+        ([""] * ROWS, r"is empty. Leave it out"),
+        ([f"3,{row}" for row in range(ROWS)], r"numbers with a comma, such as '3,0'.* data.columns.decimal=comma"),
+        ([f"1,234,{row:03d}" for row in range(ROWS)], r"if it separates thousands, take it out"),
+        ([f"person {row}" for row in range(ROWS)], r"40 different texts in 40 rows: names, and no categories"),
+        ([str(row) for row in range(ROWS - 1)] + ["unknown"], r"but also 'unknown' \(row 40\).*missing_values"),
+        ([str(row) for row in range(ROWS - 1)] + ["inf"], r"but also 'inf' \(row 40\)"),
+        ([f"{row}e35" for row in range(1, ROWS + 1)], r"holds 4e\+36, expected numbers up to 1e\+30"),
+        ([str(1_600_000_000 + row) for row in range(ROWS)], r"differ too little for float32.* Subtract a constant"),
+    ],
+    ids=["date", "us-date", "constant", "empty", "comma", "thousands", "names", "odd", "inf", "huge", "offset"],
+)
+def test_a_column_from_which_nothing_is_learned_is_told(tmp_path: Path, texts: list[str], message: str) -> None:
+    missing = "indicator" if texts[0] == "" else "refuse"
+    with pytest.raises(GenlabError, match=r"^Column 'other' of table.csv .*" + message):
+        CsvTable(path=written(tmp_path, table(other=texts)), missing=missing)
+
+
+def test_a_comma_may_be_the_decimal_sign(tmp_path: Path) -> None:
+    """And a point is then none: 1.234 is one number here and another there."""
+    columns = {"a": [f"3,{row:02d}" for row in range(ROWS)], "b": cycled("x", "y", "z")}
+    data = CsvTable(path=written(tmp_path, columns, separator=";"), columns=ColumnsConfig(decimal="comma"))
+    assert data.spec.fields[0] == Field("a", decimals=2, rounded=True)
+    assert sorted(all_rows(data)[:, 0].tolist()) == pytest.approx([3 + row / 100 for row in range(ROWS)])
+    points = written(tmp_path, {"a": [f"3.{row:02d}" for row in range(ROWS)]}, "points.csv")
+    with pytest.raises(GenlabError, match="names, and no categories"):
+        CsvTable(path=points, columns=ColumnsConfig(decimal="comma"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "table.csv has no rows"),
+        ("a,b\n", "table.csv has no rows"),
+        ("a,b\n1,2\n1\n", r"has 1 values in line 3, expected 2"),
+        ("a,a\n1,2\n", "more than one column 'a'"),
+        (",a\n0,1\n", r"Column 1 of table.csv has no name.* index=False"),
+        ("1,2\n3,4\n", "first line of table.csv holds numbers"),
+        ("a,b\n1,2\n3,4\n", "table.csv has 2 different rows, expected at least 20"),
+        ('a,b\n"1,2\n', r"has 1 values in line 2, expected 2"),
+    ],
+)
+def test_what_is_no_table_is_told(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "table.csv").write_text(content)
+    with pytest.raises(GenlabError, match=message):
+        CsvTable(path=tmp_path / "table.csv", columns=ColumnsConfig(numeric=["a"] if content.startswith("a,b") else []))
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes("a,b\n1,é\n".encode("latin-1"))
+    with pytest.raises(GenlabError, match=r"latin.csv is not UTF-8: byte 0xe9 in line 2"):
+        CsvTable(path=tmp_path / "latin.csv")
+    for settings, words in (
+        ({"path": None}, "data.path is not given, expected a CSV file"),
+        ({"path": tmp_path}, "is a folder, expected a CSV file"),
+        ({"missing": "dropped"}, r"data.missing is 'dropped', expected refuse, drop.* Did you mean 'drop'"),
+        ({"rounding": "cell"}, r"data.rounding is 'cell', expected cells or noise. Did you mean 'cells'"),
+        ({"target": "kinds"}, r"data.target names 'kinds', but table.csv has the columns length, kind. Did you mean"),
+        ({"columns": ColumnsConfig(drop=["x"])}, r"data.columns.drop names 'x', but table.csv has the columns"),
+        ({"columns": ColumnsConfig(drop=["kind"]), "target": "kind"}, "which data.columns.drop leaves out"),
+        ({"columns": ColumnsConfig(drop=["kind", "length"])}, "No column of table.csv is left"),
+        ({"columns": ColumnsConfig(numeric=["kind"])}, r"is to be numeric, but holds 'a' \(row 1\)"),
+    ):
+        given = {"path": written(tmp_path, table(kind=cycled("a", "b")))} | settings
+        with pytest.raises(GenlabError, match=words):
+            CsvTable(**given)
+
+
+def test_names_from_a_file_do_nothing_to_a_terminal(tmp_path: Path) -> None:
+    with pytest.raises(GenlabError) as error:
+        CsvTable(path=written(tmp_path, table(**{"\x1b[31mred": ["1"] * ROWS})))
+    assert "\x1b" not in str(error.value)
+
+
+class TestMissing:
+    """Values that are not there."""
+
+    def path(self, folder: Path) -> Path:
+        kind = ["NA" if row in (3, 4) else "ab"[row % 2] for row in range(ROWS)]
+        width = ["" if row in (4, 5, 6) else str(row) for row in range(ROWS)]
+        return written(folder, table(kind=kind, width=width))
+
+    def test_they_are_refused_with_their_columns(self, tmp_path: Path) -> None:
+        with pytest.raises(GenlabError, match=r"missing values in 4 of 40 rows: kind \(2\), width \(3\). Leave"):
+            CsvTable(path=self.path(tmp_path))
+
+    def test_their_rows_may_be_left_out(self, tmp_path: Path) -> None:
+        data = CsvTable(path=self.path(tmp_path), missing="drop")
+        assert len(all_rows(data)) == 36
+        assert data.spec.fields[1].categories == ("a", "b")
+
+    def test_of_categories_they_may_be_one_more(self, tmp_path: Path) -> None:
+        with pytest.raises(GenlabError, match=r"'width' of table.csv has 3 missing numbers.* data.missing=indicator"):
+            CsvTable(path=self.path(tmp_path), missing="category")
+        data = CsvTable(path=self.path(tmp_path), missing="category", columns=ColumnsConfig(drop=["width"]))
+        assert data.spec.fields[1] == Field("kind", 3, ("a", "b", ""))
+        assert int((all_rows(data)[:, 1] == 2).sum()) == 2
+
+    def test_of_numbers_a_column_may_say_so(self, tmp_path: Path) -> None:
+        data = CsvTable(path=self.path(tmp_path), missing="indicator")
+        names = [field.name for field in data.spec.fields]
+        assert names == ["length", "kind", "width", "width is missing"]
+        assert data.spec.fields[3].marks == "width"
+        gone = all_rows(data)[:, 3] == 1
+        assert int(gone.sum()) == 3
+        assert set(all_rows(data)[gone, 2].tolist()) == {21.0}  # the median of the others
+        back = list(csv.DictReader(io.StringIO(as_text(all_rows(data), data.spec))))
+        assert list(back[0]) == ["length", "kind", "width"]
+        assert sorted(row["width"] for row in back)[:4] == ["", "", "", "0"]
+
+    def test_a_target_has_none(self, tmp_path: Path) -> None:
+        with pytest.raises(GenlabError, match=r"target 'kind' of table.csv has missing values. Use data.missing=drop"):
+            CsvTable(path=self.path(tmp_path), missing="indicator", target="kind")
+
+    def test_what_stands_for_them_may_be_said(self, tmp_path: Path) -> None:
+        path = written(tmp_path, table(country=cycled("NA", "DE", "FR")))
+        assert CsvTable(path=path, columns=ColumnsConfig(missing_values=[""])).spec.fields[1].levels == 3
+
+
+def test_equal_rows_are_in_the_same_split(tmp_path: Path) -> None:
+    lengths = [str(row // 2) for row in range(200)]
+    data = CsvTable(path=written(tmp_path, {"length": lengths, "kind": ["a", "a", "b", "b"] * 50}))
+    parts = [{tuple(row) for row in data.tensors(split).x.tolist()} for split in ("train", "validation", "test")]
+    assert [len(part) for part in parts] == [70, 15, 15]
+    assert not parts[0] & parts[1]
+    assert not parts[0] & parts[2]
+    assert [len(data.tensors(split).x) for split in ("train", "validation", "test")] == [140, 30, 30]
+
+
+def test_a_target_is_the_label_and_no_column(tmp_path: Path) -> None:
+    data = CsvTable(path=written(tmp_path, table(kind=cycled("1", "2", "3"))), target="kind")
+    assert (data.spec.num_classes, [field.name for field in data.spec.fields]) == (3, ["length"])
+    assert set(data.tensors("train").y.tolist()) == {0, 1, 2}
+
+
+def test_noise_stays_within_the_cell_and_is_always_the_same(tmp_path: Path) -> None:
+    path = written(tmp_path, table(kind=cycled("a", "b")))
+    plain, first, second = (CsvTable(path=path, rounding=rounding) for rounding in ("cells", "noise", "noise"))
+    assert first.spec.needs == {"fields"}
+    assert plain.spec.needs == {"fields", "cells"}
+    assert plain.spec.name != first.spec.name
+    noise = (all_rows(first) - all_rows(plain))[:, 0]
+    assert torch.equal(all_rows(first), all_rows(second))
+    assert 0.02 < noise.std() < 0.04  # 0.1 / sqrt(12)
+    assert noise.abs().max() <= 0.05001
+    assert as_text(all_rows(first), first.spec) == as_text(all_rows(plain), plain.spec)
+
+
+def test_a_common_value_among_numbers_with_a_density_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = ["0" if row % 3 == 0 else f"{row / 7:.12f}" for row in range(ROWS)]
+    CsvTable(path=written(tmp_path, table(other=texts)))
+    assert "Column 'other' of table.csv is 0 in 35 % of its rows, but has a density" in caplog.text
+
+
+def test_another_table_or_setting_is_another_data_set(tmp_path: Path) -> None:
+    path = written(tmp_path, table(kind=cycled("a", "b")), "my table (1).csv")
+    names = {
+        CsvTable(path=path, **settings).spec.name
+        for settings in ({}, {"rounding": "noise"}, {"target": "kind"}, {"columns": ColumnsConfig(drop=["kind"])})
+    }
+    written(tmp_path, table(kind=cycled("a", "c")), "my table (1).csv")
+    names.add(CsvTable(path=path).spec.name)
+    assert len(names) == 5
+    assert all(name.startswith("csv_my_table_1_") for name in names)
+
+
+@pytest.mark.parametrize("cls", [Wine, BreastCancer, Diabetes])
+def test_tables_of_scikit_learn_are_what_it_has(cls: type[TableData]) -> None:
+    from sklearn import datasets
+
+    name = cls.table
+    found = getattr(datasets, f"load_{name}")(**({"scaled": False} if name == "diabetes" else {}))
+    data = cls(rounding="cells")
+    expected = np.column_stack([found.data, found.target]) if name == "diabetes" else found.data
+    if name == "diabetes":
+        expected[:, 1] -= 1  # sex is written as 1 and 2, categories 0 and 1
+    rows = all_rows(data)
+    assert rows.shape == expected.shape
+    assert sorted(rows[:, 0].tolist()) == pytest.approx(sorted(expected[:, 0]), rel=1e-6)
+    np.testing.assert_allclose(rows.double().mean(0), expected.mean(0), rtol=1e-5)
+    if data.spec.num_classes:
+        counts = sum(data.tensors(split).y.bincount() for split in ("train", "validation", "test"))
+        assert sorted(counts.tolist()) == sorted(np.bincount(found.target).tolist())
+        assert cls().spec.needs == frozenset(), "families of vectors take it"
+
+
+REAL = {"penguins": {"missing": "drop"}, "mpg": {}, "diamonds": {}}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("real_root", ["tables"], indirect=True)
+@pytest.mark.parametrize("name", REAL)
+def test_a_file_comes_back_with_the_types_that_went_in(name: str, real_root: Path) -> None:
+    """Every row that is written stands in the file that was read: by value, and each column of its type."""
+    path = real_root / "tables" / f"{name}.csv"
+    data = CsvTable(path=path, **REAL[name])
+    back = list(csv.reader(io.StringIO(as_text(data.tensors("test").x, data.spec))))
+    with path.open(newline="") as file:
+        before = list(csv.reader(file))
+    assert back[0] == before[0]
+    known = {tuple(map(_value, row)) for row in before[1:]}
+    assert {tuple(map(_value, row)) for row in back[1:]} <= known
+    for column, field in enumerate(data.spec.fields):
+        if field.decimals == 0:
+            assert not any("." in row[column] for row in back)
+
+
+def _value(text: str) -> tuple[int, object]:
+    try:
+        return (0, float(text))
+    except ValueError:
+        return (1, text)
+
+
+def test_a_table_of_ones_own_trains(tmp_path: Path) -> None:
+    """By the command: its samples are a CSV file with the columns and the categories that went in."""
+    random = np.random.RandomState(0)
+    columns = {
+        "size": [f"{value:.1f}" for value in random.standard_normal(200) * 3 + 170],
+        "kind": [("oak", "elm, old", "ash")[value] for value in random.randint(3, size=200)],
+        "age": [str(value) for value in random.randint(90, size=200)],
+    }
+    path = written(tmp_path, columns)
+    result = train(tmp_path / "logs", "data=csv", f"data.path={path}", model="gmm")
+    assert result.likelihood.nats > 0
+    assert result.data.unit == "nats"
+    samples = next((tmp_path / "logs").glob("runs/*/gmm/*/samples/*.csv"))
+    assert samples.with_suffix(".png").exists()
+    rows = list(csv.DictReader(io.StringIO(samples.read_text())))
+    assert list(rows[0]) == ["size", "kind", "age"]
+    assert {row["kind"] for row in rows} <= {"oak", "elm, old", "ash"}
+    assert all(float(row["size"]) == round(float(row["size"]), 1) for row in rows)
+    assert all(row["age"].lstrip("-").isdigit() for row in rows)
+
+
+def test_a_drawn_number_is_written_with_its_decimals() -> None:
+    spec = DataSpec("t", "table", (3,), fields=(Field("a", decimals=2), Field("b", levels=2), Field("c")))
+    assert as_text(torch.tensor([[-0.001, 1.0, 1 / 3]]), spec) == "a,b,c\n0.00,1,0.3333333\n"
