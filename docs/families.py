@@ -17,8 +17,9 @@ KINDS = {
     "vectors": DataSpec("vectors", "vector", (2,)),
     "text": DataSpec("text", "text", (256,), levels=65),
     "sound": DataSpec("sound", "waveform", (1, 5120), levels=256, sampling_rate_hz=8000, has_mask=True),
+    "series": DataSpec("series", "series", (1, 32)),
 }
-"""An example of each kind of data: gray levels, points, characters, and mu-law recordings of several lengths."""
+"""An example of each kind of data: gray levels, points, characters, mu-law recordings of several lengths, windows."""
 
 INTRODUCTION = """# Which model takes which data
 

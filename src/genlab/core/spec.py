@@ -10,7 +10,7 @@ __all__ = ["DataSpec", "Field"]
 
 @dataclass(frozen=True)
 class Field:
-    """A column of a table.
+    """A column of a table or of a series.
 
     Args:
         name: What it is called.
@@ -28,11 +28,12 @@ class DataSpec:
     Args:
         name: Name of the data set as it stands in results, e.g. ``"mnist"``.
         modality: Kind of data, the name of an object of :mod:`genlab.modalities`: ``"image"``, ``"vector"`` ...
-        shape: ``(C, H, W)`` for images, ``(D,)`` for vectors, ``(C, T)`` for waveforms, ``(T,)`` for text.
+        shape: ``(C, H, W)`` for images, ``(D,)`` for vectors, ``(C, T)`` for waveforms and series, ``(T,)`` for
+            text.
         levels: Number of values per dimension of discrete data (256, 17, 2, vocabulary size);
             None for continuous data.
         num_classes: Number of labels, or None for data without labels.
-        fields: The columns of a table, one for each dimension; empty for other data.
+        fields: The columns of a table or a series, one for each place along the first axis; empty for other data.
         alphabet: The symbols of a text by their numbers; None for other data.
         sampling_rate_hz: Values per second of sound; None for other data.
         has_mask: Whether batches say by a mask what is there, since examples differ in length.
@@ -40,7 +41,7 @@ class DataSpec:
         extractor: Name of the feature extractor that was trained on these classes; None where there is none.
 
     Raises:
-        ValueError: If an axis is not positive, there are fewer than 2 levels, or not as many fields as dimensions.
+        ValueError: If an axis is not positive, there are fewer than 2 levels, or not as many fields as columns.
     """
 
     name: str
@@ -60,8 +61,8 @@ class DataSpec:
             raise ValueError(f"shape is {self.shape}, expected positive axes.")
         if self.levels is not None and self.levels < 2:
             raise ValueError(f"levels is {self.levels}, expected at least 2, or None for continuous data.")
-        if self.fields and len(self.fields) != self.num_dims:
-            raise ValueError(f"{len(self.fields)} fields were given for {self.num_dims} dimensions.")
+        if self.fields and len(self.fields) != self.shape[0]:
+            raise ValueError(f"{len(self.fields)} fields were given for {self.shape[0]} columns.")
 
     @property
     def needs(self) -> frozenset[str]:

@@ -17,10 +17,19 @@ from genlab.networks.diffusion.dit import DiT
 from genlab.networks.diffusion.time_mlp import TimeMLP
 from genlab.networks.diffusion.unet import UNet
 
-__all__ = ["DiTConfig", "DiffWaveConfig", "MLPConfig", "NetworkName", "Probability", "Sizes", "UNetConfig"]
+__all__ = [
+    "DiTConfig",
+    "DiffWaveConfig",
+    "DilatedConfig",
+    "MLPConfig",
+    "NetworkName",
+    "Probability",
+    "Sizes",
+    "UNetConfig",
+]
 
 Probability = Annotated[float, Ge(0), Lt(1)]
-NetworkName = Literal["auto", "unet", "dit", "mlp", "diffwave"]
+NetworkName = Literal["auto", "unet", "dit", "mlp", "diffwave", "dilated"]
 
 _INSTEAD = "Use model.network=mlp."
 
@@ -127,6 +136,32 @@ class DiffWaveConfig:
             hidden=self.hidden,
             dilations=self.dilations,
             squeeze=self.squeeze,
+            num_classes=num_classes,
+            has_mask=spec.has_mask,
+        )
+
+
+@dataclass(frozen=True)
+class DilatedConfig:
+    """Sizes of the network for series: that for sound, with every step a column of its own.
+
+    Args:
+        hidden: Channels of the layers.
+        dilations: Of each layer, first to last, in steps.
+    """
+
+    hidden: Width
+    dilations: Annotated[list[Width], MinLen(1)]
+
+    def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
+        """Return the network for series of ``spec``."""
+        if not has_layout(spec, "series"):
+            raise GenlabError(f"network=dilated needs series, but {spec.name} is {spec.modality}. {_INSTEAD}")
+        return DiffWave(
+            spec.shape[0],
+            hidden=self.hidden,
+            dilations=self.dilations,
+            squeeze=1,
             num_classes=num_classes,
             has_mask=spec.has_mask,
         )

@@ -86,7 +86,7 @@ class GMM(GenerativeModel):
     """
 
     family = "gmm"
-    layouts: ClassVar[Mapping[Layout, str]] = {"flat": "mixture", "sequence": "mixture"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"flat": "mixture", "sequence": "mixture", "series": "mixture"}
     uses = frozenset({"mask"})
     initial_examples = 20_000
 

@@ -15,12 +15,12 @@ __all__ = ["Made"]
 
 
 class Made(Autoregressive):
-    """Masked autoencoder for distribution estimation: a perceptron for vectors, small images and text.
+    """Masked autoencoder for distribution estimation: a perceptron for vectors, small images, text and series.
 
     Germain et al. (2015), "MADE: Masked Autoencoder for Distribution Estimation".
 
     Args:
-        spec: Images, vectors or text, discrete or continuous.
+        spec: Images, vectors, text or series, discrete or continuous.
         hidden: Units of each layer.
         blocks: Residual blocks of two layers.
         direct: Connect inputs and outputs directly as well.
@@ -30,7 +30,7 @@ class Made(Autoregressive):
     """
 
     family = "made"
-    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "mlp", "series": "mlp"}
 
     def __init__(
         self,
