@@ -10,7 +10,7 @@ __all__ = ["DataSpec", "Field"]
 
 @dataclass(frozen=True)
 class Field:
-    """A column of a table or of a series.
+    """A column of a table.
 
     Args:
         name: What it is called.
@@ -33,15 +33,17 @@ class DataSpec:
         levels: Number of values per dimension of discrete data (256, 17, 2, vocabulary size);
             None for continuous data.
         num_classes: Number of labels, or None for data without labels.
-        fields: The columns of a table or a series, one for each place along the first axis; empty for other data.
+        fields: The columns of a table, one for each dimension; empty for other data.
         alphabet: The symbols of a text by their numbers; None for other data.
         sampling_rate_hz: Values per second of sound; None for other data.
         has_mask: Whether batches say by a mask what is there, since examples differ in length.
         context_shape: Shape of one example's covariates; None for data without.
+        columns: Names of the columns of a series; empty for other data, and where they have none.
         extractor: Name of the feature extractor that was trained on these classes; None where there is none.
 
     Raises:
-        ValueError: If an axis is not positive, there are fewer than 2 levels, or not as many fields as columns.
+        ValueError: If an axis is not positive, there are fewer than 2 levels, or not as many fields as dimensions,
+            or names of columns.
     """
 
     name: str
@@ -55,14 +57,17 @@ class DataSpec:
     has_mask: bool = False
     context_shape: tuple[int, ...] | None = None
     extractor: str | None = None
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.shape or any(axis < 1 for axis in self.shape):
             raise ValueError(f"shape is {self.shape}, expected positive axes.")
         if self.levels is not None and self.levels < 2:
             raise ValueError(f"levels is {self.levels}, expected at least 2, or None for continuous data.")
-        if self.fields and len(self.fields) != self.shape[0]:
-            raise ValueError(f"{len(self.fields)} fields were given for {self.shape[0]} columns.")
+        if self.fields and len(self.fields) != self.num_dims:
+            raise ValueError(f"{len(self.fields)} fields were given for {self.num_dims} dimensions.")
+        if self.columns and len(self.columns) != self.shape[0]:
+            raise ValueError(f"{len(self.columns)} names were given for {self.shape[0]} columns.")
 
     @property
     def needs(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest, shown
-from genlab.core.spec import DataSpec, Field
+from genlab.core.spec import DataSpec
 from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
 from genlab.data.columns import read_columns
 from genlab.data.files import Archive
@@ -128,9 +128,9 @@ def in_returns(values: np.ndarray, kind: Returns, names: Sequence[str] = ()) -> 
     return 100 * (values[1:] / values[:-1] - 1)
 
 
-def _fields(names: Sequence[str], kind: Returns) -> tuple[Field, ...]:
+def _titles(names: Sequence[str], kind: Returns) -> tuple[str, ...]:
     ending = {"none": "", "log": " log return (%)", "simple": " return (%)"}[kind]
-    return tuple(Field(f"{name}{ending}") for name in names)
+    return tuple(f"{name}{ending}" for name in names)
 
 
 class SeriesFile(SeriesData):
@@ -183,7 +183,7 @@ class SeriesFile(SeriesData):
         choice = hashlib.sha256(repr((names, returns)).encode() + self._values.tobytes()).hexdigest()[:6]
         stem = re.sub(r"[^A-Za-z0-9]+", "_", source.resolve().stem).strip("_")[:40]
         name = "_".join(part for part in ("series", stem, choice, str(length)) if part)
-        self.spec = DataSpec(name, "series", (len(names), length), fields=_fields(names, returns))
+        self.spec = DataSpec(name, "series", (len(names), length), columns=_titles(names, returns))
         self._check_length(len(self._values))
 
     def values(self) -> np.ndarray:
@@ -219,7 +219,7 @@ class SP500(SeriesData):
         stride: Stride = 1,
     ) -> None:
         super().__init__(root, batch_size, seed, device, validation_examples, length, stride)
-        self.spec = DataSpec(f"sp500_{length}", "series", (1, length), fields=_fields(["Adj Close"], "log"))
+        self.spec = DataSpec(f"sp500_{length}", "series", (1, length), columns=_titles(["Adj Close"], "log"))
 
     def values(self) -> np.ndarray:
         names, prices = read_columns(self.root / "series" / "sp500.csv", ["Adj Close"], "Date")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
-from genlab.core.spec import DataSpec, Field
+from genlab.core.spec import DataSpec
 from genlab.core.stylized_facts import lags_of
 from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
 from genlab.data.series import WindowSteps
@@ -73,7 +73,7 @@ class StochasticVolatility(GenlabDataModule):
             )
         self.length = length
         self.train_size = train_size
-        self.spec = DataSpec(f"stochastic_volatility_{length}", "series", (1, length), fields=(Field("return"),))
+        self.spec = DataSpec(f"stochastic_volatility_{length}", "series", (1, length), columns=("return",))
 
     def load(self, split: Split) -> dict[Split, Batch]:
         size = self.train_size if split == "train" else _EVALUATION_SIZE

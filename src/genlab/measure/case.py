@@ -84,7 +84,7 @@ class Case:
         Args:
             need: ``features``, or of these ``values`` (vectors as they are), ``network`` (any other), ``classes``
                 (logits of a classifier and labels); ``training`` (the training examples); ``text``, ``sound`` or
-                ``series``, which the data is; ``asked`` (classes that samples were drawn for); ``inception`` and
+                ``time series``, which the data is; ``asked`` (classes that samples were drawn for); ``inception`` and
                 ``accuracy``, which are measured where they are asked for.
 
         Raises:
@@ -219,7 +219,7 @@ _NEEDS = {
     "training": _without_training,
     "text": _not_judged_as("text"),
     "sound": _not_judged_as("sound"),
-    "series": _not_judged_as("series"),
+    "time series": _not_judged_as("time series"),
     "asked": _without_asked,
     "inception": _without_inception,
     "accuracy": _without_accuracy,

@@ -188,7 +188,8 @@ def _quality(key: str, label: str, measurement: str, **about: Any) -> Figure:
 
 
 def _of_series(key: str, label: str, **about: Any) -> Figure:
-    return _quality(key, label, _SERIES, number=Number("significant", 3), needs=("series",), optional=True, **about)
+    about |= {"number": Number("significant", 3), "needs": ("time series",), "optional": True}
+    return _quality(key, label, _SERIES, **about)
 
 
 def _gap(fact: str, label: str, short: str, priority: int, about: str) -> tuple[Figure, Figure, Figure]:

@@ -36,7 +36,7 @@ class Modality(ABC):
         features: What the quality of samples is measured on: the features of a ``network``, the ``values`` themselves,
             or nothing yet (None).
         judged_as: What figures of samples need that the data is, beside features: ``"text"``, ``"sound"`` or
-            ``"series"``; see :meth:`genlab.measure.case.Case.lacks`.
+            ``"time series"``; see :meth:`genlab.measure.case.Case.lacks`.
         sample_figure: Key of the figure of samples that chooses a checkpoint where the likelihood does not.
         validation_samples_per_image: Samples that a validation draws where it would draw one image: small examples are
             cheap to draw, and few of them say little.

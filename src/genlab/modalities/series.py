@@ -38,7 +38,7 @@ class Series(Modality):
     axes = ("C", "T")
     layouts = ("series",)
     features = "values"
-    judged_as = frozenset({"series"})
+    judged_as = frozenset({"time series"})
     sample_figure = "sliced_wasserstein"
     validation_samples_per_image = 10
     preview_samples_per_image = 16
@@ -98,7 +98,7 @@ _TITLES = {
 
 def column_names(spec: DataSpec) -> list[str]:
     """Return the names of the columns of a series; numbers where they have none."""
-    return [field.name for field in spec.fields] or [f"column_{number}" for number in range(1, spec.shape[0] + 1)]
+    return list(spec.columns) or [f"column_{number}" for number in range(1, spec.shape[0] + 1)]
 
 
 def _shown(name: str) -> str:
@@ -124,7 +124,7 @@ def _draw_tail(axes: Any, x: Tensor, name: str, colour: str) -> None:
     shares = torch.arange(1, len(sizes) + 1) / len(sizes)
     # All of the far ones, where each is seen, and of the many near ones some.
     kept = torch.unique(torch.logspace(0, np.log10(len(sizes)), min(len(sizes), _MOST_POINTS)).long().clamp(1)) - 1
-    axes.plot(sizes[kept].clamp_min(1e-3).numpy(), shares[kept].numpy(), ".", markersize=3, color=colour, label=name)
+    axes.plot(sizes[kept].clamp_min(0.05).numpy(), shares[kept].numpy(), ".", markersize=3, color=colour, label=name)
 
 
 register(Series())

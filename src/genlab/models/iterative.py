@@ -23,7 +23,6 @@ from genlab.modalities import Layout, modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.denoisers import (
     DiffWaveConfig,
-    DilatedConfig,
     DiTConfig,
     MLPConfig,
     NetworkName,
@@ -45,7 +44,7 @@ class IterativeOptions(ConditionalOptions):
     """The options of every family that samples in many steps of one network.
 
     Attributes:
-        network: ``unet``, ``dit``, ``mlp``, ``diffwave``, ``dilated``, or ``auto`` for what suits the data.
+        network: ``unet``, ``dit``, ``mlp``, ``diffwave``, or ``auto`` for what suits the data.
         label_dropout: Probability that a training example comes without its label, which guidance needs.
         guidance: Weight w of classifier-free guidance, prediction = unconditional + w (conditional - unconditional);
             1 samples the plain conditional model. Ho and Salimans (2022), equation 6, with w - 1 for their w. The
@@ -54,7 +53,6 @@ class IterativeOptions(ConditionalOptions):
         dit: Sizes of ``network=dit``.
         mlp: Sizes of ``network=mlp``.
         diffwave: Sizes of ``network=diffwave``.
-        dilated: Sizes of ``network=dilated``.
         likelihood: ``ode``, ``vlb`` where the family has it, ``none``, or ``auto``, which is ``ode``.
         likelihood_ode: Solver and trace of the ``ode`` likelihood.
         likelihood_images: Most images whose likelihood is measured, or None for as many as the protocol says.
@@ -70,7 +68,6 @@ class IterativeOptions(ConditionalOptions):
     dit: DiTConfig
     mlp: MLPConfig
     diffwave: DiffWaveConfig
-    dilated: DilatedConfig
     likelihood: LikelihoodName
     likelihood_ode: LikelihoodConfig
     likelihood_images: Annotated[int, Ge(2)] | None
@@ -97,7 +94,7 @@ class IterativeModel(GenerativeModel):
         "grid": "unet",
         "signal": "diffwave",
         "flat": "mlp",
-        "series": "dilated",
+        "series": "diffwave",
     }
     uses = frozenset({"mask"})
     initial_examples = 10_000
@@ -118,7 +115,6 @@ class IterativeModel(GenerativeModel):
         dit: DiTConfig,
         mlp: MLPConfig,
         diffwave: DiffWaveConfig,
-        dilated: DilatedConfig,
         likelihood: LikelihoodName,
         likelihood_ode: LikelihoodConfig,
         likelihood_images: Annotated[int, Ge(2)] | None,
@@ -139,7 +135,7 @@ class IterativeModel(GenerativeModel):
         self.sampling_precision = sampling_precision
         kind = self.default_network(spec) if network == "auto" else network
         self.network_kind = kind
-        sizes: dict[str, Sizes] = {"unet": unet, "dit": dit, "mlp": mlp, "diffwave": diffwave, "dilated": dilated}
+        sizes: dict[str, Sizes] = {"unet": unet, "dit": dit, "mlp": mlp, "diffwave": diffwave}
         self.network = sizes[kind].build(spec, self.num_classes)
         # Of z in [0, 1] to [-1, 1] for levels; for continuous data the identity until `initialize`.
         self.scaling = Affine((), 2.0, -1.0) if spec.is_discrete else Affine(spec.shape)

@@ -85,12 +85,6 @@ ADDED: dict[str, Mapping[str, Any]] = {
         "top_p": 1.0,
     },
     "model.dropout": 0.0,
-    "model.dilated": {
-        "_target_": "genlab.models.denoisers.DilatedConfig",
-        "_convert_": "all",
-        "hidden": 64,
-        "dilations": [1, 2, 4, 8, 1, 2, 4, 8],
-    },
 }
 """Settings that families got after their first runs, with the values that they had then.
 
