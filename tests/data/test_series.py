@@ -100,7 +100,7 @@ TABLE = "Date,name,x\n2020-01-01,a,1\n2020-01-02,b,2\n2020-01-03,c,3\n"
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
-        (TABLE, {"columns": ["nam"]}, r"data.columns has 'nam', of .*: Date, name, x\. Did you mean 'name'"),
+        (TABLE, {"columns": ["nam"]}, r"data.columns has 'nam', .*: Date, name, x\. Did you mean 'name'"),
         (TABLE, {"time": "day"}, r"data.time has 'day', expected columns of .*: Date, name, x\."),
         (TABLE, {}, r"Column 'name' of .* holds 'a' in line 2, expected numbers\. Name columns of numbers by"),
         (TABLE.replace(",2\n", ",\n").replace(",3\n", ",NaN\n"), {"columns": ["x"]},
