@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from genlab.core.errors import GenlabError
+from genlab.core.spec import DataSpec
 from genlab.data.columns import read_columns
 from genlab.data.series import SP500, SeriesFile, in_returns
 from genlab.data.stochastic_volatility import StochasticVolatility
@@ -43,6 +44,11 @@ def test_windows_lie_within_splits_that_share_no_point(tmp_path: Path) -> None:
     assert second[0, 0] == 1
     assert data.tensors("test").x[:, 0, 0].tolist() == [81, 86, 91, 96], "these do not overlap"
     assert data.tensors("test").x.dtype == torch.float32
+
+
+def test_columns_have_a_name_each() -> None:
+    with pytest.raises(ValueError, match="1 names were given for 2 columns"):
+        DataSpec("prices", "series", (2, 5), columns=("one",))
 
 
 def test_the_stride_is_that_of_training_windows(tmp_path: Path) -> None:

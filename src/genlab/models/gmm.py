@@ -67,8 +67,8 @@ class GMM(GenerativeModel):
     holds a fifth of these back, tries 1, 2, 4 ... 128 components, stops at the first number that does not raise the
     held-out likelihood, and fits the best number to all of them; it never sees the validation or test split.
 
-    Texts and sound are taken as frames of 8 values, one after the other, which the mixture draws independently of each
-    other; symbols, which have no order, are categorical in each component. What a mask says is not there is left out of
+    Windows of series are taken whole, as vectors. Texts and sound are taken as frames of 8 values, one after the other,
+    which the mixture draws independently of each other; symbols, which have no order, are categorical in each component. What a mask says is not there is left out of
     its frame. So the log-probability is exact, and nothing is learned from one frame to the next; covariances other
     than ``diagonal`` are refused.
 
