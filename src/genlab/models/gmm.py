@@ -68,9 +68,9 @@ class GMM(GenerativeModel):
     held-out likelihood, and fits the best number to all of them; it never sees the validation or test split.
 
     Windows of series are taken whole, as vectors. Texts and sound are taken as frames of 8 values, one after the other,
-    which the mixture draws independently of each other; symbols, which have no order, are categorical in each component. What a mask says is not there is left out of
-    its frame. So the log-probability is exact, and nothing is learned from one frame to the next; covariances other
-    than ``diagonal`` are refused.
+    which the mixture draws independently of each other; symbols, which have no order, are categorical in each
+    component. What a mask says is not there is left out of its frame. So the log-probability is exact, and nothing is
+    learned from one frame to the next; covariances other than ``diagonal`` are refused.
 
     Args:
         spec: Any kind of data, discrete or continuous.
