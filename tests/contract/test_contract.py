@@ -197,7 +197,10 @@ REPLAYED = [
     "flow-tiny_gray-conditional=true",
     "flow-tiny_counts",
     "made-tiny_counts",
+    "masked_diffusion-tiny_text",
     "transformer-tiny_text",
+    "transformer-tiny_sound",
+    "wavenet-tiny_sound",
     "pixelcnn-tiny_binary",
     "pixelrnn-tiny_binary",
 ]
@@ -219,7 +222,8 @@ def test_what_is_replayed_is_what_is_computed_plainly(
     def evaluated() -> tuple[torch.Tensor, torch.Tensor]:
         source = ExampleNoise(0)
         samples = model.sample(3, generator=source)
-        return samples, model.log_prob(batch.x, labels(model, batch), num_draws=2, generator=source)
+        known = {"mask": batch.mask, "num_draws": 2, "generator": source}
+        return samples, model.log_prob(batch.x, labels(model, batch), **known)
 
     expected = evaluated()
     with recorded_graphs(monkeypatch, caplog) as graphs:

@@ -170,6 +170,8 @@ def _likelihood_lines(result: Result) -> Iterator[tuple[str, str]]:
             yield "  computed by", likelihood.how
         if likelihood.one_draw is not None:
             yield "  of one draw", _with_kind(result, likelihood.one_draw)
+        if likelihood.latents is not None:
+            yield "  latents", str(likelihood.latents)
     if result.likelihood_last is not None:
         yield "  last checkpoint", _likelihood(result, "likelihood_last")
 

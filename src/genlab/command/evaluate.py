@@ -20,6 +20,7 @@ from genlab.command.schemas import EvaluateConfig, TrainedConfig
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
+from genlab.core.randomness import some_of
 from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Reference
@@ -180,7 +181,7 @@ def _draw_pictures(paths: tuple[Path, Path], title: str, measured: Measured, ref
     modality = modality_of(spec)
     shown = samples[: modality.shown(PICTURE_SAMPLES)]
     modality.write(shown, spec, paths[0].with_name(paths[0].name.removesuffix(".png")))
-    modality.preview(shown, spec, paths[0], title, reference.examples.x[: len(shown)])
+    modality.preview(shown, spec, paths[0], title, some_of(reference.examples.x, len(shown)))
     if measured.quality.pairs is not None and reference.training is not None:
         near, nearest = measured.quality.pairs
         pairs = samples[near], reference.training.x[nearest]

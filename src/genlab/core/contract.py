@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from genlab.core.spec import DataSpec
 
-__all__ = ["Encodes", "Evaluable", "Inpaints", "Samples", "Scores", "ScoresValues"]
+__all__ = ["Encodes", "Evaluable", "Inpaints", "Samples", "Scores", "ScoresValues", "UsesLatents"]
 
 
 @runtime_checkable
@@ -43,6 +43,26 @@ class ScoresValues(Protocol):
         """Return ``[N, D]``, nats, of the values of ``x [N, *spec.shape]`` in the order in which they are read.
 
         Their sum over an example is its log-probability.
+        """
+        ...
+
+
+@runtime_checkable
+class UsesLatents(Protocol):
+    """A model with latents that a posterior infers, which may tell much of an example or nothing."""
+
+    def latent_use(
+        self, x: Tensor, *, mask: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return how far the posterior of each example is off the prior.
+
+        Args:
+            x: ``[N, *spec.shape]``.
+            mask: ``[N, *spec.shape]``, bool, true where there is a value; None: all is there.
+            generator: Of the posterior's draws.
+
+        Returns:
+            The divergence, nats ``[N]``, and the posterior's means ``[N, Z]``, off the prior's where that varies.
         """
         ...
 

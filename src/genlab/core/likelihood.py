@@ -20,6 +20,7 @@ __all__ = [
     "Dequantized",
     "Dequantizer",
     "Logit",
+    "active_units",
     "bits_per_dim",
     "dequantized_log_weights",
     "importance_weighted",
@@ -28,6 +29,9 @@ __all__ = [
     "sum_dims",
     "uniform_dequantize",
 ]
+
+ACTIVE_VARIANCE = 0.01
+"""Variance over the data of the mean of a latent that counts as active."""
 
 
 def sum_dims(x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -166,3 +170,14 @@ class Logit:
         squeezed = torch.sigmoid(y)
         log_det = sum_dims(F.logsigmoid(y) + F.logsigmoid(-y) - math.log(1 - 2 * self.alpha))
         return ((squeezed - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1), log_det
+
+def active_units(means: Tensor) -> Tensor:
+    """Count the latents whose posterior mean varies over the data; Burda et al. (2016), section 5.2.
+
+    Args:
+        means: Posterior means ``[N, Z]`` of N examples.
+
+    Returns:
+        Scalar: how many of the Z variances exceed 0.01, the threshold of the paper.
+    """
+    return (means.detach().var(0, correction=0) > ACTIVE_VARIANCE).sum().to(means.dtype)

@@ -7,9 +7,9 @@ import struct
 from enum import IntEnum
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
-__all__ = ["Stream", "generator", "stream_seed"]
+__all__ = ["Stream", "generator", "some_of", "stream_seed"]
 
 
 class Stream(IntEnum):
@@ -38,3 +38,11 @@ def stream_seed(stream: Stream, *counters: int) -> int:
 def generator(stream: Stream, *counters: int, device: torch.device | str = "cpu") -> Generator:
     """Return a fresh generator for a purpose and counters; see :func:`stream_seed`."""
     return Generator(device=device).manual_seed(stream_seed(stream, *counters))
+
+
+def some_of(x: Tensor, count: int) -> Tensor:
+    """Return so many examples, or all if there are no more, by chance but always the same.
+
+    The first ones of a set will not do to look at: files are often in the order of their labels.
+    """
+    return x[torch.randperm(len(x), generator=generator(Stream.GRIDS))[:count]]

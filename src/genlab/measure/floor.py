@@ -8,7 +8,7 @@ import json
 import torch
 from torch import Tensor
 
-from genlab.core.randomness import Stream, generator
+from genlab.core.randomness import Stream, generator, some_of
 from genlab.core.timetable import Timetable
 from genlab.core.words import counted
 from genlab.data.base import GenlabDataModule
@@ -100,7 +100,7 @@ def _draw(place: RunDir, data: GenlabDataModule, protocol: EvaluationProtocol, r
         return
     spec, modality = data.spec, modality_of(data.spec)
     count = modality.shown(PICTURE_SAMPLES)
-    real = data.tensors(protocol.split).x[:count]
+    real = some_of(data.tensors(protocol.split).x, count)
     shown = data.tensors("train").x[rows[:count]]
     modality.write(shown, spec, path.with_suffix(""))
     modality.preview(shown, spec, path, f"training examples of {spec.name}, {place.id}: {command}", real)

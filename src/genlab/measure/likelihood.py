@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from genlab.core.batch import Batch
-from genlab.core.contract import Scores
+from genlab.core.contract import Scores, UsesLatents
 from genlab.core.hardware import full_float32
+from genlab.core.likelihood import active_units
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, generator, stream_seed
@@ -19,6 +20,9 @@ from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.sliding import sliding_log_probs
 
 __all__ = ["count_examples", "measure_likelihood"]
+
+MOST_ENCODED = 1000
+"""Examples of which it is measured what latents tell of them."""
 
 
 @torch.no_grad()
@@ -74,7 +78,30 @@ def _in_full_precision(
             for metric, log_prob in zip(metrics.values(), scores, strict=True):
                 metric.update(log_prob, dims)
             timetable.advance(len(scores[0]))
-    return _measured(model, metrics, kind, examples)
+    return _measured(model, metrics, kind, examples) | _latents(model, data, protocol)
+
+
+def _latents(model: Scores, data: Batch, protocol: EvaluationProtocol) -> dict[str, Any]:
+    """What the latents of a model tell of the data, if it has any."""
+    if not isinstance(model, UsesLatents):
+        return {}
+    base, device = stream_seed(Stream.LIKELIHOOD, protocol.seed, 1), model.device
+    some = data.rows(_drawn(len(data.x), protocol, min(MOST_ENCODED, len(data.x))))
+
+    def encode(start: int, size: int) -> tuple[Tensor, Tensor]:
+        batch = some.rows(slice(start, start + size)).to(device)
+        return model.latent_use(batch.x, mask=batch.mask, generator=ExampleNoise(base, start, device))
+
+    found = BatchSizes(protocol.batch_size, device).each(len(some.x), encode)
+    divergence, places = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return {
+        "latents": {
+            "kl_nats": float(divergence.double().mean()),
+            "active_units": int(active_units(places)),
+            "units": places.shape[1],
+            "examples": len(places),
+        }
+    }
 
 
 def _measured(model: Scores, metrics: dict[int, NegativeLogLikelihood], kind: str, examples: int) -> dict[str, Any]:

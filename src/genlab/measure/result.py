@@ -184,6 +184,23 @@ class VariationalBound(Section):
         return f"a process of {counted(self.steps or 1, 'step')}"
 
 
+class Latents(Section):
+    """What the latents of a model tell of the data, over so many examples of the split.
+
+    ``kl_nats`` is the divergence of the posterior from the prior: near zero, the decoder does without the latents.
+    ``active_units`` of all ``units`` have a posterior whose mean varies over the data.
+    """
+
+    kl_nats: Real | None
+    active_units: Count
+    units: Positive
+    examples: Positive
+
+    def __str__(self) -> str:
+        divergence = "KL unknown" if self.kl_nats is None else f"KL {self.kl_nats:.4g} nats"
+        return f"{divergence}, {self.active_units:,} of {self.units:,} units active"
+
+
 def is_estimate(kind: str | None) -> bool:
     """Whether a likelihood may be too high, as one by an equation that is solved, and is no bound.
 
@@ -219,6 +236,7 @@ class Likelihood(OneDraw):
     ode: OrdinaryDifferentialEquation | None = None
     vlb: VariationalBound | None = None
     one_draw: OneDraw | None = None
+    latents: Latents | None = None
     stride: Positive | None = None
 
     @property

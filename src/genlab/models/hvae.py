@@ -15,7 +15,7 @@ from genlab.core.words import counted
 from genlab.modalities import Layout
 from genlab.models.latent import Draws, LatentModel, LatentOptions, Observed
 from genlab.models.options import Repeats, Width
-from genlab.networks.latent.latents import DiagonalNormal, active_units
+from genlab.networks.latent.latents import DiagonalNormal
 from genlab.networks.latent.topdown import BottomUp, TopDown
 
 __all__ = ["HVae"]
@@ -106,7 +106,8 @@ class HVae(LatentModel):
             torch.stack(ratios).sum(0).view(count, examples),
             kl,
             self.sizes,
-            {"active_units": active_units(torch.cat(shifts, dim=1)), **by_layer},
+            torch.cat(shifts, dim=1),
+            by_layer,
         )
 
     def generate(self, n: int, generator: Generator | None) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from genlab.core.batch import Batch
 from genlab.core.codec import one_hot
 from genlab.core.errors import GenlabError
-from genlab.core.likelihood import bits_per_dim, importance_weighted, mean_bits_per_dim, sum_dims
+from genlab.core.likelihood import active_units, bits_per_dim, importance_weighted, mean_bits_per_dim, sum_dims
 from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
@@ -79,6 +79,7 @@ class Draws:
         kl: Divergence of posterior from prior for each group of latents, nats ``[N, G]``, in closed form where there
             is one; its expectation is that of minus ``log_ratio``.
         group_dims: Latent dimensions of each group.
+        places: The posterior's means ``[K N or N, Z]``, off the prior's where that varies.
         diagnostics: Scalars worth logging.
     """
 
@@ -86,6 +87,7 @@ class Draws:
     log_ratio: Tensor
     kl: Tensor
     group_dims: list[int]
+    places: Tensor
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -207,7 +209,7 @@ class LatentModel(GenerativeModel):
         if self.spec.is_discrete:
             parts["loss"] = self._bits_per_dim(-nats, batch)
             parts["bits_per_dim"] = self._bits_per_dim(elbo, batch)
-        return parts | draws.diagnostics
+        return parts | {"active_units": active_units(draws.places)} | draws.diagnostics
 
     def _bits_per_dim(self, mean_nats: Tensor, batch: Batch) -> Tensor:
         if batch.mask is None:
@@ -232,6 +234,14 @@ class LatentModel(GenerativeModel):
             for start in range(0, num_draws, chunk)
         ]
         return importance_weighted(torch.cat(weights)) + log_det
+
+    def latent_use(
+        self, x: Tensor, *, mask: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the latents tell of each example; see :class:`genlab.core.contract.UsesLatents`."""
+        inputs, observed, _ = self._embed(x, mask)
+        draws = self.draw(observed, self.infer(inputs), self._noise(1, inputs, generator))
+        return draws.kl.sum(1), draws.places
 
     @property
     def validation_draws(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Unpack
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from genlab.core import noise
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
+from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of
 from genlab.models.base import GenerativeModel
@@ -142,9 +144,10 @@ class MaskedDiffusion(GenerativeModel):
 
         Sahoo et al. (2024), equation 7.
         """
+        network = replayed(partial(self.network, y=y), self.device, self.steps, "the unmasking")
         for step in range(self.steps):
             with torch.autocast(self.device.type, enabled=False):
-                probabilities = self.network(x, masked, y).double().softmax(-1)
+                probabilities = network(x, masked).double().softmax(-1)
             cumulative = probabilities.cumsum(-1)[..., :-1]
             chance = noise.uniform(x.shape, generator, x.device, torch.float64)
             drawn = (cumulative <= chance[..., None]).sum(-1)

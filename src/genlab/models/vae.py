@@ -18,7 +18,7 @@ from genlab.models.latent import Draws, LatentModel, LatentOptions, Observed
 from genlab.models.options import Depth, Repeats, Width
 from genlab.networks.latent.autoencoders import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genlab.networks.latent.decoding import AtOnce, Decoding, InTurn
-from genlab.networks.latent.latents import DiagonalNormal, active_units
+from genlab.networks.latent.latents import DiagonalNormal
 from genlab.networks.latent.priors import FlowPrior, LatentDensity, NormalPrior, Prior, VampPrior
 from genlab.networks.latent.recurrent import RecurrentDecoder, RecurrentEncoder
 from genlab.networks.latent.signal_autoencoders import SignalDecoder, SignalEncoder
@@ -231,7 +231,7 @@ class Vae(LatentModel):
             log_ratio,
             -log_ratio.mean(0)[:, None] if closed is None else closed,
             [dims] if closed is None else [1] * dims,
-            {"active_units": active_units(posterior.mean)},
+            posterior.mean,
         )
 
     def generate(self, n: int, generator: Generator | None) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
 from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps
 
@@ -112,31 +113,38 @@ class WaveNet(CausalNetwork):
         return self.head(features, self.codec.to_signed(x, self.skip.weight.dtype))
 
     def steps(self, n: int, y: Tensor | None = None) -> Steps:
-        """See `CausalNetwork.steps`: each layer keeps a queue of its last inputs, as long as its dilation.
+        """See `CausalNetwork.steps`: each layer keeps a queue of its last inputs, as far back as its dilation.
 
         Le Paine et al. (2016), "Fast WaveNet generation algorithm". The queues are parts of one ring, so that what all
         layers take from the past is read, and multiplied, at once.
         """
-        weights, device = [tap.weight.T for tap in self.taps], self.skip.weight.device
+        device = self.skip.weight.device
+        weights = [tap.weight.T for tap in self.taps]
         early, late = torch.stack([w[: self.hidden] for w in weights]), [w[self.hidden :] for w in weights]
         given = torch.stack([tap.bias for tap in self.taps])[:, None].expand(-1, n, -1)
         context = self._context(y)
         given = given if context is None else given + context
         residuals = [(layer.bias, layer.weight.T) for layer in self.residuals]
-        lengths = torch.tensor(self.dilations, device=device)
-        ring = self.skip.weight.new_zeros(sum(self.dilations), n, self.hidden)
-        places = (lengths.cumsum(0) - lengths) + torch.arange(self.num_sites, device=device)[:, None] % lengths
-        h = ring.new_zeros(n, self.hidden)
-        for place in places:
-            entered = torch.baddbmm(given, ring[place], early)
+        # A queue has a place more than its dilation: a step then writes none that it reads, and can be repeated.
+        lengths = torch.tensor(self.dilations, device=device) + 1
+        starts, times = lengths.cumsum(0) - lengths, torch.arange(self.num_sites, device=device)[:, None]
+        ring = self.skip.weight.new_zeros(int(lengths.sum()), n, self.hidden)
+
+        def features(h: Tensor, read: Tensor, write: Tensor) -> Tensor:
+            entered = torch.baddbmm(given, ring[read], early)
             inputs, found = [h], []
             for index, into in enumerate(late):
                 found.append(_gate(torch.addmm(entered[index], inputs[index], into)))
                 if index < len(residuals):
                     bias, weight = residuals[index]
                     inputs.append(inputs[index] + torch.addmm(bias, found[index], weight))
-            ring.index_copy_(0, place, torch.stack(inputs))
-            values = yield from self.head.steps(self._features(torch.cat(found, dim=-1)), self.codec)
+            ring.index_copy_(0, write, torch.stack(inputs))
+            return self._features(torch.cat(found, dim=-1))
+
+        step = replayed(features, device, self.num_sites, "the steps of WaveNet")
+        h = ring.new_zeros(n, self.hidden)
+        for read, write in zip(starts + (times + 1) % lengths, starts + times % lengths, strict=True):
+            values = yield from self.head.steps(step(h, read, write), self.codec)
             h = self.embed(values)
 
     def _features(self, found: Tensor) -> Tensor:

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["DiagonalNormal", "active_units"]
+__all__ = ["DiagonalNormal"]
 
 MIN_LOG_SCALE = -7.0
 MAX_LOG_SCALE = 2.0
 # A posterior needs no scale above that of the prior, 1. Far beyond it the decoder sees noise, and the divergence grows
 # with the scale's square: a scale of 17 once made the loss jump.
-ACTIVE_VARIANCE = 0.01
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -79,15 +78,3 @@ class DiagonalNormal:
         distance = (self.mean - other.mean) * (-other.log_scale).exp()
         ratio = self.log_scale - other.log_scale
         return 0.5 * (distance.square() + (2 * ratio).exp() - 1) - ratio
-
-
-def active_units(means: Tensor) -> Tensor:
-    """Count the latents whose posterior mean varies over the data; Burda et al. (2016), section 5.2.
-
-    Args:
-        means: Posterior means ``[N, Z]`` of N examples.
-
-    Returns:
-        Scalar: how many of the Z variances exceed 0.01, the threshold of the paper.
-    """
-    return (means.detach().var(0, correction=0) > ACTIVE_VARIANCE).sum().to(means.dtype)

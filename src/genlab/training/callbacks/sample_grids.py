@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytorch_lightning import Trainer
 
-from genlab.core.randomness import Stream, generator
+from genlab.core.randomness import Stream, generator, some_of
 from genlab.core.sharded import gathered
 from genlab.loggers.protocols import LogsFiles, LogsPicture
 from genlab.modalities import modality_of
@@ -47,7 +47,7 @@ class SampleGrids(Callback):
         samples = pl_module.sample(self.samples_of(pl_module), generator=noise)
         examples = pl_module.progress.examples
         path = self.folder / f"examples_{examples:010d}.png"
-        real = trainer.datamodule.tensors("validation").x[: len(samples)]
+        real = some_of(trainer.datamodule.tensors("validation").x, len(samples))
         files = modality.write(samples, pl_module.spec, path.with_suffix(""))
         drawn = modality.preview(samples, pl_module.spec, path, f"{self.title}, {examples:,} examples seen", real)
         for logger in trainer.loggers:
