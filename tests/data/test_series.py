@@ -11,8 +11,8 @@ import torch
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.data.columns import read_columns
 from genlab.data.series import SP500, SeriesFile, in_returns
+from genlab.data.series_columns import read_columns
 from genlab.data.stochastic_volatility import StochasticVolatility
 from tests.tiny import run_folder, train
 

@@ -171,6 +171,7 @@ class Logit:
         log_det = sum_dims(F.logsigmoid(y) + F.logsigmoid(-y) - math.log(1 - 2 * self.alpha))
         return ((squeezed - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1), log_det
 
+
 def active_units(means: Tensor) -> Tensor:
     """Count the latents whose posterior mean varies over the data; Burda et al. (2016), section 5.2.
 

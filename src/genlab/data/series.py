@@ -17,8 +17,8 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec
 from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
-from genlab.data.columns import read_columns
 from genlab.data.files import Archive
+from genlab.data.series_columns import read_columns
 
 __all__ = ["SP500", "Returns", "SeriesData", "SeriesFile", "WindowSteps", "in_returns"]
 

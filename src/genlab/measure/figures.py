@@ -198,7 +198,8 @@ def _gap(fact: str, label: str, short: str, priority: int, about: str) -> tuple[
     return (
         _of_series(
             key, f"{label} gap", short=short, better="lower", priority=priority, spread=f"{key}_se", minimum=0.0,
-            about=f"How far {about} of samples is from the data's; the mean over columns and lags.",
+            about=f"How far {about} of samples is from the data's; the mean over columns and lags. r is the distance "
+            "from the mean.",
         ),
         _of_series(f"{key}_se", f"{label} gap's error", minimum=0.0, about="By a bootstrap of windows."),
         _of_series(
@@ -404,9 +405,9 @@ register(
         **_FRACTION, about="The same of the data that samples are compared with.",
     ),
     *_gap("autocorrelation", "ACF", "ACF\ngap", 8, "the autocorrelation"),
-    *_gap("autocorrelation_abs", "ACF of sizes", "sizes'\nACF gap", 14, "the autocorrelation of distances from the mean"),
-    *_gap("autocorrelation_squared", "ACF of squares", "squares'\nACF gap", 9, "the autocorrelation of squared distances"),
-    *_gap("leverage", "leverage", "lever-\nage gap", 10, "the correlation of values with later squared distances"),
+    *_gap("autocorrelation_abs", "ACF of sizes", "sizes'\nACF gap", 14, "the autocorrelation of |r|"),
+    *_gap("autocorrelation_squared", "ACF of squares", "squares'\nACF gap", 9, "the autocorrelation of r²"),
+    *_gap("leverage", "leverage", "lever-\nage gap", 10, "the correlation of r with a later r²"),
     *_gap("kurtosis", "kurtosis", "kurto-\nsis gap", 12, "the kurtosis"),
     *_gap("tail_index", "tail index", "tail\ngap", 13, "the tail index, Hill's of the largest twentieth,"),
     _of_series("kurtosis", "kurtosis", minimum=0.0, about="Of the samples; 3 for a normal distribution."),
