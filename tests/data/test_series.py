@@ -94,7 +94,7 @@ def test_names_tell_series_columns_and_lengths_apart(tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_times_may_be_written_in_many_ways(tmp_path: Path, times: list[str]) -> None:
-    path = written(tmp_path, "\n".join(["when,x", *(f"{time},1" for time in times)]))
+    path = written(tmp_path, "\n".join(["when, x", *(f"{time},1" for time in times)]))
     names, values = read_columns(path, None, "when")
     assert names == ["x"]
     assert values.tolist() == [[1], [1], [1]]

@@ -38,7 +38,8 @@ class Columns:
         rows = list(_rows(path))
         if not rows:
             raise GenlabError(f"{shown(path)} is empty, expected a CSV file with a line of names and rows of numbers.")
-        (_, self.names), *self.rows = rows
+        (_, names), *self.rows = rows
+        self.names = [name.strip() for name in names]
         if doubled := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise GenlabError(f"{shown(path)} has two columns '{shown(doubled[0])}', expected a name for each.")
         for line, row in self.rows:
@@ -103,7 +104,7 @@ def read_columns(path: Path, columns: Sequence[str] | None, time: str | None) ->
             do not rise.
     """
     table = Columns(path)
-    when = time or next((name for name in table.names if name.strip().lower() in TIME_NAMES), None)
+    when = time or next((name for name in table.names if name.lower() in TIME_NAMES), None)
     if when is not None:
         _check_order(table, when)
     names = [name for name in table.names if name != when] if columns is None else list(columns)
