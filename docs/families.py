@@ -19,9 +19,10 @@ KINDS = {
     "sound": DataSpec("sound", "waveform", (1, 5120), levels=256, sampling_rate_hz=8000, has_mask=True),
     "tables of numbers": DataSpec("numbers", "table", (2,), fields=(Field("length"), Field("width"))),
     "mixed tables": DataSpec("mixed", "table", (2,), fields=(Field("age", decimals=0, rounded=True), Field("sex", 2))),
+    "series": DataSpec("series", "series", (1, 32)),
 }
 """An example of each kind of data: gray levels, points, characters, mu-law recordings of several lengths, numbers that
-have densities, and rounded ones beside categories."""
+have densities, rounded ones beside categories, windows."""
 
 INTRODUCTION = """# Which model takes which data
 

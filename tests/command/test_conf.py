@@ -36,6 +36,12 @@ FILES = {
     "emoji": "emoji",
     "sc09": "speech_commands_v0.02",
     "medmnist": "medmnist",
+    "sp500": "series",
+    "power": "maf_power",
+    "hepmass": "maf_hepmass",
+    "miniboone": "maf_miniboone",
+    "gas": "maf_gas",
+    "bsds300": "maf_bsds300",
 }
 MODEL_OF = {
     name: re.search(r"override /model: (\w+)", (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text())[1]
@@ -48,6 +54,8 @@ SMALL_DATA = {
     "shakespeare": ["data.length=8", "evaluation.max_examples=50"],
     "spoken_digits": ["data.seconds=0.01"],
     "emoji": ["data.size=16", "data.cache=memory"],
+    "sp500": ["data.length=8"],
+    "stochastic_volatility": ["data.length=8", "data.train_size=500"],
 }
 SEQUENCES = ("enwik8", "sc09", "shakespeare", "spoken_digits", "text8")
 """Data sets that the default model does not take, and that have no picture of their samples yet."""
@@ -56,6 +64,7 @@ NOT_BY_A_FLOW = dict.fromkeys(SEQUENCES, "transformer") | {"diabetes": "gmm"}
 TRAINED_ELSEWHERE = {
     "cifar10": "see test_cifar10_trains",
     "csv": "it is one's own, see tests/data/test_tables.py",
+    "series": "it is one's own, see tests/data/test_series.py",
     "text_file": "it is one's own, see tests/data/test_own.py",
     "wav_folder": "it is one's own, see tests/data/test_own.py",
     "image_folder": "it is one's own, see tests/data/test_image_folder.py",

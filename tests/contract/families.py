@@ -29,6 +29,8 @@ PLANE = DataSpec("tiny_plane", "vector", (2,), num_classes=2)
 SPACE = DataSpec("tiny_space", "vector", (3,))
 COUNTS = DataSpec("tiny_counts", "vector", (3,), levels=5)
 
+SERIES = DataSpec("tiny_series", "series", (2, 3), columns=("price", "volume"))
+
 SMALL_FLOW = [
     "multiscale.hidden=[8]",
     "multiscale.checkerboard_steps=2",
@@ -249,6 +251,14 @@ CASES = [
     Case("diffusion", SOUND, [*SMALL_DIFFUSION, "likelihood=vlb", "sampler=stochastic_heun"]),
     Case("diffusion", WAVE, SMALL_DIFFUSION),
     Case("diffusion", SPACE, [*SMALL_DIFFUSION, "parameterization=x0"]),
+    Case("gmm", SERIES, [*SMALL_GMM, "covariance=full"]),
+    Case("vae", SERIES, SMALL_VAE),
+    Case("flow", SERIES, SMALL_FLOW),
+    Case("flow", SERIES, [*SMALL_FLOW, "network=maf"]),
+    Case("made", SERIES, ["hidden=64"]),
+    Case("transformer", SERIES, SMALL_TRANSFORMER),
+    Case("diffusion", SERIES, SMALL_DIFFUSION),
+    Case("flow_matching", SERIES, SMALL_FLOW_MATCHING),
 ]
 
 

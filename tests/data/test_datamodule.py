@@ -25,6 +25,7 @@ from genlab.core.errors import GenlabError
 from genlab.data.base import MAX_BYTES_ON_ACCELERATOR, GenlabDataModule, train_placement
 from genlab.data.images import Digits
 from genlab.data.loader import EvalLoader, TrainStream
+from genlab.data.stochastic_volatility import StochasticVolatility
 from genlab.data.tables import BreastCancer, Diabetes, Wine
 from genlab.data.toy2d import Toy2D
 
@@ -173,6 +174,9 @@ def test_the_entropy_of_real_data_is_not_known() -> None:
 
 
 def own_data(name: str, folder: Path) -> Path:
+    if name == "series":
+        (folder / "series.csv").write_text("\n".join(["x", *map(str, range(400))]))
+        return folder / "series.csv"
     if name == "text_file":
         (folder / "text.txt").write_text("abc")
         return folder / "text.txt"
@@ -200,7 +204,7 @@ def test_a_config_lists_the_arguments_with_their_ranges(
     cls = get_class(target := values.pop("_target_"))
     values.pop("_convert_")
     parameters = inspect.signature(cls).parameters
-    generated = cls in (Digits, Toy2D, Wine, BreastCancer, Diabetes)  # they read no files
+    generated = cls in (Digits, Toy2D, StochasticVolatility, Wine, BreastCancer, Diabetes)  # they read no files
     assert set(values) == set(parameters) - ({"root"} if generated else set())
     if "path" in values:  # one's own data, which has to be there
         assert values["path"] is None

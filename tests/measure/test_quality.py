@@ -14,9 +14,11 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec, Field
 from genlab.data.images import Digits
+from genlab.measure import case
 from genlab.measure.case import Case, Instruments, Reference
 from genlab.measure.features.cache import FeatureCache
 from genlab.measure.features.choice import choose_extractor
+from genlab.measure.features.extractors import Values
 from genlab.measure.features.inception import FEATURES, InceptionExtractor
 from genlab.measure.figures import FIGURES, Figure, of_section, register
 from genlab.measure.measurements import find_measurement
@@ -375,3 +377,22 @@ def test_every_figure_of_the_registry_names_what_measures_it() -> None:
     for figure in of_section("quality"):
         assert callable(find_measurement(figure.measured_by, [figure.key])), figure.key
         assert figure.spread is None or figure.spread in FIGURES
+
+
+def test_of_very_many_examples_some_are_compared_and_the_result_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(case, "MOST_REAL", 150)
+    monkeypatch.setattr(case, "MOST_TRAINED", 120)
+    spec, test, train = DataSpec("plane", "vector", (2,)), Batch(plane(400, 1)), Batch(plane(500, 2))
+    reference, instruments = Reference(spec, test, "test", train), Instruments(Values())
+    drawn = Case(Batch(train.x[:200]), reference, instruments)
+    assert torch.equal(drawn.real.values, test.x[drawn.real_rows])
+    assert len(set(drawn.real_rows.tolist())) == 150
+    assert len(drawn.trained.values) == 120
+    found = measure_quality(drawn.samples, reference, instruments)
+    assert found.figures["n_real"] == 150
+    near, nearest = found.pairs
+    assert torch.equal(drawn.samples.x[near[:5]], train.x[nearest[:5]]), "copies are found at their own places"
+    rows = torch.arange(450)
+    held_out = Case(Batch(train.x[:450]), reference, instruments, rows)
+    assert held_out.trained_rows.tolist() == list(range(450, 500)), "few enough for all"
+    assert Case(drawn.samples, Reference(spec, Batch(test.x[:150]), "test"), instruments).real_rows is None

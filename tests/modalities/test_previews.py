@@ -61,6 +61,8 @@ def test_each_sample_stands_above_its_training_example() -> None:
         (DataSpec("line", "vector", (1,)), torch.randn(20, 1)),
         (LETTERS, torch.zeros(2, 5, dtype=torch.long)),
         (SOUND, torch.full((2, 1, 900), 128)),
+        (DataSpec("prices", "series", (2, 8), columns=("$a", "b")), torch.randn(30, 2, 8)),
+        (DataSpec("constant", "series", (1, 2)), torch.zeros(2, 1, 2)),
         (DataSpec("noise", "waveform", (2, 40)), torch.randn(9, 2, 40)),
         (TABLE, torch.tensor([[1.5, 0, 3], [2.5, 1, 3]])),
     ],

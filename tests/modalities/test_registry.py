@@ -33,26 +33,27 @@ IMAGE = DataSpec("digits", "image", (1, 8, 8), levels=17)
 VECTOR = DataSpec("points", "vector", (2,))
 TEXT = DataSpec("letters", "text", (5,), levels=65)
 SOUND = DataSpec("speech", "waveform", (1, 16))
+SERIES = DataSpec("prices", "series", (2, 16))
 
 DEFAULTS: dict[type[GenerativeModel], dict[DataSpec, str]] = {
-    Diffusion: {IMAGE: "unet", VECTOR: "mlp", SOUND: "diffwave"},
-    Flow: {IMAGE: "multiscale", VECTOR: "nsf", SOUND: "waveglow"},
-    FlowMatching: {IMAGE: "unet", VECTOR: "mlp", SOUND: "diffwave"},
+    Diffusion: {IMAGE: "unet", VECTOR: "mlp", SOUND: "diffwave", SERIES: "diffwave"},
+    Flow: {IMAGE: "multiscale", VECTOR: "nsf", SOUND: "waveglow", SERIES: "nsf"},
+    FlowMatching: {IMAGE: "unet", VECTOR: "mlp", SOUND: "diffwave", SERIES: "diffwave"},
     Gan: {IMAGE: "conv", VECTOR: "mlp", SOUND: "wave"},
-    GMM: {IMAGE: "mixture", VECTOR: "mixture", TEXT: "mixture", SOUND: "mixture"},
+    GMM: {IMAGE: "mixture", VECTOR: "mixture", TEXT: "mixture", SOUND: "mixture", SERIES: "mixture"},
     HVae: {IMAGE: "topdown", VECTOR: "topdown"},
-    Made: {IMAGE: "mlp", VECTOR: "mlp", TEXT: "mlp", SOUND: "mlp"},
+    Made: {IMAGE: "mlp", VECTOR: "mlp", TEXT: "mlp", SOUND: "mlp", SERIES: "mlp"},
     NGram: {TEXT: "counts"},
     PixelCNN: {IMAGE: "pixelcnn"},
     PixelRNN: {IMAGE: "pixelrnn"},
-    Transformer: {IMAGE: "transformer", VECTOR: "transformer", TEXT: "transformer", SOUND: "transformer"},
-    Vae: {IMAGE: "conv", VECTOR: "mlp", TEXT: "recurrent", SOUND: "signal"},
+    Transformer: dict.fromkeys((IMAGE, VECTOR, TEXT, SOUND, SERIES), "transformer"),
+    Vae: {IMAGE: "conv", VECTOR: "mlp", TEXT: "recurrent", SOUND: "signal", SERIES: "mlp"},
     WaveNet: {SOUND: "wavenet"},
 }
 """The kinds of data that each family takes, and its network for each when none is named."""
 
 
-@pytest.mark.parametrize("spec", [IMAGE, VECTOR, TEXT, SOUND], ids=lambda spec: spec.modality)
+@pytest.mark.parametrize("spec", [IMAGE, VECTOR, TEXT, SOUND, SERIES], ids=lambda spec: spec.modality)
 @pytest.mark.parametrize("family", DEFAULTS, ids=lambda family: family.__name__)
 def test_a_family_takes_the_kinds_of_data_that_it_can_see(family: type[GenerativeModel], spec: DataSpec) -> None:
     network = DEFAULTS[family].get(spec)
@@ -70,6 +71,7 @@ def test_a_family_takes_the_kinds_of_data_that_it_can_see(family: type[Generativ
             PixelCNN, DataSpec("two_moons", "vector", (2,)),
             "The pixelcnn family models image data, but two_moons is vector. Use model=made or model=transformer.",
         ),
+        (Gan, SERIES, "The gan family models image, vector and waveform data, but prices is series."),
         (Gan, TEXT, "The gan family models image, vector and waveform data, but letters is text."),
     ],
 )  # fmt: skip
@@ -88,7 +90,7 @@ def test_a_shape_with_other_axes_is_refused() -> None:
 
 
 def test_each_kind_of_data_says_all_that_is_asked_of_it() -> None:
-    assert {modality.name for modality in all_modalities()} >= {"image", "vector", "text", "waveform"}
+    assert {modality.name for modality in all_modalities()} >= {"image", "vector", "text", "waveform", "series"}
     for modality in all_modalities():
         assert modality.axes
         assert modality.layouts
@@ -106,6 +108,7 @@ def test_each_kind_of_data_says_all_that_is_asked_of_it() -> None:
         (DataSpec("counts", "vector", (2,), levels=5), torch.int64),
         (TEXT, torch.int64),
         (SOUND, torch.float32),
+        (SERIES, torch.float32),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -113,7 +116,7 @@ def test_examples_are_stored_as_their_kind_says(spec: DataSpec, dtype: torch.dty
     assert modality_of(spec).codec(spec).dtype == dtype
 
 
-KINDS = {"image", "vector", "text", "waveform"}
+KINDS = {"image", "vector", "text", "waveform", "series"}
 
 
 def asks_for_a_kind(node: ast.AST) -> bool:

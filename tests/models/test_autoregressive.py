@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from genlab.core.batch import Batch
 from genlab.core.contract import Inpaints
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
@@ -126,9 +127,11 @@ def test_a_continuous_log_prob_is_the_chain_of_gaussians() -> None:
     made, x = make("made", PLANE), torch.tensor([[0.3, -1.2]])
     steps = made.network.steps(1)
     with torch.no_grad():
-        params = [next(steps), steps.send(x[:, 0])]
-    expected = 0.0
-    for value, (mean, raw) in zip(x[0].tolist(), (p[0].tolist() for p in params), strict=True):
+        z = made.scaling(x)
+        params = [next(steps), steps.send(z[:, 0])]
+    expected = float(made.scaling.scale.log().sum())
+    assert expected != 0, "the data is standardized"
+    for value, (mean, raw) in zip(z[0].tolist(), (p[0].tolist() for p in params), strict=True):
         log_scale = -7 + math.log1p(math.exp(raw + 7))
         expected -= 0.5 * ((value - mean) / math.exp(log_scale)) ** 2 + log_scale + 0.5 * math.log(2 * math.pi)
     assert made.log_prob(x).item() == pytest.approx(expected, abs=1e-4)
@@ -188,3 +191,35 @@ def test_every_size_changes_the_log_prob(model: str, change: str) -> None:
 def test_components_change_the_mixture() -> None:
     made = [make("pixelcnn", COLOUR, f"components={count}").observation.num_params for count in (3, 5)]
     assert made == [9, 15]
+
+
+def test_continuous_data_may_have_any_unit() -> None:
+    """The same data in other units has the same density but for the unit, and samples in that unit."""
+    spec = DataSpec("prices", "series", (2, 3))
+    unit, zero = torch.tensor([[1e4], [1e-2]]), torch.tensor([[5e4], [-1.0]])
+    x = torch.randn(64, 2, 3, generator=torch.Generator().manual_seed(0))
+    scores, drawn = [], []
+    for scale, shift in ((torch.ones(2, 1), torch.zeros(2, 1)), (unit, zero)):
+        made = make("transformer", spec)
+        made.initialize(Batch(scale * x + shift))
+        scores.append(made.log_prob(scale * x[:5] + shift) + 3 * scale.log().sum())
+        drawn.append((made.sample(4, generator=torch.Generator().manual_seed(1)) - shift) / scale)
+    assert torch.allclose(*scores, atol=1e-2)
+    assert torch.allclose(*drawn, atol=1e-2)
+
+
+def test_kept_values_of_continuous_data_are_those_that_were_given() -> None:
+    made = make("made", PLANE)
+    x = 1e3 * torch.randn(20, 2)
+    made.initialize(Batch(x))
+    filled = made.inpaint(x, torch.tensor([True, False]))
+    assert torch.equal(filled[:, 0], x[:, 0])
+    assert not torch.equal(filled[:, 1], x[:, 1])
+
+
+def test_a_state_from_before_data_was_standardized_is_one_of_data_as_it_is() -> None:
+    old = {name: value for name, value in make("made", PLANE).state_dict().items() if not name.startswith("scaling")}
+    made = make("made", PLANE)
+    made.load_state_dict(old)
+    assert made.scaling.scale.tolist() == [1, 1]
+    assert made.scaling.shift.tolist() == [0, 0]

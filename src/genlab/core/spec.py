@@ -66,7 +66,8 @@ class DataSpec:
     Args:
         name: Name of the data set as it stands in results, e.g. ``"mnist"``.
         modality: Kind of data, the name of an object of :mod:`genlab.modalities`: ``"image"``, ``"vector"`` ...
-        shape: ``(C, H, W)`` for images, ``(D,)`` for vectors, ``(C, T)`` for waveforms, ``(T,)`` for text.
+        shape: ``(C, H, W)`` for images, ``(D,)`` for vectors, ``(C, T)`` for waveforms and series, ``(T,)`` for
+            text.
         levels: Number of values per dimension of discrete data (256, 17, 2, vocabulary size);
             None for continuous data.
         num_classes: Number of labels, or None for data without labels.
@@ -75,10 +76,12 @@ class DataSpec:
         sampling_rate_hz: Values per second of sound; None for other data.
         has_mask: Whether batches say by a mask what is there, since examples differ in length.
         context_shape: Shape of one example's covariates; None for data without.
+        columns: Names of the columns of a series; empty for other data, and where they have none.
         extractor: Name of the feature extractor that was trained on these classes; None where there is none.
 
     Raises:
-        ValueError: If an axis is not positive, there are fewer than 2 levels, or not as many fields as dimensions.
+        ValueError: If an axis is not positive, there are fewer than 2 levels, or not as many fields as dimensions,
+            or names of columns.
     """
 
     name: str
@@ -92,6 +95,7 @@ class DataSpec:
     has_mask: bool = False
     context_shape: tuple[int, ...] | None = None
     extractor: str | None = None
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.shape or any(axis < 1 for axis in self.shape):
@@ -100,6 +104,8 @@ class DataSpec:
             raise ValueError(f"levels is {self.levels}, expected at least 2, or None for continuous data.")
         if self.fields and len(self.fields) != self.num_dims:
             raise ValueError(f"{len(self.fields)} fields were given for {self.num_dims} dimensions.")
+        if self.columns and len(self.columns) != self.shape[0]:
+            raise ValueError(f"{len(self.columns)} names were given for {self.shape[0]} columns.")
 
     @property
     def needs(self) -> frozenset[str]:

@@ -17,8 +17,11 @@ from genlab.measure.features.extractors import Extractor, Features
 from genlab.measure.features.inception import InceptionExtractor
 from genlab.modalities import modality_of
 
-__all__ = ["Case", "Instruments", "Reference"]
+__all__ = ["MOST_REAL", "MOST_TRAINED", "Case", "Instruments", "Reference"]
 
+MOST_REAL, MOST_TRAINED = 50_000, 200_000
+"""Most real and most training examples that samples are compared with: every pair of the first is compared too, and of
+data with millions of rows that would take hours. No set of images comes near."""
 _TOLD_EVERY = 2000
 """Examples whose features are computed before it is told; a multiple of the batches of all extractors."""
 
@@ -29,7 +32,7 @@ class Reference:
 
     Attributes:
         spec: What one example is.
-        examples: The real examples; all of them are used.
+        examples: The real examples; samples are compared with all of them, or of very many with some.
         split: Name of the split that they are.
         training: What the model was trained on, for the distances to the nearest training example; None where these
             are not asked for.
@@ -83,10 +86,10 @@ class Case:
 
         Args:
             need: ``features``, or of these ``values`` (vectors as they are), ``network`` (any other), ``classes``
-                (logits of a classifier and labels); ``training`` (the training examples); ``text``, ``sound`` or
-                ``table``, which the data is; ``number_pairs`` and ``category_pairs`` (two columns of a table, both of
-                numbers, or one at least of categories); ``asked`` (classes that samples were drawn for);
-                ``inception`` and ``accuracy``, which are measured where they are asked for.
+                (logits of a classifier and labels); ``training`` (the training examples); ``text``, ``sound``,
+                ``table`` or ``time series``, which the data is; ``number_pairs`` and ``category_pairs`` (two columns of
+                a table, both of numbers, or one at least of categories); ``asked`` (classes that samples were drawn
+                for); ``inception`` and ``accuracy``, which are measured where they are asked for.
 
         Raises:
             ValueError: If there is no such need.
@@ -111,17 +114,31 @@ class Case:
 
     @functools.cached_property
     def real(self) -> Features:
-        """The real examples' features."""
-        return self._kept(self.reference.examples.x, self.reference.split)
+        """The features of the real examples that samples are compared with."""
+        found = self._kept(self.reference.examples.x, self.reference.split)
+        return found if self.real_rows is None else found.at(self.real_rows)
+
+    @functools.cached_property
+    def real_rows(self) -> Tensor | None:
+        """Places of these among the real examples; None: they are all."""
+        return _some(torch.arange(len(self.reference.examples.x)), MOST_REAL)
 
     @functools.cached_property
     def trained(self) -> Features:
         """The training examples' features, without the samples where these are training examples."""
+        return self._all_trained if self.trained_rows is None else self._all_trained.at(self.trained_rows)
+
+    @functools.cached_property
+    def trained_rows(self) -> Tensor | None:
+        """Places of these among the training examples; None: they are all."""
+        assert self.reference.training is not None
+        places = torch.arange(len(self.reference.training.x))
         if self.rows is None:
-            return self._all_trained
-        others = torch.ones(len(self._all_trained.values), dtype=torch.bool)
+            return _some(places, MOST_TRAINED)
+        others = torch.ones(len(places), dtype=torch.bool)
         others[self.rows] = False
-        return self._all_trained.at(others)
+        some = _some(places[others], MOST_TRAINED)
+        return places[others] if some is None else some
 
     @functools.cached_property
     def _all_trained(self) -> Features:
@@ -155,6 +172,13 @@ class Case:
 
         kept = self.instruments.cache.get(spec.name, split, extractor.sha256, x, spec.levels or 0, extract)
         return Features(kept["features"], kept.get("logits")).to(self.instruments.device)
+
+
+def _some(places: Tensor, most: int) -> Tensor | None:
+    """Return some of the places, always the same, in their order; None: they are few enough for all."""
+    if len(places) <= most:
+        return None
+    return places[torch.randperm(len(places), generator=torch.Generator().manual_seed(0))[:most].sort().values]
 
 
 def _without_features(case: Case) -> str | None:
@@ -234,6 +258,7 @@ _NEEDS = {
     "table": _not_judged_as("table"),
     "number_pairs": _without_number_pairs,
     "category_pairs": _without_category_pairs,
+    "time series": _not_judged_as("time series"),
     "asked": _without_asked,
     "inception": _without_inception,
     "accuracy": _without_accuracy,

@@ -180,11 +180,34 @@ _METRICS = "genlab.measure.metrics."
 _TEXT = "genlab.measure.of_text:"
 _TABLES = "genlab.measure.of_tables:"
 _SOUND = "genlab.measure.of_sound:"
+_SERIES = "genlab.measure.of_series:stylized_facts"
 
 
 def _quality(key: str, label: str, measurement: str, **about: Any) -> Figure:
     name = measurement if ":" in measurement else f"genlab.measure.measurements:{measurement}"
     return Figure(key, "quality", label, basis="features", measured_by=name, **about)
+
+
+def _of_series(key: str, label: str, **about: Any) -> Figure:
+    about |= {"number": Number("significant", 3), "needs": ("time series",), "optional": True}
+    return _quality(key, label, _SERIES, **about)
+
+
+def _gap(fact: str, label: str, short: str, priority: int, about: str) -> tuple[Figure, Figure, Figure]:
+    """Return the figures of how far a stylized fact of samples is from the data's."""
+    key = f"{fact}_gap"
+    return (
+        _of_series(
+            key, f"{label} gap", short=short, better="lower", priority=priority, spread=f"{key}_se", minimum=0.0,
+            about=f"How far {about} of samples is from the data's; the mean over columns and lags. r is the distance "
+            "from the mean.",
+        ),
+        _of_series(f"{key}_se", f"{label} gap's error", minimum=0.0, about="By a bootstrap of windows."),
+        _of_series(
+            f"{key}_chance", f"{label} gap by chance", minimum=0.0,
+            about="The same between real windows drawn twice, of as many as there are samples and real ones.",
+        ),
+    )  # fmt: skip
 
 
 FIGURES: dict[str, Figure] = {}
@@ -419,6 +442,16 @@ register(
         "silence_real", "silence of the data", _SOUND + "silence", number=_THREE, needs=("sound",), optional=True,
         **_FRACTION, about="The same of the data that samples are compared with.",
     ),
+    *_gap("autocorrelation", "ACF", "ACF\ngap", 8, "the autocorrelation"),
+    *_gap("autocorrelation_abs", "ACF of sizes", "sizes'\nACF gap", 14, "the autocorrelation of |r|"),
+    *_gap("autocorrelation_squared", "ACF of squares", "squares'\nACF gap", 9, "the autocorrelation of r²"),
+    *_gap("leverage", "leverage", "lever-\nage gap", 10, "the correlation of r with a later r²"),
+    *_gap("kurtosis", "kurtosis", "kurto-\nsis gap", 12, "the kurtosis"),
+    *_gap("tail_index", "tail index", "tail\ngap", 13, "the tail index, Hill's of the largest twentieth,"),
+    _of_series("kurtosis", "kurtosis", minimum=0.0, about="Of the samples; 3 for a normal distribution."),
+    _of_series("kurtosis_real", "kurtosis of the data", minimum=0.0, about="The same of the data."),
+    _of_series("tail_index", "tail index", minimum=0.0, about="Of the samples; the lower, the heavier the tails."),
+    _of_series("tail_index_real", "tail index of the data", minimum=0.0, about="The same of the data."),
     _quality(
         "neighbour_ratio", "neighbour ratio", "neighbours", short="neigh-\nbours", number=_THREE, priority=4,
         minimum=0.0, needs=("features", "training"), optional=True,

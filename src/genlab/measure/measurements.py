@@ -111,7 +111,10 @@ def manifold(case: Case) -> Mapping[str, Any]:
     reference = case.reference
     classes = None if case.lacks("classes") else reference.spec.num_classes
     metric = _alone(ManifoldMetrics(case.real.values.shape[1], num_classes=classes), case.instruments.device)
-    labels = None if classes is None else reference.examples.y.to(case.instruments.device)
+    labels = None
+    if classes is not None:
+        real_labels = reference.examples.y if case.real_rows is None else reference.examples.y[case.real_rows]
+        labels = real_labels.to(case.instruments.device)
     metric.update(case.real.values, real=True, labels=labels)
     metric.update(case.fake.values, real=False)
     computed = metric.compute()
@@ -130,7 +133,9 @@ def neighbours(case: Case) -> Mapping[str, Any]:
     metric.update(case.trained.values, real=True, training=True)
     metric.update(case.fake.values, real=False)
     computed = metric.compute()
-    pairs = torch.stack([computed["pair_samples"], computed["pair_training"]]).cpu()
+    near = computed["pair_training"].cpu()
+    places = near if case.trained_rows is None else case.trained_rows[near]
+    pairs = torch.stack([computed["pair_samples"].cpu(), places])
     return {"neighbour_ratio": float(computed["nearest_ratio"]), "pairs": pairs}
 
 

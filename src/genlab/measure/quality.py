@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.timetable import Timetable
-from genlab.measure.case import Case, Instruments, Reference
+from genlab.measure.case import MOST_REAL, MOST_TRAINED, Case, Instruments, Reference
 from genlab.measure.figures import Figure, of_section
 from genlab.measure.measurements import find_measurement
 from genlab.measure.metrics.rows import MetricError
@@ -91,8 +91,8 @@ def measure_quality(
 
 def count_pairs(samples: int, reference: Reference) -> int:
     """Return the number of pairs with a sample that are compared, by which the time grows that figures take."""
-    trained = 0 if reference.training is None else len(reference.training.x)
-    return samples * (len(reference.examples.x) + trained)
+    trained = 0 if reference.training is None else min(len(reference.training.x), MOST_TRAINED)
+    return samples * (min(len(reference.examples.x), MOST_REAL) + trained)
 
 
 def _measurement(figure: Figure) -> str:
@@ -132,7 +132,7 @@ def _about(case: Case) -> dict[str, Any]:
     return {
         "extractor": None if extractor is None else extractor.name,
         "extractor_sha256": None if extractor is None else extractor.sha256,
-        "n_real": len(case.reference.examples.x),
+        "n_real": len(case.reference.examples.x) if case.real_rows is None else len(case.real_rows),
         "n_fake": len(case.samples.x),
         "reference_split": case.reference.split,
     }

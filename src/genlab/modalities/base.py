@@ -14,9 +14,9 @@ from genlab.core.spec import DataSpec
 
 __all__ = ["Layout", "Modality"]
 
-Layout = Literal["grid", "sequence", "flat", "signal"]
+Layout = Literal["grid", "sequence", "flat", "signal", "series"]
 """How a network sees an example: as a ``grid`` ``[C, H, W]``, a ``sequence`` of values in an order, a ``flat`` vector
-``[D]`` or a ``signal`` ``[C, T]``."""
+``[D]``, a ``signal`` ``[C, T]`` or a ``series``, which is a short window ``[C, T]`` of columns over time."""
 
 
 class Modality(ABC):
@@ -35,8 +35,8 @@ class Modality(ABC):
         discrete_dtype: How levels are stored.
         features: What the quality of samples is measured on: the features of a ``network``, the ``values`` themselves,
             or nothing yet (None).
-        judged_as: What figures of samples need that the data is, beside features: ``"text"``, ``"sound"`` or
-            ``"table"``; see :meth:`genlab.measure.case.Case.lacks`.
+        judged_as: What figures of samples need that the data is, beside features: ``"text"``, ``"sound"``,
+            ``"table"`` or ``"time series"``; see :meth:`genlab.measure.case.Case.lacks`.
         sample_figure: Key of the figure of samples that chooses a checkpoint where the likelihood does not.
         validation_samples_per_image: Samples that a validation draws where it would draw one image: small examples are
             cheap to draw, and few of them say little.

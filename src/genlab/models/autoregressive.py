@@ -18,6 +18,7 @@ from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.options import ConditionalOptions, Width
+from genlab.networks.blocks.channel_scaling import ChannelScaling
 from genlab.networks.blocks.columns import Columns
 from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.blocks.mixed_observation import observation_of
@@ -42,7 +43,9 @@ class AutoregressiveOptions(ConditionalOptions):
 class Autoregressive(GenerativeModel):
     """What the autoregressive families share; each adds the network that predicts the values' distributions.
 
-    The log-probability is exact. Samples are drawn value by value, every activation being computed once.
+    The log-probability is exact. Samples are drawn value by value, every activation being computed once. Continuous
+    data is standardized on the way in, channel by channel, or dimension by dimension of a vector, with the
+    log-determinant in every figure.
 
     Args:
         spec: What one example is.
@@ -64,10 +67,13 @@ class Autoregressive(GenerativeModel):
         self.columns = Columns(spec) if spec.fields and "fields" in self.uses else None
         self.observation = observation_of(observation, spec, components, self.columns)
         self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
+        self.scaling = None if spec.is_discrete or spec.fields else ChannelScaling(spec.shape)
 
     def initialize(self, batch: Batch) -> None:
         if self.columns is not None:
             self.columns.fit(batch.x)
+        if self.scaling is not None:
+            self.scaling.fit(batch.x, batch.mask)
         if self.lengths is not None:
             self.lengths.fit(batch.mask, batch.y)
 
@@ -99,16 +105,24 @@ class Autoregressive(GenerativeModel):
         num_draws: int = 1,
         generator: Generator | None = None,
     ) -> Tensor:
-        values = to_raster(x, self.spec)
         there = None if mask is None else to_raster(mask, self.spec)
-        return sum_dims(self.observation.log_prob(values, self.network(values, y)), there)
+        return sum_dims(self._log_prob_of_raster(x, y), there)
+
+    def _log_prob_of_raster(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Return the log-probabilities ``[N, T, C]`` of values, of data in its own units."""
+        if self.scaling is None:
+            values = to_raster(x, self.spec)
+            return self.observation.log_prob(values, self.network(values, y))
+        values = to_raster(self.scaling(x), self.spec)
+        return self.observation.log_prob(values, self.network(values, y)) + to_raster(
+            self.scaling.log_scale(x), self.spec
+        )
 
     def log_prob_of_values(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the log-probability of each value given those before it; see
         :class:`genlab.core.contract.ScoresValues`."""
         self.check(Batch(x, y))
-        values = to_raster(x, self.spec)
-        return self.observation.log_prob(values, self.network(values, y)).flatten(1)
+        return self._log_prob_of_raster(x, y).flatten(1)
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         y = self._labels_to_draw(n, y, generator)
@@ -181,7 +195,8 @@ class Autoregressive(GenerativeModel):
         Returns:
             ``[N, *spec.shape]`` in the data's own values and dtype.
         """
-        given, kept = (None if t is None else to_raster(t, self.spec).flatten(1) for t in (x, mask))
+        scaled = x if x is None or self.scaling is None else self.scaling(x)
+        given, kept = (None if t is None else to_raster(t, self.spec).flatten(1) for t in (scaled, mask))
         dims = self.spec.num_dims if there is None else self._dims_to_draw(there)
         values: list[Tensor] = []
         # Caches hold one type, so the steps run in the weights' own precision.
@@ -196,12 +211,15 @@ class Autoregressive(GenerativeModel):
                 if given is not None and kept is not None:
                     value = torch.where(kept[:, dim], given[:, dim].to(value.dtype), value)
                 values.append(value)
-        drawn = torch.stack(values, dim=1)
+        drawn = F.pad(torch.stack(values, dim=1), (0, self.spec.num_dims - dims))
+        made = from_raster(drawn.unflatten(1, (-1, self.network.channels)), self.spec)
+        if self.scaling is not None:
+            made = self.scaling.inverse(made)
+            if x is not None and mask is not None:  # there and back would round what is kept
+                made = made.where(~mask, x)
         if there is not None:
-            padding = modality_of(self.spec).padding(self.spec)
-            drawn = F.pad(drawn, (0, self.spec.num_dims - dims), value=padding)
-            drawn = drawn.where(to_raster(there, self.spec).flatten(1), padding)
-        return self.codec.as_data(from_raster(drawn.unflatten(1, (-1, self.network.channels)), self.spec))
+            made = made.where(there, modality_of(self.spec).padding(self.spec))
+        return self.codec.as_data(made)
 
     def _dims_to_draw(self, there: Tensor) -> int:
         """Values up to the end of the longest sample."""

@@ -106,12 +106,12 @@ class MLPConfig:
 
 @dataclass(frozen=True)
 class DiffWaveConfig:
-    """Sizes of the network for sound; see :class:`genlab.networks.diffusion.diffwave.DiffWave`.
+    """Sizes of the network for sound and series; see :class:`genlab.networks.diffusion.diffwave.DiffWave`.
 
     Args:
         hidden: Channels of the layers.
-        dilations: Of each layer, first to last, in columns.
-        squeeze: Neighbouring values that make a column.
+        dilations: Of each layer, first to last, in columns; of series those alone that are shorter than a window.
+        squeeze: Neighbouring values of sound that make a column; each step of a series is one.
     """
 
     hidden: Width
@@ -119,14 +119,15 @@ class DiffWaveConfig:
     squeeze: Annotated[int, Ge(1), Le(1024)]
 
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
-        """Return the network for sound of ``spec``."""
-        if not has_layout(spec, "signal"):
-            raise GenlabError(f"network=diffwave needs sound, but {spec.name} is {spec.modality}. {_INSTEAD}")
+        """Return the network for sound, or series, of ``spec``."""
+        is_series = has_layout(spec, "series")
+        if not is_series and not has_layout(spec, "signal"):
+            raise GenlabError(f"network=diffwave needs sound or series, but {spec.name} is {spec.modality}. {_INSTEAD}")
         return DiffWave(
             spec.shape[0],
             hidden=self.hidden,
-            dilations=self.dilations,
-            squeeze=self.squeeze,
+            dilations=[d for d in self.dilations if not is_series or d < spec.shape[1]] or [1],
+            squeeze=1 if is_series else self.squeeze,
             num_classes=num_classes,
             has_mask=spec.has_mask,
         )

@@ -156,18 +156,23 @@ class Flow(GenerativeModel):
     the real line by a logit; its log-probability is then a lower bound that rises with the number of draws.
 
     Args:
-        spec: Images, vectors or sound, discrete or continuous.
+        spec: Images, vectors, sound or series, discrete or continuous.
         network: ``multiscale``, ``waveglow``, ``nsf``, ``maf``, ``realnvp``, or ``auto`` for what suits the data.
         logit_alpha: Distance that the logit keeps from 0 and 1, in (0, 0.5).
         multiscale: Sizes of the multi-scale flow.
-        vector: Sizes of the flows on vectors.
+        vector: Sizes of the flows on vectors and series.
         waveglow: Sizes of the flow on sound.
 
     The other arguments are those of :class:`genlab.models.options.ConditionalOptions`.
     """
 
     family = "flow"
-    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "multiscale", "signal": "waveglow", "flat": "nsf"}
+    layouts: ClassVar[Mapping[Layout, str]] = {
+        "grid": "multiscale",
+        "signal": "waveglow",
+        "flat": "nsf",
+        "series": "nsf",
+    }
     uses = frozenset({"mask"})
 
     def __init__(

@@ -68,10 +68,10 @@ class GMM(GenerativeModel):
     holds a fifth of these back, tries 1, 2, 4 ... 128 components, stops at the first number that does not raise the
     held-out likelihood, and fits the best number to all of them; it never sees the validation or test split.
 
-    Texts and sound are taken as frames of 8 values, one after the other, which the mixture draws independently of each
-    other; symbols, which have no order, are categorical in each component. What a mask says is not there is left out of
-    its frame. So the log-probability is exact, and nothing is learned from one frame to the next; covariances other
-    than ``diagonal`` are refused.
+    Windows of series are taken whole, as vectors. Texts and sound are taken as frames of 8 values, one after the other,
+    which the mixture draws independently of each other; symbols, which have no order, are categorical in each
+    component. What a mask says is not there is left out of its frame. So the log-probability is exact, and nothing is
+    learned from one frame to the next; covariances other than ``diagonal`` are refused.
 
     Of a table each column is independent of the others in a component: a normal for numbers, whose mass over a cell is
     the probability of a rounded one, and a probability for each category. Only a table of numbers that have densities
@@ -91,7 +91,7 @@ class GMM(GenerativeModel):
     """
 
     family = "gmm"
-    layouts: ClassVar[Mapping[Layout, str]] = {"flat": "mixture", "sequence": "mixture"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"flat": "mixture", "sequence": "mixture", "series": "mixture"}
     uses = frozenset({"mask", "fields", "cells"})
     initial_examples = 20_000
 

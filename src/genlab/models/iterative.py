@@ -85,12 +85,17 @@ class IterativeModel(GenerativeModel):
     continuous model would pile up its density on the levels.
 
     Args:
-        spec: Images, vectors or sound, discrete or continuous.
+        spec: Images, vectors, sound or series, discrete or continuous.
 
     The other arguments are those of :class:`IterativeOptions`.
     """
 
-    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "unet", "signal": "diffwave", "flat": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {
+        "grid": "unet",
+        "signal": "diffwave",
+        "flat": "mlp",
+        "series": "diffwave",
+    }
     uses = frozenset({"mask"})
     initial_examples = 10_000
     chosen_by_samples = True

@@ -20,13 +20,13 @@ BYTES_OF_A_WEIGHT = 16
 
 
 class Made(Autoregressive):
-    """Masked autoencoder for distribution estimation: a perceptron for vectors, tables, small images and text.
+    """Masked autoencoder for distribution estimation: a perceptron for vectors, tables, small images, text and series.
 
     Germain et al. (2015), "MADE: Masked Autoencoder for Distribution Estimation".
 
     Args:
-        spec: Images, vectors, tables or text, discrete or continuous. The columns of a table are predicted in the order
-            in which they stand.
+        spec: Images, vectors, tables, text or series, discrete or continuous. The columns of a table are predicted in
+            the order in which they stand.
         hidden: Units of each layer.
         blocks: Residual blocks of two layers.
         direct: Connect inputs and outputs directly as well.
@@ -36,7 +36,7 @@ class Made(Autoregressive):
     """
 
     family = "made"
-    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "mlp", "flat": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "mlp", "flat": "mlp", "series": "mlp"}
     uses = frozenset({"fields", "cells"})
 
     def __init__(

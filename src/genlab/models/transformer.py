@@ -20,12 +20,12 @@ __all__ = ["Transformer"]
 
 
 class Transformer(Autoregressive):
-    """Causal transformer over the pixels of an image, the dimensions of a vector or the symbols of a text.
+    """Causal transformer over the pixels of an image, the dimensions of a vector, the symbols of a text or time.
 
     Chen et al. (2020), "Generative Pretraining from Pixels".
 
     Args:
-        spec: Images, vectors or text, discrete or continuous.
+        spec: Images, vectors, text, sound or series, discrete or continuous.
         hidden: Width of the residual stream, a multiple of ``heads``.
         layers: Number of blocks.
         heads: Attention heads of a block.
@@ -39,7 +39,7 @@ class Transformer(Autoregressive):
     """
 
     family = "transformer"
-    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "transformer"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "transformer", "series": "transformer"}
     uses = frozenset({"mask"})
 
     def __init__(

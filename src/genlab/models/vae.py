@@ -157,7 +157,7 @@ class Vae(LatentModel):
     objective is, and how many latents are active, estimated on the batch.
 
     Args:
-        spec: Images, vectors or sound, discrete or continuous, text, or tables.
+        spec: Images, vectors, sound or series, discrete or continuous, text, or tables.
         network: ``conv``, ``mlp``, ``signal``, ``recurrent``, or ``auto`` for what suits the data.
         latent_dims: Length of a latent vector.
         mlp: Sizes of ``network=mlp``.
@@ -176,6 +176,7 @@ class Vae(LatentModel):
         "signal": "signal",
         "flat": "mlp",
         "sequence": "recurrent",
+        "series": "mlp",
     }
 
     def __init__(

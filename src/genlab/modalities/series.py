@@ -1,0 +1,130 @@
+"""Series: short windows of columns over time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genlab.core.spec import DataSpec
+from genlab.core.stylized_facts import WindowFacts
+from genlab.modalities.base import Modality
+from genlab.modalities.registry import register
+from genlab.runs.atomic import atomic_file, write_atomic
+
+__all__ = ["Series", "column_names"]
+
+WINDOWS_DRAWN = 6
+"""Windows whose course a picture shows; the facts in it are of all."""
+_SIDES = (("real", "0.45"), ("samples", "tab:blue"))
+_MOST_POINTS = 20_000
+"""Points of a curve of the tails, at most."""
+
+
+class Series(Modality):
+    """Windows ``[C, T]`` of C columns over T steps, float32.
+
+    A preview shows some windows and the stylized facts of all of them, real ones beside the samples; a CSV file holds
+    all samples. Quality is measured on the values themselves, and by the stylized facts.
+    """
+
+    name = "series"
+    axes = ("C", "T")
+    layouts = ("series",)
+    features = "values"
+    judged_as = frozenset({"time series"})
+    sample_figure = "sliced_wasserstein"
+    validation_samples_per_image = 10
+    preview_samples_per_image = 16
+
+    def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
+        # The object interface: pyplot would look for a display and keep the figure alive.
+        from matplotlib.figure import Figure
+
+        column = _shown(column_names(spec)[0])
+        figure = Figure(figsize=(11, 6.4), layout="constrained")
+        panels = figure.subplots(2, 3)
+        sides = [(x[:, :1].cpu(), name, colour) for x, (name, colour) in zip((real, samples), _SIDES, strict=True)
+                 if x is not None]  # fmt: skip
+        for x, name, colour in sides:
+            _draw_windows(panels[0, 0], x, name, colour)
+            _draw_tail(panels[0, 1], x, name, colour)
+            facts = {key: value[0, 0].numpy() for key, value in WindowFacts(x).compute().items()}
+            for axes, key in zip(panels.flat[2:], _TITLES, strict=True):
+                axes.plot(np.arange(1, len(facts[key]) + 1), facts[key], ".-", color=colour, label=name)
+                axes.set_title(_TITLES[key], fontsize=9)
+                axes.set_xlabel("lag (steps)", fontsize=8)
+        for axes in panels.flat[2:]:
+            axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+        panels[0, 0].set(xlabel="step")
+        panels[0, 0].set_title("some windows, one above the other", fontsize=9)
+        panels[0, 1].set_title("share of values farther from the mean", fontsize=9)
+        panels[0, 1].set(xlabel="distance in standard deviations", xscale="log", yscale="log")
+        panels[0, 1].legend(fontsize=8)
+        for axes in panels.flat:
+            axes.tick_params(labelsize=7)
+        figure.suptitle(textwrap.fill(f"{column}: {title}", 140), fontsize=8, parse_math=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
+        return True
+
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+        content = io.StringIO()
+        rows = csv.writer(content, lineterminator="\n")
+        rows.writerow(["window", "step", *column_names(spec)])
+        for number, window in enumerate(samples.cpu().transpose(1, 2).tolist(), 1):
+            rows.writerows([number, step, *values] for step, values in enumerate(window, 1))
+        path = stem.with_name(f"{stem.name}.csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content.getvalue().encode())
+        return [path]
+
+
+_TITLES = {
+    "autocorrelation": "autocorrelation of r",
+    "autocorrelation_abs": "autocorrelation of |r|",
+    "autocorrelation_squared": "autocorrelation of r²",
+    "leverage": "correlation of r with a later r²",
+}
+"""What the panels of the facts with lags say above them; r is the distance from the mean."""
+
+
+def column_names(spec: DataSpec) -> list[str]:
+    """Return the names of the columns of a series; numbers where they have none."""
+    return list(spec.columns) or [f"column_{number}" for number in range(1, spec.shape[0] + 1)]
+
+
+def _shown(name: str) -> str:
+    """Return a name from a file as it can stand in a picture."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+
+
+def _draw_windows(axes: Any, x: Tensor, name: str, colour: str) -> None:
+    """Draw some windows of one column ``[N, 1, T]``, real ones on the left and samples on the right."""
+    values = x[:WINDOWS_DRAWN, 0].double().numpy()
+    steps = np.arange(1, values.shape[1] + 1) + (0 if name == _SIDES[0][0] else 1.1 * values.shape[1])
+    room = 6 * max(float(x.double().std()), 1e-12)
+    for place, window in enumerate(values):
+        axes.plot(steps, window - place * room, color=colour, linewidth=0.8)
+    axes.set_yticks([])
+    axes.set_xticks([])
+    axes.text(steps[0], 0.8 * room, name, color=colour, fontsize=8)
+
+
+def _draw_tail(axes: Any, x: Tensor, name: str, colour: str) -> None:
+    values = x.double().flatten()
+    sizes = ((values - values.mean()).abs() / values.std().clamp_min(1e-12)).sort(descending=True).values
+    shares = torch.arange(1, len(sizes) + 1) / len(sizes)
+    # All of the far ones, where each is seen, and of the many near ones some.
+    kept = torch.unique(torch.logspace(0, np.log10(len(sizes)), min(len(sizes), _MOST_POINTS)).long().clamp(1)) - 1
+    axes.plot(sizes[kept].clamp_min(0.05).numpy(), shares[kept].numpy(), ".", markersize=3, color=colour, label=name)
+
+
+register(Series())

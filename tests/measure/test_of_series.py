@@ -1,0 +1,84 @@
+"""Figures of samples of series: their gaps, errors by a bootstrap, and what chance alone would give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from genlab.core.batch import Batch
+from genlab.core.spec import DataSpec
+from genlab.core.stylized_facts import FACTS, WindowFacts, gaps
+from genlab.data.stochastic_volatility import draw_returns
+from genlab.measure.case import Instruments, Reference
+from genlab.measure.features.extractors import Values
+from genlab.measure.figures import FIGURES
+from genlab.measure.quality import measure_quality
+
+SPEC = DataSpec("prices", "series", (1, 12))
+KEYS = [figure.key for figure in FIGURES.values() if "time series" in figure.needs]
+
+
+def drawn(count: int, seed: int) -> torch.Tensor:
+    return torch.from_numpy(draw_returns(count, 12, np.random.RandomState(seed))).float()[:, None]
+
+
+def measured(samples: torch.Tensor, real: torch.Tensor) -> tuple[dict[str, float], dict[str, str]]:
+    found = measure_quality(Batch(samples), Reference(SPEC, Batch(real), "test"), Instruments(Values()), only=KEYS)
+    return found.figures or {}, found.reasons
+
+
+def test_gaps_are_between_the_facts_of_samples_and_data() -> None:
+    samples, real = torch.randn(150, 1, 12, generator=torch.Generator().manual_seed(0)), drawn(200, 1)
+    figures, reasons = measured(samples, real)
+    facts, true = WindowFacts(samples).compute(), WindowFacts(real).compute()
+    for name, gap in gaps(facts, true).items():
+        assert figures[f"{name}_gap"] == pytest.approx(float(gap))
+    assert figures["kurtosis"] == pytest.approx(float(facts["kurtosis"]))
+    assert figures["kurtosis_real"] == pytest.approx(float(true["kurtosis"]))
+    assert figures["tail_index_real"] == pytest.approx(float(true["tail_index"]))
+    assert set(reasons) == {"extractor_sha256"}
+    assert measured(samples, real)[0] == figures, "the bootstrap is always the same"
+
+
+def test_real_windows_have_the_gap_of_chance_and_others_more() -> None:
+    """Over many draws, the gap between real windows is what is said to be that of chance."""
+    told, real_gaps = [], []
+    for seed in range(12):
+        figures, _ = measured(drawn(150, 100 + seed), drawn(300, 200 + seed))
+        told.append([figures[f"{name}_gap_chance"] for name in FACTS])
+        real_gaps.append([figures[f"{name}_gap"] for name in FACTS])
+    ratio = np.mean(told, axis=0) / np.mean(real_gaps, axis=0)
+    assert (abs(np.log(ratio)) < np.log(2)).all(), dict(zip(FACTS, ratio, strict=True))
+    noise, _ = measured(torch.randn(150, 1, 12, generator=torch.Generator().manual_seed(0)), drawn(300, 1))
+    for name in ("autocorrelation_abs", "autocorrelation_squared"):
+        assert noise[f"{name}_gap"] > noise[f"{name}_gap_chance"] + 3 * noise[f"{name}_gap_se"]
+
+
+def test_the_standard_error_is_how_far_figures_of_other_windows_differ() -> None:
+    scaled = [torch.randn(150, 1, 12, generator=torch.Generator().manual_seed(seed)) for seed in range(12)]
+    figures = [measured(samples, drawn(300, 50 + seed))[0] for seed, samples in enumerate(scaled)]
+    for name in ("autocorrelation_abs", "leverage"):
+        deviation = np.std([found[f"{name}_gap"] for found in figures], ddof=1)
+        assert np.mean([found[f"{name}_gap_se"] for found in figures]) == pytest.approx(deviation, rel=0.6)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [(float("nan"), "1 of 150 generated windows have values that are not finite"), (None, "generated windows never")],
+)
+def test_samples_without_facts_say_why(spoil: float | None, reason: str) -> None:
+    samples = drawn(150, 0)
+    samples[(..., 0) if spoil else ...] = 0.0
+    if spoil is not None:
+        samples[3, 0, 0] = spoil
+    figures, reasons = measured(samples, drawn(100, 1))
+    assert figures == {}
+    assert reason in next(iter(reasons.values()))
+
+
+def test_other_data_has_no_such_figures() -> None:
+    plane = DataSpec("plane", "vector", (2,))
+    batch = Batch(torch.randn(120, 2))
+    found = measure_quality(batch, Reference(plane, batch, "test"), Instruments(Values()))
+    assert not set(KEYS) & set(found.figures or {})
