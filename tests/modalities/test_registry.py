@@ -71,8 +71,8 @@ def test_a_family_takes_the_kinds_of_data_that_it_can_see(family: type[Generativ
             PixelCNN, DataSpec("two_moons", "vector", (2,)),
             "The pixelcnn family models image data, but two_moons is vector. Use model=made or model=transformer.",
         ),
-        (Gan, SERIES, "The gan family models image, vector and waveform data, but prices is series."),
-        (Gan, TEXT, "The gan family models image, vector and waveform data, but letters is text."),
+        (Gan, SERIES, "The gan family models image, table, vector and waveform data, but prices is series."),
+        (Gan, TEXT, "The gan family models image, table, vector and waveform data, but letters is text."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_in_a_line(family: type[GenerativeModel], spec: DataSpec, message: str) -> None:
