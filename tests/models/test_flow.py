@@ -53,7 +53,10 @@ def test_conditional_needs_labels() -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (DataSpec("letters", "text", (8,), levels=65), "image, vector and waveform data, but letters is text"),
+        (
+            DataSpec("letters", "text", (8,), levels=65),
+            "image, series, table, vector and waveform data, but letters is text",
+        ),
         (DataSpec("odd", "image", (1, 5, 5), levels=2), r"sides are even.*model\.network=nsf"),
     ],
 )

@@ -150,7 +150,8 @@ def _import(name: str, where: str) -> Any:
         try:
             found = importlib.import_module(path)
         except ModuleNotFoundError as error:
-            if error.name != path:  # it is there, but something that it needs is not
+            # It is there, but something that it needs is not.
+            if not f"{path}.".startswith(f"{error.name}."):
                 raise
             shown = ".".join(parts[:depth])
             choices = getattr(found, "__all__", dir(found))
