@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genlab.measure.figures import FIGURES, Basis, Better, Figure, Number, headlines
+from genlab.measure.figure import Basis, Better, Figure, Number
+from genlab.measure.figures import FIGURES, headlines
 
 if TYPE_CHECKING:
     from genlab.measure.result import OneDraw, Result

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Figure", "Kind", "Number", "Section", "decimal_places", "short_count"]
+__all__ = ["Basis", "Better", "Figure", "Kind", "Number", "Section", "decimal_places", "short_count"]
 
 Section = Literal["likelihood", "quality", "sampling", "model", "training"]
 Better = Literal["lower", "higher"]
