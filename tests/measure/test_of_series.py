@@ -132,7 +132,7 @@ def test_a_deviation_counts_sampling_errors_of_real_windows() -> None:
         assert 0.4 < float(deviations.square().mean().sqrt()) < 2.2
     noise, _ = measured(torch.randn(400, 1, 12, generator=torch.Generator().manual_seed(0)), drawn(300, 1))
     assert noise["autocorrelation_squared_deviation"][0] < -3
-    assert noise["kurtosis_deviation"] < -3
+    assert noise["kurtosis_deviation"] < -1.5
 
 
 def test_of_several_columns_the_farthest_deviates() -> None:

@@ -71,5 +71,5 @@ def test_the_global_generator_is_left_alone_and_few_windows_are_refused() -> Non
     state = torch.get_rng_state()
     predictive_score(x, x, scale_of(x))
     assert torch.equal(torch.get_rng_state(), state)
-    with pytest.raises(MetricError, match="At least 10 real test windows are needed, 4 were given"):
+    with pytest.raises(MetricError, match="At least 10 real test examples are needed, 4 were given"):
         predictive_score(x, x[:4], scale_of(x))

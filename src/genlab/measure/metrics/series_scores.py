@@ -129,7 +129,7 @@ def predictive_score(train: Tensor, test: Tensor, scale: tuple[Tensor, Tensor]) 
 def _scaled(windows: dict[str, Tensor], scale: tuple[Tensor, Tensor]) -> list[Tensor]:
     mean, deviation = scale
     for name, x in windows.items():
-        require_examples(f"{name} windows", len(x), _FEWEST)
+        require_examples(name, len(x), _FEWEST)
     return [((x[..., :MOST_STEPS].double() - mean) / deviation).float() for x in windows.values()]
 
 
