@@ -6,7 +6,7 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Annotated, Any, ClassVar, Literal, Unpack
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, Unpack
 
 import torch
 from annotated_types import Ge
@@ -73,7 +73,7 @@ class IterativeOptions(ConditionalOptions):
     dit: DiTConfig
     mlp: MLPConfig
     diffwave: DiffWaveConfig
-    tails: TailsName
+    tails: NotRequired[TailsName]  # runs from before there was the choice do not say it
     likelihood: LikelihoodName
     likelihood_ode: LikelihoodConfig
     likelihood_images: Annotated[int, Ge(2)] | None
@@ -121,11 +121,11 @@ class IterativeModel(GenerativeModel):
         dit: DiTConfig,
         mlp: MLPConfig,
         diffwave: DiffWaveConfig,
-        tails: TailsName,
         likelihood: LikelihoodName,
         likelihood_ode: LikelihoodConfig,
         likelihood_images: Annotated[int, Ge(2)] | None,
         sampling_precision: PrecisionName,
+        tails: TailsName = "auto",
         **shared: Unpack[ConditionalOptions],
     ) -> None:
         super().__init__(spec, **shared)
