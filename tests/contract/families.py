@@ -227,6 +227,8 @@ CASES = [
     Case("gan", COUNTS, SMALL_GAN),
     Case("gan", BINARY, SMALL_GAN),
     Case("gan", SOUND, [*SMALL_GAN, "conditional=true"]),
+    Case("gan", SERIES, SMALL_GAN),
+    Case("gan", SERIES, [*SMALL_GAN, "network=mlp"]),
     Case("wgan_gp", COLOUR, SMALL_GAN),
     Case("wgan_gp", SOUND, SMALL_GAN),
     Case("wgan_gp", SPACE, SMALL_GAN),

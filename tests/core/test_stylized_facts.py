@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import kurtosis
 
-from genlab.core.stylized_facts import FACTS, TAIL_SHARE, WindowFacts, gaps, lags_of, resampled
+from genlab.core.stylized_facts import FACTS, TAIL_SHARE, WindowFacts, block_of, gaps, lags_of, resampled
 from genlab.data.stochastic_volatility import StochasticVolatility, draw_returns
 
 LAGS = 4
@@ -97,3 +97,16 @@ def test_gaps_are_mean_differences_over_columns_and_lags() -> None:
 def test_lags_reach_over_half_a_window(length: int, lags: int) -> None:
     assert lags_of(length) == lags
     assert WindowFacts(torch.randn(5, 1, length)).compute()["leverage"].shape == (1, 1, lags)
+
+
+def test_blocks_of_neighbours_vary_as_all_of_them_do() -> None:
+    """The variance of a mean over resamples, by all blocks that there are: circles of three of ten windows."""
+    values = torch.tensor([5.0, 4.0, 5.0, 1.0, 0.0, 0.0, 1.0, 2.0, 4.0, 4.0], dtype=torch.float64)
+    drawn = resampled(10, 9, 20_000, torch.Generator().manual_seed(0), block=3)
+    assert drawn.sum(1).tolist() == [9] * 20_000
+    found = (drawn @ values / 9).var()
+    means = torch.stack([values.roll(-start)[:3].mean() for start in range(10)])
+    assert float(found) == pytest.approx(float(means.var(correction=0)) / 3, rel=0.05)
+    cut = resampled(10, 4, 50, torch.Generator().manual_seed(0), block=3)
+    assert cut.sum(1).tolist() == [4] * 50
+    assert [block_of(count) for count in (2, 31, 5000)] == [1, 3, 17]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,10 +15,12 @@ from genlab.data.stochastic_volatility import draw_returns
 from genlab.measure.case import Instruments, Reference
 from genlab.measure.features.extractors import Values
 from genlab.measure.figures import FIGURES
+from genlab.measure.metrics import series_scores
 from genlab.measure.quality import measure_quality
 
 SPEC = DataSpec("prices", "series", (1, 12))
 KEYS = [figure.key for figure in FIGURES.values() if "time series" in figure.needs]
+SCORES = [figure.key for figure in FIGURES.values() if "series scores" in figure.needs]
 
 
 def drawn(count: int, seed: int) -> torch.Tensor:
@@ -82,3 +86,62 @@ def test_other_data_has_no_such_figures() -> None:
     batch = Batch(torch.randn(120, 2))
     found = measure_quality(batch, Reference(plane, batch, "test"), Instruments(Values()))
     assert not set(KEYS) & set(found.figures or {})
+
+
+def scored(samples: torch.Tensor, train: torch.Tensor, **asked: Any) -> dict[str, float]:
+    reference = Reference(SPEC, Batch(drawn(60, 9)), "test", Batch(train))
+    instruments = Instruments(Values(), series_scores=True)
+    found = measure_quality(Batch(samples), reference, instruments, only=SCORES, **asked)
+    return found.figures or {}
+
+
+def test_scores_stand_beside_those_of_real_windows_and_leave_the_floors_own_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(series_scores, "STEPS", 15)
+    monkeypatch.setattr(series_scores, "REPEATS", 2)
+    train = drawn(300, 3)
+    one, other = (scored(x, train) for x in (drawn(120, 4), drawn(120, 4) + 9))
+    assert set(SCORES) <= set(one)
+    assert one["discriminative_score"] < 0.25 < other["discriminative_score"]
+    for key in ("discriminative_score_real", "predictive_score_real", "predictive_score_real_se"):
+        assert one[key] == other[key], "of real windows alone"
+    rows = torch.arange(100)
+    floor, again = scored(train[rows], train, rows=rows), scored(train[rows], train[100:])
+    assert [floor[key] for key in SCORES] == pytest.approx([again[key] for key in SCORES], abs=0.3)
+    assert floor["predictive_score_real"] != one["predictive_score_real"], "trained on the others alone"
+
+
+def test_scores_are_measured_where_they_are_asked_for() -> None:
+    reference = Reference(SPEC, Batch(drawn(60, 9)), "test", Batch(drawn(300, 3)))
+    assert not set(SCORES) & set(measure_quality(Batch(drawn(120, 4)), reference, Instruments(Values())).figures)
+    plane = DataSpec("plane", "vector", (2,))
+    batch = Batch(torch.randn(120, 2))
+    found = measure_quality(batch, Reference(plane, batch, "test"), Instruments(Values(), series_scores=True))
+    assert found.figures["discriminative_score"] is None
+    assert found.reasons["discriminative_score"] == "it is for time series"
+
+
+def test_a_deviation_counts_sampling_errors_of_real_windows() -> None:
+    """Over many draws, samples that are real windows deviate by one error; noise without memory by many."""
+    found = [measured(drawn(400, 100 + seed), drawn(300, 200 + seed))[0] for seed in range(10)]
+    squares = torch.tensor([figures["autocorrelation_squared_deviation"] for figures in found])
+    assert squares.shape == (10, 6)
+    kurtosis = torch.tensor([figures["kurtosis_deviation"] for figures in found])
+    for deviations in (squares[:, 0], squares[:, 4], kurtosis):
+        assert 0.4 < float(deviations.square().mean().sqrt()) < 2.2
+    noise, _ = measured(torch.randn(400, 1, 12, generator=torch.Generator().manual_seed(0)), drawn(300, 1))
+    assert noise["autocorrelation_squared_deviation"][0] < -3
+    assert noise["kurtosis_deviation"] < -1.5
+
+
+def test_of_several_columns_the_farthest_deviates() -> None:
+    pair = DataSpec("pair", "series", (2, 12))
+    real = torch.cat([drawn(300, 1), drawn(300, 2)], dim=1)
+    noise = torch.randn(400, 1, 12, generator=torch.Generator().manual_seed(0))
+    samples = torch.cat([drawn(400, 3), noise], dim=1)
+    reference = Reference(pair, Batch(real), "test")
+    both = measure_quality(Batch(samples), reference, Instruments(Values()), only=KEYS).figures
+    alone, _ = measured(noise, drawn(300, 2))
+    assert both["kurtosis_deviation"] == pytest.approx(alone["kurtosis_deviation"])
+    assert len(both["autocorrelation_squared_deviation"]) == 6

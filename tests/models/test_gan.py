@@ -13,6 +13,7 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.models.gan import Gan
+from genlab.networks.adversarial.wavegan import COARSEST_OF_SERIES, signal_widths
 from tests.contract.families import COLOUR, GRAY, PLANE, SMALL_GAN, SPACE, Case, make_batch, make_model
 from tests.tiny import train
 
@@ -249,3 +250,13 @@ def test_what_needs_images_says_so(change: str) -> None:
 def test_labels_that_the_data_lacks_are_refused() -> None:
     with pytest.raises(GenlabError, match="needs labels"):
         make(COLOUR, "conditional=true")
+
+
+def test_windows_of_series_are_shortened_to_two_places_and_sound_to_sixteen() -> None:
+    """With the coarsest scale of sound a window of 32 steps would get a single convolution."""
+    assert signal_widths(32, 8, 64, COARSEST_OF_SERIES) == [8, 16]
+    assert signal_widths(32, 8, 64) == [8]
+    assert signal_widths(1024, 8, 20) == [8, 16, 20]
+    gan = make(DataSpec("prices", "series", (1, 32)))
+    assert gan.generator.lengths == [2, 8, 32]
+    assert [tuple(layer.weight.shape[:2]) for layer in gan.discriminator.features.downs] == [(8, 1), (16, 8)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,13 +10,16 @@ import torch
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
+from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
+from genlab.core.tails import TamedAffine
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.models.iterative import IterativeModel
 from tests.contract.families import (
     GRAY,
     PLANE,
+    SERIES,
     SMALL_DIFFUSION,
     SMALL_FLOW_MATCHING,
     Case,
@@ -158,3 +162,25 @@ def test_the_variant_names_network_labels_and_guidance() -> None:
     words = made(GRAY, "network=dit", "conditional=true", "guidance=1.5").variant
     assert words.startswith("dit")
     assert words.endswith("class-conditional, guidance 1.5")
+
+
+def test_an_untrained_model_of_series_has_the_density_of_its_tamed_values() -> None:
+    """Its network is zero, so that its scaled data is normal, and that of x is Johnson's distribution, to nats."""
+    windows = torch.sinh(torch.randn(400, 2, 3, generator=torch.Generator().manual_seed(0)))
+    model = make_model(Case("diffusion", SERIES, [*SMALL_DIFFUSION, "noise.sigma_min=0.0005"]))
+    model.initialize(Batch(windows))
+    scaling = model.eval().scaling
+    assert isinstance(scaling, TamedAffine)
+    assert "tamed tails" in model.variant
+    z, log_det = scaling(windows[:4])
+    expected = standard_normal_log_prob(z / model.deviation) - 6 * math.log(model.deviation) + log_det
+    torch.testing.assert_close(model.log_prob(windows[:4]), expected, rtol=0, atol=0.02)
+
+
+def test_tails_are_tamed_where_that_suits_the_data_or_is_asked_for() -> None:
+    assert isinstance(made(PLANE, "tails=asinh").scaling, TamedAffine)
+    for model in (made(PLANE), made(SERIES, "tails=none"), made(GRAY)):
+        assert not isinstance(model.scaling, TamedAffine)
+        assert "tamed" not in model.variant
+    with pytest.raises(GenlabError, match="tails is asinh, which is for continuous values, but tiny_gray has 17"):
+        made(GRAY, "tails=asinh")

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["DEPENDENCES", "FACTS", "TAIL_SHARE", "WindowFacts", "gaps", "lags_of", "resampled"]
+__all__ = ["DEPENDENCES", "FACTS", "TAIL_SHARE", "WindowFacts", "block_of", "gaps", "lags_of", "resampled"]
 
 MOST_LAGS = 20
 """Steps, at most, between the values whose dependence is looked at."""
@@ -130,18 +130,30 @@ def _tail_count(values: float) -> int:
     return max(2, math.ceil(TAIL_SHARE * values))
 
 
-def resampled(windows: int, size: int, resamples: int, generator: Generator) -> Tensor:
+def resampled(windows: int, size: int, resamples: int, generator: Generator, block: int = 1) -> Tensor:
     """Draw windows with replacement, a bootstrap; return how often each is drawn ``[resamples, windows]``, float64.
+
+    Windows of one series that follow each other depend on each other: they are drawn in blocks of neighbours, the
+    first one being that of the last, as in the circular block bootstrap of Politis and Romano (1992).
 
     Args:
         windows: How many windows there are.
         size: How many are drawn in each resample.
         resamples: Number of resamples.
         generator: On the CPU.
+        block: Windows of a block; 1 for windows that are independent.
     """
-    drawn = torch.randint(windows, (resamples, size), generator=generator)
+    starts = torch.randint(windows, (resamples, -(-size // block)), generator=generator)
+    drawn = ((starts[..., None] + torch.arange(block)) % windows).flatten(1)[:, :size]
     counts = torch.zeros(resamples, windows, dtype=torch.float64)
     return counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+
+
+def block_of(windows: int) -> int:
+    """Return the length of a block of so many windows: the cube root, with which the error of variances falls fastest;
+    Hall, Horowitz and Jing (1995), "On blocking rules for the bootstrap with dependent data".
+    """
+    return max(1, round(windows ** (1 / 3)))
 
 
 def gaps(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -53,6 +53,7 @@ class Instruments:
         cache: Keeps the features of real examples, in memory or in files.
         inception: Gives the FID and KID of the literature too, of images.
         classification_accuracy: Whether a classifier is trained on the samples, and beside it one on real examples.
+        series_scores: Whether recurrent networks are trained on samples of series, and beside them on real windows.
         device: Where features are compared; one that knows float64.
     """
 
@@ -60,6 +61,7 @@ class Instruments:
     cache: FeatureCache | MemoryCache = field(default_factory=MemoryCache)
     inception: InceptionExtractor | None = None
     classification_accuracy: bool = False
+    series_scores: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
@@ -89,7 +91,7 @@ class Case:
                 (logits of a classifier and labels); ``training`` (the training examples); ``text``, ``sound``,
                 ``table`` or ``time series``, which the data is; ``number_pairs`` and ``category_pairs`` (two columns of
                 a table, both of numbers, or one at least of categories); ``asked`` (classes that samples were drawn
-                for); ``inception`` and ``accuracy``, which are measured where they are asked for.
+                for); ``inception``, ``accuracy`` and ``series scores``, which are measured where they are asked for.
 
         Raises:
             ValueError: If there is no such need.
@@ -103,6 +105,8 @@ class Case:
         """Whether the protocol asks for what other protocols leave out."""
         if need == "inception":
             return self.instruments.inception is not None
+        if need == "series scores":
+            return self.instruments.series_scores
         return need == "accuracy" and self.instruments.classification_accuracy
 
     @functools.cached_property
@@ -247,6 +251,12 @@ def _without_accuracy(case: Case) -> str | None:
     return _without_asked(case)
 
 
+def _without_series_scores(case: Case) -> str | None:
+    if not case.instruments.series_scores:
+        return "it is measured with evaluation.series_scores=true"
+    return _not_judged_as("time series")(case) or _without_training(case)
+
+
 _NEEDS = {
     "features": _without_features,
     "values": _without_values,
@@ -262,4 +272,5 @@ _NEEDS = {
     "asked": _without_asked,
     "inception": _without_inception,
     "accuracy": _without_accuracy,
+    "series scores": _without_series_scores,
 }

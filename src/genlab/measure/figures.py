@@ -31,6 +31,7 @@ _TEXT = "genlab.measure.of_text:"
 _TABLES = "genlab.measure.of_tables:"
 _SOUND = "genlab.measure.of_sound:"
 _SERIES = "genlab.measure.of_series:stylized_facts"
+_SCORES = "genlab.measure.of_series:scores"
 
 
 def _quality(key: str, label: str, measurement: str, **about: Any) -> Figure:
@@ -57,6 +58,24 @@ def _gap(fact: str, label: str, short: str, priority: int, about: str) -> tuple[
             f"{key}_chance", f"{label} gap by chance", minimum=0.0,
             about="The same between real windows drawn twice, of as many as there are samples and real ones.",
         ),
+    )  # fmt: skip
+
+
+def _score(key: str, label: str, short: str, priority: int, about: str, of_real: str) -> tuple[Figure, ...]:
+    """Return the figures of a score of recurrent networks, and of the same of real windows."""
+    shared: dict[str, Any] = {"needs": ("series scores",), "optional": True, "minimum": 0.0}
+    error = "Deviation over networks, each tested on windows drawn anew."
+    return (
+        _quality(
+            key, f"{label} score", _SCORES, short=short, number=Number("fixed", 3), better="lower", priority=priority,
+            spread=f"{key}_se", about=about, **shared,
+        ),
+        _quality(f"{key}_se", f"{label} score's error", _SCORES, about=error, **shared),
+        _quality(
+            f"{key}_real", f"{label} score of real windows", _SCORES, number=Number("fixed", 3),
+            spread=f"{key}_real_se", about=of_real, **shared,
+        ),
+        _quality(f"{key}_real_se", f"{label} score of real windows' error", _SCORES, about=error, **shared),
     )  # fmt: skip
 
 
@@ -298,10 +317,27 @@ register(
     *_gap("leverage", "leverage", "lever-\nage gap", 10, "the correlation of r with a later r²"),
     *_gap("kurtosis", "kurtosis", "kurto-\nsis gap", 12, "the kurtosis"),
     *_gap("tail_index", "tail index", "tail\ngap", 13, "the tail index, Hill's of the largest twentieth,"),
+    _of_series(
+        "autocorrelation_squared_deviation", "ACF of squares' deviation by lag", kind="list", first=1,
+        about="How many sampling errors of as many real windows the autocorrelation of r² of samples is above the "
+        "data's, at each lag; of several columns that of the farthest.",
+    ),
+    _of_series("kurtosis_deviation", "kurtosis' deviation", about="The same of the kurtosis."),
     _of_series("kurtosis", "kurtosis", minimum=0.0, about="Of the samples; 3 for a normal distribution."),
     _of_series("kurtosis_real", "kurtosis of the data", minimum=0.0, about="The same of the data."),
     _of_series("tail_index", "tail index", minimum=0.0, about="Of the samples; the lower, the heavier the tails."),
     _of_series("tail_index_real", "tail index of the data", minimum=0.0, about="The same of the data."),
+    *_score(
+        "discriminative_score", "discriminative", "discri-\nminative", 7,
+        "How much better than chance a recurrent network tells samples from real windows; at most 0.5.",
+        "The same of training windows in the place of samples: what chance and the passing of time give.",
+    ),
+    *_score(
+        "predictive_score", "predictive", "predic-\ntive", 6,
+        "Mean absolute error, in standard deviations, of the next step of real windows, predicted by a recurrent "
+        "network that was trained on samples.",
+        "The same of one that was trained on the training windows.",
+    ),
     _quality(
         "neighbour_ratio", "neighbour ratio", "neighbours", short="neigh-\nbours", number=_THREE, priority=4,
         minimum=0.0, needs=("features", "training"), optional=True,

@@ -110,5 +110,6 @@ def choose_instruments(
         cache,
         None if weights is None else load_inception(weights, device),
         protocol.classification_accuracy,
+        protocol.series_scores,
         device,
     )

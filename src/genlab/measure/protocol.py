@@ -43,6 +43,7 @@ class EvaluationProtocol:
             :mod:`genlab.measure.features.inception`.
         stride: Symbols by which the windows of a text slide, each being scored on its last ones alone, given those
             before them; None: windows do not overlap, and a symbol is given what its own window has before it.
+        series_scores: Whether recurrent networks are trained on samples of series: discriminative and predictive score.
 
     Attributes:
         inception_sha256: Checksum of that file; what it holds is part of the protocol, where it lies is not.
@@ -61,6 +62,7 @@ class EvaluationProtocol:
     classification_accuracy: bool = False
     inception_weights: str | None = None
     stride: Annotated[int, Ge(1), Le(1_000_000)] | None = None
+    series_scores: bool = False
     inception_sha256: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class EvaluationProtocol:
         fields: dict[str, Any] = {**dataclasses.asdict(self), "version": PROTOCOL_VERSION}
         del fields["name"], fields["batch_size"], fields["inception_weights"]
         # Options move the hash only where they are on: those without them keep the hash that they had.
-        for option in ("classification_accuracy", "inception_sha256", "stride"):
+        for option in ("classification_accuracy", "inception_sha256", "stride", "series_scores"):
             if not fields[option]:
                 del fields[option]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]

@@ -75,14 +75,15 @@ def _not_kept(reference: Reference, instruments: Instruments) -> list[torch.Tens
 
 
 def _asked_for(model: Evaluable, reference: Reference, instruments: Instruments, samples: int) -> list[Phase]:
-    """What only some protocols ask for; how long classifiers take nobody knows before."""
+    """What only some protocols ask for; how long networks take that are trained for it nobody knows before."""
     case = Case(Batch(reference.examples.x[:1], torch.zeros(1) if model.conditional else None), reference, instruments)
     phases = []
     if instruments.inception is not None and case.lacks("inception") is None:
         x, spec, sha256 = reference.examples.x, reference.spec, instruments.inception.sha256
         kept = instruments.cache.has(spec.name, reference.split, sha256, x, spec.levels or 0)
         phases += [Phase("Inception", len(x))] * (not kept) + [Phase("Inception", samples)]
-    return phases + [Phase("classifiers", 2)] * (case.lacks("accuracy") is None)
+    phases += [Phase("classifiers", 2)] * (case.lacks("accuracy") is None)
+    return phases + [Phase("recurrent networks", 4)] * (case.lacks("series scores") is None)
 
 
 @torch.no_grad()

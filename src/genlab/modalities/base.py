@@ -30,6 +30,8 @@ class Modality(ABC):
         has_order: Whether levels are ordered, so that nearby levels are alike; the symbols of a text are not.
         is_stationary: Whether the same holds at every place of an example, so that a stretch of it is an example too;
             where a window of a text begins is a matter of chance.
+        has_heavy_tails: Whether values far from the mean are far more frequent than those of a normal distribution, so
+            that networks had better not see them as they are.
         is_large: Whether examples are so large that networks may run in bfloat16 and that costly likelihoods are
             measured on some examples only.
         discrete_dtype: How levels are stored.
@@ -49,6 +51,7 @@ class Modality(ABC):
     layouts: ClassVar[tuple[Layout, ...]]
     has_order: ClassVar[bool] = True
     is_stationary: ClassVar[bool] = False
+    has_heavy_tails: ClassVar[bool] = False
     is_large: ClassVar[bool] = False
     discrete_dtype: ClassVar[torch.dtype] = torch.int64
     features: ClassVar[Literal["network", "values"] | None] = None

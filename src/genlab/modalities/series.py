@@ -37,6 +37,7 @@ class Series(Modality):
     name = "series"
     axes = ("C", "T")
     layouts = ("series",)
+    has_heavy_tails = True
     features = "values"
     judged_as = frozenset({"time series"})
     sample_figure = "sliced_wasserstein"

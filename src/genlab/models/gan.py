@@ -40,7 +40,13 @@ from genlab.networks.adversarial.networks import (
     scale_widths,
 )
 from genlab.networks.adversarial.spectral_norm import normalize_spectrally
-from genlab.networks.adversarial.wavegan import WaveDiscriminator, WaveGenerator, signal_widths
+from genlab.networks.adversarial.wavegan import (
+    COARSEST,
+    COARSEST_OF_SERIES,
+    WaveDiscriminator,
+    WaveGenerator,
+    signal_widths,
+)
 from genlab.networks.blocks.lengths import Lengths
 
 __all__ = ["ConvConfig", "Gan", "MLPConfig", "ObjectiveConfig", "WaveConfig"]
@@ -134,10 +140,10 @@ class ConvConfig:
 
 @dataclass(frozen=True)
 class WaveConfig:
-    """Sizes of the convolutional networks for sound.
+    """Sizes of the convolutional networks for sound and series.
 
     Args:
-        channels: Channels at the finest scale, doubled from scale to scale.
+        channels: Channels at the finest scale, doubled from scale to scale; each is four times shorter.
         max_channels: Most channels at any scale.
         phase_shuffle: Most places by which the discriminator moves its features at random; see
             :func:`genlab.networks.adversarial.wavegan.phase_shuffle`.
@@ -149,9 +155,14 @@ class WaveConfig:
 
     def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
         """Return a generator and the features of a discriminator."""
-        if not has_layout(spec, "signal"):
-            raise GenlabError(f"network=wave needs sound, but {spec.name} is {spec.modality}. Use model.network=mlp.")
-        widths = signal_widths(spec.shape[1], self.channels, self.max_channels)
+        is_series = has_layout(spec, "series")
+        if not is_series and not has_layout(spec, "signal"):
+            raise GenlabError(
+                f"network=wave needs sound or series, but {spec.name} is {spec.modality}. Use model.network=mlp."
+            )
+        # The windows of a series are short: with the coarsest scale of sound they would get one layer.
+        coarsest = COARSEST_OF_SERIES if is_series else COARSEST
+        widths = signal_widths(spec.shape[1], self.channels, self.max_channels, coarsest)
         return WaveGenerator(inputs, spec.shape, widths), WaveDiscriminator(spec.shape, widths, self.phase_shuffle)
 
 
@@ -172,7 +183,7 @@ class Gan(GenerativeModel):
     and other discrete data are scaled to [-1, 1] and rounded on the way out; continuous data is standardized.
 
     Args:
-        spec: Images, vectors or sound, discrete or continuous.
+        spec: Images, vectors, sound or series, discrete or continuous.
         network: ``conv``, ``mlp``, ``wave``, or ``auto`` for what suits the data.
         latent_dims: Length of the noise vector.
         spectral_norm: Bound the gain of each layer of the discriminator; see
@@ -192,7 +203,12 @@ class Gan(GenerativeModel):
     """
 
     family = "gan"
-    layouts: ClassVar[Mapping[Layout, str]] = {"grid": "conv", "signal": "wave", "flat": "mlp"}
+    layouts: ClassVar[Mapping[Layout, str]] = {
+        "grid": "conv",
+        "signal": "wave",
+        "flat": "mlp",
+        "series": "wave",
+    }
     uses = frozenset({"mask"})
     adversarial = True
     partial_gradients = True

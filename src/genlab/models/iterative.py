@@ -6,7 +6,7 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Annotated, Any, ClassVar, Literal, Unpack
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, Unpack
 
 import torch
 from annotated_types import Ge
@@ -19,6 +19,7 @@ from genlab.core.hardware import fast_bfloat16
 from genlab.core.likelihood import dequantized_log_weights, sum_dims
 from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
+from genlab.core.tails import TamedAffine
 from genlab.modalities import Layout, modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.denoisers import (
@@ -37,6 +38,7 @@ from genlab.networks.diffusion.ode import LikelihoodConfig
 __all__ = ["IterativeModel", "IterativeOptions", "LikelihoodName", "PrecisionName", "mean_over_values"]
 
 LikelihoodName = Literal["auto", "ode", "vlb", "none"]
+TailsName = Literal["auto", "none", "asinh"]
 PrecisionName = Literal["auto", "bf16-mixed", "32-true"]
 
 
@@ -53,6 +55,9 @@ class IterativeOptions(ConditionalOptions):
         dit: Sizes of ``network=dit``.
         mlp: Sizes of ``network=mlp``.
         diffwave: Sizes of ``network=diffwave``.
+        tails: Of continuous data: ``asinh`` brings values far from the mean nearer before they are standardized, see
+            :class:`genlab.core.tails.TamedAffine`; ``none`` leaves them; ``auto`` is ``asinh`` for kinds of data that
+            have such tails, as series do.
         likelihood: ``ode``, ``vlb`` where the family has it, ``none``, or ``auto``, which is ``ode``.
         likelihood_ode: Solver and trace of the ``ode`` likelihood.
         likelihood_images: Most images whose likelihood is measured, or None for as many as the protocol says.
@@ -68,6 +73,7 @@ class IterativeOptions(ConditionalOptions):
     dit: DiTConfig
     mlp: MLPConfig
     diffwave: DiffWaveConfig
+    tails: NotRequired[TailsName]  # runs from before there was the choice do not say it
     likelihood: LikelihoodName
     likelihood_ode: LikelihoodConfig
     likelihood_images: Annotated[int, Ge(2)] | None
@@ -119,6 +125,7 @@ class IterativeModel(GenerativeModel):
         likelihood_ode: LikelihoodConfig,
         likelihood_images: Annotated[int, Ge(2)] | None,
         sampling_precision: PrecisionName,
+        tails: TailsName = "auto",
         **shared: Unpack[ConditionalOptions],
     ) -> None:
         super().__init__(spec, **shared)
@@ -139,6 +146,9 @@ class IterativeModel(GenerativeModel):
         self.network = sizes[kind].build(spec, self.num_classes)
         # Of z in [0, 1] to [-1, 1] for levels; for continuous data the identity until `initialize`.
         self.scaling = Affine((), 2.0, -1.0) if spec.is_discrete else Affine(spec.shape)
+        self.tails = _tails(spec, tails)
+        if self.tails == "asinh":
+            self.scaling = TamedAffine(spec.shape)
         self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
 
     # What a subclass implements.
@@ -180,6 +190,7 @@ class IterativeModel(GenerativeModel):
     def describe(self, *words: str) -> str:
         """Return these words, the network and what is particular about labels, for :attr:`variant`."""
         parts = [self.network_kind, *words]
+        parts += ["tamed tails"] if self.tails == "asinh" else []
         parts += ["class-conditional"] if self.conditional else []
         parts += [f"guidance {self.guidance:g}"] if self.guidance != 1 else []
         return ", ".join(parts)
@@ -322,6 +333,18 @@ class IterativeModel(GenerativeModel):
         if self.sampling_precision == "auto":
             return fast_bfloat16(self.device.type)
         return self.sampling_precision == "bf16-mixed"
+
+
+def _tails(spec: DataSpec, asked: TailsName) -> TailsName:
+    """Return ``none`` or ``asinh``, as asked for or as suits the data."""
+    if asked == "auto":
+        return "asinh" if modality_of(spec).has_heavy_tails and not spec.is_discrete else "none"
+    if asked == "asinh" and spec.is_discrete:
+        raise GenlabError(
+            f"model.tails is asinh, which is for continuous values, but {spec.name} has {spec.levels} levels. "
+            "Use model.tails=none."
+        )
+    return asked
 
 
 def mean_over_values(errors: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Generator and discriminator of sound."""
+"""Generator and discriminator of sound and of series."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from genlab.networks.adversarial.networks import SLOPE
 
-__all__ = ["WaveDiscriminator", "WaveGenerator", "phase_shuffle", "signal_widths"]
+__all__ = ["COARSEST", "COARSEST_OF_SERIES", "WaveDiscriminator", "WaveGenerator", "phase_shuffle", "signal_widths"]
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv1d, nn.ConvTranspose1d)
 
@@ -21,14 +21,16 @@ STRIDE = 4
 KERNEL = 25
 COARSEST = 16
 """Least length at the coarsest scale, but for signals that are shorter; that of the paper."""
+COARSEST_OF_SERIES = 2
+"""The same of the windows of a series."""
 
 
-def signal_widths(length: int, channels: int, max_channels: int) -> list[int]:
-    """Channels at each scale, finest first: doubled as often as the signal can be shortened with 16 places left.
+def signal_widths(length: int, channels: int, max_channels: int, coarsest: int = COARSEST) -> list[int]:
+    """Channels at each scale, finest first: doubled as often as the signal can be shortened to ``coarsest`` places.
 
     At least once, however short the signal is.
     """
-    shortenings = max(1, int(math.log(length / COARSEST, STRIDE))) if length > COARSEST else 1
+    shortenings = max(1, int(math.log(length / coarsest, STRIDE))) if length > coarsest else 1
     return [min(channels * 2**scale, max_channels) for scale in range(shortenings)]
 
 
