@@ -22,11 +22,25 @@ from genlab.comparison.reading import RunResult
 from genlab.comparison.references import FLOOR
 from genlab.measure.figures import FIGURES, Figure, validated
 
-__all__ = ["Gallery", "ListTable", "Picture", "Plot", "curves", "galleries", "list_tables", "row_name", "trade_offs"]
+__all__ = [
+    "ColumnTable",
+    "Gallery",
+    "ListTable",
+    "Picture",
+    "Plot",
+    "column_tables",
+    "curves",
+    "galleries",
+    "list_tables",
+    "row_name",
+    "trade_offs",
+]
 
 MOST_PICTURES = 24
 MOST_CURVES = STYLES
 MOST_POINTS = 200
+MOST_COLUMNS, MOST_ROWS = 30, 12
+"""Columns of data and rows of a comparison that a table of the figures of columns shows."""
 SAME_COST = 1.05
 """Costs within this ratio, as of trainings under one budget of minutes, differ by chance: no plot is made of them."""
 
@@ -110,6 +124,27 @@ class ListTable:
     name: str
     places: Sequence[int]
     rows: Sequence[tuple[Row, Sequence[float | None]]]
+
+
+@dataclass(frozen=True)
+class ColumnTable:
+    """A figure of each column of the data, of the lowest seed of each row, the worst column first.
+
+    Attributes:
+        name: What it is.
+        rows: Whose figures stand side by side.
+        lines: The name of a column, and its figure for each row; None where it is not known.
+        columns_left_out: How many better columns there are.
+        rows_left_out: How many more rows have such figures.
+        write: Writes a figure as text.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    lines: Sequence[tuple[str, Sequence[float | None]]]
+    columns_left_out: int
+    rows_left_out: int
+    write: Callable[[float], str]
 
 
 def row_name(row: Row) -> str:
@@ -272,8 +307,40 @@ def _styles(numbers: Sequence[int]) -> list[int]:
 
 def list_tables(group: Group) -> list[ListTable]:
     """Return a table for each figure that is a list and that a row has."""
+    return [_list_table(figure, rows) for figure, rows in _lists(group) if not figure.of_columns]
+
+
+def column_tables(group: Group) -> list[ColumnTable]:
+    """Return a table for each figure of the columns of the data that a row has."""
+    return [_column_table(figure, rows) for figure, rows in _lists(group) if figure.of_columns]
+
+
+def _lists(group: Group) -> list[tuple[Figure, list[Row]]]:
     having = ((figure, [row for row in group.rows if figure.key in row.first.lists]) for figure in FIGURES.values())
-    return [_list_table(figure, rows) for figure, rows in having if rows]
+    return [(figure, rows) for figure, rows in having if rows]
+
+
+def _column_table(figure: Figure, rows: Sequence[Row]) -> ColumnTable:
+    shown = rows[:MOST_ROWS]
+    table = _list_table(figure, shown)
+    names = max((row.first.columns for row in shown), key=len)
+    lines = [
+        (names[place] if place < len(names) else str(number), [values[place] for _, values in table.rows])
+        for place, number in enumerate(table.places)
+    ]
+    # A model's worst, not that of the real rows of the floor.
+    judged = [place for place, row in enumerate(shown) if row.reference != FLOOR] or range(len(shown))
+    worst = min if figure.better == "higher" else max
+    ahead = -1 if worst is max else 1
+
+    def order(line: tuple[str, Sequence[float | None]]) -> tuple[bool, float]:
+        known = [value for place in judged if (value := line[1][place]) is not None]
+        return not known, ahead * worst(known) if known else 0.0
+
+    lines.sort(key=order)
+    return ColumnTable(
+        table.name, shown, lines[:MOST_COLUMNS], max(0, len(lines) - MOST_COLUMNS), len(rows) - len(shown), figure.write
+    )
 
 
 def _list_table(figure: Figure, rows: Sequence[Row]) -> ListTable:

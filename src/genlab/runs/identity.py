@@ -86,6 +86,7 @@ ADDED: dict[str, Mapping[str, Any]] = {
         "top_p": 1.0,
     },
     "model.dropout": 0.0,
+    "data.predict": None,
 }
 """Settings that families got after their first runs, with the values that they had then.
 
