@@ -12,13 +12,13 @@ from torch import Tensor
 from genlab.core.spec import DataSpec, Field
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
-from genlab.modalities.table_pictures import draw_column
+from genlab.modalities.table_pictures import draw_column, draw_pair, related_pairs
 from genlab.runs.atomic import atomic_file, write_atomic
 
 __all__ = ["Table", "as_text"]
 
-IN_A_ROW, MOST_COLUMNS = 4, 24
-"""Panels side by side in a picture, and columns that it shows."""
+IN_A_ROW, MOST_COLUMNS, MOST_PAIRS = 4, 24, 8
+"""Panels side by side in a picture, and the columns and pairs of columns that it shows."""
 DIGITS = 7
 """Significant digits that every float32 keeps, of numbers that are written with as many decimals as they have."""
 
@@ -26,8 +26,8 @@ DIGITS = 7
 class Table(Modality):
     """Rows ``[D]``, float32: numbers in the table's own units, categories as whole numbers among them.
 
-    A preview shows how each column is distributed, real rows behind; a file has the rows as they would stand in the
-    table that they were learned from.
+    A preview shows how each column is distributed, and below the pairs of columns that depend most on each other, real
+    rows behind; a file has the rows as they would stand in the table that they were learned from.
     """
 
     name = "table"
@@ -43,15 +43,21 @@ class Table(Modality):
         from matplotlib.figure import Figure
 
         fields = spec.fields[:MOST_COLUMNS]
-        rows = -(-len(fields) // IN_A_ROW)
-        across = min(IN_A_ROW, len(fields))
-        figure = Figure(figsize=(3.2 * across, 2.4 * rows + 0.7), layout="constrained")
-        panels = figure.subplots(rows, across, squeeze=False).flatten()
-        for column, (axes, field) in enumerate(zip(panels, fields, strict=False)):
-            behind = None if real is None else real[:, column].cpu().numpy()
-            draw_column(axes, field, samples[:, column].cpu().numpy(), behind)
-        for axes in panels[len(fields) :]:
-            axes.set_axis_off()
+        drawn = samples[:, : len(fields)].cpu().numpy()
+        behind = None if real is None else real[:, : len(fields)].cpu().numpy()
+        pairs = related_pairs(drawn if behind is None else behind, fields, MOST_PAIRS)
+        bands = [-(-count // IN_A_ROW) for count in (len(fields), len(pairs))]
+        across = max(min(IN_A_ROW, len(fields)), min(IN_A_ROW, len(pairs)))
+        figure = Figure(figsize=(3.2 * across, 2.4 * sum(bands) + 0.7), layout="constrained")
+        panels = figure.subplots(sum(bands), across, squeeze=False)
+        for column, (axes, field) in enumerate(zip(panels[: bands[0]].flat, fields, strict=False)):
+            draw_column(axes, field, drawn[:, column], None if behind is None else behind[:, column])
+        for axes, (i, j) in zip(panels[bands[0] :].flat, pairs, strict=False):
+            of_real = None if behind is None else (behind[:, i], behind[:, j])
+            draw_pair(axes, (fields[i], fields[j]), (drawn[:, i], drawn[:, j]), of_real)
+        for axes in panels.flat:
+            if not axes.has_data():
+                axes.set_axis_off()
         more = f"; {len(spec.fields) - len(fields)} more columns" if len(fields) < len(spec.fields) else ""
         counts = f"blue: {len(samples):,} samples" + ("" if real is None else f"; gray: {len(real):,} real rows")
         figure.suptitle(f"{textwrap.fill(title, 38 * across)}\n{counts}{more}", fontsize=8)
