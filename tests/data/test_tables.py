@@ -16,6 +16,7 @@ from genlab.data.columns import ColumnsConfig
 from genlab.data.own import CsvTable
 from genlab.data.tables import BreastCancer, Diabetes, TableData, Wine
 from genlab.measure.figures import FIGURES
+from genlab.measure.results import read_result
 from genlab.modalities.table import as_text
 from tests.tiny import train
 
@@ -234,7 +235,10 @@ def test_a_column_to_predict_stays_one_of_the_rows_and_makes_another_data_set(tm
     ("settings", "message"),
     [
         ({"predict": "lenght"}, "data.predict names 'lenght', but table.csv has the columns .* Did you mean 'length'"),
-        ({"predict": "kind", "target": "kind"}, "no column of the rows: data.target makes it the label"),
+        (
+            {"predict": "kind", "target": "kind", "missing": "drop"},
+            "no column of the rows: data.target makes it the label",
+        ),
         ({"predict": "kind", "columns": ColumnsConfig(drop=["kind"])}, "data.columns.drop leaves it out"),
         ({"predict": "kind", "missing": "category"}, "'kind' of table.csv, which data.predict names, has missing valu"),
         ({"predict": "length", "target": "kind", "missing": "drop"}, "the only column: there is none to predict it"),
@@ -335,12 +339,23 @@ def test_a_table_of_ones_own_trains(tmp_path: Path) -> None:
         "age": [str(value) for value in random.randint(90, size=200)],
     }
     path = written(tmp_path, columns)
-    result = train(tmp_path / "logs", "data=csv", f"data.path={path}", "data.predict=size", model="gmm")
+    result = train(
+        tmp_path / "logs",
+        "data=csv",
+        f"data.path={path}",
+        "data.predict=size",
+        "evaluation.num_samples=100",
+        model="gmm",
+    )
     assert result.likelihood.nats > 0
     assert result.data.unit == "nats"
     assert result.data.columns == ("size", "kind", "age")
     assert 0 <= result.value(FIGURES["c2st_auc"]) <= 1
     assert result.value(FIGURES["tstr_r2"]) < 0.3, "no column depends on another"
+    (floor,) = (tmp_path / "logs").glob("runs/*/floor/*/results/*.json")
+    found = read_result(floor)
+    assert found.data == result.data
+    assert {"c2st_auc", "nearer_share", "tstr_r2", "tstr_r2_real"} <= found.quality.model_fields_set
     samples = next((tmp_path / "logs").glob("runs/*/gmm/*/samples/*.csv"))
     assert samples.with_suffix(".png").exists()
     rows = list(csv.DictReader(io.StringIO(samples.read_text())))

@@ -100,7 +100,9 @@ def test_the_pairs_shown_are_those_that_depend_on_each_other_and_no_column_is_in
     x = mixed(500, 0)
     assert sorted(related_pairs(x, MIXED, 2)) == [(0, 2), (1, 3)]
     same = np.column_stack([x[:, 0]] * 5)
-    assert len(related_pairs(same, [Field(str(number)) for number in range(5)], 8)) == 5, "two for each column"
+    found = related_pairs(same, [Field(str(number)) for number in range(5)], 8)
+    assert len(found) == 4, "one row of pairs and no circle"
+    assert max(np.bincount(np.ravel(found))) == 2
     assert related_pairs(x[:, :1], MIXED[:1], 8) == []
     marked = (*MIXED[:1], Field("a is missing", levels=2, marks="a"), *MIXED[2:3])
     assert related_pairs(np.column_stack([x[:, 0], x[:, 0] > 0, x[:, 2]]), marked, 8) == [(0, 2)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from genlab.comparison.artifacts import (
     neighbours_picture,
     picture_uri,
+    picture_width,
     samples_picture,
     samples_text,
     sound_uris,
@@ -39,6 +40,8 @@ __all__ = [
 MOST_PICTURES = 24
 MOST_CURVES = STYLES
 MOST_POINTS = 200
+LEAST_DRAWN = 1000
+"""Pixels across from which on a picture is a drawing, to be seen large and smooth; grids of images have fewer."""
 MOST_COLUMNS, MOST_ROWS = 30, 12
 """Columns of data and rows of a comparison that a table of the figures of columns shows."""
 SAME_COST = 1.05
@@ -61,6 +64,7 @@ class Picture:
         name: What stands below it.
         alt: What it shows, in words.
         uri: The file itself, as a ``data:`` URI.
+        drawn: Whether it is a drawing, and no grid of pixels.
         text: The samples to read; empty where they are no text.
         sounds: Samples to listen to, as ``data:`` URIs.
     """
@@ -69,6 +73,7 @@ class Picture:
     name: str
     alt: str
     uri: str
+    drawn: bool = False
     text: str = ""
     sounds: Sequence[str] = ()
 
@@ -185,7 +190,8 @@ def _gallery(group: Group, name: str, find: Callable[[RunResult], Path | None], 
             left_out += 1
         elif (uri := picture_uri(path)) is not None:
             shown = f"real data, {row.first.variant}" if row.reference == FLOOR else row_name(row)
-            pictures.append(Picture(row, shown, f"{name} of {shown}, run {row.first.run_id}", uri))
+            drawn = picture_width(path) >= LEAST_DRAWN
+            pictures.append(Picture(row, shown, f"{name} of {shown}, run {row.first.run_id}", uri, drawn))
     return Gallery(name, pictures, left_out, note)
 
 

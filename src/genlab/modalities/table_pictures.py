@@ -65,10 +65,11 @@ def _seen(text: str, most: int) -> str:
 
 
 def related_pairs(x: np.ndarray, fields: Sequence[Field], most: int) -> list[tuple[int, int]]:
-    """Return the places of the pairs of columns that depend most on each other, none in more than two.
+    """Return the places of the pairs of columns that depend most on each other, no column in more than two.
 
-    By Cramér's V, numbers cut at their quartiles, less what chance gives: Bergsma (2013), "A bias-correction for
-    Cramér's V and Tschuprow's T".
+    No pair closes a circle, as in the tree of Chow and Liu (1968): what depends on one column by another is not shown
+    again. Dependence is Cramér's V, numbers cut at their quartiles, less what chance gives: Bergsma (2013), "A
+    bias-correction for Cramér's V and Tschuprow's T".
 
     Args:
         x: ``[N, D]``.
@@ -81,10 +82,13 @@ def related_pairs(x: np.ndarray, fields: Sequence[Field], most: int) -> list[tup
     strength = {pair: _association(codes[pair[0]], codes[pair[1]]) for pair in itertools.combinations(places, 2)}
     shown: list[tuple[int, int]] = []
     times: Counter[int] = Counter()
+    tree = {place: place for place in places}
     for first, second in sorted(strength, key=lambda pair: -strength[pair]):
-        if len(shown) < most and max(times[first], times[second]) < MOST_OF_ONE:
+        if len(shown) < most and max(times[first], times[second]) < MOST_OF_ONE and tree[first] != tree[second]:
             shown.append((first, second))
             times.update((first, second))
+            joined, other = tree[first], tree[second]
+            tree = {place: joined if of == other else of for place, of in tree.items()}
     return shown
 
 
