@@ -89,6 +89,6 @@ def balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> tuple[float, f
     """
     classes, rows = np.unique(true, return_counts=True)
     found = np.array([(predicted[true == one] == one).mean() for one in classes])
-    # Of a class of one row nothing says how much that varies; it counts as one that is found as often as not.
-    variances = np.where(rows > 1, found * (1 - found) / np.maximum(rows - 1, 1), 0.25)
-    return float(found.mean()), float(np.sqrt(variances.sum()) / len(classes))
+    # With half a row more on either side, as by Jeffreys' prior: that all of a few rows are found may be chance.
+    likely = (found * rows + 0.5) / (rows + 1)
+    return float(found.mean()), float(np.sqrt((likely * (1 - likely) / rows).sum()) / len(classes))
