@@ -15,14 +15,19 @@ __all__ = ["classifier", "regressor"]
 MOST_CATEGORIES = 255
 """Of a column whose categories may be grouped in any way; those of a larger one are split by their order."""
 USUAL_LEAF, SMALLEST_LEAF = 20, 5
+TREES, FEWEST_TREES = 100, 10
 
 
-def classifier(rows: int, fields: Sequence[Field], **options: Any) -> HistGradientBoostingClassifier:
-    """Return a classifier of rows whose columns are ``fields``; it fits on so many of them."""
+def classifier(rows: int, fields: Sequence[Field], classes: int = 2, **options: Any) -> HistGradientBoostingClassifier:
+    """Return a classifier of rows whose columns are ``fields``; it fits on so many of them.
+
+    Each class has trees of its own: of more than ten it has fewer, and at least ten, or a thousand would take hours.
+    """
     # Imported here: it takes most of a second, and only tables need it.
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return HistGradientBoostingClassifier(**_settings(rows, fields), **options)
+    trees = max(FEWEST_TREES, TREES * 10 // max(10, classes))
+    return HistGradientBoostingClassifier(**_settings(rows, fields), max_iter=trees, **options)
 
 
 def regressor(rows: int, fields: Sequence[Field]) -> HistGradientBoostingRegressor:
@@ -33,7 +38,7 @@ def regressor(rows: int, fields: Sequence[Field]) -> HistGradientBoostingRegress
 
 
 def _settings(rows: int, fields: Sequence[Field]) -> dict[str, Any]:
-    """The library's defaults, but for leaves that few rows can fill, and always all of its 100 trees."""
+    """The library's defaults, but for leaves that few rows can fill, and always all of the trees."""
     return {
         "categorical_features": [f.levels is not None and f.levels <= MOST_CATEGORIES for f in fields],
         "min_samples_leaf": min(USUAL_LEAF, max(SMALLEST_LEAF, rows // 50)),

@@ -54,7 +54,7 @@ def predict_classes(train: Rows, test: Rows, fields: Sequence[Field]) -> tuple[f
     x, y = _checked(train, test)
     if (y == y[0]).all():  # nothing to tell apart: all are taken for that class
         return balanced_accuracy(test[1], np.full_like(test[1], y[0]))
-    trees = classifier(len(x), fields, class_weight="balanced").fit(x, y)
+    trees = classifier(len(x), fields, len(np.unique(y)), class_weight="balanced").fit(x, y)
     return balanced_accuracy(test[1], trees.predict(test[0]))
 
 
