@@ -334,9 +334,9 @@ def test_a_table_of_ones_own_trains(tmp_path: Path) -> None:
     """By the command: its samples are a CSV file with the columns and the categories that went in."""
     random = np.random.RandomState(0)
     columns = {
-        "size": [f"{value:.1f}" for value in random.standard_normal(200) * 3 + 170],
-        "kind": [("oak", "elm, old", "ash")[value] for value in random.randint(3, size=200)],
-        "age": [str(value) for value in random.randint(90, size=200)],
+        "size": [f"{value:.1f}" for value in random.standard_normal(320) * 3 + 170],
+        "kind": [("oak", "elm, old", "ash")[value] for value in random.randint(3, size=320)],
+        "age": [str(value) for value in random.randint(90, size=320)],
     }
     path = written(tmp_path, columns)
     result = train(
