@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import platform
 import random
 import re
@@ -26,6 +27,7 @@ from genlab.measure.result import Result
 from tests.comparison.results import compared, many_runs, result, run, write
 
 NASTY = """<script>alert(1)</script><img src=x onerror=alert(2)>"' & style=x"""
+UNKNOWN = "\N{EN DASH}"
 VOID = {"meta", "img", "br", "input", "link"}
 
 
@@ -104,6 +106,36 @@ def test_the_places_of_a_list_have_the_numbers_that_the_figure_says(tmp_path: Pa
     text, _ = page_of(compare(*read_results([tmp_path])))
     headings = re.findall(r'<table class="list">.*?</thead>', text, re.DOTALL)
     assert [re.findall(r'<th scope="col">(\d+)</th>', heading) for heading in headings] == [["0", "1"], ["1", "2"]]
+
+
+def of_columns(*rows: tuple[str, list[float | None]], **changes: object) -> list[tuple[str, list[str]]]:
+    """The lines of the table of columns of models with these distances: each column's name, and what stands there."""
+    runs = [
+        run(number, model__name=name, model__family=name, quality__column_distance_by_column=values, **changes)
+        for number, (name, values) in enumerate(rows, 1)
+    ]
+    (table,) = re.findall(r'<table class="sortable columns">.*?</table>', page_of(compared(*runs))[0], re.DOTALL)
+    lines = re.findall(r"<tr><th scope=\"row\"[^>]*>(.*?)</th>(.*?)</tr>", table, re.DOTALL)
+    return [(name, re.findall(r"<td[^>]*>(?:<span[^>]*>)?([^<]*)", cells)) for name, cells in lines]
+
+
+def test_the_column_in_which_a_model_is_worst_comes_first() -> None:
+    lines = of_columns(("floor", [0.9, 0.0, 0.0]), ("made", [0.01, 0.02, 0.3]), ("vae", [0.2, 0.1, 0.0]),
+                       data__columns=["size", NASTY, "kind"])  # fmt: skip
+    escaped = html.escape(NASTY).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
+    assert [name for name, _ in lines] == ["kind", "size", escaped]
+    assert lines[0][1] == ["0.000", "0.300", "0.000"], "real rows first, as in the table above"
+    alone = of_columns(("floor", [0.1, 0.2]))
+    assert [name for name, _ in alone] == ["2", "1"], "numbers, where a result does not name its columns"
+
+
+def test_columns_that_are_not_known_come_last_and_those_of_wide_tables_are_some() -> None:
+    lines = of_columns(("made", [None, 0.5]), ("vae", [None, None, 0.1]), data__columns=["a", "b"])
+    assert lines == [("b", ["0.500", UNKNOWN]), ("3", [UNKNOWN, "0.100"]), ("a", [UNKNOWN] * 2)]
+    wide = [number / 1000 for number in range(100)]
+    assert [name for name, _ in of_columns(("made", wide))] == [str(100 - place) for place in range(30)]
+    text, _ = page_of(compared(run(quality__column_distance_by_column=wide)))
+    assert "70 more columns, in which all models are better, are left out" in text
 
 
 def test_samples_are_read_and_heard_in_the_page(logs: Path) -> None:

@@ -82,7 +82,8 @@ def strange_results(folder: Path, text: str) -> Comparison:
     }  # fmt: skip
     write(folder / "free.json", config_hash="2" * 64, **free)
     write(folder / "names.json", config_hash="3" * 64, model__name=text, data__name=text, data__split=text,
-          run_id=text, code_version=text, quality__missing_classes=3, **free)  # fmt: skip
+          run_id=text, code_version=text, quality__missing_classes=3, data__columns=[text, text],
+          quality__column_distance_by_column=[0.5, None, 0.25], **free)  # fmt: skip
     (folder / "metrics.csv").write_text("examples_seen,val/fid\n1," + "9" * 200_000 + "\n")
     results, skipped = read_results([folder])
     assert len(results) + len(skipped) == 3
@@ -136,6 +137,10 @@ STRANGE_NUMBERS = {
     "below zero, beyond squares": ({"likelihood__bits_per_dim": -1e200}, False),
     "a whole number beyond all": ({"sampling__nfe": 10**400}, False),
     "time beyond all": ({"training__wall_seconds": 10**400}, False),
+    "predictions beyond all": ({"quality__tstr_r2": -1e308, "quality__tstr_r2_se": 1e308}, False),
+    "predictions that are useless": ({"quality__tstr_r2": -1e99, "quality__tstr_r2_se": 1e99}, True),
+    "more figures than columns": ({"quality__column_distance_by_column": [0.5] * 999, "data__columns": ["a"]}, True),
+    "more columns than figures": ({"quality__column_distance_by_column": [None], "data__columns": ["a"] * 999}, True),
     "large": ({"quality__fid": 1e99, "sampling__ms_per_sample": 1e99, "likelihood__bits_per_dim": -1e99}, True),
     "next to zero": ({"quality__fid": 5e-324, "sampling__ms_per_sample": 5e-324}, True),
     "zero": ({"quality__fid": 0, "sampling__ms_per_sample": 0.0, "sampling__nfe": 0}, True),

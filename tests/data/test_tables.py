@@ -15,6 +15,8 @@ from genlab.core.spec import DataSpec, Field
 from genlab.data.columns import ColumnsConfig
 from genlab.data.own import CsvTable
 from genlab.data.tables import BreastCancer, Diabetes, TableData, Wine
+from genlab.measure.figures import FIGURES
+from genlab.measure.results import read_result
 from genlab.modalities.table import as_text
 from tests.tiny import train
 
@@ -219,6 +221,34 @@ def test_a_target_is_the_label_and_no_column(tmp_path: Path) -> None:
     assert set(data.tensors("train").y.tolist()) == {0, 1, 2}
 
 
+def test_a_column_to_predict_stays_one_of_the_rows_and_makes_another_data_set(tmp_path: Path) -> None:
+    path = written(tmp_path, table(kind=cycled("a", "b", "c")))
+    plain, found = CsvTable(path=path), CsvTable(path=path, predict="kind")
+    assert (found.spec.predicted, plain.spec.predicted) == ("kind", None)
+    assert (found.spec.fields, found.spec.num_classes) == (plain.spec.fields, None)
+    assert torch.equal(all_rows(found), all_rows(plain))
+    assert len({data.spec.name for data in (plain, found, CsvTable(path=path, predict="length"))}) == 3
+    assert Diabetes().spec.predicted == "progression"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"predict": "lenght"}, "data.predict names 'lenght', but table.csv has the columns .* Did you mean 'length'"),
+        (
+            {"predict": "kind", "target": "kind", "missing": "drop"},
+            "no column of the rows: data.target makes it the label",
+        ),
+        ({"predict": "kind", "columns": ColumnsConfig(drop=["kind"])}, "data.columns.drop leaves it out"),
+        ({"predict": "kind", "missing": "category"}, "'kind' of table.csv, which data.predict names, has missing valu"),
+        ({"predict": "length", "target": "kind", "missing": "drop"}, "the only column: there is none to predict it"),
+    ],
+)
+def test_a_column_that_cannot_be_predicted_is_told(tmp_path: Path, settings: dict, message: str) -> None:
+    with pytest.raises(GenlabError, match=message):
+        CsvTable(path=written(tmp_path, table(kind=cycled("a", "b", "", "c"))), **settings)
+
+
 def test_noise_stays_within_the_cell_and_is_always_the_same(tmp_path: Path) -> None:
     path = written(tmp_path, table(kind=cycled("a", "b")))
     plain, first, second = (CsvTable(path=path, rounding=rounding) for rounding in ("cells", "noise", "noise"))
@@ -304,14 +334,28 @@ def test_a_table_of_ones_own_trains(tmp_path: Path) -> None:
     """By the command: its samples are a CSV file with the columns and the categories that went in."""
     random = np.random.RandomState(0)
     columns = {
-        "size": [f"{value:.1f}" for value in random.standard_normal(200) * 3 + 170],
-        "kind": [("oak", "elm, old", "ash")[value] for value in random.randint(3, size=200)],
-        "age": [str(value) for value in random.randint(90, size=200)],
+        "size": [f"{value:.1f}" for value in random.standard_normal(320) * 3 + 170],
+        "kind": [("oak", "elm, old", "ash")[value] for value in random.randint(3, size=320)],
+        "age": [str(value) for value in random.randint(90, size=320)],
     }
     path = written(tmp_path, columns)
-    result = train(tmp_path / "logs", "data=csv", f"data.path={path}", model="gmm")
+    result = train(
+        tmp_path / "logs",
+        "data=csv",
+        f"data.path={path}",
+        "data.predict=size",
+        "evaluation.num_samples=100",
+        model="gmm",
+    )
     assert result.likelihood.nats > 0
     assert result.data.unit == "nats"
+    assert result.data.columns == ("size", "kind", "age")
+    assert 0 <= result.value(FIGURES["c2st_auc"]) <= 1
+    assert result.value(FIGURES["tstr_r2"]) < 0.3, "no column depends on another"
+    (floor,) = (tmp_path / "logs").glob("runs/*/floor/*/results/*.json")
+    found = read_result(floor)
+    assert found.data == result.data
+    assert {"c2st_auc", "nearer_share", "tstr_r2", "tstr_r2_real"} <= found.quality.model_fields_set
     samples = next((tmp_path / "logs").glob("runs/*/gmm/*/samples/*.csv"))
     assert samples.with_suffix(".png").exists()
     rows = list(csv.DictReader(io.StringIO(samples.read_text())))

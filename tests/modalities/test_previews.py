@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from genlab.core.spec import DataSpec, Field
 from genlab.modalities import modality_of
 from genlab.modalities.image import image_grid, pairs_grid
+from genlab.modalities.table_pictures import _association, draw_pair, related_pairs
 from genlab.modalities.text import decoded
 from genlab.modalities.waveform import ENCODINGS
 
@@ -22,6 +24,12 @@ TABLE = DataSpec(
     "table",
     (3,),
     fields=(Field("$a$"), Field("b\x1b", levels=2, categories=("$", "\n")), Field("c", decimals=0, rounded=True)),
+)
+MIXED_TABLE = DataSpec(
+    "mixed",
+    "table",
+    (4,),
+    fields=(Field("a"), Field("b"), Field("c", levels=2), Field("$d_", levels=2, categories=("$x", "y"))),
 )
 SOUND = DataSpec("sound", "waveform", (1, 900), levels=256, sampling_rate_hz=8000)
 
@@ -65,6 +73,7 @@ def test_each_sample_stands_above_its_training_example() -> None:
         (DataSpec("constant", "series", (1, 2)), torch.zeros(2, 1, 2)),
         (DataSpec("noise", "waveform", (2, 40)), torch.randn(9, 2, 40)),
         (TABLE, torch.tensor([[1.5, 0, 3], [2.5, 1, 3]])),
+        (MIXED_TABLE, torch.cat([torch.randn(30, 2).round(), torch.randint(2, (30, 2))], 1).float()),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -74,6 +83,59 @@ def test_pictures_open_and_say_which_run(spec: DataSpec, samples: torch.Tensor, 
     with Image.open(path) as picture:
         assert picture.text["Title"] == "flow, run 1"
         assert min(picture.size) > 100
+
+
+def mixed(count: int, seed: int) -> np.ndarray:
+    """Two numbers that depend on each other, two categories that do, and one that depends on a number; all apart."""
+    random = np.random.RandomState(seed)
+    a, kind, noise = random.standard_normal(count), random.randint(3, size=count), random.standard_normal((3, count))
+    other = np.where(noise[0] > 1, random.randint(3, size=count), (kind + 1) % 3)
+    return np.column_stack([a, kind, 2 * a + noise[1] / 2, other, noise[2]])
+
+
+MIXED = (Field("a"), Field("kind", levels=3), Field("b"), Field("other", levels=3), Field("alone"))
+
+
+def test_the_pairs_shown_are_those_that_depend_on_each_other_and_no_column_is_in_many() -> None:
+    x = mixed(500, 0)
+    assert sorted(related_pairs(x, MIXED, 2)) == [(0, 2), (1, 3)]
+    same = np.column_stack([x[:, 0]] * 5)
+    found = related_pairs(same, [Field(str(number)) for number in range(5)], 8)
+    assert len(found) == 4, "one row of pairs and no circle"
+    assert max(np.bincount(np.ravel(found))) == 2
+    assert related_pairs(x[:, :1], MIXED[:1], 8) == []
+    marked = (*MIXED[:1], Field("a is missing", levels=2, marks="a"), *MIXED[2:3])
+    assert related_pairs(np.column_stack([x[:, 0], x[:, 0] > 0, x[:, 2]]), marked, 8) == [(0, 2)]
+
+
+def test_the_strength_of_a_pair_is_one_of_equal_columns_and_near_zero_of_independent_ones() -> None:
+    random = np.random.RandomState(0)
+    kind = random.randint(4, size=300)
+    assert _association(kind, (kind + 1) % 4) == pytest.approx(1)
+    assert np.mean([_association(kind, random.randint(4, size=300)) for _ in range(40)]) < 0.06
+    assert _association(kind, np.zeros(300)) == 0
+
+
+def test_pairs_of_columns_are_drawn_as_they_are() -> None:
+    """Points of two numbers, boxes of a number by category, squares as large as shares, real rows behind."""
+    real, samples = mixed(200, 0), mixed(100, 1)
+    axes = Figure().subplots()
+    draw_pair(axes, MIXED[:3:2], (samples[:, 0], samples[:, 2]), (real[:, 0], real[:, 2]))
+    assert [len(points.get_offsets()) for points in axes.collections] == [200, 100]
+    axes = Figure().subplots()
+    draw_pair(axes, MIXED[:2], (samples[:, 0], samples[:, 1]), (real[:, 0], real[:, 1]))
+    assert axes.get_xlabel() == "kind", "categories lie across"
+    boxes = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in axes.patches]
+    expected = [np.quantile(x[x[:, 1] == k, 0], (0.25, 0.75)) for x in (real, samples)
+                for k in np.argsort(-np.bincount(real[:, 1].astype(int)), kind="stable")]  # fmt: skip
+    np.testing.assert_allclose(boxes, expected)
+    axes = Figure().subplots()
+    draw_pair(axes, MIXED[1:4:2], (samples[:, 1], samples[:, 3]), (real[:, 1], real[:, 3]))
+    areas = np.array([square.get_width() * square.get_height() for square in axes.patches])
+    first = np.argsort([square.get_facecolor()[3] == 0 for square in axes.patches], kind="stable")
+    behind = areas[first][: sum(square.get_facecolor()[3] > 0 for square in axes.patches)]
+    counts = np.unique(real[:, 1:4:2], axis=0, return_counts=True)[1]
+    np.testing.assert_allclose(np.sort(behind / behind.max()), np.sort(counts / counts.max()))
 
 
 def test_a_picture_of_pairs_says_which_run_and_vectors_have_none(tmp_path: Path) -> None:

@@ -228,6 +228,7 @@ def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -
         levels=spec.levels,
         num_classes=spec.num_classes,
         unit=modality_of(spec).bits_unit(spec) if spec.is_discrete else "nats",
+        **({"columns": tuple(field.name for field in spec.fields)} if spec.fields else {}),
     )
 
 

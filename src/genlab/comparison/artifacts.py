@@ -15,6 +15,7 @@ from genlab.runs.metrics_csv import MetricsCsv
 __all__ = [
     "neighbours_picture",
     "picture_uri",
+    "picture_width",
     "samples_picture",
     "samples_text",
     "sound_uris",
@@ -88,6 +89,15 @@ def picture_uri(path: Path) -> str | None:
     """Return a PNG file as a ``data:`` URI; None if it cannot be read, is no PNG or is larger than 4 MB."""
     content = _content(path, MOST_BYTES)
     return f"data:image/png;base64,{base64.b64encode(content).decode()}" if content.startswith(_PNG) else None
+
+
+def picture_width(path: Path) -> int:
+    """Return how many pixels a PNG file is wide; 0 if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return int.from_bytes(file.read(20)[16:], "big")
+    except OSError:
+        return 0
 
 
 def _content(path: Path, most: int) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from genlab.comparison.artifacts import (
     neighbours_picture,
     picture_uri,
+    picture_width,
     samples_picture,
     samples_text,
     sound_uris,
@@ -22,11 +23,27 @@ from genlab.comparison.reading import RunResult
 from genlab.comparison.references import FLOOR
 from genlab.measure.figures import FIGURES, Figure, validated
 
-__all__ = ["Gallery", "ListTable", "Picture", "Plot", "curves", "galleries", "list_tables", "row_name", "trade_offs"]
+__all__ = [
+    "ColumnTable",
+    "Gallery",
+    "ListTable",
+    "Picture",
+    "Plot",
+    "column_tables",
+    "curves",
+    "galleries",
+    "list_tables",
+    "row_name",
+    "trade_offs",
+]
 
 MOST_PICTURES = 24
 MOST_CURVES = STYLES
 MOST_POINTS = 200
+LEAST_DRAWN = 1000
+"""Pixels across from which on a picture is a drawing, to be seen large and smooth; grids of images have fewer."""
+MOST_COLUMNS, MOST_ROWS = 30, 12
+"""Columns of data and rows of a comparison that a table of the figures of columns shows."""
 SAME_COST = 1.05
 """Costs within this ratio, as of trainings under one budget of minutes, differ by chance: no plot is made of them."""
 
@@ -47,6 +64,7 @@ class Picture:
         name: What stands below it.
         alt: What it shows, in words.
         uri: The file itself, as a ``data:`` URI.
+        drawn: Whether it is a drawing, and no grid of pixels.
         text: The samples to read; empty where they are no text.
         sounds: Samples to listen to, as ``data:`` URIs.
     """
@@ -55,6 +73,7 @@ class Picture:
     name: str
     alt: str
     uri: str
+    drawn: bool = False
     text: str = ""
     sounds: Sequence[str] = ()
 
@@ -112,6 +131,27 @@ class ListTable:
     rows: Sequence[tuple[Row, Sequence[float | None]]]
 
 
+@dataclass(frozen=True)
+class ColumnTable:
+    """A figure of each column of the data, of the lowest seed of each row, the worst column first.
+
+    Attributes:
+        name: What it is.
+        rows: Whose figures stand side by side.
+        lines: The name of a column, and its figure for each row; None where it is not known.
+        columns_left_out: How many better columns there are.
+        rows_left_out: How many more rows have such figures.
+        write: Writes a figure as text.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    lines: Sequence[tuple[str, Sequence[float | None]]]
+    columns_left_out: int
+    rows_left_out: int
+    write: Callable[[float], str]
+
+
 def row_name(row: Row) -> str:
     """Return a row's whole name in plain text: model, reference, variant, note."""
     reference = "" if row.reference == row.model else row.reference  # as the floor, which is called so
@@ -150,7 +190,8 @@ def _gallery(group: Group, name: str, find: Callable[[RunResult], Path | None], 
             left_out += 1
         elif (uri := picture_uri(path)) is not None:
             shown = f"real data, {row.first.variant}" if row.reference == FLOOR else row_name(row)
-            pictures.append(Picture(row, shown, f"{name} of {shown}, run {row.first.run_id}", uri))
+            drawn = picture_width(path) >= LEAST_DRAWN
+            pictures.append(Picture(row, shown, f"{name} of {shown}, run {row.first.run_id}", uri, drawn))
     return Gallery(name, pictures, left_out, note)
 
 
@@ -272,8 +313,40 @@ def _styles(numbers: Sequence[int]) -> list[int]:
 
 def list_tables(group: Group) -> list[ListTable]:
     """Return a table for each figure that is a list and that a row has."""
+    return [_list_table(figure, rows) for figure, rows in _lists(group) if not figure.of_columns]
+
+
+def column_tables(group: Group) -> list[ColumnTable]:
+    """Return a table for each figure of the columns of the data that a row has."""
+    return [_column_table(figure, rows) for figure, rows in _lists(group) if figure.of_columns]
+
+
+def _lists(group: Group) -> list[tuple[Figure, list[Row]]]:
     having = ((figure, [row for row in group.rows if figure.key in row.first.lists]) for figure in FIGURES.values())
-    return [_list_table(figure, rows) for figure, rows in having if rows]
+    return [(figure, rows) for figure, rows in having if rows]
+
+
+def _column_table(figure: Figure, rows: Sequence[Row]) -> ColumnTable:
+    shown = rows[:MOST_ROWS]
+    table = _list_table(figure, shown)
+    names = max((row.first.columns for row in shown), key=len)
+    lines = [
+        (names[place] if place < len(names) else str(number), [values[place] for _, values in table.rows])
+        for place, number in enumerate(table.places)
+    ]
+    # A model's worst, not that of the real rows of the floor.
+    judged = [place for place, row in enumerate(shown) if row.reference != FLOOR] or range(len(shown))
+    worst = min if figure.better == "higher" else max
+    ahead = -1 if worst is max else 1
+
+    def order(line: tuple[str, Sequence[float | None]]) -> tuple[bool, float]:
+        known = [value for place in judged if (value := line[1][place]) is not None]
+        return not known, ahead * worst(known) if known else 0.0
+
+    lines.sort(key=order)
+    return ColumnTable(
+        table.name, shown, lines[:MOST_COLUMNS], max(0, len(lines) - MOST_COLUMNS), len(rows) - len(shown), figure.write
+    )
 
 
 def _list_table(figure: Figure, rows: Sequence[Row]) -> ListTable:

@@ -67,6 +67,7 @@ class RunResult:
         sampling_device: Where they were drawn; where the run was trained if the result does not say.
         errors: Own standard errors of figures by column key, as far as they are known.
         lists: Known figures that are lists, by their keys, such as the recall of each class.
+        columns: Names of the columns of a table, whose figures are lists; empty where they are not known.
         warnings: What its figures warn of, such as classes that hardly occur among the samples.
         missing: What a table would show but is not known, with the reason: a section, or a column's heading.
         code_version: The code that trained it, and the one that measured it if that is another.
@@ -99,6 +100,7 @@ class RunResult:
     figures: dict[str, float]
     errors: dict[str, float] = field(default_factory=dict)
     lists: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     code: tuple[str, ...] = ()
@@ -261,6 +263,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         figures={column.key: value for column in shown if (value := column.read(result)) is not None},
         errors={column.key: value for column in shown if column.error and (value := column.error(result)) is not None},
         lists={figure.key: value for figure in of_kind("list") if (value := result.value(figure))},
+        columns=tuple(map(visible, data.columns or ())),
         warnings=tuple(map(visible, result.warnings())),
         missing=tuple((labels[key], visible(why)) for key, why in result.missing.items() if key in labels),
         code=code,

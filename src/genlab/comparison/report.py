@@ -83,7 +83,7 @@ def _environment() -> Environment:
 
 
 def _section(group: Group, ident: str) -> dict[str, Any]:
-    from genlab.comparison.figures import curves, galleries, list_tables, trade_offs
+    from genlab.comparison.figures import column_tables, curves, galleries, list_tables, trade_offs
 
     return {
         "ident": ident,
@@ -98,6 +98,7 @@ def _section(group: Group, ident: str) -> dict[str, Any]:
         "notes": cells.notes(group),
         "published": beside(group),
         "galleries": galleries(group),
+        "column_tables": column_tables(group),
         "curves": curves(group, ident),
         "trade_offs": trade_offs(group, ident),
         "lists": list_tables(group),

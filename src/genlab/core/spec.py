@@ -78,10 +78,12 @@ class DataSpec:
         context_shape: Shape of one example's covariates; None for data without.
         columns: Names of the columns of a series; empty for other data, and where they have none.
         extractor: Name of the feature extractor that was trained on these classes; None where there is none.
+        predicted: Name of the field that models trained on samples of a table are to predict from the others; None:
+            the label, where there is one.
 
     Raises:
         ValueError: If an axis is not positive, there are fewer than 2 levels, or not as many fields as dimensions,
-            or names of columns.
+            or names of columns, or no field is called what is to be predicted.
     """
 
     name: str
@@ -96,6 +98,7 @@ class DataSpec:
     context_shape: tuple[int, ...] | None = None
     extractor: str | None = None
     columns: tuple[str, ...] = ()
+    predicted: str | None = None
 
     def __post_init__(self) -> None:
         if not self.shape or any(axis < 1 for axis in self.shape):
@@ -106,6 +109,8 @@ class DataSpec:
             raise ValueError(f"{len(self.fields)} fields were given for {self.num_dims} dimensions.")
         if self.columns and len(self.columns) != self.shape[0]:
             raise ValueError(f"{len(self.columns)} names were given for {self.shape[0]} columns.")
+        if self.predicted is not None and self.predicted not in (field.name for field in self.fields):
+            raise ValueError(f"predicted is {self.predicted!r}, which is no field.")
 
     @property
     def needs(self) -> frozenset[str]:

@@ -220,6 +220,8 @@ class CsvTable(TableData):
         path: The file, in UTF-8.
         target: Column whose categories are the labels, given which a class-conditional model draws rows; it is no
             column of the rows then. None: all columns are modelled, and there are no labels.
+        predict: Column of the rows that models trained on samples are to predict from the others, by which samples are
+            judged too; None: the labels, where samples have them.
         missing: What is done where values are missing: ``"refuse"`` says where, ``"drop"`` leaves the rows out,
             ``"category"`` makes a category of it, ``"indicator"`` that too, and for a column of rounded numbers another
             column that says so, the number itself then being the median. The probability of a row is then that of
@@ -239,6 +241,7 @@ class CsvTable(TableData):
         target: str | None = None,
         missing: Missing = "refuse",
         columns: ColumnsConfig | None = None,
+        predict: str | None = None,
         **loader: Unpack[LoaderOptions],
     ) -> None:
         super().__init__(root, rounding=rounding, **loader)
@@ -247,6 +250,8 @@ class CsvTable(TableData):
         self.path = path_given(path, "a CSV file")
         columns = columns or ColumnsConfig()
         content = _content(self.path, "a CSV file")
-        settings = json.dumps([rounding, target, missing, dataclasses.asdict(columns)]).encode()
+        said = [rounding, target, missing, dataclasses.asdict(columns)]
+        # Figures of two columns to predict do not compare; tables without one keep the name that they had.
+        settings = json.dumps(said if predict is None else [*said, predict]).encode()
         name = name_of("csv", self.path, checksum=f"sha256:{hashlib.sha256(settings + content).hexdigest()}")
-        self.take(name, parse_csv(content, shown(self.path.name)), columns, target, missing)
+        self.take(name, parse_csv(content, shown(self.path.name)), columns, target, missing, predict)

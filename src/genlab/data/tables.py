@@ -63,7 +63,13 @@ class TableData(GenlabDataModule):
         self.rounding = rounding
 
     def take(
-        self, name: str, sheet: Sheet, config: ColumnsConfig, target: str | None, missing: Missing = "refuse"
+        self,
+        name: str,
+        sheet: Sheet,
+        config: ColumnsConfig,
+        target: str | None,
+        missing: Missing = "refuse",
+        predict: str | None = None,
     ) -> None:
         """Find out what the columns of a table hold, and set ``spec``.
 
@@ -73,12 +79,16 @@ class TableData(GenlabDataModule):
             config: What is said of its columns.
             target: Column whose categories are the labels, and which is no column of the rows then; None: none is.
             missing: What is done where values are missing; see :class:`genlab.data.own.CsvTable`.
+            predict: Column that models trained on samples are to predict from the others; None: the labels.
         """
+        sheet.check_names("data.predict", [] if predict is None else [predict])
         sheet = _complete(_without(sheet, config, target), config, missing)
         labels = None if target is None else _labels(sheet, target, config)
         names = [column for column in sheet.columns if column != target]
         if not names:
             raise GenlabError(f"No column of {sheet.where} is left, expected at least one.")
+        if predict is not None:
+            _check_predict(sheet, predict, names, config)
         columns = [part for column in names for part in _filled(typed(sheet, column, config), sheet.where, missing)]
         twice = [c.field.name for c in columns if c.field.marks is not None and c.field.name in sheet.columns]
         if twice:
@@ -93,6 +103,7 @@ class TableData(GenlabDataModule):
             (len(columns),),
             num_classes=None if labels is None else labels.field.levels,
             fields=tuple(self._described(column.field) for column in columns),
+            predicted=predict,
         )
         self._places = _split(
             np.column_stack([c.values for c in [*columns, *([labels] if labels else [])]]), sheet.where
@@ -130,6 +141,23 @@ def _without(sheet: Sheet, config: ColumnsConfig, target: str | None) -> Sheet:
             f"Column '{shown(min(both))}' is in data.columns.categorical and numeric. Choose one of them."
         )
     return Sheet(sheet.where, {name: texts for name, texts in sheet.columns.items() if name not in config.drop})
+
+
+def _check_predict(sheet: Sheet, predict: str, names: list[str], config: ColumnsConfig) -> None:
+    """Refuse a column to predict that is none of the rows, has gaps, or has nothing beside it."""
+    if predict not in names:
+        why = "data.columns.drop leaves it out" if predict in config.drop else "data.target makes it the label"
+        raise GenlabError(
+            f"data.predict is '{shown(predict)}', which is no column of the rows: {why}. "
+            "Choose one of them; labels are predicted without data.predict."
+        )
+    if len(names) == 1:
+        raise GenlabError(f"data.predict is '{shown(predict)}', the only column: there is none to predict it from.")
+    if not set(config.missing_values).isdisjoint(sheet.columns[predict]):
+        raise GenlabError(
+            f"Column '{shown(predict)}' of {sheet.where}, which data.predict names, has missing values. "
+            "Use data.missing=drop."
+        )
 
 
 def _complete(sheet: Sheet, config: ColumnsConfig, missing: Missing) -> Sheet:
@@ -230,7 +258,8 @@ class _FromScikitLearn(TableData):
     """A table that comes with scikit-learn; nothing is read from ``root``."""
 
     table: str
-    target: str | None
+    target: str | None = None
+    predict: str | None = None
 
     def __init__(
         self,
@@ -241,7 +270,8 @@ class _FromScikitLearn(TableData):
     ) -> None:
         loader.setdefault("batch_size", 32)
         super().__init__(root, rounding=rounding, **loader)
-        self.take(f"{self.table}_{rounding}", Sheet(self.table, self.texts()), ColumnsConfig(), self.target)
+        sheet = Sheet(self.table, self.texts())
+        self.take(f"{self.table}_{rounding}", sheet, ColumnsConfig(), self.target, predict=self.predict)
 
     def texts(self) -> dict[str, list[str]]:
         """Return the texts of each column by its name."""
@@ -295,7 +325,7 @@ class Diabetes(_FromScikitLearn):
     Source: B. Efron et al. (2004), "Least angle regression"; with scikit-learn.
     """
 
-    table, target = "diabetes", None
+    table, predict = "diabetes", "progression"
 
     def texts(self) -> dict[str, list[str]]:
         from sklearn.datasets import load_diabetes

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.batch import Batch
-from genlab.core.spec import DataSpec
+from genlab.core.spec import DataSpec, Field
 from genlab.core.timetable import Timetable
 from genlab.measure.features.cache import FeatureCache, MemoryCache
 from genlab.measure.features.extractors import Extractor, Features
@@ -90,8 +90,9 @@ class Case:
             need: ``features``, or of these ``values`` (vectors as they are), ``network`` (any other), ``classes``
                 (logits of a classifier and labels); ``training`` (the training examples); ``text``, ``sound``,
                 ``table`` or ``time series``, which the data is; ``number_pairs`` and ``category_pairs`` (two columns of
-                a table, both of numbers, or one at least of categories); ``asked`` (classes that samples were drawn
-                for); ``inception``, ``accuracy`` and ``series scores``, which are measured where they are asked for.
+                a table, both of numbers, or one at least of categories); ``predicted number`` and ``predicted class``
+                (what is to be predicted of a row, if it is that); ``asked`` (classes that samples were drawn for);
+                ``inception``, ``accuracy`` and ``series scores``, which are measured where they are asked for.
 
         Raises:
             ValueError: If there is no such need.
@@ -232,6 +233,29 @@ def _without_category_pairs(case: Case) -> str | None:
     return _not_judged_as("table")(case) or (None if has_pair else "it needs two columns, one of them of categories")
 
 
+def _without_predicted_number(case: Case) -> str | None:
+    field = _predicted(case)
+    is_number = field is not None and field.levels is None
+    return _not_judged_as("table")(case) or (None if is_number else "it needs a column of numbers to predict")
+
+
+def _without_predicted_class(case: Case) -> str | None:
+    spec, training, examples = case.reference.spec, case.reference.training, case.reference.examples
+    if (why := _not_judged_as("table")(case)) is not None:
+        return why
+    if spec.predicted is not None:
+        field = _predicted(case)
+        return None if field is not None and field.levels is not None else "it needs a column of categories to predict"
+    if training is None or training.y is None or examples.y is None:
+        return "it needs labels or a column of categories to predict"
+    return _without_asked(case)
+
+
+def _predicted(case: Case) -> Field | None:
+    spec = case.reference.spec
+    return next((field for field in spec.fields if field.name == spec.predicted), None)
+
+
 def _without_inception(case: Case) -> str | None:
     spec = case.reference.spec
     if case.instruments.inception is None:
@@ -268,6 +292,8 @@ _NEEDS = {
     "table": _not_judged_as("table"),
     "number_pairs": _without_number_pairs,
     "category_pairs": _without_category_pairs,
+    "predicted number": _without_predicted_number,
+    "predicted class": _without_predicted_class,
     "time series": _not_judged_as("time series"),
     "asked": _without_asked,
     "inception": _without_inception,

@@ -92,6 +92,7 @@ class Figure:
             optional figure is left out, any other is null with the reason.
         kind: Type of the stored value: a number, a whole number, the hex digits of a SHA-256, or a list of numbers.
         first: Number of the first place of a list: 0 where places are labels.
+        of_columns: Whether the places of a list are the columns of the data, whose names a result may give.
         optional: Whether results without it are complete: it does not apply to all data, or is measured on demand.
         about: What it says, in a sentence.
     """
@@ -121,6 +122,7 @@ class Figure:
     needs: tuple[str, ...] = ("features",)
     kind: Kind = "number"
     first: int = 0
+    of_columns: bool = False
     optional: bool = False
     about: str = ""
 

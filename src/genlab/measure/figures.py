@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _METRICS = "genlab.measure.metrics."
+_THREE = Number("fixed", 3)
 _TEXT = "genlab.measure.of_text:"
 _TABLES = "genlab.measure.of_tables:"
 _SOUND = "genlab.measure.of_sound:"
@@ -37,6 +38,10 @@ _SCORES = "genlab.measure.of_series:scores"
 def _quality(key: str, label: str, measurement: str, **about: Any) -> Figure:
     name = measurement if ":" in measurement else f"genlab.measure.measurements:{measurement}"
     return Figure(key, "quality", label, basis="features", measured_by=name, **about)
+
+
+def _of_table(key: str, label: str, measurement: str, needs: tuple[str, ...] = ("table",), **about: Any) -> Figure:
+    return _quality(key, label, _TABLES + measurement, number=_THREE, needs=needs, optional=True, **about)
 
 
 def _of_series(key: str, label: str, **about: Any) -> Figure:
@@ -127,7 +132,6 @@ def spreads() -> set[str]:
 
 _KERNEL_SUBSETS = (100, 1000)
 _FRACTION: dict[str, Any] = {"minimum": 0.0, "maximum": 1.0}
-_THREE = Number("fixed", 3)
 
 register(
     Figure(
@@ -279,7 +283,7 @@ register(
     ),
     _quality(
         "column_distance_by_column", "column distance by column", _TABLES + "distances", kind="list", first=1,
-        needs=("table",), optional=True, **_FRACTION, about="The same of each column.",
+        of_columns=True, needs=("table",), optional=True, **_FRACTION, about="The same of each column.",
     ),
     _quality(
         "correlation_difference", "correlation difference", _TABLES + "distances", short="corre-\nlation",
@@ -302,6 +306,49 @@ register(
     _quality(
         "contingency_difference_se", "contingency difference's error", _TABLES + "distances", minimum=0.0,
         needs=("category_pairs",), optional=True,
+    ),
+    _of_table(
+        "c2st_auc", "classifier's AUC", "told_apart", short="C2ST\nAUC", better="lower", priority=11,
+        spread="c2st_auc_se", **_FRACTION,
+        about="How well a classifier tells samples from held-out rows: the area under its ROC curve, by "
+        "cross-validation; 0.5 is chance.",
+    ),
+    _of_table("c2st_auc_se", "classifier's AUC's error", "told_apart", minimum=0.0, about="Of the rows judged."),
+    _of_table(
+        "tstr_r2", "R² by samples", "predicted_number", short="TSTR\nR²", better="higher", priority=10,
+        needs=("predicted number", "training"), spread="tstr_r2_se", maximum=1.0,
+        about="R² on held-out rows of trees that were trained on the samples to predict a column from the others.",
+    ),
+    _of_table(
+        "tstr_r2_se", "R² by samples' error", "predicted_number", needs=("predicted number", "training"), minimum=0.0,
+        about="Of the held-out rows.",
+    ),
+    _of_table(
+        "tstr_r2_real", "R² by real rows", "predicted_number", needs=("predicted number", "training"), maximum=1.0,
+        about="The same of trees trained on as many training rows: what to reach.",
+    ),
+    _of_table(
+        "tstr_accuracy", "accuracy by samples", "predicted_class", short="TSTR\nacc.", better="higher", priority=10,
+        needs=("predicted class", "training"), spread="tstr_accuracy_se", **_FRACTION,
+        about="Balanced accuracy on held-out rows of trees that were trained on the samples to predict the class.",
+    ),
+    _of_table(
+        "tstr_accuracy_se", "accuracy by samples' error", "predicted_class", needs=("predicted class", "training"),
+        minimum=0.0, about="Of the held-out rows.",
+    ),
+    _of_table(
+        "tstr_accuracy_real", "accuracy by real rows", "predicted_class", needs=("predicted class", "training"),
+        **_FRACTION, about="The same of trees trained on as many training rows: what to reach.",
+    ),
+    _of_table(
+        "nearer_share", "nearer to train", "training_rows", short="nearer\ntrain", priority=4,
+        needs=("table", "training"), spread="nearer_share_se", **_FRACTION,
+        # Neither way is better: 0.5 is ideal, and more says that training rows are repeated.
+        about="Share of samples that are nearer to training rows than to as many held-out ones; 0.5 is ideal.",
+    ),
+    _of_table(
+        "nearer_share_se", "nearer to train's error", "training_rows", needs=("table", "training"), minimum=0.0,
+        about="Over which real rows were trained on.",
     ),
     _quality(
         "silence", "silence", _SOUND + "silence", number=_THREE, priority=5, needs=("sound",), optional=True,

@@ -98,7 +98,8 @@ class DataInfo(Section):
     """The data and the split that the figures are of.
 
     ``levels`` is None for continuous data, ``num_classes`` for data without labels. ``unit`` is that of the likelihood,
-    e.g. ``"bits/char"``; older results do not say it and mean bits/dim, or nats for continuous data.
+    e.g. ``"bits/char"``; older results do not say it and mean bits/dim, or nats for continuous data. ``columns`` are
+    the names of a table's; older results do not say them.
     """
 
     name: str
@@ -108,6 +109,7 @@ class DataInfo(Section):
     levels: Annotated[int, Ge(2)] | None
     num_classes: Positive | None
     unit: Text | None = None
+    columns: Annotated[tuple[str, ...], MinLen(1), Field(strict=False)] | None = None
 
     @property
     def likelihood_unit(self) -> str:

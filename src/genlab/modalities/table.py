@@ -6,23 +6,19 @@ import csv
 import io
 import textwrap
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from genlab.core.spec import DataSpec, Field
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
+from genlab.modalities.table_pictures import draw_column, draw_pair, related_pairs
 from genlab.runs.atomic import atomic_file, write_atomic
 
 __all__ = ["Table", "as_text"]
 
-IN_A_ROW, MOST_COLUMNS = 4, 24
-"""Panels side by side in a picture, and columns that it shows."""
-MOST_CATEGORIES = 20
-"""Of a column in a picture: those that are most frequent in the real data."""
-BINS = 30
+IN_A_ROW, MOST_COLUMNS, MOST_PAIRS = 4, 24, 8
+"""Panels side by side in a picture, and the columns and pairs of columns that it shows."""
 DIGITS = 7
 """Significant digits that every float32 keeps, of numbers that are written with as many decimals as they have."""
 
@@ -30,8 +26,8 @@ DIGITS = 7
 class Table(Modality):
     """Rows ``[D]``, float32: numbers in the table's own units, categories as whole numbers among them.
 
-    A preview shows how each column is distributed, real rows behind; a file has the rows as they would stand in the
-    table that they were learned from.
+    A preview shows how each column is distributed, and below the pairs of columns that depend most on each other, real
+    rows behind; a file has the rows as they would stand in the table that they were learned from.
     """
 
     name = "table"
@@ -47,15 +43,21 @@ class Table(Modality):
         from matplotlib.figure import Figure
 
         fields = spec.fields[:MOST_COLUMNS]
-        rows = -(-len(fields) // IN_A_ROW)
-        across = min(IN_A_ROW, len(fields))
-        figure = Figure(figsize=(3.2 * across, 2.4 * rows + 0.7), layout="constrained")
-        panels = figure.subplots(rows, across, squeeze=False).flatten()
-        for column, (axes, field) in enumerate(zip(panels, fields, strict=False)):
-            behind = None if real is None else real[:, column].cpu().numpy()
-            _draw_column(axes, field, samples[:, column].cpu().numpy(), behind)
-        for axes in panels[len(fields) :]:
-            axes.set_axis_off()
+        drawn = samples[:, : len(fields)].cpu().numpy()
+        behind = None if real is None else real[:, : len(fields)].cpu().numpy()
+        pairs = related_pairs(drawn if behind is None else behind, fields, MOST_PAIRS)
+        bands = [-(-count // IN_A_ROW) for count in (len(fields), len(pairs))]
+        across = max(min(IN_A_ROW, len(fields)), min(IN_A_ROW, len(pairs)))
+        figure = Figure(figsize=(3.2 * across, 2.4 * sum(bands) + 0.7), layout="constrained")
+        panels = figure.subplots(sum(bands), across, squeeze=False)
+        for column, (axes, field) in enumerate(zip(panels[: bands[0]].flat, fields, strict=False)):
+            draw_column(axes, field, drawn[:, column], None if behind is None else behind[:, column])
+        for axes, (i, j) in zip(panels[bands[0] :].flat, pairs, strict=False):
+            of_real = None if behind is None else (behind[:, i], behind[:, j])
+            draw_pair(axes, (fields[i], fields[j]), (drawn[:, i], drawn[:, j]), of_real)
+        for axes in panels.flat:
+            if not axes.has_data():
+                axes.set_axis_off()
         more = f"; {len(spec.fields) - len(fields)} more columns" if len(fields) < len(spec.fields) else ""
         counts = f"blue: {len(samples):,} samples" + ("" if real is None else f"; gray: {len(real):,} real rows")
         figure.suptitle(f"{textwrap.fill(title, 38 * across)}\n{counts}{more}", fontsize=8)
@@ -98,50 +100,6 @@ def _written(value: float, field: Field) -> str:
         return f"{value:.{DIGITS}g}"
     text = f"{value:.{field.decimals}f}"
     return text if any(digit in "123456789" for digit in text) else text.removeprefix("-")
-
-
-def _draw_column(axes: Any, field: Field, samples: np.ndarray, real: np.ndarray | None) -> None:
-    """Draw how the values of a column are distributed, as shares: bars of categories, a histogram of numbers."""
-    if field.levels is None:
-        low, high = np.quantile(samples if real is None else real, [0.005, 0.995])
-        # A tail would leave the rest in a single bin: what lies far out is counted at the ends.
-        margin = 0.05 * (high - low) or 0.5
-        edges = _edges(low - margin, high + margin, field.step)
-        for values, look in _layers(real, samples):
-            counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)
-            axes.stairs(counts / max(1, len(values)), edges, **look)
-        axes.locator_params(axis="x", nbins=4)
-    else:
-        counts = [np.bincount(v.astype(int), minlength=field.levels) for v, _ in _layers(real, samples)]
-        shown = np.argsort(-counts[0], kind="stable")[:MOST_CATEGORIES]
-        for (values, look), count in zip(_layers(real, samples), counts, strict=True):
-            width = 0.8 if look["fill"] else 0.5
-            axes.bar(np.arange(len(shown)), count[shown] / max(1, len(values)), width, color=look["color"])
-        names = [_seen(field.categories[i] if field.categories else str(i), 10) for i in shown]
-        axes.set_xticks(np.arange(len(shown)), names, rotation=90, parse_math=False)
-    axes.set_title(_seen(field.name, 28), fontsize=8, loc="left", parse_math=False)
-    axes.set_ylabel("share", fontsize=7)
-    axes.tick_params(labelsize=6)
-
-
-def _layers(real: np.ndarray | None, samples: np.ndarray) -> list[tuple[np.ndarray, dict[str, Any]]]:
-    behind = [] if real is None else [(real, {"color": "0.8", "fill": True})]
-    return [*behind, (samples, {"color": "tab:blue", "fill": False})]
-
-
-def _edges(low: float, high: float, step: float | None) -> np.ndarray:
-    """Bins of one width; of rounded numbers each holds as many cells, or some would stand out by that alone."""
-    if step is None or high - low > BINS * step * 20:
-        return np.linspace(low, high, BINS + 1)
-    cells = max(1, round((high - low) / step / BINS))
-    first = (np.floor(low / step) - 0.5) * step
-    return first + cells * step * np.arange(np.ceil((high - first) / (cells * step)) + 1)
-
-
-def _seen(text: str, most: int) -> str:
-    """Text of data as it can stand in a picture: on one line, without what cannot be seen, cut off where it is long."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return clean if len(clean) <= most else f"{clean[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 register(Table())

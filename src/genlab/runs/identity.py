@@ -87,6 +87,7 @@ ADDED: dict[str, Mapping[str, Any]] = {
     },
     "model.dropout": 0.0,
     "model.tails": "auto",
+    "data.predict": None,
 }
 """Settings that families got after their first runs, with the values that they had then.
 

@@ -68,6 +68,20 @@ def test_the_differences_of_pairs_are_those_of_scipy() -> None:
     assert float(found["contingency"]) == pytest.approx(np.mean(expected))
 
 
+def test_the_distances_are_those_of_sdmetrics() -> None:
+    """SDMetrics 0.32.0 of the same rows: KSComplement, TVComplement, CorrelationSimilarity with Spearman's coefficient
+    and ContingencySimilarity, which are one less the distance, and one less half of the correlations' difference. It
+    cuts numbers beside categories into ten parts of one width, of which tails leave few rows in most: ours are
+    quarters, so that only the pair of two categories is the same."""
+    real, fake = rows(200, 0), rows(150, 1, shift=0.5)
+    found = distances(real, fake)
+    complements = [0.7633333333333333, 0.7766666666666666, 0.7566666666666666, 0.9433333333333334]
+    assert found["by_column"].tolist() == pytest.approx([1 - score for score in complements])
+    assert float(found["correlation"]) == pytest.approx(2 * (1 - 0.966186599383811))
+    categories = distances(real[:, 1::2], fake[:, 1::2], FIELDS[1::2])
+    assert float(categories["contingency"]) == pytest.approx(1 - 0.7733333333333333)
+
+
 def test_equal_rows_are_not_apart_and_others_wholly() -> None:
     real = rows(100, 0)
     same = distances(real, real)

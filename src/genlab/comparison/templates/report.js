@@ -40,6 +40,7 @@ for (const button of document.querySelectorAll("button.open")) {
     const large = dialog.querySelector("img");
     large.src = small.src;
     large.alt = small.alt;
+    large.className = small.className;
     dialog.querySelector("p").textContent = small.alt;
     dialog.showModal();
   });
