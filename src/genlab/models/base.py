@@ -281,6 +281,13 @@ class GenerativeModel(LightningModule):
         if batch.y is not None:
             self.codec.check_labels(batch.y, len(batch.x))
 
+    def _check_latents(self, z: Tensor, expected: int) -> None:
+        """Refuse what are no latents of this model."""
+        if z.ndim != 2 or z.shape[1] != expected:
+            raise GenlabError(
+                f"z has shape {list(z.shape)}, expected [N, {expected}], the latents of this {self.name}."
+            )
+
     def _check_loss_input(self, batch: Batch) -> None:
         if torch.is_anomaly_enabled():
             self.check(batch)
