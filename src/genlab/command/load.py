@@ -18,7 +18,7 @@ from genlab.runs.checkpoints import load_checkpoint
 from genlab.runs.code import codes_of, other_code
 from genlab.runs.folder import RunDir, find_run
 
-__all__ = ["load_run", "set_weights"]
+__all__ = ["find_checkpoint", "load_run", "set_weights"]
 
 _log = logging.getLogger("genlab")
 
@@ -44,13 +44,7 @@ def load_run(
     """
     load_plugins()
     run = find_run(path_or_id, logs)
-    choices = {"best": run.best_checkpoint, "last": run.last_checkpoint}
-    if checkpoint not in choices:
-        raise GenlabError(f"checkpoint is '{checkpoint}', expected 'best' or 'last'.{nearest(checkpoint, choices)}")
-    path = Path(path_or_id) if Path(path_or_id).suffix == ".ckpt" else choices[checkpoint]
-    if not path.is_file():
-        there = ", ".join(name for name, file in choices.items() if file.is_file()) or "none"
-        raise GenlabError(f"The run {run.path} has no checkpoint {path.name}; it has: {there}.")
+    path = find_checkpoint(run, path_or_id, checkpoint)
     # The weights are read first: a damaged file should not have to wait for a model to be built.
     read = load_checkpoint(path, mmap=True)
     model = build_model(read_trained(run))
@@ -59,6 +53,22 @@ def load_run(
     if change := other_code(codes_of(record.get("code") if isinstance(record, Mapping) else None)):
         _log.warning("%s was trained by %s.", run.path, change)
     return model.to(device).eval().requires_grad_(False)
+
+
+def find_checkpoint(run: RunDir, path_or_id: Path | str, checkpoint: str) -> Path:
+    """Return the checkpoint that is meant; arguments as of `load_run`.
+
+    Raises:
+        GenlabError: If it is missing.
+    """
+    choices = {"best": run.best_checkpoint, "last": run.last_checkpoint}
+    if checkpoint not in choices:
+        raise GenlabError(f"checkpoint is '{checkpoint}', expected 'best' or 'last'.{nearest(checkpoint, choices)}")
+    path = Path(path_or_id) if Path(path_or_id).suffix == ".ckpt" else choices[checkpoint]
+    if not path.is_file():
+        there = ", ".join(name for name, file in choices.items() if file.is_file()) or "none"
+        raise GenlabError(f"The run {run.path} has no checkpoint {path.name}; it has: {there}.")
+    return path
 
 
 def set_weights(model: GenerativeModel, checkpoint: Mapping[str, Any], path: Path, run: RunDir) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -111,6 +112,21 @@ class Modality(ABC):
         """
         return False
 
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        """Save a picture of rows of examples that belong together place by place, and say whether there is one.
+
+        Args:
+            rows: For each name ``[N, *spec.shape]`` in the data's own values, as many in each.
+            spec: What one example is.
+            path: File to write; its folder is made.
+            title: Says which run; kept in the PNG's metadata.
+            columns: Examples side by side, where a picture has so many rows that they are cut; None: some.
+        """
+        first, *others = rows.values()
+        return self.preview(others[-1] if others else first, spec, path, title, first if others else None)
+
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
         """Write samples as files to read or listen to, where that is more than a picture, and return these.
 
@@ -120,3 +136,13 @@ class Modality(ABC):
             stem: Path of the files without what tells them apart; the folder is made.
         """
         return []
+
+    def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path | None:
+        """Write one example as a file that other programs read, and return it; None where this kind has no such file.
+
+        Args:
+            example: ``[*spec.shape]`` in the data's own values.
+            spec: What one example is.
+            stem: Path of the file without its suffix; the folder must exist.
+        """
+        return None

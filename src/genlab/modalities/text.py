@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,30 +41,14 @@ class Text(Modality):
         return "bits/byte" if spec.alphabet is None else "bits/char"
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
-        # The object interface: pyplot would look for a display and keep the figure alive.
-        from matplotlib.figure import Figure
-
         sides = {"sample": samples} if real is None else {"sample": samples, "real": real}
-        rows = min(IN_A_PICTURE, len(samples))
-        figure = Figure(figsize=(5.2 * len(sides), 2.0 * rows), layout="constrained")
-        panels = figure.subplots(rows, len(sides), squeeze=False)
-        for column, (name, texts) in enumerate(sides.items()):
-            for row in range(rows):
-                axes = panels[row, column]
-                axes.set_xticks([])
-                axes.set_yticks([])
-                if row < len(texts):
-                    axes.set_title(f"{name} {row + 1}", fontsize=8, loc="left")
-                    text = _wrapped(decoded(texts[row], spec))
-                    # A dollar sign is one, and no formula.
-                    axes.text(
-                        0.01, 0.98, text, va="top", fontsize=7, family="monospace", parse_math=False,
-                        transform=axes.transAxes,
-                    )  # fmt: skip
-        figure.suptitle(textwrap.fill(title, 100 if real is not None else 60), fontsize=8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as file:
-            figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
+        _draw(sides, IN_A_PICTURE, spec, path, title)
+        return True
+
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        _draw(rows, columns or IN_A_PICTURE, spec, path, title)
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
@@ -72,6 +57,11 @@ class Text(Modality):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, "".join(parts).encode())
         return [path]
+
+    def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path:
+        path = stem.with_name(f"{stem.name}.txt")
+        write_atomic(path, as_string(example.cpu(), spec).encode(errors="replace"))
+        return path
 
 
 def as_string(x: Tensor, spec: DataSpec) -> str:
@@ -91,6 +81,33 @@ def decoded(x: Tensor, spec: DataSpec) -> str:
     """
     text = as_string(x.cpu(), spec)
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _draw(sides: Mapping[str, Tensor], most: int, spec: DataSpec, path: Path, title: str) -> None:
+    """Draw texts below each other, of several sides beside each other."""
+    # The object interface: pyplot would look for a display and keep the figure alive.
+    from matplotlib.figure import Figure
+
+    rows = min(most, len(next(iter(sides.values()))))
+    figure = Figure(figsize=(5.2 * len(sides), 2.0 * rows), layout="constrained")
+    panels = figure.subplots(rows, len(sides), squeeze=False)
+    for column, (name, texts) in enumerate(sides.items()):
+        for row in range(rows):
+            axes = panels[row, column]
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if row < len(texts):
+                axes.set_title(f"{name} {row + 1}", fontsize=8, loc="left")
+                text = _wrapped(decoded(texts[row], spec))
+                # A dollar sign is one, and no formula.
+                axes.text(
+                    0.01, 0.98, text, va="top", fontsize=7, family="monospace", parse_math=False,
+                    transform=axes.transAxes,
+                )  # fmt: skip
+    figure.suptitle(textwrap.fill(title, 100 if len(sides) > 1 else 60), fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
 
 
 def _wrapped(text: str) -> str:
