@@ -63,6 +63,9 @@ WRONG = [
     *each(NOWHERE, ["train", *TINY, "data=mnist", "data.root={path}"], ["{begin}", "data.root"]),
     *each(NOWHERE, ["evaluate", "run=abc", "paths.logs={path}"], ["{begin}"]),
     *each(NO_FILE, ["sample", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
+    *each(NO_FILE, ["reconstruct", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
+    *each(NO_FILE, ["interpolate", "run={run}", "steps=2", "out={path}"], ["out is", "{why}"]),
+    *each(NO_FILE, ["traverse", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["train_extractor", "data=digits", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["compare", "folders=[{logs}]", "out={path}"], ["out is", "{begin}"]),
@@ -170,7 +173,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("command", ["evaluate", "sample"])
+@pytest.mark.parametrize("command", ["evaluate", "sample", "reconstruct"])
 def test_a_damaged_config(command: str, damage: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.yaml").write_text(DAMAGE[damage])
     (tmp_path / "checkpoints").mkdir()

@@ -24,8 +24,11 @@ from genlab.command.schemas import (
     DashboardConfig,
     EvaluateConfig,
     ExtractorConfig,
+    InterpolateConfig,
+    ReconstructConfig,
     SampleConfig,
     TrainConfig,
+    TraverseConfig,
 )
 from genlab.command.signatures import read_signature
 from genlab.command.targets import Node, locate
@@ -67,6 +70,11 @@ CASES: list[tuple[str, str]] = [
     ("sample run={run} n=1e3", "n is 1000.0, expected a whole number >= 1. Write 1000."),
     ("sample run={run} n=-1", "n is -1"),
     ("sample run={run} seed=99999999999999999999", "seed is"),
+    (f"reconstruct run={{run}} n={HUGE}", "n is"),
+    (f"interpolate run={{run}} steps={HUGE}", "steps is"),
+    (f"interpolate run={{run}} a={HUGE}", "a is"),
+    (f"traverse run={{run}} latents={HUGE}", "latents is"),
+    ("traverse run={run} reach=inf", "reach is inf"),
     (f"train_extractor data=digits width={HUGE}", "width"),
     ("train_extractor data=digits width=65536", "The classifier takes more than"),
     (f"train_extractor data=digits shift={HUGE}", "shift"),
@@ -311,6 +319,9 @@ CONFIGS: list[tuple[str, type[Config], tuple[str, ...]]] = [
     ("config", TrainConfig, ("logger=wandb", "evaluation=paper", "trainer=ddp")),
     ("evaluate", EvaluateConfig, ("run=x",)),
     ("sample", SampleConfig, ("run=x",)),
+    ("reconstruct", ReconstructConfig, ("run=x",)),
+    ("interpolate", InterpolateConfig, ("run=x",)),
+    ("traverse", TraverseConfig, ("run=x",)),
     ("compare", CompareConfig, ()),
     ("dashboard", DashboardConfig, ()),
     ("train_extractor", ExtractorConfig, ()),

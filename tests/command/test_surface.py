@@ -24,6 +24,9 @@ COMMANDS = {
     "train": "config",
     "evaluate": "evaluate",
     "sample": "sample",
+    "reconstruct": "reconstruct",
+    "interpolate": "interpolate",
+    "traverse": "traverse",
     "compare": "compare",
     "dashboard": "dashboard",
 }
