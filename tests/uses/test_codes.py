@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from genlab.command.targets import locate
 from genlab.core.batch import Batch
 from genlab.core.contract import Encodes, EncodesInLayers
 from genlab.core.errors import GenlabError
@@ -14,9 +15,15 @@ from genlab.uses.codes import as_examples, decode, deviations, encode, errors_of
 from genlab.uses.interpolate import interpolate
 from genlab.uses.reconstruct import reconstruct
 from genlab.uses.traverse import traverse
-from tests.contract.families import CASES, Case, make_batch, make_model, perturb
+from tests.contract.families import CASES, Case, make_batch, make_model, model_config, perturb
 
-ENCODING = [case for case in CASES if issubclass(type(make_model(case)), Encodes)]
+
+def family_of(model: str) -> type:
+    """The class of a model, by the name of its config."""
+    return locate(model_config(model)["_target_"])
+
+
+ENCODING = [case for case in CASES if issubclass(family_of(case.model), Encodes)]
 FINE_ODE = ["likelihood_ode.solver=midpoint", "likelihood_ode.steps=200"]
 
 

@@ -42,6 +42,8 @@ class Modality(ABC):
         validation_samples_per_image: Samples that a validation draws where it would draw one image: small examples are
             cheap to draw, and few of them say little.
         preview_samples_per_image: Samples that a preview shows where it would show one image.
+        endings_of_one: Endings of files that hold one example, which :meth:`read_one` reads.
+        endings_of_many: Endings of files that hold many, which :meth:`read_many` reads.
         most_shown: Most samples that a preview shows, and that are written as files of their own; None: no limit.
     """
 
@@ -57,6 +59,8 @@ class Modality(ABC):
     sample_figure: ClassVar[str | None] = None
     validation_samples_per_image: ClassVar[int] = 1
     preview_samples_per_image: ClassVar[int] = 1
+    endings_of_one: ClassVar[tuple[str, ...]] = ()
+    endings_of_many: ClassVar[tuple[str, ...]] = ()
     most_shown: ClassVar[int | None] = None
 
     def shown(self, images: int) -> int:
@@ -146,3 +150,19 @@ class Modality(ABC):
             stem: Path of the file without its suffix; the folder must exist.
         """
         return None
+
+    def read_one(self, path: Path, spec: DataSpec) -> Tensor:
+        """Read an example ``[*spec.shape]`` from a file of its own, as :meth:`write_one` leaves it.
+
+        Raises:
+            GenlabError: If the file holds no such example, in a line that names the file.
+        """
+        raise NotImplementedError(f"{self.name} data has no files of single examples.")
+
+    def read_many(self, path: Path, spec: DataSpec) -> Tensor:
+        """Read examples ``[N, *spec.shape]`` from one file.
+
+        Raises:
+            GenlabError: If the file holds no such examples, in a line that names the file.
+        """
+        raise NotImplementedError(f"{self.name} data has no files of many examples.")
