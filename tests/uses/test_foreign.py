@@ -1,4 +1,4 @@
-"""Samples of other programs: what is read is what was written, and what is no sample of the data is refused in a line."""
+"""Samples of other programs: what is read is what was written, and what is no sample is refused in a line."""
 
 from __future__ import annotations
 

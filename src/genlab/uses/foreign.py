@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -39,9 +40,9 @@ def read_samples(path: Path, spec: DataSpec) -> Tensor:
         GenlabError: If there is no such file, it holds something else, or fewer than 100 samples.
     """
     modality = modality_of(spec)
-    if path.is_dir():
+    if os.path.isdir(path):  # and no error where a name is too long
         x = _read_folder(path, spec)
-    elif not path.is_file():
+    elif not os.path.isfile(path):
         raise GenlabError(f"samples is {shown(path)}, but there is no such file or folder.")
     elif path.suffix.lower() in _ARRAYS:
         x = _arranged(_read_array(path), spec)
