@@ -122,14 +122,15 @@ class Modality(ABC):
         """Save a picture of rows of examples that belong together place by place, and say whether there is one.
 
         Args:
-            rows: For each name ``[N, *spec.shape]`` in the data's own values, as many in each.
+            rows: For each name ``[N, *spec.shape]`` in the data's own values, as many in each; what is called
+                ``example`` is real.
             spec: What one example is.
             path: File to write; its folder is made.
             title: Says which run; kept in the PNG's metadata.
             columns: Examples side by side, where a picture has so many rows that they are cut; None: some.
         """
-        first, *others = rows.values()
-        return self.preview(others[-1] if others else first, spec, path, title, first if others else None)
+        drawn = torch.cat([x for name, x in rows.items() if name != "example"])
+        return self.preview(drawn, spec, path, title, rows.get("example"))
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
         """Write samples as files to read or listen to, where that is more than a picture, and return these.
