@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from genlab.command.targets import locate
 from genlab.core.spec import DataSpec, Field
+from genlab.models.base import GenerativeModel
 
 KINDS = {
     "pictures": DataSpec("pictures", "image", (1, 28, 28), levels=256),
@@ -32,12 +33,17 @@ refused by a line that says why. `python docs/families.py` makes this page from 
 """
 
 
-def networks(model: str) -> list[str]:
-    """Return a model's default network for each kind of data; a dash where it takes none."""
+def family_of(model: str) -> type[GenerativeModel]:
+    """Return the class of a model, by the name of its config."""
     config = OmegaConf.load(Path(__file__).parents[1] / "conf" / "model" / f"{model}.yaml")
     while "_target_" not in config:  # a variant, which inherits it
         config = OmegaConf.load(Path(__file__).parents[1] / "conf" / "model" / f"{config.defaults[0]}.yaml")
-    family = locate(config._target_)
+    return locate(config._target_)
+
+
+def networks(model: str) -> list[str]:
+    """Return a model's default network for each kind of data; a dash where it takes none."""
+    family = family_of(model)
     return ["-" if family.unsupported(spec) else family.default_network(spec) for spec in KINDS.values()]
 
 

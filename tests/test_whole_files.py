@@ -100,7 +100,7 @@ def test_samples_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
         sample.run(config)
     assert {file.name: file.read_text() for file in out.parent.iterdir()} == {out.name: "the old one"}
     sample.run(config)
-    assert sorted(file.name for file in out.parent.iterdir()) == ["a.npz", "a.png"]
+    assert sorted(file.name for file in out.parent.iterdir()) == ["a.json", "a.npz", "a.png"]
 
 
 def test_a_searchs_settings_are_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -304,6 +304,7 @@ def test_the_installed_command_passes_the_rest_on(
         ("train", ["--cfg", "job"]),
         ("evaluate", ["--help"]),
         ("sample", []),
+        ("reconstruct", ["--help"]),
         ("compare", ["--help"]),
         ("dashboard", ["--help"]),
     ],
@@ -321,7 +322,9 @@ def test_help_config_and_refusals_import_nothing_heavy(command: str, arguments: 
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["config", "evaluate", "sample", "compare", "dashboard"])
+@pytest.mark.parametrize(
+    "name", ["config", "evaluate", "sample", "reconstruct", "interpolate", "traverse", "compare", "dashboard"]
+)
 def test_help_has_examples_that_compose(name: str, capsys: pytest.CaptureFixture) -> None:
     with initialize_config_dir(str(config_folder(name))):
         help_text = compose(name, return_hydra_config=True).hydra.help.template

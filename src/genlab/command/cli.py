@@ -1,4 +1,4 @@
-"""The commands: ``genlab train|evaluate|sample|compare|dashboard``, and the scripts that are the same functions."""
+"""The commands: ``genlab train``, ``genlab sample`` and so on, and the scripts that are the same functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ from genlab.processes.starting import begin, starting, working
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["compare", "dashboard", "evaluate", "main", "sample", "train", "train_extractor"]
+__all__ = [
+    "compare",
+    "dashboard",
+    "evaluate",
+    "interpolate",
+    "main",
+    "reconstruct",
+    "sample",
+    "train",
+    "train_extractor",
+    "traverse",
+]
 
 # What a command needs is imported when it runs: --help and --cfg must be there at once.
 
@@ -35,13 +46,32 @@ def train(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> int:
-    """Measure a trained run under one protocol, as ``python scripts/evaluate.py`` does; see :func:`train`."""
+    """Measure a run, or anybody's samples, as ``python scripts/evaluate.py`` does; see :func:`train`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if any(argument.startswith("samples=") for argument in given):  # which have no run, and data of their own
+        required = {"samples": "<file or folder>"}
+        return _enter("evaluate", "evaluate_samples", _evaluate_samples, arguments, required, _compare_sweep)
     return _enter("evaluate", "evaluate", _evaluate, arguments, {"run": "<path or id>"}, _compare_sweep)
 
 
 def sample(arguments: Sequence[str] | None = None) -> int:
     """Draw samples from a trained run, as ``python scripts/sample.py`` does; see :func:`train`."""
     return _enter("sample", "sample", _sample, arguments, {"run": "<path or id>"})
+
+
+def reconstruct(arguments: Sequence[str] | None = None) -> int:
+    """Encode and decode examples, as ``python scripts/reconstruct.py`` does; see :func:`train`."""
+    return _enter("reconstruct", "reconstruct", _reconstruct, arguments, {"run": "<path or id>"})
+
+
+def interpolate(arguments: Sequence[str] | None = None) -> int:
+    """Go from one example to another, as ``python scripts/interpolate.py`` does; see :func:`train`."""
+    return _enter("interpolate", "interpolate", _interpolate, arguments, {"run": "<path or id>"})
+
+
+def traverse(arguments: Sequence[str] | None = None) -> int:
+    """Change one latent at a time, as ``python scripts/traverse.py`` does; see :func:`train`."""
+    return _enter("traverse", "traverse", _traverse, arguments, {"run": "<path or id>"})
 
 
 def train_extractor(arguments: Sequence[str] | None = None) -> int:
@@ -80,11 +110,39 @@ def _evaluate(config: DictConfig) -> object:
         return run(config)
 
 
+def _evaluate_samples(config: DictConfig) -> object:
+    from genlab.command.evaluate_samples import run
+
+    with working():
+        return run(config)
+
+
 def _sample(config: DictConfig) -> object:
     from genlab.command.sample import run
 
     with working():
         return run(config)
+
+
+def _reconstruct(config: DictConfig) -> object:
+    from genlab.command.use import run_reconstruct
+
+    with working():
+        return run_reconstruct(config)
+
+
+def _interpolate(config: DictConfig) -> object:
+    from genlab.command.use import run_interpolate
+
+    with working():
+        return run_interpolate(config)
+
+
+def _traverse(config: DictConfig) -> object:
+    from genlab.command.use import run_traverse
+
+    with working():
+        return run_traverse(config)
 
 
 def _train_extractor(config: DictConfig) -> object:
@@ -149,8 +207,11 @@ def _complete(arguments: Sequence[str]) -> int:
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train, "train a model, evaluate it, draw its samples"),
-    "evaluate": (evaluate, "measure a trained run under one protocol"),
+    "evaluate": (evaluate, "measure a trained run, or samples, under one protocol"),
     "sample": (sample, "draw samples from a trained run"),
+    "reconstruct": (reconstruct, "encode examples and decode them again"),
+    "interpolate": (interpolate, "go from one example to another through their codes"),
+    "traverse": (traverse, "change one latent at a time, the most important first"),
     "compare": (compare, "compare results, as tables and as a report"),
     "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),
 }
@@ -171,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command, *rest = given
     if command in ("-h", "--help", "help"):
         print("genlab trains, sweeps and fairly compares generative models.\n")
-        print("\n".join(f"  genlab {name:10}{what}" for name, (_, what) in COMMANDS.items()))
+        print("\n".join(f"  genlab {name:12}{what}" for name, (_, what) in COMMANDS.items()))
         print("\ngenlab <command> --help says what can be set, e.g. genlab train model=flow data=mnist.")
         drop_unread()
         return 0

@@ -2,78 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
-from genlab.command.command_line import command_line
 from genlab.command.config import check_config
-from genlab.command.load import load_run
 from genlab.command.schemas import SampleConfig
+from genlab.command.used_run import UsedRun
 from genlab.core.errors import GenlabError
-from genlab.core.hardware import choose_device
 from genlab.core.memory import check_examples_fit
-from genlab.core.noise import ExampleNoise
-from genlab.core.randomness import Stream, stream_seed
+from genlab.core.timetable import Timetable
 from genlab.core.words import counted
-from genlab.measure.batches import BatchSizes
 from genlab.modalities import modality_of
-from genlab.models.base import GenerativeModel
-from genlab.runs.atomic import atomic_file, make_room
-from genlab.runs.folder import find_run
+from genlab.processes.display import Display
+from genlab.runs.atomic import make_room
+from genlab.uses.arrays import Stored, write_arrays
+from genlab.uses.sample import check_label, sample
 
 __all__ = ["run"]
 
 
 def run(config: DictConfig) -> Path:
-    """Draw ``config.n`` samples from ``config.run``, save them as NPZ, PNG and what they are, and say where.
+    """Draw ``config.n`` samples from ``config.run``, save them as an array, a picture and what they are, and say where.
 
-    The NPZ file holds ``x [n, ...]`` in the data's own values and, where labels were given, ``y [n]``.
+    The file of the array holds ``x [n, ...]`` in the data's own values and, where a label was given, ``y [n]``. Of
+    large examples only those that the picture shows are kept in memory. A JSON file says how to make them again.
 
     Args:
         config: The composed config.
     """
     settings = check_config(config, SampleConfig)
-    place = find_run(settings.run, settings.paths.logs)
-    device = choose_device(settings.device)
-    model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs)
-    spec = model.spec
-    check_examples_fit("n", settings.n, spec.num_dims, "samples", modality_of(spec).dtype(spec).itemsize)
-    n, y = settings.n, _labels(model, settings.label, settings.n)
-    name = f"sample_n{n}_s{settings.seed}" + ("" if y is None else f"_y{settings.label}")
-    out = Path(settings.out) if settings.out else place.samples / f"{name}.png"
-    make_room(out)  # before the work, not after it; what is written has one of these names, whatever the given one
-    for suffix in (".npz", ".png"):
-        make_room(out.with_suffix(suffix))
-    base = stream_seed(Stream.SAMPLES, settings.seed)
-
-    def draw(start: int, size: int) -> torch.Tensor:
-        labels = None if y is None else y[start : start + size]
-        return model.sample(size, labels, generator=ExampleNoise(base, start, device)).cpu()
-
-    with torch.no_grad():
-        samples = torch.cat(list(BatchSizes(None, device).each(n, draw)))
-    arrays = {"x": samples.numpy()} if y is None else {"x": samples.numpy(), "y": y.cpu().numpy()}
-    with atomic_file(out.with_suffix(".npz")) as file:
-        np.savez_compressed(file, **arrays)
-    title = f"{model.name} on {model.spec.name}, run {place.id}: {command_line('scripts/sample.py')}"
-    drawn = modality_of(model.spec).preview(samples, model.spec, out.with_suffix(".png"), title)
-    files = modality_of(model.spec).write(samples, model.spec, out.with_suffix(""))
-    written = [str(out.with_suffix(ending)) for ending in (".npz", *[".png"] * drawn)]
+    used = UsedRun.open("sample", settings, "scripts/sample.py", settings.sampling)
+    model, n, label = used.model, settings.n, settings.label
+    spec, modality = model.spec, modality_of(model.spec)
+    check_examples_fit("n", n, spec.num_dims, "samples", modality.dtype(spec).itemsize)
+    check_label(model, label)
+    name = f"sample_n{n}_s{settings.seed}" + ("" if label is None else f"_y{label}")
+    name += "".join(f"_{key}{value}" for key, value in (settings.sampling or {}).items())
+    endings = (f".{settings.format}", ".png", ".json")
+    path = used.place_for(settings.out, name, endings)
+    parts = _Parts(used, settings, path)
+    arrays = {"x": Stored((n, *spec.shape), modality.dtype(spec), parts.each())}
+    if label is not None:
+        arrays["y"] = Stored.of(torch.full((n,), label))
+    array = path.with_name(path.name + endings[0])
+    with Display(parts.timetable):
+        write_arrays(array, arrays, settings.format)
+    shown = torch.cat(parts.kept)
+    drawn = modality.preview(shown, spec, path.with_name(f"{path.name}.png"), used.title)
+    files = modality.write(shown, spec, path)
+    own = {key: getattr(settings, key) for key in ("checkpoint", "n", "seed", "label", "sampling", "format", "files")}
+    cost = {"nfe": float(model.nfe), **model.sampling_settings, "samples_at_once": parts.largest}
+    record = used.record(path, own, {"sampling": cost})
+    written = [str(array), *([f"{path}.png"] if drawn else []), str(record)]
+    written += [f"{path}/, a file for each"] if settings.files else []
     # Of many files of one kind the first and the last say enough.
     written += [str(file) for file in files] if len(files) < 3 else [f"{files[0]} to {files[-1].name}"]
     print(f"Saved {counted(n, 'sample')}: {' and '.join(written)}")
-    return out.with_suffix(".npz")
+    return array
 
 
-def _labels(model: GenerativeModel, label: int | None, n: int) -> torch.Tensor | None:
-    if label is None:
-        return None
-    if not getattr(model, "conditional", False):
-        raise GenlabError(f"label is {label}, but this {model.name} is not class-conditional. Leave label out.")
-    classes = model.spec.num_classes or 0
-    if not 0 <= label < classes:
-        raise GenlabError(f"label is {label}, expected 0 to {classes - 1}.")
-    return torch.full((n,), label, device=model.device)
+class _Parts:
+    """Samples on their way into a file: the first ones are kept to be shown, and each gets a file if that is asked for.
+
+    Attributes:
+        kept: Samples that are shown.
+        largest: Samples that were drawn at once.
+    """
+
+    def __init__(self, used: UsedRun, settings: SampleConfig, path: Path) -> None:
+        self._used = used
+        self._settings = settings
+        self._folder = path if settings.files else None
+        modality = modality_of(used.model.spec)
+        # What is small is kept whole: a table is written as one file.
+        self._most = modality.most_shown if modality.is_large and modality.most_shown else settings.n
+        self.timetable = Timetable()
+        self.kept: list[Tensor] = []
+        self.largest = 0
+        if self._folder is not None:
+            make_room(self._folder / "0.txt", "out")
+
+    def each(self) -> Iterator[Tensor]:
+        """Yield the samples, part by part."""
+        done = 0
+        with self.timetable.phase("samples", self._settings.n, counts=True):
+            for part in sample(self._used.model, self._settings.n, self._settings.seed, self._settings.label):
+                if done < self._most:
+                    self.kept.append(part[: self._most - done].clone())
+                if self._folder is not None:
+                    self._write(part, done, self._folder)
+                done += len(part)
+                self.largest = max(self.largest, len(part))
+                self.timetable.advance(len(part))
+                yield part
+
+    def _write(self, part: Tensor, first: int, folder: Path) -> None:
+        spec = self._used.model.spec
+        digits = len(str(self._settings.n - 1))
+        for number, example in enumerate(part, first):
+            if modality_of(spec).write_one(example, spec, folder / f"{number:0{digits}d}") is None:
+                raise GenlabError(
+                    f"files is true, but {spec.modality} data like {spec.name} has no files of single examples. "
+                    f"Leave files out: all are in the .{self._settings.format} file."
+                )

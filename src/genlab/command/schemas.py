@@ -17,19 +17,27 @@ __all__ = [
     "DashboardConfig",
     "DataNode",
     "EvaluateConfig",
+    "EvaluateSamplesConfig",
     "EvaluationNode",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
+    "InterpolateConfig",
     "LoggerNode",
     "ModelNode",
     "PathsConfig",
+    "ReconstructConfig",
     "SampleConfig",
     "TrainConfig",
     "TrainedConfig",
     "TrainerNode",
+    "TraverseConfig",
+    "UseConfig",
 ]
 
 Text = Annotated[str, MinLen(1)]
+Index = Annotated[int, Ge(0), Le(1_000_000_000)]
+Some = Annotated[int, Ge(2), Le(1_000_000)]
+Steps = Annotated[int, Ge(2), Le(1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +142,78 @@ class EvaluateConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleConfig(Config):
-    """The keys of ``conf/sample.yaml``; each is explained there."""
+class EvaluateSamplesConfig(Config):
+    """The keys of ``conf/evaluate_samples.yaml``; each is explained there."""
+
+    samples: Text
+    data: DataNode
+    name: Text
+    trained_on: Text | None
+    device: Text
+    seed: Seed
+    evaluation: EvaluationNode
+    paths: PathsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseConfig(Config):
+    """What every use of a trained run is told.
+
+    Attributes:
+        run: Folder of the run, a checkpoint in it, or its id.
+        checkpoint: ``"best"`` or ``"last"``.
+        out: File to write, whose ending is exchanged; None: in the run's folder of samples.
+        device: Where it is computed.
+    """
 
     run: Text
-    n: Count
-    seed: Seed
-    label: Annotated[int, Ge(0)] | None
     checkpoint: Literal["best", "last"]
     out: Text | None
     device: Text
     paths: PathsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(UseConfig):
+    """The keys of ``conf/sample.yaml``; each is explained there."""
+
+    n: Count
+    seed: Seed
+    label: Annotated[int, Ge(0)] | None
+    sampling: dict[str, Any] | None
+    format: Literal["npz", "safetensors"]
+    files: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructConfig(UseConfig):
+    """The keys of ``command/conf/reconstruct.yaml``; each is explained there."""
+
+    split: Literal["train", "validation", "test"]
+    n: Some
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateConfig(UseConfig):
+    """The keys of ``command/conf/interpolate.yaml``; each is explained there."""
+
+    split: Literal["train", "validation", "test"]
+    a: Index
+    b: Index
+    steps: Steps
+    path: Literal["spherical", "linear"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraverseConfig(UseConfig):
+    """The keys of ``command/conf/traverse.yaml``; each is explained there."""
+
+    split: Literal["train", "validation", "test"]
+    example: Index
+    latents: Annotated[int, Ge(1), Le(1000)]
+    steps: Steps
+    reach: Annotated[float, Gt(0), Le(100)]
+    n: Some
 
 
 @dataclass(frozen=True)

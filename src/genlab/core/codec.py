@@ -171,6 +171,18 @@ class Codec:
         """Return the levels in whose cells values in ``[0, 1]`` lie; values outside get the nearest."""
         return self.as_data(cells_to_levels(z, self.levels))
 
+    def unrounded(self, z: Tensor) -> Tensor:
+        """Return values in ``[0, 1]`` in units of levels, the inverse of :meth:`to_centres`: a cell's centre is k."""
+        return z * self.levels - 0.5
+
+    def unsigned(self, values: Tensor) -> Tensor:
+        """Return values in ``[-1, 1]`` in units of levels, the inverse of :meth:`to_signed`."""
+        return (values + 1) / 2 * (self.levels - 1)
+
+    def nearest(self, values: Tensor) -> Tensor:
+        """Return the levels nearest to values in units of levels."""
+        return self.as_data(values.round().clamp(0, self.levels - 1))
+
     def as_data(self, values: Tensor) -> Tensor:
         """Return values in the data's own dtype."""
         return values.to(self.dtype)

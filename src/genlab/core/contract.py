@@ -10,19 +10,63 @@ from torch import Generator, Tensor, nn
 
 from genlab.core.spec import DataSpec
 
-__all__ = ["Encodes", "Evaluable", "Inpaints", "Samples", "Scores", "ScoresValues", "UsesLatents"]
+__all__ = [
+    "Encodes",
+    "EncodesInLayers",
+    "Evaluable",
+    "Inpaints",
+    "Samples",
+    "Scores",
+    "ScoresValues",
+    "UsesLatents",
+]
 
 
 @runtime_checkable
 class Encodes(Protocol):
-    """A model with a latent code."""
+    """A model with a latent code: what one example is for it, as numbers that can be changed and decoded.
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return latents ``[N, Z]`` of examples ``x [N, *spec.shape]``."""
+    Both ways are functions, without chance, and an example's code does not depend on the batch that it comes in.
+    """
+
+    def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Return latents ``[N, Z]`` of examples.
+
+        Args:
+            x: ``[N, *spec.shape]`` in the data's own values and dtype.
+            y: Labels ``[N]`` for class-conditional models.
+            mask: ``[N, *spec.shape]``, bool, true where there is a value; None: all is there.
+
+        Raises:
+            GenlabError: If the data is not what the spec says.
+        """
         ...
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Return expected data ``[N, *spec.shape]``, floating point in the data's own units, given ``z [N, Z]``."""
+    def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Return data ``[N, *spec.shape]``, floating point in the data's own units, given latents ``z [N, Z]``.
+
+        Of levels it is not rounded: level k is k. Of symbols without an order it is the symbols themselves.
+
+        Raises:
+            GenlabError: If the latents have another length.
+        """
+        ...
+
+    def encoding_kind(self) -> str:
+        """Say how :meth:`encode` finds a code, and so how far decoding it leads back to the example: a few words."""
+        ...
+
+
+@runtime_checkable
+class EncodesInLayers(Encodes, Protocol):
+    """A model whose code has layers, from coarse to fine."""
+
+    def num_layers(self) -> int:
+        """Return how many layers there are."""
+        ...
+
+    def decode_upper(self, z: Tensor, layers: int, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Decode the upper layers of latents ``z [N, Z]`` alone; those below are what the model expects given them."""
         ...
 
 

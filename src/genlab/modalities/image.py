@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 from torch import Tensor
 
 from genlab.core.codec import levels_to_unit
+from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file
 
-__all__ = ["Image", "image_grid", "pairs_grid", "save_grid"]
+__all__ = ["Image", "image_grid", "pairs_grid", "rows_grid", "save_grid"]
 
 GRID_PIXELS = 480
 """Width that an image grid comes close to: small images are enlarged by whole factors, without smoothing."""
@@ -37,6 +39,8 @@ class Image(Modality):
     is_large = True
     features = "network"
     sample_figure = "fid"
+    most_shown = 1024
+    endings_of_one = (".png", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")  # what keeps every pixel as it is
 
     def dtype(self, spec: DataSpec) -> torch.dtype:
         if spec.levels is None:
@@ -54,6 +58,48 @@ class Image(Modality):
             return False
         save_grid(pairs_grid(upper, lower, spec.levels), path, title)
         return True
+
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        if not _has_colours(spec):
+            return False
+        save_grid(rows_grid(list(rows.values()), spec.levels, columns or PAIRS_IN_A_ROW), path, title)
+        return True
+
+    def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path | None:
+        if spec.levels is None or spec.levels > 256 or not _has_colours(spec):  # a PNG of 8 bits would lose some
+            return None
+        path = stem.with_name(f"{stem.name}.png")
+        values = (_brightness(example, spec.levels) * 255).round().byte().permute(1, 2, 0).numpy()
+        save_grid(values, path, spec.name)
+        return path
+
+    def read_one(self, path: Path, spec: DataSpec) -> Tensor:
+        from PIL.Image import DecompressionBombError
+        from PIL.Image import open as open_picture
+
+        channels, height, width = spec.shape
+        levels, mode = spec.levels or 0, {1: "L", 3: "RGB"}.get(channels, "")
+        if not 2 <= levels <= 256 or not mode:
+            raise GenlabError(f"{spec.name} is not made of pictures of 8 bits, gray or in colour. Give an npy file.")
+        try:
+            with open_picture(path, formats=("PNG", "BMP", "TIFF", "PPM")) as picture:
+                if picture.size != (width, height) or picture.mode != mode:
+                    raise GenlabError(
+                        f"{shown(path)} has {picture.width} x {picture.height} pixels in mode {picture.mode}, "
+                        f"expected {width} x {height} in mode {mode}, as those of {spec.name}."
+                    )
+                values = torch.from_numpy(np.array(picture)).view(height, width, channels).permute(2, 0, 1)
+        except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:
+            raise GenlabError(f"{shown(path)} cannot be read as a picture: {' '.join(str(error).split())}") from error
+        found = (values.double() / 255 * (levels - 1)).round().to(torch.uint8)
+        if not torch.equal((found.double() / (levels - 1) * 255).round().byte(), values):
+            raise GenlabError(
+                f"{shown(path)} has gray values between those of the {levels} levels of {spec.name}, which are spread "
+                "evenly from 0 to 255. Round them first, or give an npy file of levels."
+            )
+        return found
 
 
 def _has_colours(spec: DataSpec) -> bool:
@@ -79,15 +125,26 @@ def pairs_grid(upper: Tensor, lower: Tensor, levels: int | None) -> np.ndarray:
         lower: ``[N, C, H, W]``, the other image of each pair.
         levels: Number of values per dimension; None for continuous values, shown over the range that they have.
     """
-    columns = min(PAIRS_IN_A_ROW, len(upper))
-    rows_of_pairs = _brightness(torch.cat([upper, lower]), levels).chunk(2)
-    rows = []
-    for first in range(0, len(upper), columns):
-        # The lower row's upper border is left out: one pixel joins a pair, and the width of five parts two bands.
-        above, below = (_tiles(images[first : first + columns], columns) for images in rows_of_pairs)
+    return rows_grid([upper, lower], levels, PAIRS_IN_A_ROW)
+
+
+def rows_grid(rows: Sequence[Tensor], levels: int | None, columns: int) -> np.ndarray:
+    """Arrange rows of images, one below the other, in bands of so many columns; a ``[H', W', C]`` uint8 array.
+
+    Args:
+        rows: Each ``[N, C, H, W]``, N at least 1.
+        levels: Number of values per dimension; None for continuous values, shown over the range that they have.
+        columns: Images of a row in one band.
+    """
+    columns = min(columns, len(rows[0]))
+    bright = _brightness(torch.cat(list(rows)), levels).chunk(len(rows))
+    bands = []
+    for first in range(0, len(rows[0]), columns):
+        # Upper borders below the first row are left out: one pixel joins a band, and the width of five parts two.
+        above, *below = (_tiles(images[first : first + columns], columns) for images in bright)
         gap = np.full((3 if first else 0, *above.shape[1:]), GROUND, np.uint8)
-        rows += [gap, above, below[1:]]
-    return _enlarged(np.concatenate(rows))
+        bands += [gap, above, *(tiles[1:] for tiles in below)]
+    return _enlarged(np.concatenate(bands))
 
 
 def _brightness(images: Tensor, levels: int | None) -> Tensor:

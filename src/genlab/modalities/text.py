@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
@@ -35,35 +38,20 @@ class Text(Modality):
     judged_as = frozenset({"text"})
     sample_figure = "ngram_divergence"
     most_shown = 32
+    endings_of_one = endings_of_many = (".txt",)
 
     def bits_unit(self, spec: DataSpec) -> str:
         return "bits/byte" if spec.alphabet is None else "bits/char"
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
-        # The object interface: pyplot would look for a display and keep the figure alive.
-        from matplotlib.figure import Figure
-
         sides = {"sample": samples} if real is None else {"sample": samples, "real": real}
-        rows = min(IN_A_PICTURE, len(samples))
-        figure = Figure(figsize=(5.2 * len(sides), 2.0 * rows), layout="constrained")
-        panels = figure.subplots(rows, len(sides), squeeze=False)
-        for column, (name, texts) in enumerate(sides.items()):
-            for row in range(rows):
-                axes = panels[row, column]
-                axes.set_xticks([])
-                axes.set_yticks([])
-                if row < len(texts):
-                    axes.set_title(f"{name} {row + 1}", fontsize=8, loc="left")
-                    text = _wrapped(decoded(texts[row], spec))
-                    # A dollar sign is one, and no formula.
-                    axes.text(
-                        0.01, 0.98, text, va="top", fontsize=7, family="monospace", parse_math=False,
-                        transform=axes.transAxes,
-                    )  # fmt: skip
-        figure.suptitle(textwrap.fill(title, 100 if real is not None else 60), fontsize=8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as file:
-            figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
+        _draw(sides, IN_A_PICTURE, spec, path, title)
+        return True
+
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        _draw(rows, columns or IN_A_PICTURE, spec, path, title)
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
@@ -72,6 +60,42 @@ class Text(Modality):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, "".join(parts).encode())
         return [path]
+
+    def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path:
+        path = stem.with_name(f"{stem.name}.txt")
+        write_atomic(path, as_string(example.cpu(), spec).encode(errors="replace"))
+        return path
+
+    def read_one(self, path: Path, spec: DataSpec) -> Tensor:
+        symbols = _symbols(path, spec)
+        if len(symbols) != spec.num_dims:
+            raise GenlabError(
+                f"{shown(path)} has {len(symbols):,} symbols, expected {spec.num_dims:,}, a window of {spec.name}."
+            )
+        return symbols
+
+    def read_many(self, path: Path, spec: DataSpec) -> Tensor:
+        """Cut one long text into windows; what is left at its end is left out."""
+        symbols = _symbols(path, spec)
+        windows = len(symbols) // spec.num_dims
+        return symbols[: windows * spec.num_dims].view(windows, spec.num_dims)
+
+
+def _symbols(path: Path, spec: DataSpec) -> Tensor:
+    """Return a file of text as numbers in the alphabet, or its bytes where there is none."""
+    content = path.read_bytes()
+    if spec.alphabet is None:
+        return torch.from_numpy(np.frombuffer(content, dtype=np.uint8).astype(np.int64))
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise GenlabError(f"{shown(path)} is no text in UTF-8: {error.reason} at byte {error.start:,}.") from error
+    numbers = {symbol: number for number, symbol in enumerate(spec.alphabet)}
+    unknown = sorted(set(text) - set(numbers))
+    if unknown:
+        some = " ".join(ascii(symbol) for symbol in unknown[:5])
+        raise GenlabError(f"{shown(path)} has symbols that are not in the alphabet of {spec.name}: {some}.")
+    return torch.tensor([numbers[symbol] for symbol in text], dtype=torch.int64)
 
 
 def as_string(x: Tensor, spec: DataSpec) -> str:
@@ -91,6 +115,33 @@ def decoded(x: Tensor, spec: DataSpec) -> str:
     """
     text = as_string(x.cpu(), spec)
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _draw(sides: Mapping[str, Tensor], most: int, spec: DataSpec, path: Path, title: str) -> None:
+    """Draw texts below each other, of several sides beside each other."""
+    # The object interface: pyplot would look for a display and keep the figure alive.
+    from matplotlib.figure import Figure
+
+    rows = min(most, len(next(iter(sides.values()))))
+    figure = Figure(figsize=(5.2 * len(sides), 2.0 * rows), layout="constrained")
+    panels = figure.subplots(rows, len(sides), squeeze=False)
+    for column, (name, texts) in enumerate(sides.items()):
+        for row in range(rows):
+            axes = panels[row, column]
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if row < len(texts):
+                axes.set_title(f"{name} {row + 1}", fontsize=8, loc="left")
+                text = _wrapped(decoded(texts[row], spec))
+                # A dollar sign is one, and no formula.
+                axes.text(
+                    0.01, 0.98, text, va="top", fontsize=7, family="monospace", parse_math=False,
+                    transform=axes.transAxes,
+                )  # fmt: skip
+    figure.suptitle(textwrap.fill(title, 100 if len(sides) > 1 else 60), fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
 
 
 def _wrapped(text: str) -> str:

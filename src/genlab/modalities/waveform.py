@@ -6,6 +6,7 @@ import io
 import math
 import textwrap
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.core.errors import GenlabError, shown
 from genlab.core.log_mel import BANDS, LEVELS, frames_of, log_mel
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
@@ -109,6 +111,7 @@ class Waveform(Modality):
     judged_as = frozenset({"sound"})
     sample_figure = "fid"
     most_shown = 8
+    endings_of_one = (".wav", ".flac")
 
     def bits_unit(self, spec: DataSpec) -> str:
         return "bits/sample"
@@ -125,44 +128,86 @@ class Waveform(Modality):
         return log_mel(amplitudes(x, spec), spec.sampling_rate_hz or DEFAULT_RATE_HZ)
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
-        # The object interface: pyplot would look for a display and keep the figure alive.
-        from matplotlib.figure import Figure
+        _draw_bands({"sample": samples} | ({} if real is None else {"real": real}), IN_A_ROW, spec, path, title)
+        return True
 
-        bands = {"sample": samples[:IN_A_ROW]} | ({} if real is None else {"real": real[:IN_A_ROW]})
-        columns = max(map(len, bands.values()))
-        figure = Figure(figsize=(2.9 * columns + 0.8, 3.4 * len(bands) + 0.5), layout="constrained")
-        panels = figure.subplots(2 * len(bands), columns, squeeze=False, height_ratios=[1, 2] * len(bands))
-        image = None
-        for band, (name, sounds) in enumerate(bands.items()):
-            for column, sound in enumerate(amplitudes(sounds.cpu(), spec).mean(1).numpy()):
-                above, below = panels[2 * band : 2 * band + 2, column]
-                image = _draw_sound(above, below, sound, spec.sampling_rate_hz)
-                above.set_title(f"{name} {column + 1}", fontsize=8, loc="left")
-                if column == 0:
-                    above.set_ylabel("amplitude", fontsize=8)
-                    below.set_ylabel("frequency (Hz)" if spec.sampling_rate_hz else "cycles per sample", fontsize=8)
-            for axes in panels[2 * band : 2 * band + 2, len(sounds) :].flat:
-                axes.set_axis_off()
-        if image is not None:
-            figure.colorbar(image, ax=panels[1::2, -1], label="dB below full scale", fraction=0.08)
-        figure.suptitle(textwrap.fill(title, 40 * columns), fontsize=8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as file:
-            figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        _draw_bands(rows, columns or IN_A_ROW, spec, path, title)
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        return [
+            self.write_one(sound, spec, stem.with_name(f"{stem.name}_{number}"))
+            for number, sound in enumerate(samples[: self.most_shown], 1)
+        ]
+
+    def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path:
         import soundfile
 
-        paths = []
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        for number, sound in enumerate(amplitudes(samples[: self.most_shown].cpu(), spec), 1):
-            path, content = stem.with_name(f"{stem.name}_{number}.wav"), io.BytesIO()
-            rate = spec.sampling_rate_hz or DEFAULT_RATE_HZ
-            soundfile.write(content, sound.clamp(-1, 1).T.numpy(), rate, format="WAV", subtype="PCM_16")
-            write_atomic(path, content.getvalue())
-            paths.append(path)
-        return paths
+        path, content = stem.with_name(f"{stem.name}.wav"), io.BytesIO()
+        rate = spec.sampling_rate_hz or DEFAULT_RATE_HZ
+        sound = amplitudes(example.cpu(), spec).clamp(-1, 1).T.numpy()
+        soundfile.write(content, sound, rate, format="WAV", subtype="PCM_16")
+        write_atomic(path, content.getvalue())
+        return path
+
+    def read_one(self, path: Path, spec: DataSpec) -> Tensor:
+        import soundfile
+
+        channels, length = spec.shape
+        try:
+            values, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError, TypeError) as error:
+            reason = getattr(error, "error_string", "") or " ".join(str(error).split())
+            raise GenlabError(f"{shown(path)} cannot be read as sound: {reason}") from error
+        wanted = spec.sampling_rate_hz or DEFAULT_RATE_HZ
+        if rate != wanted or values.shape[1] != channels or len(values) > length:
+            raise GenlabError(
+                f"{shown(path)} has {len(values):,} values of {values.shape[1]} channels at {rate:,} Hz, expected at "
+                f"most {length:,} of {channels} at {wanted:,} Hz, as those of {spec.name}."
+            )
+        sound = torch.from_numpy(values.T)
+        found = torch.full((channels, length), self.padding(spec), dtype=self.dtype(spec))
+        found[:, : sound.shape[1]] = sound if spec.levels is None else _levels(sound, spec.levels)
+        return found
+
+
+def _levels(amplitudes: Tensor, levels: int) -> Tensor:
+    encoding = next((found for found in ENCODINGS.values() if found.levels == levels), None)
+    if encoding is not None:
+        return encoding.encode(amplitudes)
+    return ((amplitudes.double().clamp(-1, 1) + 1) / 2 * (levels - 1)).round().long()
+
+
+def _draw_bands(rows: Mapping[str, Tensor], most: int, spec: DataSpec, path: Path, title: str) -> None:
+    """Draw rows of sounds, each as its waveform above its spectrogram."""
+    # The object interface: pyplot would look for a display and keep the figure alive.
+    from matplotlib.figure import Figure
+
+    bands = {name: sounds[:most] for name, sounds in rows.items()}
+    columns = max(map(len, bands.values()))
+    figure = Figure(figsize=(2.9 * columns + 0.8, 3.4 * len(bands) + 0.5), layout="constrained")
+    panels = figure.subplots(2 * len(bands), columns, squeeze=False, height_ratios=[1, 2] * len(bands))
+    image = None
+    for band, (name, sounds) in enumerate(bands.items()):
+        for column, sound in enumerate(amplitudes(sounds.cpu(), spec).mean(1).numpy()):
+            above, below = panels[2 * band : 2 * band + 2, column]
+            image = _draw_sound(above, below, sound, spec.sampling_rate_hz)
+            above.set_title(f"{name} {column + 1}", fontsize=8, loc="left")
+            if column == 0:
+                above.set_ylabel("amplitude", fontsize=8)
+                below.set_ylabel("frequency (Hz)" if spec.sampling_rate_hz else "cycles per sample", fontsize=8)
+        for axes in panels[2 * band : 2 * band + 2, len(sounds) :].flat:
+            axes.set_axis_off()
+    if image is not None:
+        figure.colorbar(image, ax=panels[1::2, -1], label="dB below full scale", fraction=0.08)
+    figure.suptitle(textwrap.fill(title, 40 * columns), fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
 
 
 def _draw_sound(above: Any, below: Any, sound: np.ndarray, rate: int | None) -> Any:

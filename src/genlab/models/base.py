@@ -84,6 +84,9 @@ class GenerativeModel(LightningModule):
     """What the family can use beside values and labels, of ``mask``, ``context``, ``fields`` and ``cells``."""
     alternative: ClassVar[str] = ""
     """What to use for kinds of data that the family does not take, a sentence."""
+    sampling_options: ClassVar[tuple[str, ...]] = ()
+    """Keys of the config, dotted, that change how samples are drawn and nothing else: not the weights, nor the
+    likelihood. Their last parts name them where samples are asked for."""
     conditional: bool
     """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""
     nfe: int = 1
@@ -280,6 +283,13 @@ class GenerativeModel(LightningModule):
         self.codec.check(batch.x)
         if batch.y is not None:
             self.codec.check_labels(batch.y, len(batch.x))
+
+    def _check_latents(self, z: Tensor, expected: int) -> None:
+        """Refuse what are no latents of this model."""
+        if z.ndim != 2 or z.shape[1] != expected:
+            raise GenlabError(
+                f"z has shape {list(z.shape)}, expected [N, {expected}], the latents of this {self.name}."
+            )
 
     def _check_loss_input(self, batch: Batch) -> None:
         if torch.is_anomaly_enabled():

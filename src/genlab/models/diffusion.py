@@ -18,7 +18,7 @@ from genlab.core.spec import DataSpec
 from genlab.models.iterative import IterativeModel, IterativeOptions, mean_over_values
 from genlab.models.options import SamplingSteps
 from genlab.networks.diffusion.noise_schedules import NoiseConfig, log_uniform_sigmas
-from genlab.networks.diffusion.ode import ode_log_prob
+from genlab.networks.diffusion.ode import Velocity, integrate, ode_log_prob
 from genlab.networks.diffusion.preconditioning import (
     PARAMETERIZATIONS,
     SIGMA_DATA,
@@ -63,6 +63,7 @@ class Diffusion(IterativeModel):
     alternative = "For text there is model=masked_diffusion."
     deviation = SIGMA_DATA
     likelihoods = ("ode", "vlb", "none")
+    sampling_options = ("sampler", "steps", "guidance", "sampling_precision")
 
     def __init__(
         self,
@@ -131,10 +132,30 @@ class Diffusion(IterativeModel):
     def log_density(
         self, scaled: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
     ) -> Tensor:
+        prior_scale, scale = self._ends_of_ode()
+        dims = Batch(scaled, mask=mask).dims
+        log_p = ode_log_prob(
+            self._velocity(y, mask),
+            scaled / scale,
+            math.log(self.noise.sigma_min),
+            math.log(self.noise.sigma_max),
+            lambda z: standard_normal_log_prob(z / prior_scale, mask) - dims * math.log(prior_scale),
+            self.likelihood_ode,
+            generator,
+        )
+        return log_p - dims * math.log(scale)
+
+    def along_ode(self, state: Tensor, y: Tensor | None, mask: Tensor | None, to_noise: bool) -> Tensor:
+        prior_scale, scale = self._ends_of_ode()
+        ends = math.log(self.noise.sigma_min), math.log(self.noise.sigma_max)
+        velocity = self._velocity(y, mask)
+        if to_noise:
+            return integrate(velocity, state / scale, *ends, self.likelihood_ode)[0] / prior_scale
+        return integrate(velocity, prior_scale * state, *ends[::-1], self.likelihood_ode)[0] * scale
+
+    def _velocity(self, y: Tensor | None, mask: Tensor | None) -> Velocity:
         # In z = x / scale, which keeps unit variance, and tau = ln(sigma) the equation dx / d sigma = (x - D) / sigma,
         # Karras et al. (2022), equation 3, stands still for normal data: its solvers need a tenth of the steps.
-        low, high = self.noise.sigma_min, self.noise.sigma_max
-
         def velocity(tau: Tensor, z: Tensor, rows: Tensor) -> Tensor:
             sigma = tau.exp()
             scale = _like((sigma.square() + SIGMA_DATA**2).sqrt(), z)
@@ -142,19 +163,12 @@ class Diffusion(IterativeModel):
             denoised = self.denoise(scale * z, sigma, *given)
             return z * (SIGMA_DATA / scale).square() - denoised / scale
 
-        prior_scale = self.noise.prior_scale / math.hypot(high, SIGMA_DATA)
-        scale = math.hypot(low, SIGMA_DATA)
-        dims = Batch(scaled, mask=mask).dims
-        log_p = ode_log_prob(
-            velocity,
-            scaled / scale,
-            math.log(low),
-            math.log(high),
-            lambda z: standard_normal_log_prob(z / prior_scale, mask) - dims * math.log(prior_scale),
-            self.likelihood_ode,
-            generator,
-        )
-        return log_p - dims * math.log(scale)
+        return velocity
+
+    def _ends_of_ode(self) -> tuple[float, float]:
+        """Return the prior's standard deviation, and what data is divided by, in the units in which it is solved."""
+        low, high = self.noise.sigma_min, self.noise.sigma_max
+        return self.noise.prior_scale / math.hypot(high, SIGMA_DATA), math.hypot(low, SIGMA_DATA)
 
     def _estimate(self, x: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None) -> Tensor:
         if self.likelihood == "ode":

@@ -230,7 +230,7 @@ class Flow(GenerativeModel):
         generator: Generator | None = None,
     ) -> Tensor:
         context = self._context(y)
-        there = {} if mask is None else {"mask": mask}
+        there = _there(mask)
         if self.spec.levels is None:
             return self.density.log_prob(x, context, **there)
         levels = self.spec.levels
@@ -248,10 +248,35 @@ class Flow(GenerativeModel):
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         labels = self._labels_to_draw(n, y, generator)
         mask = None if self.lengths is None else self.lengths.sample(n, labels, generator)
-        there = {} if mask is None else {"mask": mask}
-        real = self.density.sample(n, self._context(labels), generator, **there).view(n, *self.spec.shape)
+        real = self.density.sample(n, self._context(labels), generator, **_there(mask)).view(n, *self.spec.shape)
         x = self.codec.from_cells(self._logit.inverse(real)[0]) if self.spec.is_discrete else real
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
+
+    def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Return the base distribution's values ``[N, Z]`` for data ``x [N, *shape]``; of levels, their cells' centres.
+
+        Z is the number of dimensions, or a little more where sound is filled up to whole columns.
+
+        Raises:
+            GenlabError: If the data has another shape, dtype or range than :attr:`spec` says, or labels are missing.
+        """
+        self.check(Batch(x, y, mask))
+        x, y, mask, _ = self._filled(Batch(x, y, mask))
+        real = self._logit.forward(self.codec.to_centres(x), mask)[0] if self.spec.is_discrete else x
+        return self.density.encode(real, self._context(y), **_there(mask))
+
+    def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Return the data ``[N, *shape]``, floating point in the data's own units, of which ``z [N, Z]`` is the code.
+
+        Raises:
+            GenlabError: If the latents have another length.
+        """
+        self._check_latents(z, self.density.num_latents)
+        real = self.density.decode(z, self._context(y), **_there(mask)).view(len(z), *self.spec.shape)
+        return self.codec.unrounded(self._logit.inverse(real)[0]) if self.spec.is_discrete else real
+
+    def encoding_kind(self) -> str:
+        return "inverse of the flow" + (", from the cells' centres" if self.spec.is_discrete else "")
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
@@ -264,3 +289,7 @@ class Flow(GenerativeModel):
         if not self.conditional or y is None:
             return None
         return one_hot(y, self.spec.num_classes)
+
+
+def _there(mask: Tensor | None) -> dict[str, Tensor]:
+    return {} if mask is None else {"mask": mask}  # only some densities take one

@@ -15,7 +15,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
 from genlab.models.iterative import IterativeModel, IterativeOptions, mean_over_values
-from genlab.networks.diffusion.ode import OdeConfig, integrate, ode_log_prob
+from genlab.networks.diffusion.ode import OdeConfig, Velocity, integrate, ode_log_prob
 from genlab.networks.diffusion.paths import LinearPath, logit_normal, optimal_transport, stratified_uniform
 
 __all__ = ["FlowMatching", "PathConfig"]
@@ -72,6 +72,7 @@ class FlowMatching(IterativeModel):
     """
 
     family = "flow_matching"
+    sampling_options = ("sampler.solver", "sampler.steps", "guidance", "sampling_precision")
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class FlowMatching(IterativeModel):
         self, scaled: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
     ) -> Tensor:
         return ode_log_prob(
-            lambda t, x, rows: self.predict(x, t, *(None if part is None else part[rows] for part in (y, mask))),
+            self._velocity(y, mask),
             scaled,
             1.0,
             0.0,
@@ -146,6 +147,13 @@ class FlowMatching(IterativeModel):
             self.likelihood_ode,
             generator,
         )
+
+    def along_ode(self, state: Tensor, y: Tensor | None, mask: Tensor | None, to_noise: bool) -> Tensor:
+        ends = (1.0, 0.0) if to_noise else (0.0, 1.0)
+        return integrate(self._velocity(y, mask), state, *ends, self.likelihood_ode)[0]
+
+    def _velocity(self, y: Tensor | None, mask: Tensor | None) -> Velocity:
+        return lambda t, x, rows: self.predict(x, t, *(None if part is None else part[rows] for part in (y, mask)))
 
 
 def _mean_square(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:

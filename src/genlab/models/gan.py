@@ -22,6 +22,7 @@ from genlab.modalities import Layout, has_layout, modality_of, require_grid
 from genlab.models.base import GenerativeModel
 from genlab.models.options import ConditionalOptions, Depth, Width
 from genlab.networks.adversarial.augmentation import AugmentationName, augment
+from genlab.networks.adversarial.inversion import invert
 from genlab.networks.adversarial.losses import (
     LOSSES,
     Critic,
@@ -52,6 +53,9 @@ from genlab.networks.blocks.lengths import Lengths
 __all__ = ["ConvConfig", "Gan", "MLPConfig", "ObjectiveConfig", "WaveConfig"]
 
 Weight = Annotated[float, Ge(0)]
+
+_STARTS, _SEARCH_STEPS = 64, 300
+"""Of the search for an example's noise."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +266,32 @@ class Gan(GenerativeModel):
         values = self._generate(self._noise(n, generator), labels, mask)
         x = self.codec.from_signed(values) if self.spec.is_discrete else self.location + self.scale * values
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
+
+    def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Return noise ``[N, latent_dims]`` from which the generator makes something like ``x [N, *shape]``.
+
+        It is searched for, since no network encodes; see :func:`genlab.networks.adversarial.inversion.invert`.
+
+        Raises:
+            GenlabError: If the data has another shape, dtype or range than :attr:`spec` says, or labels are missing.
+        """
+        self.check(Batch(x, y, mask))
+        x, y, mask, _ = self._filled(Batch(x, y, mask))
+        starts = self._noise(_STARTS, Generator(self.device).manual_seed(0))
+        return invert(lambda z: self._generate(z, y, mask), self._embed(x), starts, _SEARCH_STEPS, mask)
+
+    def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Return what the generator makes of noise ``z [N, latent_dims]``: ``[N, *shape]``, not rounded.
+
+        Raises:
+            GenlabError: If the noise has another length.
+        """
+        self._check_latents(z, self.latent_dims)
+        values = self._generate(z, y, mask)
+        return self.codec.unsigned(values) if self.spec.is_discrete else self.location + self.scale * values
+
+    def encoding_kind(self) -> str:
+        return f"searched for: the best of {_STARTS} draws, then {_SEARCH_STEPS} steps of Adam down the squared error"
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return both players' losses and, as ``"loss"``, their sum; the gradient of each reaches its player alone."""

@@ -121,6 +121,17 @@ class HVae(LatentModel):
         params, _ = self.top_down(len(z), lambda index, *_: parts[index])
         return self.observation.mean(params.view(len(z), -1, *self.spec.shape))
 
+    def num_layers(self) -> int:
+        """Return how many layers of latents there are."""
+        return len(self.sizes)
+
+    def decode_upper(self, z: Tensor, layers: int, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Return the expected data ``[N, *shape]`` given the top ``layers`` of ``z``, and the priors' means below."""
+        self._check_latents(z, self.num_latents)
+        parts = self._parts(z)
+        params, _ = self.top_down(len(z), lambda index, prior, _: parts[index] if index < layers else prior.mean)
+        return self._as_values(self.observation.mean(params.view(len(z), -1, *self.spec.shape)))
+
     def _encode(self, x: Tensor) -> Tensor:
         # Each layer's mean is given the means above; the top layer comes first.
         inputs, _, _ = self._embed(x)

@@ -180,6 +180,10 @@ class IterativeModel(GenerativeModel):
         Of what is there alone, where a mask says so; the others are zero, and stay it along the way.
         """
 
+    @abstractmethod
+    def along_ode(self, state: Tensor, y: Tensor | None, mask: Tensor | None, to_noise: bool) -> Tensor:
+        """Carry scaled data ``[N, *shape]`` to standard normal noise along the ODE of :meth:`log_density`, or back."""
+
     # What they share.
 
     @property
@@ -316,6 +320,40 @@ class IterativeModel(GenerativeModel):
         values = self.scaling.inverse(scaled)[0]
         x = self.codec.from_cells(values) if self.spec.is_discrete else self.codec.as_data(values)
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Return the noise ``[N, D]`` to which the ODE carries ``x [N, *shape]``; levels start at their cells' centres.
+
+        The equation is that of the likelihood, of the plain model without guidance, in float32.
+
+        Raises:
+            GenlabError: If the data has another shape, dtype or range than :attr:`spec` says, or labels are missing.
+        """
+        self.check(Batch(x, y, mask))
+        x, y, mask, _ = self._filled(Batch(x, y, mask))
+        scaled = self.scaling(self.codec.to_centres(x) if self.spec.is_discrete else x)[0]
+        scaled = scaled if mask is None else scaled.where(mask, 0)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.along_ode(scaled, y if self.conditional else None, mask, to_noise=True).flatten(1)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        """Return the data ``[N, *shape]``, floating point in the data's own units, to which the ODE carries ``z``.
+
+        Raises:
+            GenlabError: If the latents are not ``[N, D]``.
+        """
+        self._check_latents(z, self.spec.num_dims)
+        noise = z.view(len(z), *self.spec.shape)
+        with torch.autocast(z.device.type, enabled=False):
+            scaled = self.along_ode(noise, y if self.conditional else None, mask, to_noise=False)
+        values = self.scaling.inverse(scaled)[0]
+        return self.codec.unrounded(values) if self.spec.is_discrete else values
+
+    def encoding_kind(self) -> str:
+        where = ", from the cells' centres" if self.spec.is_discrete else ""
+        return f"the model's ODE ({self.likelihood_ode}){where}"
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:

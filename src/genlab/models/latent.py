@@ -259,16 +259,19 @@ class LatentModel(GenerativeModel):
         x = self.codec.as_data(values) if self.spec.is_discrete else self._unstandardize(values)
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return the posterior's means ``[N, num_latents]`` for data ``x [N, *shape]`` as it is.
 
         Raises:
             GenlabError: If the data has another shape, dtype or range than :attr:`spec` says.
         """
-        self.check(Batch(x, y))
-        return self._encode(x)
+        self.check(Batch(x, y, mask))
+        return self._encode(self._filled(Batch(x, y, mask)).x)
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def encoding_kind(self) -> str:
+        return "mean of the posterior"
+
+    def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return the expected data ``[N, *shape]``, floating point in the data's own units, given latents ``z``.
 
         Of symbols without an order, which have no expectation, it is the most probable one at each place, int64.
@@ -276,11 +279,10 @@ class LatentModel(GenerativeModel):
         Raises:
             GenlabError: If the latents are not ``[N, num_latents]``.
         """
-        if z.ndim != 2 or z.shape[1] != self.num_latents:
-            raise GenlabError(
-                f"z has shape {list(z.shape)}, expected [N, {self.num_latents}], the latents of this {self.name}."
-            )
-        expected = self.expected(z)
+        self._check_latents(z, self.num_latents)
+        return self._as_values(self.expected(z))
+
+    def _as_values(self, expected: Tensor) -> Tensor:
         return expected if self.spec.is_discrete else self._unstandardize(expected)
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -132,23 +133,49 @@ class MultiScaleFlow(nn.Module):
                 self.latent_shapes.append((channels, height, width))
         self.latent_shapes.append((channels, height, width))
 
+    @property
+    def num_latents(self) -> int:
+        """Length of a code: the number of dimensions."""
+        return sum(map(math.prod, self.latent_shapes))
+
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density ``[N]``, nats, of real-valued images ``[N, C, H, W]`` given context ``[N, context]``."""
         log_prob = x.new_zeros(x.shape[0])
+        for latents, log_det, log_scale in self._latents(x, context):
+            log_prob = log_prob + log_det + standard_normal_log_prob(latents)
+            if log_scale is not None:
+                log_prob = log_prob - sum_dims(log_scale)
+        return log_prob
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the standard normal latents ``[N, C H W]`` of images ``[N, C, H, W]``, those of the finest first."""
+        return torch.cat([latents.flatten(1) for latents, *_ in self._latents(x, context)], dim=1)
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the images ``[N, C, H, W]`` whose latents are ``z [N, C H W]``."""
+        parts = z.split([math.prod(shape) for shape in self.latent_shapes], dim=1)
+        return self._image(
+            [part.unflatten(1, shape) for part, shape in zip(parts, self.latent_shapes, strict=True)], context
+        )
+
+    def _latents(self, x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield what each scale factors out, standardized, with the scale's log-determinant and the log of what it was
+        divided by; None for the last."""
         for index, scale in enumerate(self.scales):
             x, log_det = scale(x, _as_image(context, x.shape[2] // 2, x.shape[3] // 2))
-            log_prob = log_prob + log_det
-            if index < len(self.priors):
-                x, out = x.chunk(2, dim=1)
-                mean, log_scale = self._prior(index, x, context)
-                log_prob = log_prob + standard_normal_log_prob((out - mean) * (-log_scale).exp())
-                log_prob = log_prob - sum_dims(log_scale)
-        return log_prob + standard_normal_log_prob(x)
+            if index == len(self.priors):
+                yield x, log_det, None
+                return
+            x, out = x.chunk(2, dim=1)
+            mean, log_scale = self._prior(index, x, context)
+            yield (out - mean) * (-log_scale).exp(), log_det, log_scale
 
     def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, C, H, W]`` given context ``[n, context]``; the generator lies on the model's device."""
         device = next(self.parameters()).device
-        latents = [normal((n, *shape), generator, device) for shape in self.latent_shapes]
+        return self._image([normal((n, *shape), generator, device) for shape in self.latent_shapes], context)
+
+    def _image(self, latents: Sequence[Tensor], context: Tensor | None) -> Tensor:
         x = latents[-1]
         for index in reversed(range(len(self.scales))):
             if index < len(self.priors):

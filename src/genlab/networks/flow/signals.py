@@ -204,9 +204,19 @@ class SignalFlow(nn.Module):
         Returns:
             ``[N]``, nats.
         """
+        return self._encode(x, context, mask)[0]
+
+    def encode(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Return the standard normal latents ``[N, Z]`` of ``x [N, C, T]``, those of the finest scale first.
+
+        Z is C T, and more where T is filled up to whole columns; what belongs to no value is zero.
+        """
+        return torch.cat([latents.flatten(1) for latents in self._encode(x, context, mask)[1]], dim=1)
+
+    def _encode(self, x: Tensor, context: Tensor | None, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         there = torch.ones_like(x) if mask is None else mask.to(x.dtype)
         x = x if mask is None else x.where(mask, 0)
-        log_prob = x.new_zeros(len(x))
+        log_prob, latents = x.new_zeros(len(x)), []
         for index, (factor, layers) in enumerate(zip(self.factors, self.scales, strict=True)):
             x, there = squeeze_time(x, factor), squeeze_time(there, factor)
             for layer in layers:
@@ -217,8 +227,9 @@ class SignalFlow(nn.Module):
                 mean, log_scale = self._prior(index, x, there, context)
                 noise = (out - mean) * (-log_scale).exp()
                 log_prob = log_prob + _normal_log_prob(noise, there_out) - sum_dims(there_out * log_scale)
+                latents.append(there_out * noise)
                 there = there_x
-        return log_prob + _normal_log_prob(x, there)
+        return log_prob + _normal_log_prob(x, there), [*latents, there * x]
 
     def sample(
         self,
@@ -228,16 +239,41 @@ class SignalFlow(nn.Module):
         mask: Tensor | None = None,
     ) -> Tensor:
         """Draw ``[n, C, T]`` given context ``[n, context]`` and where there are values, ``[n, C, T]``; 0 elsewhere."""
-        device = next(self.parameters()).device
+        theres = self._theres(n, mask)
+        device = theres[0].device
+        latents = [normal(there.shape, generator, device) for there in self._factored(theres)]
+        return self._signal(latents, theres, context)
+
+    def decode(self, z: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Return the signals ``[N, C, T]`` whose latents are ``z [N, Z]``; see :meth:`encode`."""
+        theres = self._theres(len(z), mask)
+        shapes = [there.shape[1:] for there in self._factored(theres)]
+        parts = z.split([shape.numel() for shape in shapes], dim=1)
+        return self._signal(
+            [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)], theres, context
+        )
+
+    @property
+    def num_latents(self) -> int:
+        """Length of a code."""
+        return sum(there[0].numel() for there in self._factored(self._theres(1, None)))
+
+    def _theres(self, n: int, mask: Tensor | None) -> list[Tensor]:
+        """Return where values are, as each scale sees it."""
+        device, theres = next(self.parameters()).device, []
         there = torch.ones(n, *self.shape, device=device) if mask is None else mask.to(device, torch.float32)
-        lengths, latents, theres = [self.shape[1]], [], []
-        for index, factor in enumerate(self.factors):
-            there = squeeze_time(there, factor)
-            theres.append(there)
-            kept, out = there.chunk(2, dim=1)
-            latents.append(normal((out if index < len(self.priors) else there).shape, generator, device))
-            there = kept
-            lengths.append(there.shape[-1])
+        for factor in self.factors:
+            theres.append(squeeze_time(there, factor))
+            there = theres[-1].chunk(2, dim=1)[0]
+        return theres
+
+    @staticmethod
+    def _factored(theres: Sequence[Tensor]) -> list[Tensor]:
+        """Return where the values are that each scale factors out; the last keeps all."""
+        return [*(there.chunk(2, dim=1)[1] for there in theres[:-1]), theres[-1]]
+
+    def _signal(self, latents: Sequence[Tensor], theres: Sequence[Tensor], context: Tensor | None) -> Tensor:
+        lengths = [self.shape[1], *(there.shape[-1] for there in theres)]
         x = theres[-1] * latents[-1]
         for index in reversed(range(len(self.factors))):
             there = theres[index]

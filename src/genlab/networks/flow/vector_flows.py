@@ -43,6 +43,11 @@ class VectorFlow(nn.Module):
         """Network evaluations that a sample costs: one per dimension where a transform is autoregressive."""
         return max(getattr(transform, "passes", 1) for transform in self.flow.transform.transforms)
 
+    @property
+    def num_latents(self) -> int:
+        """Length of a code: the number of dimensions."""
+        return len(self.standardize.shift)
+
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density ``[N]``, nats, of ``x [N, ...]`` given context ``[N, context]``."""
         z, log_det = self.standardize(x.flatten(1)[:, :, None, None])
@@ -50,9 +55,18 @@ class VectorFlow(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self.flow(context).log_prob(z.flatten(1)) + log_det
 
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the standard normal latents ``[N, num_dims]`` of ``x [N, ...]``."""
+        z, _ = self.standardize(x.flatten(1)[:, :, None, None])
+        with torch.autocast(x.device.type, enabled=False):
+            return self.flow(context).transform(z.flatten(1))
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the vectors ``[N, num_dims]`` whose latents are ``z [N, num_dims]``."""
+        x = self.flow(context).transform.inv(z)
+        return self.standardize.inverse(x[:, :, None, None]).flatten(1)
+
     def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, num_dims]`` given context ``[n, context]``; the generator lies on the model's device."""
         shift = self.standardize.shift
-        noise = normal((n, len(shift)), generator, shift.device)
-        z = self.flow(context).transform.inv(noise)
-        return self.standardize.inverse(z[:, :, None, None]).flatten(1)
+        return self.decode(normal((n, len(shift)), generator, shift.device), context)
