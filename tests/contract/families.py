@@ -163,7 +163,6 @@ CASES = [
     Case("gmm", NUMBERS, [*SMALL_GMM, "covariance=full"]),
     Case("forest", TABLE, SMALL_FOREST),
     Case("forest", NUMBERS, ["trees=2", "min_rows=10", "bandwidth=1"]),
-    Case("forest", PLANE, ["trees=2", "min_rows=10", "bandwidth=1"]),
     Case("ngram", TEXT),
     Case("ngram", SOUND, ["order=3"]),
     Case("vae", GRAY, SMALL_VAE),
