@@ -58,6 +58,7 @@ SMALL = {
     ],
     "gmm": ["model.components=5", "model.em_steps=2"],
     "ngram": [],
+    "forest": ["model.trees=3"],
     "made": ["model.hidden=32"],
     "pixelcnn": ["model.hidden=8", "model.dilations=[1, 2]"],
     "pixelrnn": ["model.hidden=8", "model.layers=1"],

@@ -59,8 +59,7 @@ SMALL_DATA = {
 }
 SEQUENCES = ("enwik8", "sc09", "shakespeare", "spoken_digits", "text8")
 """Data sets that the default model does not take, and that have no picture of their samples yet."""
-NOT_BY_A_FLOW = dict.fromkeys(SEQUENCES, "transformer") | {"diabetes": "gmm"}
-"""And a table with categories, which it does not take either."""
+NOT_BY_A_FLOW = dict.fromkeys(SEQUENCES, "transformer")
 TRAINED_ELSEWHERE = {
     "cifar10": "see test_cifar10_trains",
     "csv": "it is one's own, see tests/data/test_tables.py",

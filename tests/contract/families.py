@@ -39,12 +39,15 @@ SMALL_FLOW = [
     "multiscale.dequantization_hidden=8",
     "multiscale.dequantization_steps=2",
     "vector.hidden=[16]",
+    "table.hidden=8",
     "waveglow.bins=4",
     "waveglow.squeeze=2",
     "waveglow.steps=[2,2]",
     "waveglow.hidden=8",
     "waveglow.dilations=[1,2]",
 ]
+
+SMALL_FOREST = ["trees=3"]
 
 SMALL_GMM = ["components=3", "rank=1"]
 
@@ -141,6 +144,9 @@ CASES = [
     Case("flow", BINARY, [*SMALL_FLOW, "network=nsf"]),
     Case("flow", SOUND, [*SMALL_FLOW, "conditional=true"]),
     Case("flow", WAVE, [*SMALL_FLOW, "waveglow.coupling=affine"]),
+    Case("flow", TABLE, SMALL_FLOW),
+    Case("flow", TABLE, [*SMALL_FLOW, "table.dequantization=uniform", "conditional=true"]),
+    Case("flow", NUMBERS, SMALL_FLOW),
     Case("gmm", BINARY, SMALL_GMM),
     Case("gmm", GRAY, SMALL_GMM),
     Case("gmm", GRAY, [*SMALL_GMM, "covariance=low_rank"]),
@@ -155,6 +161,8 @@ CASES = [
     Case("gmm", TABLE, SMALL_GMM),
     Case("gmm", NUMBERS, SMALL_GMM),
     Case("gmm", NUMBERS, [*SMALL_GMM, "covariance=full"]),
+    Case("forest", TABLE, SMALL_FOREST),
+    Case("forest", NUMBERS, ["trees=2", "min_rows=10", "bandwidth=1"]),
     Case("ngram", TEXT),
     Case("ngram", SOUND, ["order=3"]),
     Case("vae", GRAY, SMALL_VAE),
@@ -215,6 +223,8 @@ CASES = [
     Case("transformer", TEXT, [*SMALL_TRANSFORMER, "conditional=true"]),
     Case("transformer", SOUND, [*SMALL_TRANSFORMER, "conditional=true"]),
     Case("transformer", WAVE, SMALL_TRANSFORMER),
+    Case("transformer", TABLE, [*SMALL_TRANSFORMER, "conditional=true"]),
+    Case("transformer", NUMBERS, [*SMALL_TRANSFORMER, "positions=rotary"]),
     Case("wavenet", SOUND, [*SMALL_WAVENET, "conditional=true"]),
     Case("wavenet", WAVE, SMALL_WAVENET),
     Case("wavenet", WAVE, [*SMALL_WAVENET, "observation=logistic_mixture", "components=3"]),

@@ -20,6 +20,7 @@ from tests.contract.families import (
     SMALL_DIFFUSION,
     SMALL_FLOW,
     SMALL_FLOW_MATCHING,
+    SMALL_FOREST,
     SMALL_GAN,
     SMALL_GMM,
     SMALL_HVAE,
@@ -37,6 +38,7 @@ from tests.contract.families import (
 FAMILIES = {
     "flow": SMALL_FLOW,
     "gmm": SMALL_GMM,
+    "forest": SMALL_FOREST,
     "ngram": [],
     "vae": SMALL_VAE,
     "hvae": SMALL_HVAE,
@@ -50,11 +52,11 @@ FAMILIES = {
 }
 CONDITIONAL = ["flow", "made", "pixelcnn", "pixelrnn", "transformer", "gan", "diffusion", "flow_matching"]
 
-CASES = [Case(name, GRAY, small) for name, small in FAMILIES.items() if name != "ngram"]
+CASES = [Case(name, GRAY, small) for name, small in FAMILIES.items() if name not in ("forest", "ngram")]
 CASES += [Case(name, PLANE, FAMILIES[name]) for name in FAMILIES if not name.startswith(("pixel", "ngram"))]
 CASES += [Case(name, COUNTS, FAMILIES[name]) for name in ("flow", "gmm", "vae", "diffusion")]
 CASES += [Case(name, TEXT, FAMILIES[name]) for name in ("gmm", "made", "ngram", "transformer", "vae")]
-CASES += [Case(name, TABLE, FAMILIES[name]) for name in ("gmm", "made", "vae")]
+CASES += [Case(name, TABLE, FAMILIES[name]) for name in ("flow", "forest", "gmm", "made", "transformer", "vae")]
 
 MODELS = {case.id: make_model(case).eval() for case in CASES}
 """One of each; nothing here changes them."""
@@ -195,7 +197,7 @@ def test_what_is_to_be_filled_in_may_be_anything(case: Case) -> None:
         model.inpaint(x, torch.ones(7, 9, dtype=torch.bool))
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "ngram"])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in ("forest", "ngram")])
 @pytest.mark.parametrize(
     ("needs", "words"),
     [

@@ -18,8 +18,9 @@ from genlab.models.base import GenerativeModel
 from genlab.networks.blocks.columns import Columns
 from genlab.networks.blocks.mixed_observation import MixedObservation
 from tests.contract.families import (
-    SMALL_FLOW,
     SMALL_GMM,
+    SMALL_HVAE,
+    SMALL_TRANSFORMER,
     SMALL_VAE,
     TABLE,
     Case,
@@ -109,6 +110,7 @@ def test_another_unit_changes_a_density_by_its_logarithm_and_no_probability(fact
     [
         (Case("gmm", TABLE, SMALL_GMM), 2e-3),
         (Case("made", TABLE, ["hidden=64", "components=2"]), 2e-3),
+        (Case("transformer", TABLE, [*SMALL_TRANSFORMER, "components=2"]), 2e-3),
         # Each row's weight has its probability for its mean: their sum is one but for the chance of the draws.
         (Case("vae", TABLE, [*SMALL_VAE, "components=2"]), 0.02),
     ],
@@ -214,10 +216,10 @@ def test_what_is_no_row_of_the_table_is_refused() -> None:
 
 
 def test_other_families_say_what_they_cannot() -> None:
-    with pytest.raises(GenlabError, match=r"flow family cannot model categories beside .* or model=gmm"):
-        make_model(Case("flow", TABLE, SMALL_FLOW))
+    with pytest.raises(GenlabError, match=r"vae family cannot model categories beside .* or model=gmm"):
+        make_model(Case("hvae", TABLE, SMALL_HVAE))
     numbers = DataSpec("cells", "table", (2,), fields=(Field("a", decimals=0, rounded=True), Field("b")))
     with pytest.raises(GenlabError, match=r"probability of a rounded number.* Use data.rounding=noise"):
-        make_model(Case("flow", numbers, SMALL_FLOW))
+        make_model(Case("hvae", numbers, SMALL_HVAE))
     with pytest.raises(GenlabError, match=r"model.covariance is full, but cells has categories or rounded numbers"):
         make_model(Case("gmm", numbers, [*SMALL_GMM, "covariance=full"]))

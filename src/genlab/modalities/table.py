@@ -7,7 +7,6 @@ import io
 import textwrap
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 

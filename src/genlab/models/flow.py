@@ -30,11 +30,12 @@ from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.flow.dequantization import VariationalDequantizer
 from genlab.networks.flow.invertible import data_dependent_init
 from genlab.networks.flow.multiscale import MultiScaleFlow, num_scales
+from genlab.networks.flow.rows import RowCells
 from genlab.networks.flow.signals import SignalFlow
 from genlab.networks.flow.splines import AffineTransform, ElementwiseTransform, SplineTransform
 from genlab.networks.flow.vector_flows import VECTOR_FLOWS, VectorFlow
 
-__all__ = ["Flow", "MultiScaleConfig", "SignalConfig", "VectorConfig"]
+__all__ = ["Flow", "MultiScaleConfig", "SignalConfig", "TableConfig", "VectorConfig"]
 
 
 _INSTEAD = "Use model.network=nsf."
@@ -143,24 +144,47 @@ class VectorConfig:
     transforms: Depth
     hidden: list[Width]
 
-    def build(self, kind: str, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
-        """Return the density and the dequantizer for vectors, or flattened images, of ``spec``."""
-        flow = VectorFlow(kind, spec.num_dims, transforms=self.transforms, hidden=self.hidden, context=context)
+    def build(self, kind: str, num_dims: int, context: int) -> tuple[nn.Module, Dequantizer]:
+        """Return the density and the dequantizer for vectors of so many dimensions, or flattened images."""
+        flow = VectorFlow(kind, num_dims, transforms=self.transforms, hidden=self.hidden, context=context)
         return flow, uniform_dequantize
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """How categories and rounded numbers of tables become points of a space; see
+    :class:`genlab.networks.flow.rows.RowCells`.
+
+    Args:
+        dequantization: Noise that fills their cells.
+        hidden: Units of the network of the variational noise.
+    """
+
+    dequantization: Literal["uniform", "variational"]
+    hidden: Width
+
+    def build(self, spec: DataSpec, logit: Logit) -> RowCells | None:
+        """Return the cells of the rows of ``spec``; None where all its values have a density, or it is no table."""
+        if not spec.needs & {"fields", "cells"}:
+            return None
+        return RowCells(spec, self.hidden if self.dequantization == "variational" else None, logit)
 
 
 class Flow(GenerativeModel):
     """Normalizing flow: a multi-scale coupling flow for images, an autoregressive or coupling one for vectors.
 
     Continuous data has an exact density. Discrete data is filled with noise and, on ``[0, 1]``, mapped to
-    the real line by a logit; its log-probability is then a lower bound that rises with the number of draws.
+    the real line by a logit; its log-probability is then a lower bound that rises with the number of draws. So is that
+    of a table's rows where some of its columns are of categories, which become signs, or of rounded numbers, whose
+    cells are filled.
 
     Args:
-        spec: Images, vectors, sound or series, discrete or continuous.
+        spec: Images, vectors, tables, sound or series, discrete or continuous.
         network: ``multiscale``, ``waveglow``, ``nsf``, ``maf``, ``realnvp``, or ``auto`` for what suits the data.
         logit_alpha: Distance that the logit keeps from 0 and 1, in (0, 0.5).
         multiscale: Sizes of the multi-scale flow.
-        vector: Sizes of the flows on vectors and series.
+        vector: Sizes of the flows on vectors, tables and series.
+        table: How categories and rounded numbers of tables are filled with noise.
         waveglow: Sizes of the flow on sound.
 
     The other arguments are those of :class:`genlab.models.options.ConditionalOptions`.
@@ -173,7 +197,7 @@ class Flow(GenerativeModel):
         "flat": "nsf",
         "series": "nsf",
     }
-    uses = frozenset({"mask"})
+    uses = frozenset({"mask", "fields", "cells"})
 
     def __init__(
         self,
@@ -183,6 +207,7 @@ class Flow(GenerativeModel):
         logit_alpha: Annotated[float, Gt(0), Lt(0.5)],
         multiscale: MultiScaleConfig,
         vector: VectorConfig,
+        table: TableConfig,
         waveglow: SignalConfig,
         **shared: Unpack[ConditionalOptions],
     ) -> None:
@@ -190,23 +215,29 @@ class Flow(GenerativeModel):
         kind = self.default_network(spec) if network == "auto" else network
         self.network_kind = kind
         sizes: dict[str, MultiScaleConfig | SignalConfig] = {"multiscale": multiscale, "waveglow": waveglow}
+        self._logit = Logit(logit_alpha)
+        self.cells = table.build(spec, self._logit)
         if kind in VECTOR_FLOWS:
             if spec.has_mask:
                 raise GenlabError(self._cannot_use("mask", f"network={kind} would have to"))
-            self.density, self.dequantize = vector.build(kind, spec, self.num_classes)
+            num_dims = spec.num_dims if self.cells is None else self.cells.num_features
+            self.density, self.dequantize = vector.build(kind, num_dims, self.num_classes)
         else:
             self.density, self.dequantize = sizes[kind].build(spec, self.num_classes)
         self._coupling = "" if kind in VECTOR_FLOWS else f"-{sizes[kind].coupling}"
         self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
         self.nfe = self.density.nfe
-        self._logit = Logit(logit_alpha)
 
     @property
     def variant(self) -> str:
         return f"{self.network_kind}{self._coupling}" + (", class-conditional" if self.conditional else "")
 
     def likelihood_kind(self, num_draws: int = 1) -> str:
-        return f"dequantized-{num_draws}" if self.spec.is_discrete else "exact"
+        return f"dequantized-{num_draws}" if self._is_bound else "exact"
+
+    @property
+    def _is_bound(self) -> bool:
+        return self.spec.is_discrete or self.cells is not None
 
     @property
     def not_captured(self) -> str | None:
@@ -231,24 +262,35 @@ class Flow(GenerativeModel):
     ) -> Tensor:
         context = self._context(y)
         there = _there(mask)
-        if self.spec.levels is None:
+        if not self._is_bound:
             return self.density.log_prob(x, context, **there)
-        levels = self.spec.levels
 
         def log_density(z: Tensor) -> Tensor:
+            if self.cells is not None:
+                return self.density.log_prob(z, context)
             real, log_det = self._logit.forward(z, mask)
             return self.density.log_prob(real, context, **there) + log_det
 
         density = replayed(log_density, x.device, num_draws, "the flow's density")
-        weights = [
-            dequantized_log_weights(x, levels, density, self.dequantize, generator, mask) for _ in range(num_draws)
-        ]
+        weights = [self._log_weight(x, density, mask, generator) for _ in range(num_draws)]
         return importance_weighted(torch.stack(weights))
+
+    def _log_weight(
+        self, x: Tensor, density: Callable[[Tensor], Tensor], mask: Tensor | None, generator: Generator | None
+    ) -> Tensor:
+        """Draw one importance weight of the probability of each example, ``[N]``, nats."""
+        if self.cells is None:
+            return dequantized_log_weights(x, self.codec.levels, density, self.dequantize, generator, mask)
+        z, log_volume = self.cells(x, generator)
+        return density(z) + log_volume
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         labels = self._labels_to_draw(n, y, generator)
         mask = None if self.lengths is None else self.lengths.sample(n, labels, generator)
-        real = self.density.sample(n, self._context(labels), generator, **_there(mask)).view(n, *self.spec.shape)
+        real = self.density.sample(n, self._context(labels), generator, **_there(mask))
+        if self.cells is not None:
+            return self.codec.as_data(self.cells.rows(real))
+        real = real.view(n, *self.spec.shape)
         x = self.codec.from_cells(self._logit.inverse(real)[0]) if self.spec.is_discrete else real
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
@@ -262,7 +304,10 @@ class Flow(GenerativeModel):
         """
         self.check(Batch(x, y, mask))
         x, y, mask, _ = self._filled(Batch(x, y, mask))
-        real = self._logit.forward(self.codec.to_centres(x), mask)[0] if self.spec.is_discrete else x
+        if self.cells is not None:
+            real = self.cells.centres(x)
+        else:
+            real = self._logit.forward(self.codec.to_centres(x), mask)[0] if self.spec.is_discrete else x
         return self.density.encode(real, self._context(y), **_there(mask))
 
     def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
@@ -272,14 +317,19 @@ class Flow(GenerativeModel):
             GenlabError: If the latents have another length.
         """
         self._check_latents(z, self.density.num_latents)
-        real = self.density.decode(z, self._context(y), **_there(mask)).view(len(z), *self.spec.shape)
+        real = self.density.decode(z, self._context(y), **_there(mask))
+        if self.cells is not None:
+            return self.cells.rows(real)
+        real = real.view(len(z), *self.spec.shape)
         return self.codec.unrounded(self._logit.inverse(real)[0]) if self.spec.is_discrete else real
 
     def encoding_kind(self) -> str:
-        return "inverse of the flow" + (", from the cells' centres" if self.spec.is_discrete else "")
+        return "inverse of the flow" + (", from the cells' centres" if self._is_bound else "")
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
+        if self.cells is not None:
+            self.cells.columns.fit(batch.x)
         with data_dependent_init(self.density):
             self._log_prob(batch.x, batch.y, mask=batch.mask)
         if self.lengths is not None:

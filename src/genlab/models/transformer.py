@@ -1,4 +1,4 @@
-"""Autoregressive transformer over pixels, dimensions or symbols."""
+"""Autoregressive transformer over pixels, dimensions, columns or symbols."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ __all__ = ["Transformer"]
 
 
 class Transformer(Autoregressive):
-    """Causal transformer over the pixels of an image, the dimensions of a vector, the symbols of a text or time.
+    """Causal transformer over the pixels of an image, the dimensions of a vector, the columns of a table or the symbols
+    of a text or the times of a series.
 
     Chen et al. (2020), "Generative Pretraining from Pixels".
 
     Args:
-        spec: Images, vectors, text, sound or series, discrete or continuous.
+        spec: Images, vectors, tables, text, sound or series, discrete or continuous. The columns of a table are
+            predicted in the order in which they stand.
         hidden: Width of the residual stream, a multiple of ``heads``.
         layers: Number of blocks.
         heads: Attention heads of a block.
@@ -39,8 +41,12 @@ class Transformer(Autoregressive):
     """
 
     family = "transformer"
-    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "transformer", "series": "transformer"}
-    uses = frozenset({"mask"})
+    layouts: ClassVar[Mapping[Layout, str]] = {
+        "sequence": "transformer",
+        "flat": "transformer",
+        "series": "transformer",
+    }
+    uses = frozenset({"mask", "fields", "cells"})
     sampling_options = ("sampling.temperature", "sampling.top_k", "sampling.top_p")
 
     def __init__(
@@ -63,8 +69,17 @@ class Transformer(Autoregressive):
                 f"{spec.name} are {self.observation.name}. Use model.observation=categorical."
             )
         rotary = modality_of(spec).is_stationary if positions == "auto" else positions == "rotary"
-        size = {"hidden": hidden, "layers": layers, "heads": heads, "rotary": rotary, "dropout": dropout}
-        self.network = CausalTransformer(spec, self.observation.num_params, self.num_classes, **size)
+        self.network = CausalTransformer(
+            spec,
+            self.observation.num_params,
+            self.num_classes,
+            hidden=hidden,
+            layers=layers,
+            heads=heads,
+            rotary=rotary,
+            dropout=dropout,
+            columns=self.columns,
+        )
 
     @property
     def variant(self) -> str:

@@ -77,6 +77,12 @@ ADDED: dict[str, Mapping[str, Any]] = {
         "hidden": 64,
         "dilations": [1, 2, 4],
     },
+    "model.table": {
+        "_target_": "genlab.models.flow.TableConfig",
+        "_convert_": "all",
+        "dequantization": "variational",
+        "hidden": 64,
+    },
     "model.positions": "auto",
     "model.sampling": {
         "_target_": "genlab.models.truncation.TruncationConfig",

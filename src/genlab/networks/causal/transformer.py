@@ -10,6 +10,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.replaying import Place, Places, places, replayed
 from genlab.core.spec import DataSpec
 from genlab.networks.blocks.attention import attention
+from genlab.networks.blocks.columns import Columns
 from genlab.networks.blocks.rotary import RotaryPositions
 from genlab.networks.causal.base import CausalNetwork, ChannelHead, Steps
 
@@ -48,6 +49,50 @@ class _Block(nn.Module):
         return self.after(h, attention(query, key, value, causal=True))
 
 
+class _ColumnTokens(nn.Module):
+    """A vector for each category of a table's columns, and one for each column of numbers, times the number.
+
+    Gorishniy et al. (2021), "Revisiting deep learning models for tabular data", section 3.3; the bias of a column is
+    the code of its place.
+    """
+
+    starts: Tensor
+
+    def __init__(self, columns: Columns, hidden: int) -> None:
+        super().__init__()
+        # A plain tuple: they are part of the model's state, and not of the network's too.
+        self._columns = (columns,)
+        ends = columns.levels.cumsum(0)
+        self.register_buffer("starts", ends - columns.levels, persistent=False)
+        self.vectors = nn.Embedding(int(ends[-1]), hidden)
+
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """Map values ``[N, T]`` of the columns from ``first`` on to tokens ``[N, T, hidden]``."""
+        (columns,), which = self._columns, slice(first, first + x.shape[1])
+        is_category = columns.is_category[which]
+        rows = self.starts[which] + x.where(is_category, 0).long()
+        factors = columns.standardize(x, which).where(~is_category, 1)
+        return self.vectors(rows) * factors[..., None].to(self.vectors.weight.dtype)
+
+
+class _ColumnHead(nn.Module):
+    """Parameters of a table's columns from the features of each: a linear layer of its own for every column."""
+
+    def __init__(self, features: int, columns: int, num_params: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(columns, num_params, features))
+        self.bias = nn.Parameter(torch.zeros(columns, num_params))
+
+    def forward(self, features: Tensor, _values: Tensor) -> Tensor:
+        """Map ``[N, T, features]`` to ``[N, P, T, 1]``; a column has no channels that come before."""
+        params = torch.einsum("ntf,tpf->npt", F.relu(features), self.weight) + self.bias.T
+        return params[..., None]
+
+    def column(self, place: int, features: Tensor) -> Tensor:
+        """Return the parameters ``[N, P]`` of one column from its features ``[N, features]``."""
+        return F.linear(F.relu(features), self.weight[place], self.bias[place])
+
+
 class CausalTransformer(CausalNetwork):
     """Transformer decoder over sites in raster order: pixels, dimensions of a vector or symbols of a text.
 
@@ -65,6 +110,8 @@ class CausalTransformer(CausalNetwork):
         heads: Attention heads of a block.
         rotary: Whether positions are rotary, and not learned codes.
         dropout: Probability that a feature is dropped in training, of tokens and of what a block adds.
+        columns: What the columns of a table are, each of which is a token and has a head of its own; None for other
+            data.
 
     Raises:
         GenlabError: If ``hidden`` is not a multiple of ``heads``, or with rotary positions of twice as many.
@@ -81,6 +128,7 @@ class CausalTransformer(CausalNetwork):
         heads: int,
         rotary: bool = False,
         dropout: float = 0.0,
+        columns: Columns | None = None,
     ) -> None:
         super().__init__(spec, num_params, num_classes)
         if hidden % (heads * (1 + rotary)):
@@ -92,13 +140,14 @@ class CausalTransformer(CausalNetwork):
         self.positions = RotaryPositions(hidden // heads, self.num_sites) if rotary else None
         self.places = nn.ParameterList(torch.empty(size, hidden) for size in self.sites if not rotary)
         self.dropout = nn.Dropout(dropout)
-        self.tables = nn.ModuleList(
-            nn.Linear(1, hidden) if spec.levels is None else nn.Embedding(spec.levels, hidden)
-            for _ in range(self.channels)
-        )
+        self.tables = nn.ModuleList(_table(spec, columns, hidden) for _ in range(self.channels))
         self.blocks = nn.ModuleList(_Block(hidden, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)
-        self.head = ChannelHead(hidden, self.channels, num_params)
+        self.head = (
+            ChannelHead(hidden, self.channels, num_params)
+            if columns is None
+            else _ColumnHead(hidden, self.num_sites, num_params)
+        )
         self._initialize(layers)
 
     def _initialize(self, layers: int) -> None:
@@ -111,17 +160,21 @@ class CausalTransformer(CausalNetwork):
         for block in self.blocks:
             for leave in (block.leave, block.perceptron[-1]):
                 nn.init.normal_(leave.weight, std=0.02 * (2 * layers) ** -0.5)
-        for leave in self.head.leave:
-            nn.init.zeros_(leave.weight)
+        if isinstance(self.head, ChannelHead):
+            for leave in self.head.leave:
+                nn.init.zeros_(leave.weight)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Map values ``[N, T, C]`` to tokens ``[N, T, hidden]``."""
+    def embed(self, x: Tensor, first: int = 0) -> Tensor:
+        """Map values ``[N, T, C]`` of the sites from ``first`` on to tokens ``[N, T, hidden]``."""
+        if isinstance(self.head, _ColumnHead):
+            tokens: Tensor = self.tables[0](x[..., 0], first)
+            return tokens
         if self.spec.levels is None:
             dtype = self.start.weight.dtype
-            tokens = [table(x[..., c, None].to(dtype)) for c, table in enumerate(self.tables)]
+            parts = [table(x[..., c, None].to(dtype)) for c, table in enumerate(self.tables)]
         else:
-            tokens = [table(x[..., c].long()) for c, table in enumerate(self.tables)]
-        return torch.stack(tokens).sum(0)
+            parts = [table(x[..., c].long()) for c, table in enumerate(self.tables)]
+        return torch.stack(parts).sum(0)
 
     def codes(self) -> Tensor:
         """Codes of all places, ``[T, hidden]``; zeros where positions are rotary."""
@@ -158,9 +211,20 @@ class CausalTransformer(CausalNetwork):
             return self.norm(h)[:, 0]
 
         step = replayed(features, token.device, self.num_sites, "the transformer's steps")
-        for site, code in zip(places(self.num_sites, token.device), codes, strict=True):
-            values = yield from self.head.steps(step(token + code, site), self.codec)
-            token = self.embed(values[:, None])
+        for number, (site, code) in enumerate(zip(places(self.num_sites, token.device), codes, strict=True)):
+            seen = step(token + code, site)
+            if isinstance(self.head, _ColumnHead):
+                values = (yield self.head.column(number, seen))[:, None]
+            else:
+                values = yield from self.head.steps(seen, self.codec)
+            token = self.embed(values[:, None], number)
+
+
+def _table(spec: DataSpec, columns: Columns | None, hidden: int) -> nn.Module:
+    """Return what makes tokens of the values of a channel."""
+    if columns is not None:
+        return _ColumnTokens(columns, hidden)
+    return nn.Linear(1, hidden) if spec.levels is None else nn.Embedding(spec.levels, hidden)
 
 
 class _Kept:
