@@ -257,6 +257,9 @@ CASES = [
     Case("flow", SERIES, [*SMALL_FLOW, "network=maf"]),
     Case("made", SERIES, ["hidden=64"]),
     Case("transformer", SERIES, SMALL_TRANSFORMER),
+    Case("diffusion", TABLE, SMALL_DIFFUSION),
+    Case("diffusion", TABLE, [*SMALL_DIFFUSION, "conditional=true", "guidance=2", "sampler=dpm_solver_2m"]),
+    Case("flow_matching", TABLE, SMALL_FLOW_MATCHING),
     Case("diffusion", SERIES, SMALL_DIFFUSION),
     Case("flow_matching", SERIES, SMALL_FLOW_MATCHING),
 ]
