@@ -54,7 +54,7 @@ CASES = [Case(name, GRAY, small) for name, small in FAMILIES.items() if name != 
 CASES += [Case(name, PLANE, FAMILIES[name]) for name in FAMILIES if not name.startswith(("pixel", "ngram"))]
 CASES += [Case(name, COUNTS, FAMILIES[name]) for name in ("flow", "gmm", "vae", "diffusion")]
 CASES += [Case(name, TEXT, FAMILIES[name]) for name in ("gmm", "made", "ngram", "transformer", "vae")]
-CASES += [Case(name, TABLE, FAMILIES[name]) for name in ("gmm", "made", "vae", "diffusion", "flow_matching")]
+CASES += [Case(name, TABLE, FAMILIES[name]) for name in ("gmm", "made", "vae", "diffusion", "flow_matching", "gan")]
 
 MODELS = {case.id: make_model(case).eval() for case in CASES}
 """One of each; nothing here changes them."""
