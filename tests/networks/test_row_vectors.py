@@ -93,7 +93,7 @@ def test_places_within_a_jump_are_uniform_and_others_are_those_of_scikit_learn(r
     assert scipy.stats.kstest(places, scipy.stats.uniform(0.2, 0.5).cdf).statistic < 0.02
     weights = x[:, 2:3].numpy()
     theirs = QuantileTransformer(n_quantiles=1000, output_distribution="normal", subsample=None).fit_transform(weights)
-    inner = np.abs(theirs) < 3
+    inner = np.abs(theirs) < 2
     np.testing.assert_allclose(rows.encode(x)[:, 1:2].numpy()[inner], theirs[inner], atol=0.02)
 
 
@@ -161,6 +161,33 @@ def test_a_perfect_network_draws_the_rows_of_the_data(case: Case, monkeypatch: p
     assert apart.min(1).values.max() < 0.11  # a tenth is a step of a rounded number
     shares = torch.bincount(apart.argmin(1), minlength=4) / 2000
     torch.testing.assert_close(shares, torch.full((4,), 0.25), rtol=0, atol=0.04)
+
+
+def test_categories_are_denoised_by_the_rule_of_bayes() -> None:
+    """Against densities of the whole vectors by PyTorch's normal distribution."""
+    rows = Rows(TABLE)
+    prior = [torch.tensor([0.2, 0.5, 0.3]).log(), torch.tensor([0.9, 0.1]).log()]
+    noisy, sigma = torch.randn(50, 5, generator=torch.Generator().manual_seed(0)), torch.rand(50, 1) + 0.3
+    found = rows.log_posterior(noisy, torch.cat(prior).expand(50, -1) + 4, sigma)
+    for part, of_column, log_prior in zip(rows.by_column(found), rows.by_column(noisy), prior, strict=True):
+        vectors = 2 * torch.eye(len(log_prior)) - 1
+        log_density = torch.distributions.Normal(vectors, sigma[:, :, None]).log_prob(of_column[:, None]).sum(-1)
+        torch.testing.assert_close(part, (log_prior + log_density).log_softmax(1), rtol=1e-4, atol=1e-4)
+
+
+def test_diffusion_denoises_categories_that_depend_on_nothing_exactly() -> None:
+    """With the logarithms of frequencies for its network's values, whatever the noise level."""
+    model = make_model(Case("diffusion", TABLE, SMALL_DIFFUSION))
+    log_prior = torch.tensor([0.0, 0.0, 0.2, 0.5, 0.3, 0.9, 0.1]).log().nan_to_num(neginf=0)
+    model.predict = lambda x, *_: log_prior.expand(len(x), -1)
+    for sigma in (0.1, 0.5, 2.0):
+        x = 0.5 * (2 * torch.eye(3)[torch.arange(30) % 3] - 1)
+        x = torch.cat([torch.zeros(30, 2), x, torch.zeros(30, 2)], dim=1)
+        x = x + sigma * torch.randn(30, 7, generator=torch.Generator().manual_seed(0))
+        denoised = model.denoise(x, torch.tensor(sigma), None)[:, 2:5]
+        points = 0.5 * (2 * torch.eye(3) - 1)
+        weights = (log_prior[2:5] - torch.cdist(x[:, 2:5], points).square() / (2 * sigma**2)).softmax(1)
+        torch.testing.assert_close(denoised, weights @ points, rtol=1e-4, atol=1e-4)
 
 
 class Constant(nn.Module):

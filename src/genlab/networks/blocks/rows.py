@@ -97,10 +97,32 @@ class Rows(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Map vectors ``[N, dims]`` to rows ``[N, D]``, in the table's own values."""
         x = z.new_empty(len(z), len(self.numbers) + len(self.categories))
-        x[:, self.numbers] = self._quantiles(z[:, : self.num_numbers])
-        for place, logits in zip(self._categories, self.by_column(z[:, self.num_numbers :]), strict=True):
+        x[:, self.numbers] = self._quantiles(self.of_numbers(z))
+        for place, logits in zip(self._categories, self.by_column(self.of_categories(z)), strict=True):
             x[:, place] = logits.argmax(1).to(x.dtype)
         return x
+
+    def of_numbers(self, vectors: Tensor) -> Tensor:
+        """Return the part of vectors ``[N, dims]`` that is of numbers, ``[N, num_numbers]``."""
+        return vectors[:, : self.num_numbers]
+
+    def of_categories(self, vectors: Tensor) -> Tensor:
+        """Return the part of vectors ``[N, dims]`` that is of categories, ``[N, symbols]``."""
+        return vectors[:, self.num_numbers :]
+
+    def log_posterior(self, noisy: Tensor, log_prior: Tensor, sigma: Tensor) -> Tensor:
+        """Return the log-probabilities of categories whose vectors came with normal noise, by Bayes' rule.
+
+        A vector of -1 with 1 at k has, but for a constant, the log-density ``2 noisy_k / sigma^2`` at a noisy one.
+
+        Args:
+            noisy: Vectors of categories with noise, ``[N, symbols]``.
+            log_prior: Log-probabilities of the categories by all else that is known, up to a constant of each column,
+                ``[N, symbols]``.
+            sigma: Standard deviation of the noise, broadcastable to these.
+        """
+        scores = self.by_column(log_prior + 2 * noisy / sigma.square())
+        return torch.cat([each.log_softmax(1) for each in scores], dim=1) if scores else log_prior
 
     def by_column(self, symbols: Tensor) -> tuple[Tensor, ...]:
         """Split what belongs to categories, ``[..., symbols]``, into the columns that have some."""
