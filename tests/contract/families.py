@@ -89,6 +89,7 @@ TABLE = DataSpec(
     num_classes=2,
 )
 NUMBERS = DataSpec("tiny_numbers", "table", (2,), fields=(Field("a", decimals=2), Field("b", decimals=2)))
+ROUNDED = DataSpec("tiny_rounded", "table", (2,), fields=(Field("a", decimals=0, rounded=True), Field("b")))
 SMALL_PIXELCNN = ["hidden=8", "dilations=[1,2]"]
 SMALL_PIXELRNN = ["hidden=8", "layers=2"]
 SMALL_TRANSFORMER = ["hidden=16", "layers=2", "heads=2"]
@@ -239,15 +240,20 @@ CASES = [
     Case("gan", SOUND, [*SMALL_GAN, "conditional=true"]),
     Case("gan", SERIES, SMALL_GAN),
     Case("gan", SERIES, [*SMALL_GAN, "network=mlp"]),
+    Case("gan", TABLE, [*SMALL_GAN, "conditional=true"]),
+    Case("gan", ROUNDED, SMALL_GAN),
     Case("wgan_gp", COLOUR, SMALL_GAN),
     Case("wgan_gp", SOUND, SMALL_GAN),
     Case("wgan_gp", SPACE, SMALL_GAN),
     Case("sngan", GRAY, [*SMALL_GAN, "conditional=true"]),
+    Case("wgan_gp", TABLE, SMALL_GAN),
     Case("sngan", SPACE, SMALL_GAN),
+    Case("sngan", TABLE, SMALL_GAN),
     Case("sngan", WAVE, SMALL_GAN),
     Case("r3gan", COLOUR, SMALL_GAN),
     Case("r3gan", SOUND, SMALL_GAN),
     Case("r3gan", SPACE, SMALL_GAN),
+    Case("r3gan", TABLE, SMALL_GAN),
     Case("diffusion", GRAY, SMALL_DIFFUSION),
     Case("diffusion", GRAY, [*SMALL_DIFFUSION, "conditional=true", "guidance=2", "sampler=dpm_solver_2m"]),
     Case("diffusion", GRAY, [*SMALL_DIFFUSION, "network=dit", "parameterization=v", "noise.schedule=cosine"]),
@@ -269,6 +275,9 @@ CASES = [
     Case("flow", SERIES, [*SMALL_FLOW, "network=maf"]),
     Case("made", SERIES, ["hidden=64"]),
     Case("transformer", SERIES, SMALL_TRANSFORMER),
+    Case("diffusion", TABLE, SMALL_DIFFUSION),
+    Case("diffusion", TABLE, [*SMALL_DIFFUSION, "conditional=true", "guidance=2", "sampler=dpm_solver_2m"]),
+    Case("flow_matching", TABLE, SMALL_FLOW_MATCHING),
     Case("diffusion", SERIES, SMALL_DIFFUSION),
     Case("flow_matching", SERIES, SMALL_FLOW_MATCHING),
 ]

@@ -56,7 +56,8 @@ CASES = [Case(name, GRAY, small) for name, small in FAMILIES.items() if name not
 CASES += [Case(name, PLANE, FAMILIES[name]) for name in FAMILIES if not name.startswith(("pixel", "ngram"))]
 CASES += [Case(name, COUNTS, FAMILIES[name]) for name in ("flow", "gmm", "vae", "diffusion")]
 CASES += [Case(name, TEXT, FAMILIES[name]) for name in ("gmm", "made", "ngram", "transformer", "vae")]
-CASES += [Case(name, TABLE, FAMILIES[name]) for name in ("flow", "forest", "gmm", "made", "transformer", "vae")]
+TABLE_FAMILIES = ("diffusion", "flow", "flow_matching", "forest", "gan", "gmm", "made", "transformer", "vae")
+CASES += [Case(name, TABLE, FAMILIES[name]) for name in TABLE_FAMILIES]
 
 MODELS = {case.id: make_model(case).eval() for case in CASES}
 """One of each; nothing here changes them."""

@@ -99,7 +99,7 @@ class GenerativeModel(LightningModule):
     own; several devices that average their gradients must know."""
     likelihood_examples: int | None = None
     """Most examples whose likelihood is measured; None: as many as the protocol says."""
-    initial_examples: ClassVar[int | None] = 512
+    initial_examples: int | None = 512
     """Training examples that :meth:`initialize` gets, or all where there are fewer; None: all."""
     learns_by_steps: ClassVar[bool] = True
     """Whether steps train the model. One that :meth:`initialize` fits for good has no parameters, and a training of one

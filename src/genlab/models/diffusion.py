@@ -41,8 +41,13 @@ class Diffusion(IterativeModel):
     The network is trained to remove noise of all levels. Its likelihood is that of the probability-flow ODE from the
     lowest noise level on; or, of discrete data, a bound for the ancestral process in continuous time.
 
+    Of the categories of a mixed table the network predicts how probable they are by what is known of the other columns;
+    what their own noisy vector says is added in closed form, Bayes' rule, so that the denoised vector is a mean over
+    categories. It learns these by cross-entropy, as Dieleman et al. (2022), "Continuous diffusion for categorical
+    data", section 3.2.
+
     Args:
-        spec: Images, vectors or sound, discrete or continuous.
+        spec: Images, vectors, sound, series or tables, discrete, continuous or mixed.
         parameterization: What the network predicts: ``edm``, ``epsilon``, ``v`` or ``x0``; see
             :mod:`genlab.networks.diffusion.preconditioning`.
         noise: Noise levels.
@@ -105,7 +110,12 @@ class Diffusion(IterativeModel):
         x = clean + _like(sigma, clean) * torch.randn_like(clean)
         factors = self._factors(sigma, clean)
         value = self.predict(factors.input * x, noise_condition(sigma), y, batch.mask)
-        errors = mean_over_values((value - factors.value(x, clean)).square(), batch.mask)
+        squares = (value - factors.value(x, clean)).square()
+        if self.rows is not None:
+            return {
+                "loss": self._loss_of_rows(weight[:, None] * factors.output.square() * squares, clean, x, value, sigma)
+            }
+        errors = mean_over_values(squares, batch.mask)
         # The weight is one of the denoised example's error, which is `output` times that of the network's value.
         return {"loss": (weight * factors.output.flatten().square() * errors).mean()}
 
@@ -119,7 +129,24 @@ class Diffusion(IterativeModel):
             mask: ``[N, *shape]``, bool, true where there is a value; None: all is there.
         """
         factors = self._factors(sigma, x)
-        return factors.denoised(x, self.predict(factors.input * x, noise_condition(sigma), y, mask))
+        value = self.predict(factors.input * x, noise_condition(sigma), y, mask)
+        denoised = factors.denoised(x, value)
+        if self.rows is None:
+            return denoised
+        probabilities = self._log_posterior(x, value, sigma).exp()
+        return torch.cat([self.rows.of_numbers(denoised), self.deviation * (2 * probabilities - 1)], dim=1)
+
+    def _loss_of_rows(self, errors: Tensor, clean: Tensor, x: Tensor, value: Tensor, sigma: Tensor) -> Tensor:
+        """Return the mean over columns of weighted squared errors of numbers and of cross-entropies of categories."""
+        rows = self.rows
+        is_category = rows.of_categories(clean) > 0
+        surprise = -self._log_posterior(x, value, sigma).where(is_category, 0)
+        total = rows.of_numbers(errors).sum(1) + surprise.sum(1)
+        return total.mean() / self.spec.num_dims
+
+    def _log_posterior(self, x: Tensor, value: Tensor, sigma: Tensor) -> Tensor:
+        noisy, log_prior = map(self.rows.of_categories, (x / self.deviation, value))
+        return self.rows.log_posterior(noisy, log_prior, _like(sigma, x) / self.deviation)
 
     def generate(
         self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None

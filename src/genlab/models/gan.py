@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar, Literal, Unpack
 
@@ -40,6 +40,7 @@ from genlab.networks.adversarial.networks import (
     Score,
     scale_widths,
 )
+from genlab.networks.adversarial.rows import RowGenerator
 from genlab.networks.adversarial.spectral_norm import normalize_spectrally
 from genlab.networks.adversarial.wavegan import (
     COARSEST,
@@ -49,6 +50,7 @@ from genlab.networks.adversarial.wavegan import (
     signal_widths,
 )
 from genlab.networks.blocks.lengths import Lengths
+from genlab.networks.blocks.rows import MOST_ROWS, Rows, encodes_rows
 
 __all__ = ["ConvConfig", "Gan", "MLPConfig", "ObjectiveConfig", "WaveConfig"]
 
@@ -184,10 +186,12 @@ class Gan(GenerativeModel):
     """Generative adversarial network; Goodfellow et al. (2014).
 
     Each batch trains the discriminator, and each ``critic_steps``-th one then the generator, on the same noise. Images
-    and other discrete data are scaled to [-1, 1] and rounded on the way out; continuous data is standardized.
+    and other discrete data are scaled to [-1, 1] and rounded on the way out; continuous data is standardized. Rows of a
+    mixed table are seen as vectors, see :class:`genlab.networks.blocks.rows.Rows`, and generated as
+    :class:`genlab.networks.adversarial.rows.RowGenerator` says.
 
     Args:
-        spec: Images, vectors, sound or series, discrete or continuous.
+        spec: Images, vectors, sound, series or tables, discrete, continuous or mixed.
         network: ``conv``, ``mlp``, ``wave``, or ``auto`` for what suits the data.
         latent_dims: Length of the noise vector.
         spectral_norm: Bound the gain of each layer of the discriminator; see
@@ -213,7 +217,7 @@ class Gan(GenerativeModel):
         "flat": "mlp",
         "series": "wave",
     }
-    uses = frozenset({"mask"})
+    uses = frozenset({"mask", "fields", "cells"})
     adversarial = True
     partial_gradients = True
 
@@ -244,8 +248,18 @@ class Gan(GenerativeModel):
         kind = self.default_network(spec) if network == "auto" else network
         sizes: dict[str, ConvConfig | MLPConfig | WaveConfig] = {"conv": conv, "mlp": mlp, "wave": wave}
         self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
-        # Where lengths differ, the generator is told the length, and the discriminator sees it by the padding.
-        self.generator, features = sizes[kind].build(spec, latent_dims + self.num_classes + spec.has_mask)
+        self.rows = Rows(spec) if encodes_rows(spec) else None
+        self.noise_dims = latent_dims
+        if self.rows is None:
+            # Where lengths differ, the generator is told the length, and the discriminator sees it by the padding.
+            self.generator, features = sizes[kind].build(spec, latent_dims + self.num_classes + spec.has_mask)
+        else:
+            self.initial_examples = MOST_ROWS
+            self.noise_dims = RowGenerator.noise_dims(self.rows, latent_dims)
+            seen = replace(spec, shape=(self.rows.dims,), fields=())
+            inputs = RowGenerator.inputs(self.rows, latent_dims) + self.num_classes
+            network, features = sizes[kind].build(seen, inputs)
+            self.generator = RowGenerator(network, self.rows, latent_dims, self.num_classes)
         self.discriminator = _Discriminator(features, self.num_classes)
         if spectral_norm:
             normalize_spectrally(self.discriminator)
@@ -264,11 +278,13 @@ class Gan(GenerativeModel):
         labels = self._labels_to_draw(n, y, generator)
         mask = None if self.lengths is None else self.lengths.sample(n, labels, generator)
         values = self._generate(self._noise(n, generator), labels, mask)
+        if self.rows is not None:
+            return self.codec.as_data(self.rows.decode(values))
         x = self.codec.from_signed(values) if self.spec.is_discrete else self.location + self.scale * values
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
     def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
-        """Return noise ``[N, latent_dims]`` from which the generator makes something like ``x [N, *shape]``.
+        """Return noise ``[N, noise_dims]`` from which the generator makes something like ``x [N, *shape]``.
 
         It is searched for, since no network encodes; see :func:`genlab.networks.adversarial.inversion.invert`.
 
@@ -278,16 +294,19 @@ class Gan(GenerativeModel):
         self.check(Batch(x, y, mask))
         x, y, mask, _ = self._filled(Batch(x, y, mask))
         starts = self._noise(_STARTS, Generator(self.device).manual_seed(0))
-        return invert(lambda z: self._generate(z, y, mask), self._embed(x), starts, _SEARCH_STEPS, mask)
+        target = self._embed(x) if self.rows is None else self.rows.encode(x, within=0.5)
+        return invert(lambda z: self._generate(z, y, mask), target, starts, _SEARCH_STEPS, mask)
 
     def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
-        """Return what the generator makes of noise ``z [N, latent_dims]``: ``[N, *shape]``, not rounded.
+        """Return what the generator makes of noise ``z [N, noise_dims]``: ``[N, *shape]``, not rounded.
 
         Raises:
             GenlabError: If the noise has another length.
         """
-        self._check_latents(z, self.latent_dims)
+        self._check_latents(z, self.noise_dims)
         values = self._generate(z, y, mask)
+        if self.rows is not None:
+            return self.rows.decode(values)
         return self.codec.unsigned(values) if self.spec.is_discrete else self.location + self.scale * values
 
     def encoding_kind(self) -> str:
@@ -306,7 +325,10 @@ class Gan(GenerativeModel):
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
-        if not self.spec.is_discrete:
+        if self.rows is not None:
+            self.rows.fit(batch.x)
+            self.generator.fit(batch.x, batch.y)
+        elif not self.spec.is_discrete:
             mean, deviation = mean_and_deviation(batch.x, smallest=1e-6, correction=0)
             self.location.copy_(mean)
             self.scale.copy_(deviation)
@@ -388,7 +410,7 @@ class Gan(GenerativeModel):
         return self.discriminator(x, labels)
 
     def _generate(self, z: Tensor, y: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Map noise ``[N, latent_dims]``, labels and where values are to embedded examples ``[N, *shape]``."""
+        """Map noise ``[N, noise_dims]``, labels and where values are to embedded examples ``[N, *shape]``."""
         if self.conditional:
             z = torch.cat([z, one_hot(y, self.spec.num_classes, z.dtype)], dim=1)
         if self.lengths is not None:
@@ -399,13 +421,15 @@ class Gan(GenerativeModel):
         return values if mask is None else torch.where(mask, values, self._embed(self._padding(z.device)))
 
     def _noise(self, n: int, generator: Generator | None = None) -> Tensor:
-        return normal((n, self.latent_dims), generator, self.device).to(self.dtype)
+        return normal((n, self.noise_dims), generator, self.device).to(self.dtype)
 
     def _padding(self, device: torch.device) -> Tensor:
         padding = modality_of(self.spec).padding(self.spec)
         return torch.full((1, *self.spec.shape), padding, device=device)
 
     def _embed(self, x: Tensor) -> Tensor:
+        if self.rows is not None:
+            return self.rows.encode(x)
         return self.codec.to_signed(x, self.dtype) if self.spec.is_discrete else (x - self.location) / self.scale
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, Unpack
 
 import torch
@@ -33,6 +35,7 @@ from genlab.models.denoisers import (
 )
 from genlab.models.options import ConditionalOptions
 from genlab.networks.blocks.lengths import Lengths
+from genlab.networks.blocks.rows import MOST_ROWS, Rows, encodes_rows
 from genlab.networks.diffusion.ode import LikelihoodConfig
 
 __all__ = ["IterativeModel", "IterativeOptions", "LikelihoodName", "PrecisionName", "mean_over_values"]
@@ -90,8 +93,11 @@ class IterativeModel(GenerativeModel):
     Where the likelihood is that of the ODE, discrete data is trained with uniform noise in its cells, without which a
     continuous model would pile up its density on the levels.
 
+    Rows of a mixed table are seen as vectors of another length; see :class:`genlab.networks.blocks.rows.Rows`. These
+    have a density that says nothing of the row's probability, so there is no likelihood.
+
     Args:
-        spec: Images, vectors, sound or series, discrete or continuous.
+        spec: Images, vectors, sound, series or tables, discrete, continuous or mixed.
 
     The other arguments are those of :class:`IterativeOptions`.
     """
@@ -102,7 +108,7 @@ class IterativeModel(GenerativeModel):
         "flat": "mlp",
         "series": "diffwave",
     }
-    uses = frozenset({"mask"})
+    uses = frozenset({"mask", "fields", "cells"})
     initial_examples = 10_000
     chosen_by_samples = True
     deviation: ClassVar[float] = 1.0
@@ -132,10 +138,8 @@ class IterativeModel(GenerativeModel):
         _check_guidance(self.conditional, label_dropout, guidance)
         self.label_dropout = label_dropout
         self.guidance = guidance
-        self.likelihood = "ode" if likelihood == "auto" else likelihood
-        if self.likelihood not in self.likelihoods:
-            expected = " or ".join(("auto", *self.likelihoods))
-            raise GenlabError(f"model.likelihood is {likelihood}, expected {expected} for the {self.family} family.")
+        self.rows = Rows(spec) if encodes_rows(spec) else None
+        self.likelihood = self._likelihood(likelihood)
         self.likelihood_ode = likelihood_ode
         self._is_large = modality_of(spec).is_large
         self.likelihood_examples = likelihood_images if self._is_large else None
@@ -143,13 +147,36 @@ class IterativeModel(GenerativeModel):
         kind = self.default_network(spec) if network == "auto" else network
         self.network_kind = kind
         sizes: dict[str, Sizes] = {"unet": unet, "dit": dit, "mlp": mlp, "diffwave": diffwave}
-        self.network = sizes[kind].build(spec, self.num_classes)
-        # Of z in [0, 1] to [-1, 1] for levels; for continuous data the identity until `initialize`.
-        self.scaling = Affine((), 2.0, -1.0) if spec.is_discrete else Affine(spec.shape)
+        if self.rows is not None:
+            self.initial_examples = MOST_ROWS
+        seen = spec if self.rows is None else replace(spec, shape=(self.rows.dims,), fields=())
+        self.seen_shape = seen.shape
+        self.network = sizes[kind].build(seen, self.num_classes)
         self.tails = _tails(spec, tails)
-        if self.tails == "asinh":
-            self.scaling = TamedAffine(spec.shape)
+        self.scaling = self._scaling()
         self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
+
+    def _likelihood(self, asked: LikelihoodName) -> str:
+        if self.rows is not None:
+            if asked not in ("auto", "none"):
+                raise GenlabError(
+                    f"model.likelihood is {asked}, but the {self.family} family has none of the rows of a mixed table. "
+                    "Use model.likelihood=auto, or a family that has: model=gmm, made or vae."
+                )
+            return "none"
+        likelihood = "ode" if asked == "auto" else asked
+        if likelihood not in self.likelihoods:
+            expected = " or ".join(("auto", *self.likelihoods))
+            raise GenlabError(f"model.likelihood is {asked}, expected {expected} for the {self.family} family.")
+        return likelihood
+
+    def _scaling(self) -> Affine:
+        if self.rows is not None:
+            return Affine((), self.deviation)
+        # Of z in [0, 1] to [-1, 1] for levels; for continuous data the identity until `initialize`.
+        if self.spec.is_discrete:
+            return Affine((), 2.0, -1.0)
+        return TamedAffine(self.spec.shape) if self.tails == "asinh" else Affine(self.spec.shape)
 
     # What a subclass implements.
 
@@ -240,7 +267,9 @@ class IterativeModel(GenerativeModel):
         return blended
 
     def training_values(self, x: Tensor) -> Tensor:
-        """Scale data for training, ``[N, *shape]``; see the class for when levels get noise."""
+        """Scale data for training, ``[N, *seen_shape]``; see the class for when levels get noise."""
+        if self.rows is not None:
+            return self.scaling(self.rows.encode(x))[0]
         if self.spec.levels is None:
             return self.scaling(x)[0]
         if self.likelihood == "ode":
@@ -314,10 +343,12 @@ class IterativeModel(GenerativeModel):
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         labels = self._labels_to_draw(n, y, generator)
         mask = None if self.lengths is None else self.lengths.sample(n, labels, generator)
-        noise = normal((n, *self.spec.shape), generator, self.device)
+        noise = normal((n, *self.seen_shape), generator, self.device)
         with self._precision():
             scaled = self.generate(noise, labels, generator, mask)
         values = self.scaling.inverse(scaled)[0]
+        if self.rows is not None:
+            return self.codec.as_data(self.rows.decode(values))
         x = self.codec.from_cells(values) if self.spec.is_discrete else self.codec.as_data(values)
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
@@ -332,6 +363,8 @@ class IterativeModel(GenerativeModel):
         """
         self.check(Batch(x, y, mask))
         x, y, mask, _ = self._filled(Batch(x, y, mask))
+        if self.rows is not None:
+            x = self.rows.encode(x, within=0.5)
         scaled = self.scaling(self.codec.to_centres(x) if self.spec.is_discrete else x)[0]
         scaled = scaled if mask is None else scaled.where(mask, 0)
         with torch.autocast(x.device.type, enabled=False):
@@ -344,20 +377,24 @@ class IterativeModel(GenerativeModel):
         Raises:
             GenlabError: If the latents are not ``[N, D]``.
         """
-        self._check_latents(z, self.spec.num_dims)
-        noise = z.view(len(z), *self.spec.shape)
+        self._check_latents(z, math.prod(self.seen_shape))
+        noise = z.view(len(z), *self.seen_shape)
         with torch.autocast(z.device.type, enabled=False):
             scaled = self.along_ode(noise, y if self.conditional else None, mask, to_noise=False)
         values = self.scaling.inverse(scaled)[0]
+        if self.rows is not None:
+            return self.rows.decode(values)
         return self.codec.unrounded(values) if self.spec.is_discrete else values
 
     def encoding_kind(self) -> str:
-        where = ", from the cells' centres" if self.spec.is_discrete else ""
+        where = ", from the cells' centres" if self.spec.is_discrete or self.rows is not None else ""
         return f"the model's ODE ({self.likelihood_ode}){where}"
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
-        if not self.spec.is_discrete:
+        if self.rows is not None:
+            self.rows.fit(batch.x)
+        elif not self.spec.is_discrete:
             self.scaling.fit(batch.x, self.deviation)
         if self.lengths is not None:
             self.lengths.fit(batch.mask, batch.y)
@@ -377,6 +414,11 @@ def _tails(spec: DataSpec, asked: TailsName) -> TailsName:
     """Return ``none`` or ``asinh``, as asked for or as suits the data."""
     if asked == "auto":
         return "asinh" if modality_of(spec).has_heavy_tails and not spec.is_discrete else "none"
+    if asked == "asinh" and encodes_rows(spec):
+        raise GenlabError(
+            f"model.tails is asinh, but numbers of {spec.name}, a mixed table, are made normal as it is. "
+            "Use model.tails=none."
+        )
     if asked == "asinh" and spec.is_discrete:
         raise GenlabError(
             f"model.tails is asinh, which is for continuous values, but {spec.name} has {spec.levels} levels. "
