@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "compare",
     "dashboard",
+    "detect",
     "evaluate",
     "interpolate",
     "main",
@@ -68,6 +69,12 @@ def interpolate(arguments: Sequence[str] | None = None) -> int:
 def traverse(arguments: Sequence[str] | None = None) -> int:
     """Change one latent at a time, as ``python scripts/traverse.py`` does; see :func:`train`."""
     return _enter("traverse", "traverse", _traverse, arguments, {"run": "<path or id>"})
+
+
+def detect(arguments: Sequence[str] | None = None) -> int:
+    """Score how unusual examples are, as ``python scripts/detect.py`` does; see :func:`train`."""
+    required = {"run": "<path or id>", "against": "<data>"}
+    return _enter("detect", "detect", _detect, arguments, required)
 
 
 def train_extractor(arguments: Sequence[str] | None = None) -> int:
@@ -132,6 +139,13 @@ def _traverse(config: DictConfig) -> object:
 
     with working():
         return run_traverse(config)
+
+
+def _detect(config: DictConfig) -> object:
+    from genlab.command.detect import run
+
+    with working():
+        return run(config)
 
 
 def _train_extractor(config: DictConfig) -> object:
@@ -201,6 +215,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "reconstruct": (reconstruct, "encode examples and decode them again"),
     "interpolate": (interpolate, "go from one example to another through their codes"),
     "traverse": (traverse, "change one latent at a time, the most important first"),
+    "detect": (detect, "score how unusual examples are, and tell another data set from a run's own"),
     "compare": (compare, "compare results, as tables and as a report"),
     "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),
 }

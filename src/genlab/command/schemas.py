@@ -16,6 +16,7 @@ __all__ = [
     "Config",
     "DashboardConfig",
     "DataNode",
+    "DetectConfig",
     "EvaluateConfig",
     "EvaluationNode",
     "ExtractorBudgetConfig",
@@ -23,6 +24,7 @@ __all__ = [
     "InterpolateConfig",
     "LoggerNode",
     "ModelNode",
+    "OtherDataConfig",
     "PathsConfig",
     "ReconstructConfig",
     "SampleConfig",
@@ -198,6 +200,27 @@ class TraverseConfig(UseConfig):
     steps: Steps
     reach: Annotated[float, Gt(0), Le(100)]
     n: Some
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectConfig(UseConfig):
+    """The keys of ``conf/detect.yaml``; each is explained there."""
+
+    against: Text
+    background: Text | None
+    scores: Annotated[list[Text], MinLen(1)] | None
+    split: Literal["validation", "test"]
+    n: Some
+    draws: Annotated[int, Ge(1), Le(100_000)]
+    seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherDataConfig(Config):
+    """A data set beside that of a run."""
+
+    data: DataNode
+    seed: Seed
 
 
 @dataclass(frozen=True)

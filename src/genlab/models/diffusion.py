@@ -120,6 +120,10 @@ class Diffusion(IterativeModel):
         factors = self._factors(sigma, x)
         return factors.denoised(x, self.predict(factors.input * x, noise_condition(sigma), y, mask))
 
+    def denoised(self, clean: Tensor, noise: Tensor, sigma: float, y: Tensor | None, mask: Tensor | None) -> Tensor:
+        noisy = clean + sigma * (noise if mask is None else noise.where(mask, 0))
+        return self.denoise(noisy, torch.tensor(sigma, device=clean.device, dtype=clean.dtype), y, mask)
+
     def generate(
         self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
     ) -> Tensor:
