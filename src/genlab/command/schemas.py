@@ -18,6 +18,7 @@ __all__ = [
     "DataNode",
     "DetectConfig",
     "EvaluateConfig",
+    "EvaluateSamplesConfig",
     "EvaluationNode",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
@@ -138,6 +139,20 @@ class EvaluateConfig(Config):
     run: Text
     checkpoint: Literal["best", "last"]
     device: Text
+    evaluation: EvaluationNode
+    paths: PathsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSamplesConfig(Config):
+    """The keys of ``conf/evaluate_samples.yaml``; each is explained there."""
+
+    samples: Text
+    data: DataNode
+    name: Text
+    trained_on: Text | None
+    device: Text
+    seed: Seed
     evaluation: EvaluationNode
     paths: PathsConfig
 
