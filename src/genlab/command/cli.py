@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 __all__ = [
+    "anomalies",
     "compare",
     "dashboard",
     "detect",
@@ -89,6 +90,11 @@ def train_extractor(arguments: Sequence[str] | None = None) -> int:
 def compare(arguments: Sequence[str] | None = None) -> int:
     """Compare results, as ``python scripts/compare.py`` does; see :func:`train`."""
     return _enter("compare", "compare", _compare, arguments, {})
+
+
+def anomalies(arguments: Sequence[str] | None = None) -> int:
+    """Compare what runs found unusual, as ``python scripts/anomalies.py`` does; see :func:`train`."""
+    return _enter("anomalies", "anomalies", _anomalies, arguments, {})
 
 
 def dashboard(arguments: Sequence[str] | None = None) -> int:
@@ -173,6 +179,12 @@ def _compare(config: DictConfig) -> object:
         return run(config)
 
 
+def _anomalies(config: DictConfig) -> object:
+    from genlab.command.anomalies import run
+
+    return run(config)
+
+
 def _dashboard(config: DictConfig) -> object:
     from genlab.command.dashboard import run
 
@@ -228,6 +240,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "traverse": (traverse, "change one latent at a time, the most important first"),
     "detect": (detect, "score how unusual examples are, and tell another data set from a run's own"),
     "compare": (compare, "compare results, as tables and as a report"),
+    "anomalies": (anomalies, "compare what runs found unusual, as tables"),
     "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),
 }
 

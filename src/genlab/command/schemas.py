@@ -12,6 +12,7 @@ from genlab.command.targets import Node
 from genlab.training.settings import Count, Seed, TrainerSettings, TrainingSettings
 
 __all__ = [
+    "AnomaliesConfig",
     "CompareConfig",
     "Config",
     "DashboardConfig",
@@ -273,6 +274,17 @@ class CompareConfig(Config):
     out: Text | None
     formats: list[Literal["markdown", "csv", "latex", "html"]]
     wandb: Text | None
+    paths: PathsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnomaliesConfig(Config):
+    """The keys of ``anomalies.yaml``; each is explained there."""
+
+    data: Text | None
+    figure: Literal["auroc", "average_precision", "fpr_at_95"]
+    folders: Annotated[list[Text], MinLen(1)] | None
+    out: Text | None
     paths: PathsConfig
 
 

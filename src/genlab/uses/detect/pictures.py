@@ -14,7 +14,8 @@ from genlab.uses.detect.detect import Found
 __all__ = ["draw_scores"]
 
 IN_A_ROW = 3
-BINS = 60
+BINS = (20, 60)
+"""Least and most bars, the more the more examples there are."""
 CUT = (0.005, 0.995)
 """Quantiles between which scores are drawn: a few far away would leave no room for the others."""
 
@@ -39,7 +40,8 @@ def draw_scores(found: Mapping[str, Found], names: tuple[str, str], path: Path, 
         sets = [part.numpy() for part in (one.own, one.other)]
         finite = np.concatenate([part[np.isfinite(part)] for part in sets])
         low, high = np.quantile(finite, CUT) if len(finite) else (0.0, 1.0)
-        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+        bins = int(np.clip(np.sqrt(len(finite)), *BINS))
+        edges = np.linspace(low, high if high > low else low + 1, bins + 1)
         for values, label, colour in zip(sets, names, ("tab:blue", "tab:orange"), strict=True):
             shares = np.full(len(values), 1 / len(values))
             axes.hist(values.clip(edges[0], edges[-1]), edges, weights=shares, alpha=0.55, color=colour, label=label)
