@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +27,7 @@ from genlab.core.randomness import some_of
 from genlab.core.spec import DataSpec
 from genlab.core.timetable import Timetable
 from genlab.core.words import counted
-from genlab.data.base import GenlabDataModule
+from genlab.data.base import GenlabDataModule, Split
 from genlab.measure.features.choice import choose_extractor
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
@@ -36,6 +38,7 @@ from genlab.uses.detect.compression import compressed_bits
 from genlab.uses.detect.detect import FLIPS, Detection, check_alike, choose_scores, detect, flipped
 from genlab.uses.detect.evidence import Evidence, Examples
 from genlab.uses.detect.pictures import draw_scores
+from genlab.uses.foreign import read_samples
 
 __all__ = ["run"]
 
@@ -95,13 +98,10 @@ class _Sets(NamedTuple):
 def _sets(data: GenlabDataModule, settings: DetectConfig) -> _Sets:
     """Choose the examples; where both are of one set, none is in both: standard errors are of independent ones."""
     against, spec, own = settings.against, data.spec, data.tensors(settings.split)
-    other_data = None if against in FLIPS else _other_data(against)
-    if other_data is not None:
-        check_alike(spec, other_data.spec)
-    if other_data is not None and other_data.spec.name != spec.name:
-        other = other_data.tensors(settings.split)
+    name, other = (against, None) if against in FLIPS else _other(against, spec, settings.split)
+    if other is not None and name != spec.name:
         rows, others = (some_of(torch.arange(len(batch.x)), settings.n) for batch in (own, other))
-        return _Sets(other_data.spec.name, own.rows(rows), other.rows(others), rows, others)
+        return _Sets(name, own.rows(rows), other.rows(others), rows, others)
     both = some_of(torch.arange(len(own.x)), min(2 * settings.n, len(own.x)))
     rows, others = both[: len(both) // 2], both[len(both) // 2 :]
     other = own.rows(others)
@@ -109,16 +109,41 @@ def _sets(data: GenlabDataModule, settings: DetectConfig) -> _Sets:
     return _Sets(against, own.rows(rows), other, rows, others)
 
 
-def _other_data(name: str) -> GenlabDataModule:
-    """Make a data set by the name of its config, with the settings that stand there."""
+def _other(against: str, spec: DataSpec, split: Split) -> tuple[str, Batch]:
+    """Return the name and the examples of a data set, with the settings of its config, or of a file of examples."""
     known = GlobalHydra.instance().config_loader().get_group_options("data")
-    if name not in known:
+    if against in known:
+        data = _other_data(against)
+        check_alike(spec, data.spec)
+        return data.spec.name, data.tensors(split)
+    if not os.path.exists(against):
+        near = nearest(against, [*known, *FLIPS])
         raise GenlabError(
-            f"against is '{shown(name)}', expected a data set, {' or '.join(FLIPS)}.{nearest(name, [*known, *FLIPS])}"
+            f"against is '{shown(against)}', expected a data set, {', '.join(FLIPS)}, or a file or folder.{near}"
         )
+    if spec.has_mask:
+        raise GenlabError(
+            f"against is {shown(against)}, but examples of {spec.name} differ in length, which such files do not say. "
+            "Give a data set."
+        )
+    try:
+        return re.sub(r"[^A-Za-z0-9]+", "_", Path(against).resolve().stem)[:40], Batch(
+            read_samples(Path(against), spec)
+        )
+    except GenlabError as error:
+        raise GenlabError(f"against: {error}") from error
+
+
+def _other_data(name: str) -> GenlabDataModule:
     config = compose("detect", [f"+data={name}", "run=none", f"against={name}"])
     part = OmegaConf.create({"data": OmegaConf.to_container(config.data, resolve=False), "seed": 0})
-    return build_datamodule(check_config(part, OtherDataConfig))
+    try:
+        return build_datamodule(check_config(part, OtherDataConfig))
+    except GenlabError as error:
+        reason = str(error).splitlines()[0]
+        raise GenlabError(
+            f"against is {name}: {reason}\nGive examples of one's own as a file or folder: against=<file>."
+        ) from error
 
 
 def _background(settings: DetectConfig, spec: DataSpec, device: torch.device) -> GenerativeModel | None:
