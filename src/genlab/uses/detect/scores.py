@@ -69,8 +69,8 @@ class NegativeLogLikelihood(Score):
 class Typicality(NegativeLogLikelihood):
     """How far an example's likelihood is from that of training examples, whichever way.
 
-    Nalisnick et al. (2019), "Detecting out-of-distribution inputs to deep generative models using typicality", equation
-    5 for a batch of one example.
+    Their mean stands for the entropy: Nalisnick et al. (2019), "Detecting out-of-distribution inputs to deep generative
+    models using typicality", the test of a batch, here of one example.
     """
 
     name = "typicality"
@@ -91,7 +91,8 @@ class Typicality(NegativeLogLikelihood):
 class LikelihoodRatio(NegativeLogLikelihood):
     """How much more probable an example is for a background model, which knows what all such examples share.
 
-    Ren et al. (2019), "Likelihood ratios for out-of-distribution detection", equation 3, with the other sign.
+    log p_background(x) - log p(x): the ratio of Ren et al. (2019), "Likelihood ratios for out-of-distribution
+    detection", with the other sign.
     """
 
     name = "likelihood_ratio"
@@ -119,8 +120,8 @@ class LikelihoodRatio(NegativeLogLikelihood):
 class InputComplexity(NegativeLogLikelihood):
     """How many more bits the model needs for an example than a lossless compressor.
 
-    Serra et al. (2020), "Input complexity and out-of-distribution detection with likelihood-based generative models",
-    equation 1.
+    -log2 p(x) - L(x), L being the compressor's bits: the score S(x) of Serra et al. (2020), "Input complexity and
+    out-of-distribution detection with likelihood-based generative models".
     """
 
     name = "complexity"
@@ -170,9 +171,9 @@ class ReconstructionError(Score):
 class DenoisingError(Score):
     """How badly noisy copies of an example are denoised, over noise levels from a little to much.
 
-    The errors at each level are put in units of their mean and deviation over training examples and averaged, as Graham
-    et al. (2023), "Denoising diffusion models for out-of-distribution detection", section 3.2, do with the errors of
-    whole reconstructions; here the network is evaluated once for each level.
+    The errors at each level are standardized by their mean and deviation over training examples and averaged, as Graham
+    et al. (2023), "Denoising diffusion models for out-of-distribution detection", do with the errors of whole
+    reconstructions; here the network is evaluated once for each level.
     """
 
     name = "denoising"

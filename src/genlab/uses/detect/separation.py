@@ -24,7 +24,7 @@ class Separation:
             scores higher than one of one's own, half of the ties added. 0.5 is chance; below it the score is higher for
             one's own.
         auroc_se: Its standard error. DeLong et al. (1988), "Comparing the areas under two or more correlated receiver
-            operating characteristic curves", equations 5 to 7 for one curve.
+            operating characteristic curves", for one curve.
         average_precision: Sum over thresholds of the precision times the gain in recall, the examples of the other set
             being those to be found. By chance it is their share of all examples.
         average_precision_se: Its standard error, by a bootstrap of either set.
