@@ -17,6 +17,7 @@ from genlab.core.contract import Denoises
 from genlab.core.errors import GenlabError
 from genlab.core.noise import ExampleNoise
 from genlab.core.spec import DataSpec
+from genlab.measure.case import Instruments
 from genlab.measure.features.random_network import RandomExtractor
 from genlab.models.base import GenerativeModel
 from genlab.uses.detect.compression import compressed_bits
@@ -161,7 +162,7 @@ def test_only_what_is_there_is_compressed() -> None:
 def test_the_neighbour_is_the_nearest_training_example() -> None:
     case = Case("gan", GRAY, ["conv.channels=8", "conv.max_channels=16"])
     extractor = RandomExtractor(GRAY, make_batch(GRAY, 12, seed=5).x)
-    evidence = evidence_of(case, extractor=extractor)
+    evidence = evidence_of(case, instruments=Instruments(extractor))
     own, other = sets_of(case)
     own.x[0] = evidence.all_training.x[7]
     found = detect(own, other, evidence, ["neighbour"]).found["neighbour"]
@@ -216,7 +217,7 @@ def test_noise_belongs_to_the_example() -> None:
     ("case", "name", "says"),
     [
         (Case("gan", GRAY, ["conv.channels=8", "conv.max_channels=16"]), "nll", "the gan family has no likelihood"),
-        (FLOW, "reconstruction", "its codes have 16 numbers for 16 values, so any example comes back"),
+        (FLOW, "reconstruction", "its codes lead back to any example"),
         (FLOW, "denoising", "it is no denoiser"),
         (FLOW, "likelihood_ratio", "it needs a background model: background=<run>"),
         (FLOW, "neighbour", "nothing extracts features of image data"),

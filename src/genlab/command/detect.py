@@ -28,6 +28,8 @@ from genlab.core.spec import DataSpec
 from genlab.core.timetable import Timetable
 from genlab.core.words import counted
 from genlab.data.base import GenlabDataModule, Split
+from genlab.measure.case import Instruments
+from genlab.measure.features.cache import FeatureCache, MemoryCache
 from genlab.measure.features.choice import choose_extractor
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
@@ -68,7 +70,7 @@ def run(config: DictConfig) -> Path:
         Examples("training", training.rows(rows), 2),
         training,
         max(len(sets.own.x), len(sets.other.x), len(rows)),
-        choose_extractor(spec, lambda: training.x),
+        _instruments(data, training),
         background,
         settings.draws,
         settings.seed,
@@ -83,6 +85,13 @@ def run(config: DictConfig) -> Path:
         found = detect(sets.own, sets.other, evidence, settings.scores)
     _write(path, used, sets, found)
     return used.record(path, _own(settings), _figures(sets, found, background))
+
+
+def _instruments(data: GenlabDataModule, training: Batch) -> Instruments:
+    """Return the features by which the samples of a data set are judged, and where evaluations keep them."""
+    folder = data.cache_folder()
+    cache = MemoryCache() if folder is None else FeatureCache(folder)
+    return Instruments(choose_extractor(data.spec, lambda: training.x), cache)
 
 
 class _Sets(NamedTuple):

@@ -29,8 +29,8 @@ def compressors(spec: DataSpec) -> tuple[str, ...]:
 def compressed_bits(x: Tensor, spec: DataSpec, mask: Tensor | None = None) -> Tensor:
     """Return the bits ``[N]``, float64, of the shortest file that any of :func:`compressors` writes of each example.
 
-    Of several compressors the shortest file counts, as in Serra et al. (2020), "Input complexity and out-of-distribution
-    detection with likelihood-based generative models".
+    Of several compressors the shortest file counts, as in Serra et al. (2020), "Input complexity and
+    out-of-distribution detection with likelihood-based generative models".
 
     Args:
         x: ``[N, *spec.shape]``, levels.

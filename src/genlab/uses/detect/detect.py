@@ -139,11 +139,16 @@ def check_alike(own: DataSpec, other: DataSpec, key: str = "against") -> None:
         GenlabError: In a line that names both.
     """
     kinds = [_kind(spec) for spec in (own, other)]
-    if kinds[0] != kinds[1] or own.alphabet != other.alphabet:
+    if kinds[0] != kinds[1] or _symbols(own) != _symbols(other):
         raise GenlabError(
             f"{key} is {other.name}, {kinds[1]}, expected data like {own.name}, {kinds[0]}: a model scores only "
             "examples of the shape and levels that it was made for."
         )
+
+
+def _symbols(spec: DataSpec) -> object:
+    """Return what numbers of symbols and categories mean."""
+    return spec.alphabet, [(field.name, field.levels, field.categories) for field in spec.fields]
 
 
 def _kind(spec: DataSpec) -> str:

@@ -15,7 +15,7 @@ from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, stream_seed
 from genlab.core.timetable import Timetable
 from genlab.measure.batches import BatchSizes
-from genlab.measure.features.extractors import Extractor
+from genlab.measure.case import Instruments
 from genlab.models.base import GenerativeModel
 
 __all__ = ["Evidence", "Examples", "bits", "log_probs"]
@@ -54,7 +54,7 @@ class Evidence:
         training: Some of its training examples, by which scores are set.
         all_training: All of them.
         examples: The most examples that are scored of a set.
-        extractor: The features by which samples of such data are judged; None where there are none.
+        instruments: The features by which samples of such data are judged.
         background: A second model of such data; None: there is none.
         draws: Noise draws of an example, where its likelihood is a bound that uses them.
         seed: Of all noise.
@@ -65,7 +65,7 @@ class Evidence:
     training: Examples
     all_training: Batch
     examples: int
-    extractor: Extractor | None = None
+    instruments: Instruments = field(default_factory=lambda: Instruments(None))
     background: GenerativeModel | None = None
     draws: int = 1
     seed: int = 0
@@ -95,7 +95,7 @@ def log_probs(model: GenerativeModel, examples: Examples, evidence: Evidence) ->
             y = None if label is None else torch.full((size,), label, device=model.device)
             noise = ExampleNoise(examples.noise(evidence.seed), start, model.device)
             given = {"mask": batch.mask, "num_draws": evidence.draws, "generator": noise}
-            found.append(model.log_prob(batch.x, y, **given).double().cpu())
+            found.append(model.log_prob(batch.x, y, **given).cpu().double())
         evidence.timetable.advance(size)
         return torch.stack(found).logsumexp(0) - math.log(len(found))
 

@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from genlab.core.batch import Batch
 from genlab.core.contract import Denoises, Encodes
 from genlab.core.noise import ExampleNoise
 from genlab.measure.batches import BatchSizes
+from genlab.measure.case import MOST_TRAINED, Case, Reference
 from genlab.measure.metrics.distances import centre_of, nearest_neighbours
 from genlab.models.base import GenerativeModel
 from genlab.uses.codes import decode, deviations, encode, errors_of
@@ -22,6 +24,11 @@ from genlab.uses.detect.compression import compressed_bits, compressors
 from genlab.uses.detect.evidence import Evidence, Examples, bits, log_probs
 
 __all__ = ["SCORES", "Score"]
+
+SOME = 8
+"""Training examples by which it is seen whether codes lead back."""
+EXACT = 0.01
+"""Root mean square of what is lost, over the data's standard deviation, up to which codes do."""
 
 
 class Score(ABC):
@@ -151,18 +158,27 @@ class ReconstructionError(Score):
             return "it has no code of an example that could be decoded"
         if model.conditional:
             return "its codes are decoded with labels, which unknown examples have not"
-        some = evidence.training.batch.rows(slice(2))
-        codes = evidence.once("code length", lambda: encode(model, some).shape[1])
-        if codes >= model.spec.num_dims:
-            return f"its codes have {codes:,} numbers for {model.spec.num_dims:,} values, so any example comes back"
+        if evidence.once("leads back", lambda: self._leads_back(evidence)):
+            return "its codes lead back to any example, up to rounding or a solver's error"
         return None
 
     def of(self, examples: Examples, evidence: Evidence) -> Tensor:
-        model, batch = evidence.model, examples.batch
-        values = decode(model, encode(model, batch), batch)
-        errors = errors_of(batch, values, model.spec, deviations(evidence.training.batch.x, model.spec))
+        found = next(iter(self._errors(examples.batch, evidence).values())).double()
         evidence.timetable.advance(len(examples))
-        return next(iter(errors.values())).double()
+        return found
+
+    def _errors(self, batch: Batch, evidence: Evidence) -> dict[str, Tensor]:
+        model = evidence.model
+        values = decode(model, encode(model, batch), batch)
+        return errors_of(batch, values, model.spec, deviations(evidence.training.batch.x, model.spec))
+
+    def _leads_back(self, evidence: Evidence) -> bool:
+        """Whether codes hold all of an example, as those of flows do, so that what is lost is no sign of anything."""
+        spec, batch = evidence.model.spec, evidence.training.batch
+        errors = self._errors(batch.rows(slice(SOME)), evidence)
+        # The columns of a table are in units of their own deviations.
+        usual = 1.0 if spec.fields else float(batch.x.double().std())
+        return "rmse" in errors and bool((errors["rmse"] <= EXACT * usual).all())
 
     def settings(self, evidence: Evidence) -> Mapping[str, Any]:
         return {"codes": evidence.model.encoding_kind()}
@@ -203,7 +219,7 @@ class DenoisingError(Score):
             noise = ExampleNoise(examples.noise(evidence.seed), start, model.device)
             found = model.denoising_errors(batch.x, mask=batch.mask, ratios=self.RATIOS, generator=noise)
             evidence.timetable.advance(size)
-            return found.double().cpu()
+            return found.cpu().double()
 
         each = BatchSizes(None, model.device).each
         return evidence.once(("denoising", examples.name), lambda: torch.cat(list(each(len(examples), denoise))))
@@ -216,26 +232,24 @@ class NearestNeighbour(Score):
     about = "distance to the nearest training example in the protocol's features; of any run the same: the baseline"
 
     def lacks(self, evidence: Evidence) -> str | None:
-        if evidence.extractor is None:
+        if evidence.instruments.extractor is None:
             return f"nothing extracts features of {evidence.model.spec.modality} data"
         return None
 
     def of(self, examples: Examples, evidence: Evidence) -> Tensor:
-        extractor = evidence.extractor
-        assert extractor is not None
-        trained = evidence.once("features", lambda: extractor(evidence.all_training.x).values)
-        found = nearest_neighbours(extractor(examples.batch.x).values, trained, 1, centre_of(trained))
+        # The features of training examples are those that evaluations keep.
+        reference = Reference(evidence.model.spec, examples.batch, examples.name, evidence.all_training)
+        case = Case(examples.batch, reference, evidence.instruments)
+        trained = case.trained.values
+        found = nearest_neighbours(case.fake.values, trained, 1, centre_of(trained))
         evidence.timetable.advance(len(examples))
-        return found.squared_distances[:, 0].sqrt()
+        return found.squared_distances[:, 0].sqrt().cpu()
 
     def settings(self, evidence: Evidence) -> Mapping[str, Any]:
-        extractor = evidence.extractor
+        extractor = evidence.instruments.extractor
         assert extractor is not None
-        return {
-            "extractor": extractor.name,
-            "extractor_sha256": extractor.sha256,
-            "training_examples": len(evidence.all_training.x),
-        }
+        count = min(len(evidence.all_training.x), MOST_TRAINED)
+        return {"extractor": extractor.name, "extractor_sha256": extractor.sha256, "training_examples": count}
 
 
 SCORES: dict[str, Score] = {

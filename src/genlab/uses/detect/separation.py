@@ -57,18 +57,12 @@ def separate(own: np.ndarray, other: np.ndarray) -> Separation:
         raise ValueError(f"{len(own)} and {len(other)} scores, expected at least 2 of either set and no nan.")
     area, area_error = _auroc(own, other)
     counts = _Counts.of(own, other)
-    precision, alarms = counts.figures(np.ones((1, len(own))), np.ones((1, len(other))))
+    precision, alarms = counts.figures(np.ones(len(own)), np.ones(len(other)))
     random = np.random.RandomState(0)  # NumPy promises never to change this stream
-    drawn = [random.multinomial(len(x), np.full(len(x), 1 / len(x)), REPLICATES) for x in (own, other)]
-    precisions, alarm_rates = counts.figures(*drawn)
-    return Separation(
-        area,
-        area_error,
-        float(precision[0]),
-        float(precisions.std(ddof=1)),
-        float(alarms[0]),
-        float(alarm_rates.std(ddof=1)),
-    )
+    shares = [np.full(len(x), 1 / len(x)) for x in (own, other)]
+    drawn = [counts.figures(*(random.multinomial(len(x), x) for x in shares)) for _ in range(REPLICATES)]
+    precision_error, alarms_error = np.std(drawn, axis=0, ddof=1)
+    return Separation(area, area_error, precision, float(precision_error), alarms, float(alarms_error))
 
 
 def _auroc(own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
@@ -100,18 +94,13 @@ class _Counts:
         group = len(values) - 1 - group
         return cls(group[: len(own)], group[len(own) :], len(values))
 
-    def figures(self, own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the average precision and the rate of false alarms ``[R]`` of R resamples.
+    def figures(self, own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+        """Return the average precision and the rate of false alarms of a resample.
 
         Args:
-            own: How often each of one's own examples is drawn, ``[R, N]``.
-            other: The same of the others, ``[R, M]``.
+            own: How often each of one's own examples is drawn, ``[N]``.
+            other: The same of the others, ``[M]``.
         """
-        found = [self._one(*weights) for weights in zip(own, other, strict=True)]
-        precisions, alarms = zip(*found, strict=True)
-        return np.array(precisions), np.array(alarms)
-
-    def _one(self, own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
         gained = np.bincount(self.other, other, self.groups)
         hits, alarms = gained.cumsum(), np.bincount(self.own, own, self.groups).cumsum()
         precision = hits / np.maximum(hits + alarms, 1)
