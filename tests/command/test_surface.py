@@ -28,6 +28,8 @@ COMMANDS = {
     "reconstruct": "reconstruct",
     "interpolate": "interpolate",
     "traverse": "traverse",
+    "detect": "detect",
+    "anomalies": "anomalies",
     "compare": "compare",
     "dashboard": "dashboard",
 }

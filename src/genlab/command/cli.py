@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 __all__ = [
+    "anomalies",
     "compare",
     "dashboard",
+    "detect",
     "evaluate",
     "interpolate",
     "main",
@@ -74,6 +76,12 @@ def traverse(arguments: Sequence[str] | None = None) -> int:
     return _enter("traverse", "traverse", _traverse, arguments, {"run": "<path or id>"})
 
 
+def detect(arguments: Sequence[str] | None = None) -> int:
+    """Score how unusual examples are, as ``python scripts/detect.py`` does; see :func:`train`."""
+    required = {"run": "<path or id>", "against": "<data>"}
+    return _enter("detect", "detect", _detect, arguments, required)
+
+
 def train_extractor(arguments: Sequence[str] | None = None) -> int:
     """Train a feature extractor, as ``python scripts/train_extractor.py`` does; see :func:`train`."""
     return _enter("train_extractor", "train_extractor", _train_extractor, arguments, {})
@@ -82,6 +90,11 @@ def train_extractor(arguments: Sequence[str] | None = None) -> int:
 def compare(arguments: Sequence[str] | None = None) -> int:
     """Compare results, as ``python scripts/compare.py`` does; see :func:`train`."""
     return _enter("compare", "compare", _compare, arguments, {})
+
+
+def anomalies(arguments: Sequence[str] | None = None) -> int:
+    """Compare what runs found unusual, as ``python scripts/anomalies.py`` does; see :func:`train`."""
+    return _enter("anomalies", "anomalies", _anomalies, arguments, {})
 
 
 def dashboard(arguments: Sequence[str] | None = None) -> int:
@@ -145,6 +158,13 @@ def _traverse(config: DictConfig) -> object:
         return run_traverse(config)
 
 
+def _detect(config: DictConfig) -> object:
+    from genlab.command.detect import run
+
+    with working():
+        return run(config)
+
+
 def _train_extractor(config: DictConfig) -> object:
     from genlab.command.train_extractor import run
 
@@ -157,6 +177,12 @@ def _compare(config: DictConfig) -> object:
 
     with working():
         return run(config)
+
+
+def _anomalies(config: DictConfig) -> object:
+    from genlab.command.anomalies import run
+
+    return run(config)
 
 
 def _dashboard(config: DictConfig) -> object:
@@ -212,7 +238,9 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "reconstruct": (reconstruct, "encode examples and decode them again"),
     "interpolate": (interpolate, "go from one example to another through their codes"),
     "traverse": (traverse, "change one latent at a time, the most important first"),
+    "detect": (detect, "score how unusual examples are, and tell another data set from a run's own"),
     "compare": (compare, "compare results, as tables and as a report"),
+    "anomalies": (anomalies, "compare what runs found unusual, as tables"),
     "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),
 }
 

@@ -12,10 +12,12 @@ from genlab.command.targets import Node
 from genlab.training.settings import Count, Seed, TrainerSettings, TrainingSettings
 
 __all__ = [
+    "AnomaliesConfig",
     "CompareConfig",
     "Config",
     "DashboardConfig",
     "DataNode",
+    "DetectConfig",
     "EvaluateConfig",
     "EvaluateSamplesConfig",
     "EvaluationNode",
@@ -24,6 +26,7 @@ __all__ = [
     "InterpolateConfig",
     "LoggerNode",
     "ModelNode",
+    "OtherDataConfig",
     "PathsConfig",
     "ReconstructConfig",
     "SampleConfig",
@@ -216,6 +219,27 @@ class TraverseConfig(UseConfig):
     n: Some
 
 
+@dataclass(frozen=True, kw_only=True)
+class DetectConfig(UseConfig):
+    """The keys of ``conf/detect.yaml``; each is explained there."""
+
+    against: Text
+    background: Text | None
+    scores: Annotated[list[Text], MinLen(1)] | None
+    split: Literal["validation", "test"]
+    n: Some
+    draws: Annotated[int, Ge(1), Le(100_000)]
+    seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherDataConfig(Config):
+    """A data set beside that of a run."""
+
+    data: DataNode
+    seed: Seed
+
+
 @dataclass(frozen=True)
 class ExtractorBudgetConfig:
     """When the training of an extractor stops; see `genlab.training.settings.BudgetConfig`."""
@@ -251,6 +275,17 @@ class CompareConfig(Config):
     out: Text | None
     formats: list[Literal["markdown", "csv", "latex", "html"]]
     wandb: Text | None
+    paths: PathsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnomaliesConfig(Config):
+    """The keys of ``anomalies.yaml``; each is explained there."""
+
+    data: Text | None
+    figure: Literal["auroc", "average_precision", "fpr_at_95"]
+    folders: Annotated[list[Text], MinLen(1)] | None
+    out: Text | None
     paths: PathsConfig
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from genlab.core.spec import DataSpec
 
 __all__ = [
+    "Denoises",
     "Encodes",
     "EncodesInLayers",
     "Evaluable",
@@ -67,6 +68,34 @@ class EncodesInLayers(Encodes, Protocol):
 
     def decode_upper(self, z: Tensor, layers: int, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Decode the upper layers of latents ``z [N, Z]`` alone; those below are what the model expects given them."""
+        ...
+
+
+@runtime_checkable
+class Denoises(Protocol):
+    """A model that says what a noisy example was without its noise."""
+
+    def denoising_errors(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        ratios: Sequence[float],
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Return ``[N, K]``: how far examples are from what noisy copies of them are denoised to.
+
+        Args:
+            x: ``[N, *spec.shape]`` in the data's own values and dtype.
+            y: Labels ``[N]`` for class-conditional models.
+            mask: ``[N, *spec.shape]``, bool, true where there is a value; None: all is there.
+            ratios: K standard deviations of the noise, over that of the data.
+            generator: Of the noise.
+
+        Returns:
+            The mean squared error of an example's values at each ratio, over the data's variance.
+        """
         ...
 
 

@@ -148,6 +148,10 @@ class Diffusion(IterativeModel):
         noisy, log_prior = map(self.rows.of_categories, (x / self.deviation, value))
         return self.rows.log_posterior(noisy, log_prior, _like(sigma, x) / self.deviation)
 
+    def denoised(self, clean: Tensor, noise: Tensor, sigma: float, y: Tensor | None, mask: Tensor | None) -> Tensor:
+        noisy = clean + sigma * (noise if mask is None else noise.where(mask, 0))
+        return self.denoise(noisy, torch.tensor(sigma, device=clean.device, dtype=clean.dtype), y, mask)
+
     def generate(
         self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
     ) -> Tensor:

@@ -123,6 +123,15 @@ class FlowMatching(IterativeModel):
             "path_cost": _mean_square(noise, data, batch.mask),
         }
 
+    def denoised(self, clean: Tensor, noise: Tensor, sigma: float, y: Tensor | None, mask: Tensor | None) -> Tensor:
+        # With s = 1 - sigma_min a point x = (1 - s t) noise + t data, x / t being the noisy example, has the mean
+        # velocity v = data - s noise: eliminating the noise gives data = s x + (1 - s t) v.
+        shrinking = 1 - self.path.sigma_min
+        t = 1 / (sigma + shrinking)
+        x = t * (clean + sigma * (noise if mask is None else noise.where(mask, 0)))
+        velocity = self.predict(x, torch.full((len(x),), t, device=x.device, dtype=x.dtype), y, mask)
+        return shrinking * x + (1 - shrinking * t) * velocity
+
     def generate(
         self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None
     ) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, Unpack
@@ -211,6 +211,10 @@ class IterativeModel(GenerativeModel):
     def along_ode(self, state: Tensor, y: Tensor | None, mask: Tensor | None, to_noise: bool) -> Tensor:
         """Carry scaled data ``[N, *shape]`` to standard normal noise along the ODE of :meth:`log_density`, or back."""
 
+    @abstractmethod
+    def denoised(self, clean: Tensor, noise: Tensor, sigma: float, y: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Return the expected example ``[N, *shape]``, scaled, for ``clean + sigma noise``, noise being normal."""
+
     # What they share.
 
     @property
@@ -361,14 +365,9 @@ class IterativeModel(GenerativeModel):
         Raises:
             GenlabError: If the data has another shape, dtype or range than :attr:`spec` says, or labels are missing.
         """
-        self.check(Batch(x, y, mask))
-        x, y, mask, _ = self._filled(Batch(x, y, mask))
-        if self.rows is not None:
-            x = self.rows.encode(x, within=0.5)
-        scaled = self.scaling(self.codec.to_centres(x) if self.spec.is_discrete else x)[0]
-        scaled = scaled if mask is None else scaled.where(mask, 0)
+        scaled, y, mask = self._checked(x, y, mask)
         with torch.autocast(x.device.type, enabled=False):
-            return self.along_ode(scaled, y if self.conditional else None, mask, to_noise=True).flatten(1)
+            return self.along_ode(scaled, y, mask, to_noise=True).flatten(1)
 
     @torch.no_grad()
     def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
@@ -389,6 +388,42 @@ class IterativeModel(GenerativeModel):
     def encoding_kind(self) -> str:
         where = ", from the cells' centres" if self.spec.is_discrete or self.rows is not None else ""
         return f"the model's ODE ({self.likelihood_ode}){where}"
+
+    @torch.no_grad()
+    def denoising_errors(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        ratios: Sequence[float],
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Return how far denoised examples are from these, ``[N, K]``; see :class:`genlab.core.contract.Denoises`.
+
+        The data's standard deviation is taken to be :attr:`deviation`. The network runs in float32, without guidance.
+
+        Raises:
+            GenlabError: If the data has another shape, dtype or range than :attr:`spec` says, or labels are missing.
+        """
+        clean, y, mask = self._checked(x, y, mask)
+        found = []
+        with torch.autocast(x.device.type, enabled=False):
+            for ratio in ratios:
+                noise = normal(clean.shape, generator, clean.device)
+                denoised = self.denoised(clean, noise, ratio * self.deviation, y, mask)
+                errors = ((denoised - clean) / self.deviation).square()
+                found.append(sum_dims(errors, mask) / Batch(x, mask=mask).dims)
+        return torch.stack(found, dim=1)
+
+    def _checked(self, x: Tensor, y: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Check examples and return them scaled, levels at their cells' centres, with the labels that are used."""
+        self.check(Batch(x, y, mask))
+        x, y, mask, _ = self._filled(Batch(x, y, mask))
+        if self.rows is not None:
+            x = self.rows.encode(x, within=0.5)
+        scaled = self.scaling(self.codec.to_centres(x) if self.spec.is_discrete else x)[0]
+        return scaled if mask is None else scaled.where(mask, 0), y if self.conditional else None, mask
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:

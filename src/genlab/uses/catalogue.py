@@ -41,6 +41,7 @@ USES = {
         Use("reconstruct", "encode examples and decode them again", Encodes, _NO_CODE),
         Use("interpolate", "go from one example to another through codes", Encodes, _NO_CODE),
         Use("traverse", "change one latent at a time", Encodes, _NO_CODE),
+        Use("detect", "score how unusual examples are"),
     )
 }
 """All uses by their names."""

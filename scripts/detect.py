@@ -1,0 +1,13 @@
+"""How well a model tells other data from its own: python scripts/detect.py run=<path or id> against=<data>."""
+
+import signal
+import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command hears it: Ctrl-C shall show no import's traceback
+
+from genlab.command.cli import detect
+
+# Tab completes arguments: Hydra's functions for a shell look for "@hydra.main" in a script before they call it.
+if __name__ == "__main__":
+    sys.exit(detect())
