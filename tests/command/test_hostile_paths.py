@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,6 +64,8 @@ WRONG = [
     *each(NOWHERE, ["train", "-m", *TINY, "paths.logs={path}"], ["{begin}"]),
     *each(NOWHERE, ["train", *TINY, "data=mnist", "data.root={path}"], ["{begin}", "data.root"]),
     *each(NOWHERE, ["evaluate", "run=abc", "paths.logs={path}"], ["{begin}"]),
+    *each(NOWHERE, ["evaluate", "samples=samples.npy", "data=digits", "paths.logs={path}"], ["{begin}"]),
+    *each(NOWHERE, ["evaluate", "samples={path}", "data=digits"], ["samples is"]),
     *each(NO_FILE, ["sample", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["reconstruct", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["interpolate", "run={run}", "steps=2", "out={path}"], ["out is", "{why}"]),
@@ -105,6 +109,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / folder).mkdir(parents=True)
     os.symlink("loop", tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
+    content = io.BytesIO()
+    np.save(content, np.zeros((100, 1, 8, 8), dtype=np.uint8))
+    write_atomic(tmp_path / "samples.npy", content.getvalue())
     return tmp_path
 
 

@@ -23,6 +23,7 @@ SURFACE = Path(__file__).with_name("surface.txt")
 COMMANDS = {
     "train": "config",
     "evaluate": "evaluate",
+    "evaluate samples=...": "evaluate_samples",
     "sample": "sample",
     "reconstruct": "reconstruct",
     "interpolate": "interpolate",

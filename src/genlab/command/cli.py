@@ -46,7 +46,11 @@ def train(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> int:
-    """Measure a trained run under one protocol, as ``python scripts/evaluate.py`` does; see :func:`train`."""
+    """Measure a run, or anybody's samples, as ``python scripts/evaluate.py`` does; see :func:`train`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if any(argument.startswith("samples=") for argument in given):  # which have no run, and data of their own
+        required = {"samples": "<file or folder>"}
+        return _enter("evaluate", "evaluate_samples", _evaluate_samples, arguments, required, _compare_sweep)
     return _enter("evaluate", "evaluate", _evaluate, arguments, {"run": "<path or id>"}, _compare_sweep)
 
 
@@ -101,6 +105,13 @@ def _train(config: DictConfig) -> object:
 
 def _evaluate(config: DictConfig) -> object:
     from genlab.command.evaluate import run
+
+    with working():
+        return run(config)
+
+
+def _evaluate_samples(config: DictConfig) -> object:
+    from genlab.command.evaluate_samples import run
 
     with working():
         return run(config)
@@ -196,7 +207,7 @@ def _complete(arguments: Sequence[str]) -> int:
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train, "train a model, evaluate it, draw its samples"),
-    "evaluate": (evaluate, "measure a trained run under one protocol"),
+    "evaluate": (evaluate, "measure a trained run, or samples, under one protocol"),
     "sample": (sample, "draw samples from a trained run"),
     "reconstruct": (reconstruct, "encode examples and decode them again"),
     "interpolate": (interpolate, "go from one example to another through their codes"),

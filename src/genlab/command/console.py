@@ -140,14 +140,17 @@ def result_lines(result: Result, place: RunDir) -> Iterator[tuple[str, str]]:
     variant = f" ({model.variant})" if model.variant else ""
     needed = model.parameters_to_sample
     part = "" if needed in (None, model.parameters) else f", {needed:,} of them to sample"
-    yield "model", f"{model.name}{variant}, {counted(model.parameters, 'parameter')}{part}"
+    size = "" if model.parameters is None else f", {counted(model.parameters, 'parameter')}{part}"
+    yield "model", f"{model.name}{variant}{size}"
     yield "data", f"{data.name}, {data.split}"
     yield from _likelihood_lines(result)
     if result.reference is not None and (entropy := result.reference.true_entropy_nats) is not None:
         yield "true entropy", f"{entropy:.4f} nats"
     yield from _quality_lines(result)
     time = "" if training.wall_seconds is None else f" in {training.wall_seconds / 60:.1f} min"
-    yield "training", f"{counted(training.examples_seen, 'example')}{time} on {training.device}"
+    seen = training.examples_seen
+    known = "not declared" if seen is None else f"{counted(seen, 'example')}{time} on {training.device}"
+    yield "training", known
     yield "checkpoint", _checkpoint(result)
     yield "sampling", _costs(result)
     yield from (("warning", warning) for warning in result.warnings())

@@ -45,7 +45,7 @@ from genlab.runs.folder import RunDir, check_folder, check_place, find_run
 from genlab.runs.identity import config_hash
 from genlab.training.callbacks.saving import was_chosen
 
-__all__ = ["evaluate_run", "pictures", "run", "written_samples"]
+__all__ = ["describe_data", "draw_pictures", "evaluate_run", "pictures", "run", "written_samples"]
 
 _log = logging.getLogger("genlab")
 
@@ -115,7 +115,7 @@ def evaluate_run(
     timetable.plan(plan_evaluation(model, reference, instruments, protocol, twice, floor))
     measured = measure(model, reference, instruments, protocol, timetable)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
-    _draw_pictures(pictures(place, protocol, checkpoint), title, measured, reference)
+    draw_pictures(pictures(place, protocol, checkpoint), title, measured, reference)
     chosen_by = None if chosen is last else model.monitor
     likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
     if twice:
@@ -125,7 +125,7 @@ def evaluate_run(
             drawn = draw_samples(model, protocol, timetable)
             samples = Batch(drawn.samples, drawn.labels)
             quality_last = measure_quality(samples, reference, instruments, timetable=timetable)
-    described = _describe_data(datamodule, protocol)
+    described = describe_data(datamodule, protocol)
     known = ReferenceInfo(true_entropy_nats=datamodule.true_entropy())
     missing = {
         **_reasons(model, {"likelihood": measured.likelihood, "likelihood_last": likelihood_last}, known),
@@ -176,7 +176,8 @@ def written_samples(picture: Path) -> list[Path]:
     return [path for path in (picture.with_suffix(".txt"),) if path.is_file()] + list(sounds)
 
 
-def _draw_pictures(paths: tuple[Path, Path], title: str, measured: Measured, reference: Reference) -> None:
+def draw_pictures(paths: tuple[Path, Path], title: str, measured: Measured, reference: Reference) -> None:
+    """Draw an evaluation's samples, and those that are nearest to training examples, with these."""
     spec, samples = reference.spec, measured.samples.x
     modality = modality_of(spec)
     shown = samples[: modality.shown(PICTURE_SAMPLES)]
@@ -218,7 +219,8 @@ def _describe_model(model: GenerativeModel, parameters_to_sample: int | None) ->
     )
 
 
-def _describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -> DataInfo:
+def describe_data(datamodule: GenlabDataModule, protocol: EvaluationProtocol) -> DataInfo:
+    """Return the ``data`` section of a result."""
     spec = datamodule.spec
     return DataInfo(
         name=spec.name,

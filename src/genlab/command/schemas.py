@@ -17,6 +17,7 @@ __all__ = [
     "DashboardConfig",
     "DataNode",
     "EvaluateConfig",
+    "EvaluateSamplesConfig",
     "EvaluationNode",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
@@ -136,6 +137,20 @@ class EvaluateConfig(Config):
     run: Text
     checkpoint: Literal["best", "last"]
     device: Text
+    evaluation: EvaluationNode
+    paths: PathsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSamplesConfig(Config):
+    """The keys of ``conf/evaluate_samples.yaml``; each is explained there."""
+
+    samples: Text
+    data: DataNode
+    name: Text
+    trained_on: Text | None
+    device: Text
+    seed: Seed
     evaluation: EvaluationNode
     paths: PathsConfig
 

@@ -32,6 +32,7 @@ class UsedRun:
         use: Name of the use.
         place: The run.
         checkpoint: The file of its weights.
+        given: What says again which run and checkpoint it is.
         model: Frozen, in eval mode, on its device.
         command: The command line.
     """
@@ -39,6 +40,7 @@ class UsedRun:
     use: str
     place: RunDir
     checkpoint: Path
+    given: str
     model: GenerativeModel
     command: str
 
@@ -53,7 +55,8 @@ class UsedRun:
         device = choose_device(settings.device)
         model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs)
         checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
-        return cls(use, place, checkpoint, model, command_line(script))
+        given = settings.run if settings.run.endswith(checkpoint.suffix) else str(place.path)
+        return cls(use, place, checkpoint, given, model, command_line(script))
 
     @property
     def title(self) -> str:
@@ -90,7 +93,7 @@ class UsedRun:
         record = {
             "use": self.use,
             "run": self.place.id,
-            "settings": {"run": str(self.place.path), **settings, "device": str(model.device)},
+            "settings": {"run": self.given, **settings, "device": str(model.device)},
             "model": {"name": model.name, "family": model.family, "variant": model.variant},
             "data": {"name": spec.name, "modality": spec.modality, "shape": list(spec.shape), "levels": spec.levels},
             "weights": {"file": self.checkpoint.name, "sha256": _sha256(self.checkpoint)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BASELINE", "FLOOR", "REFERENCES", "baseline_family", "reference_of"]
+__all__ = ["BASELINE", "FLOOR", "FOREIGN", "REFERENCES", "baseline_family", "reference_of"]
 
 FLOOR = "floor"
 """Training examples in the place of samples: no model can be expected to do better. It is not ranked."""
@@ -10,7 +10,10 @@ FLOOR = "floor"
 BASELINE = "baseline"
 """A model so simple that others should beat it."""
 
-REFERENCES = {"floor": FLOOR, "gmm": BASELINE}
+FOREIGN = "foreign"
+"""Samples of another program: what made them is as far known as its author says."""
+
+REFERENCES = {"floor": FLOOR, "gmm": BASELINE, "foreign": FOREIGN}
 """Families whose rows are references, in the order in which tables show them."""
 
 

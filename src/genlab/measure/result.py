@@ -84,13 +84,14 @@ class Section(BaseModel):
 class ModelInfo(Section):
     """The model: its name in ``conf/model``, how many weights are trained, and how many of them a sample needs.
 
-    A GAN's discriminator and a VAE's encoder are trained, and not needed to sample. Older results do not say it.
+    A GAN's discriminator and a VAE's encoder are trained, and not needed to sample. Older results do not say it. Of
+    foreign samples neither is known.
     """
 
     name: Text
     family: str
     variant: str
-    parameters: Count
+    parameters: Count | None
     parameters_to_sample: Count | None = None
 
 
@@ -129,8 +130,8 @@ class Training(Section):
     ``"last"``, or ``"none"`` where nothing was trained. ``code`` is the code of all starts, in their order.
     """
 
-    examples_seen: Count
-    optimizer_steps: Count
+    examples_seen: Count | None
+    optimizer_steps: Count | None
     wall_seconds: NonNegative | None
     device: str
     precision: str

@@ -42,6 +42,8 @@ class Modality(ABC):
         validation_samples_per_image: Samples that a validation draws where it would draw one image: small examples are
             cheap to draw, and few of them say little.
         preview_samples_per_image: Samples that a preview shows where it would show one image.
+        endings_of_one: Endings of files that hold one example, which :meth:`read_one` reads.
+        endings_of_many: Endings of files that hold many, which :meth:`read_many` reads.
         most_shown: Most samples that a preview shows, and that are written as files of their own; None: no limit.
     """
 
@@ -57,6 +59,8 @@ class Modality(ABC):
     sample_figure: ClassVar[str | None] = None
     validation_samples_per_image: ClassVar[int] = 1
     preview_samples_per_image: ClassVar[int] = 1
+    endings_of_one: ClassVar[tuple[str, ...]] = ()
+    endings_of_many: ClassVar[tuple[str, ...]] = ()
     most_shown: ClassVar[int | None] = None
 
     def shown(self, images: int) -> int:
@@ -118,14 +122,15 @@ class Modality(ABC):
         """Save a picture of rows of examples that belong together place by place, and say whether there is one.
 
         Args:
-            rows: For each name ``[N, *spec.shape]`` in the data's own values, as many in each.
+            rows: For each name ``[N, *spec.shape]`` in the data's own values, as many in each; what is called
+                ``example`` is real.
             spec: What one example is.
             path: File to write; its folder is made.
             title: Says which run; kept in the PNG's metadata.
             columns: Examples side by side, where a picture has so many rows that they are cut; None: some.
         """
-        first, *others = rows.values()
-        return self.preview(others[-1] if others else first, spec, path, title, first if others else None)
+        drawn = torch.cat([x for name, x in rows.items() if name != "example"])
+        return self.preview(drawn, spec, path, title, rows.get("example"))
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
         """Write samples as files to read or listen to, where that is more than a picture, and return these.
@@ -146,3 +151,19 @@ class Modality(ABC):
             stem: Path of the file without its suffix; the folder must exist.
         """
         return None
+
+    def read_one(self, path: Path, spec: DataSpec) -> Tensor:
+        """Read an example ``[*spec.shape]`` from a file of its own, as :meth:`write_one` leaves it.
+
+        Raises:
+            GenlabError: If the file holds no such example, in a line that names the file.
+        """
+        raise NotImplementedError(f"{self.name} data has no files of single examples.")
+
+    def read_many(self, path: Path, spec: DataSpec) -> Tensor:
+        """Read examples ``[N, *spec.shape]`` from one file.
+
+        Raises:
+            GenlabError: If the file holds no such examples, in a line that names the file.
+        """
+        raise NotImplementedError(f"{self.name} data has no files of many examples.")

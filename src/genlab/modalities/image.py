@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.codec import levels_to_unit
+from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
@@ -39,6 +40,7 @@ class Image(Modality):
     features = "network"
     sample_figure = "fid"
     most_shown = 1024
+    endings_of_one = (".png", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")  # what keeps every pixel as it is
 
     def dtype(self, spec: DataSpec) -> torch.dtype:
         if spec.levels is None:
@@ -72,6 +74,32 @@ class Image(Modality):
         values = (_brightness(example, spec.levels) * 255).round().byte().permute(1, 2, 0).numpy()
         save_grid(values, path, spec.name)
         return path
+
+    def read_one(self, path: Path, spec: DataSpec) -> Tensor:
+        from PIL.Image import DecompressionBombError
+        from PIL.Image import open as open_picture
+
+        channels, height, width = spec.shape
+        levels, mode = spec.levels or 0, {1: "L", 3: "RGB"}.get(channels, "")
+        if not 2 <= levels <= 256 or not mode:
+            raise GenlabError(f"{spec.name} is not made of pictures of 8 bits, gray or in colour. Give an npy file.")
+        try:
+            with open_picture(path, formats=("PNG", "BMP", "TIFF", "PPM")) as picture:
+                if picture.size != (width, height) or picture.mode != mode:
+                    raise GenlabError(
+                        f"{shown(path)} has {picture.width} x {picture.height} pixels in mode {picture.mode}, "
+                        f"expected {width} x {height} in mode {mode}, as those of {spec.name}."
+                    )
+                values = torch.from_numpy(np.array(picture)).view(height, width, channels).permute(2, 0, 1)
+        except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:
+            raise GenlabError(f"{shown(path)} cannot be read as a picture: {' '.join(str(error).split())}") from error
+        found = (values.double() / 255 * (levels - 1)).round().to(torch.uint8)
+        if not torch.equal((found.double() / (levels - 1) * 255).round().byte(), values):
+            raise GenlabError(
+                f"{shown(path)} has gray values between those of the {levels} levels of {spec.name}, which are spread "
+                "evenly from 0 to 255. Round them first, or give an npy file of levels."
+            )
+        return found
 
 
 def _has_colours(spec: DataSpec) -> bool:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec, Field
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
@@ -41,6 +43,7 @@ class Table(Modality):
     sample_figure = "column_distance"
     validation_samples_per_image = 10
     preview_samples_per_image = 16
+    endings_of_many = (".csv",)
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         # The object interface: pyplot would look for a display and keep the figure alive.
@@ -69,6 +72,51 @@ class Table(Modality):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, as_text(samples, spec).encode())
         return [path]
+
+    def read_many(self, path: Path, spec: DataSpec) -> Tensor:
+        if any(field.marks is not None for field in spec.fields):
+            raise GenlabError(
+                f"{spec.name} has columns that say what is missing, which a CSV file has not. Give an npy."
+            )
+        rows = read_rows(path)
+        names = list(rows[0]) if rows else []
+        if lacking := [field.name for field in spec.fields if field.name not in names]:
+            raise GenlabError(f"{shown(path)} has no column '{shown(lacking[0])}', which {spec.name} has.")
+        columns = [[_number(row[field.name], field, path) for row in rows] for field in spec.fields]
+        return torch.tensor(columns, dtype=torch.float32).T.contiguous()
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file with a line of names, by these names.
+
+    Raises:
+        GenlabError: If it is none.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig")), strict=True)
+        rows = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise GenlabError(f"{shown(path)} cannot be read as CSV: {error}") from error
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise GenlabError(f"{shown(path)} has in line {number:,} more or fewer values than names in the first.")
+    return rows
+
+
+def _number(text: str, field: Field, path: Path) -> float:
+    if field.categories:
+        if text in field.categories:
+            return float(field.categories.index(text))
+        raise GenlabError(
+            f"{shown(path)} has '{shown(text)[:40]}' in column '{shown(field.name)}', expected one of "
+            f"{', '.join(map(shown, field.categories[:8]))}."
+        )
+    try:
+        return float(text)
+    except ValueError:
+        raise GenlabError(
+            f"{shown(path)} has '{shown(text)[:40]}' in column '{shown(field.name)}', expected a number."
+        ) from None
 
 
 def as_text(x: Tensor, spec: DataSpec) -> str:

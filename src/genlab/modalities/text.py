@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
@@ -36,6 +38,7 @@ class Text(Modality):
     judged_as = frozenset({"text"})
     sample_figure = "ngram_divergence"
     most_shown = 32
+    endings_of_one = endings_of_many = (".txt",)
 
     def bits_unit(self, spec: DataSpec) -> str:
         return "bits/byte" if spec.alphabet is None else "bits/char"
@@ -62,6 +65,37 @@ class Text(Modality):
         path = stem.with_name(f"{stem.name}.txt")
         write_atomic(path, as_string(example.cpu(), spec).encode(errors="replace"))
         return path
+
+    def read_one(self, path: Path, spec: DataSpec) -> Tensor:
+        symbols = _symbols(path, spec)
+        if len(symbols) != spec.num_dims:
+            raise GenlabError(
+                f"{shown(path)} has {len(symbols):,} symbols, expected {spec.num_dims:,}, a window of {spec.name}."
+            )
+        return symbols
+
+    def read_many(self, path: Path, spec: DataSpec) -> Tensor:
+        """Cut one long text into windows; what is left at its end is left out."""
+        symbols = _symbols(path, spec)
+        windows = len(symbols) // spec.num_dims
+        return symbols[: windows * spec.num_dims].view(windows, spec.num_dims)
+
+
+def _symbols(path: Path, spec: DataSpec) -> Tensor:
+    """Return a file of text as numbers in the alphabet, or its bytes where there is none."""
+    content = path.read_bytes()
+    if spec.alphabet is None:
+        return torch.from_numpy(np.frombuffer(content, dtype=np.uint8).astype(np.int64))
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise GenlabError(f"{shown(path)} is no text in UTF-8: {error.reason} at byte {error.start:,}.") from error
+    numbers = {symbol: number for number, symbol in enumerate(spec.alphabet)}
+    unknown = sorted(set(text) - set(numbers))
+    if unknown:
+        some = " ".join(ascii(symbol) for symbol in unknown[:5])
+        raise GenlabError(f"{shown(path)} has symbols that are not in the alphabet of {spec.name}: {some}.")
+    return torch.tensor([numbers[symbol] for symbol in text], dtype=torch.int64)
 
 
 def as_string(x: Tensor, spec: DataSpec) -> str:

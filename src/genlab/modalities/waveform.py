@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.core.errors import GenlabError, shown
 from genlab.core.log_mel import BANDS, LEVELS, frames_of, log_mel
 from genlab.core.spec import DataSpec
 from genlab.modalities.base import Modality
@@ -110,6 +111,7 @@ class Waveform(Modality):
     judged_as = frozenset({"sound"})
     sample_figure = "fid"
     most_shown = 8
+    endings_of_one = (".wav", ".flac")
 
     def bits_unit(self, spec: DataSpec) -> str:
         return "bits/sample"
@@ -151,6 +153,33 @@ class Waveform(Modality):
         soundfile.write(content, sound, rate, format="WAV", subtype="PCM_16")
         write_atomic(path, content.getvalue())
         return path
+
+    def read_one(self, path: Path, spec: DataSpec) -> Tensor:
+        import soundfile
+
+        channels, length = spec.shape
+        try:
+            values, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError, TypeError) as error:
+            reason = getattr(error, "error_string", "") or " ".join(str(error).split())
+            raise GenlabError(f"{shown(path)} cannot be read as sound: {reason}") from error
+        wanted = spec.sampling_rate_hz or DEFAULT_RATE_HZ
+        if rate != wanted or values.shape[1] != channels or len(values) > length:
+            raise GenlabError(
+                f"{shown(path)} has {len(values):,} values of {values.shape[1]} channels at {rate:,} Hz, expected at "
+                f"most {length:,} of {channels} at {wanted:,} Hz, as those of {spec.name}."
+            )
+        sound = torch.from_numpy(values.T)
+        found = torch.full((channels, length), self.padding(spec), dtype=self.dtype(spec))
+        found[:, : sound.shape[1]] = sound if spec.levels is None else _levels(sound, spec.levels)
+        return found
+
+
+def _levels(amplitudes: Tensor, levels: int) -> Tensor:
+    encoding = next((found for found in ENCODINGS.values() if found.levels == levels), None)
+    if encoding is not None:
+        return encoding.encode(amplitudes)
+    return ((amplitudes.double().clamp(-1, 1) + 1) / 2 * (levels - 1)).round().long()
 
 
 def _draw_bands(rows: Mapping[str, Tensor], most: int, spec: DataSpec, path: Path, title: str) -> None:
