@@ -323,7 +323,19 @@ def test_help_config_and_refusals_import_nothing_heavy(command: str, arguments: 
 
 
 @pytest.mark.parametrize(
-    "name", ["config", "evaluate", "sample", "reconstruct", "interpolate", "traverse", "compare", "dashboard"]
+    "name",
+    [
+        "config",
+        "evaluate",
+        "sample",
+        "reconstruct",
+        "interpolate",
+        "traverse",
+        "inpaint",
+        "augment",
+        "compare",
+        "dashboard",
+    ],
 )
 def test_help_has_examples_that_compose(name: str, capsys: pytest.CaptureFixture) -> None:
     with initialize_config_dir(str(config_folder(name))):

@@ -70,6 +70,8 @@ WRONG = [
     *each(NO_FILE, ["reconstruct", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["interpolate", "run={run}", "steps=2", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["traverse", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
+    *each(NO_FILE, ["inpaint", "run={mixture}", "n=2", "out={path}"], ["out is", "{why}"]),
+    *each(NO_FILE, ["inpaint", "run={mixture}", "mask={path}.png"], ["mask is", "expected"]),
     *each(NO_FILE, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["train_extractor", "data=digits", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["compare", "folders=[{logs}]", "out={path}"], ["out is", "{begin}"]),

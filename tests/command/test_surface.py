@@ -28,6 +28,8 @@ COMMANDS = {
     "reconstruct": "reconstruct",
     "interpolate": "interpolate",
     "traverse": "traverse",
+    "inpaint": "inpaint",
+    "augment": "augment",
     "compare": "compare",
     "dashboard": "dashboard",
 }

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 __all__ = [
+    "augment",
     "compare",
     "dashboard",
     "evaluate",
+    "inpaint",
     "interpolate",
     "main",
     "reconstruct",
@@ -72,6 +74,16 @@ def interpolate(arguments: Sequence[str] | None = None) -> int:
 def traverse(arguments: Sequence[str] | None = None) -> int:
     """Change one latent at a time, as ``python scripts/traverse.py`` does; see :func:`train`."""
     return _enter("traverse", "traverse", _traverse, arguments, {"run": "<path or id>"})
+
+
+def inpaint(arguments: Sequence[str] | None = None) -> int:
+    """Fill in the rest of examples, as ``python scripts/inpaint.py`` does; see :func:`train`."""
+    return _enter("inpaint", "inpaint", _inpaint, arguments, {"run": "<path or id>"})
+
+
+def augment(arguments: Sequence[str] | None = None) -> int:
+    """See whether samples make a classifier better, as ``python scripts/augment.py`` does; see :func:`train`."""
+    return _enter("augment", "augment", _augment, arguments, {"run": "<path or id>"})
 
 
 def train_extractor(arguments: Sequence[str] | None = None) -> int:
@@ -145,6 +157,20 @@ def _traverse(config: DictConfig) -> object:
         return run_traverse(config)
 
 
+def _inpaint(config: DictConfig) -> object:
+    from genlab.command.inpaint import run
+
+    with working():
+        return run(config)
+
+
+def _augment(config: DictConfig) -> object:
+    from genlab.command.augment import run
+
+    with working():
+        return run(config)
+
+
 def _train_extractor(config: DictConfig) -> object:
     from genlab.command.train_extractor import run
 
@@ -212,6 +238,8 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "reconstruct": (reconstruct, "encode examples and decode them again"),
     "interpolate": (interpolate, "go from one example to another through their codes"),
     "traverse": (traverse, "change one latent at a time, the most important first"),
+    "inpaint": (inpaint, "fill in the rest of examples, given a part of them"),
+    "augment": (augment, "see whether samples make a classifier better"),
     "compare": (compare, "compare results, as tables and as a report"),
     "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),
 }

@@ -12,6 +12,7 @@ from genlab.command.targets import Node
 from genlab.training.settings import Count, Seed, TrainerSettings, TrainingSettings
 
 __all__ = [
+    "AugmentConfig",
     "CompareConfig",
     "Config",
     "DashboardConfig",
@@ -21,6 +22,7 @@ __all__ = [
     "EvaluationNode",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
+    "InpaintConfig",
     "InterpolateConfig",
     "LoggerNode",
     "ModelNode",
@@ -213,6 +215,28 @@ class TraverseConfig(UseConfig):
     steps: Steps
     reach: Annotated[float, Gt(0), Le(100)]
     n: Some
+
+
+@dataclass(frozen=True, kw_only=True)
+class InpaintConfig(UseConfig):
+    """The keys of ``command/conf/inpaint.yaml``; each is explained there."""
+
+    split: Literal["train", "validation", "test"]
+    mask: Text
+    n: Annotated[int, Ge(1), Le(1_000_000)]
+    each: Annotated[int, Ge(1), Le(10_000)]
+    seed: Seed
+    rounds: Annotated[int, Ge(0), Le(100_000)] | None
+    exact: Text | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig(UseConfig):
+    """The keys of ``command/conf/augment.yaml``; each is explained there."""
+
+    fraction: Annotated[float, Gt(0), Le(1)]
+    n: Count
+    seeds: Annotated[int, Ge(2), Le(1000)]
 
 
 @dataclass(frozen=True)

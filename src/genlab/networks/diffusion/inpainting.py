@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -69,7 +70,7 @@ def repaint(
         return torch.where(kept, level.scale * data + level.deviation * fresh(), x)
 
     x = held(start, levels[0])
-    for number, (level, following) in enumerate(zip(levels, levels[1:], strict=False)):
+    for number, (level, following) in enumerate(itertools.pairwise(levels)):
         for again in range(rounds):
             end = held(step(x, number), following)
             if again + 1 < rounds:

@@ -86,7 +86,7 @@ class InTurn(Decoding):
     def redraw(
         self, decoder: RecurrentDecoder, z: Tensor, x: Tensor, kept: Tensor, generator: Generator | None
     ) -> Tensor:
-        """Propose symbols, each given those before it, and accept them by how probable they make those that are kept."""
+        """Propose symbols, each given those before it, accepted by how probable they make those that are kept."""
         noise = self.observation.noise((len(z), decoder.length), generator, z.device)
 
         def choose(params: Tensor, place: int) -> Tensor:
