@@ -83,7 +83,7 @@ def _say(found: Accuracies, seen: int, tested: int, seeds: int, name: str) -> No
     print(f"{_VERDICTS[gain.sign]}: both less real is {_percent(gain, '+')} points.")
     if found.real < seen:
         print(
-            f"The model itself was trained on all {seen:,} training examples, of which a classifier saw {found.real:,}."
+            f"The model itself learned from all {seen:,} training examples, of which a classifier saw {found.real:,}."
         )
 
 

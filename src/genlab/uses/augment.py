@@ -109,8 +109,10 @@ def learner_of(spec: DataSpec) -> Learner:
         return _of_pictures(spec, seen)
     if has_layout(spec, "flat"):
         return _of_columns(spec)
-    raise GenlabError(f"augment has no classifier of {spec.modality} data like {spec.name}: of pictures, sound, vectors "
-                      "and tables it has.")  # fmt: skip
+    raise GenlabError(
+        f"augment has no classifier of {spec.modality} data like {spec.name}: it has one of square pictures in levels, "
+        "of sound, of vectors and of tables."
+    )
 
 
 def _of_pictures(spec: DataSpec, seen: DataSpec) -> Learner:

@@ -70,6 +70,8 @@ def _from_png(path: Path, sites: tuple[int, ...]) -> Tensor:
     if len(sites) != 2:
         raise GenlabError(f"mask is {shown(path)}, but only pictures have masks as PNG. Use half, box or random.")
     try:
+        if not path.is_file():  # a pipe would keep one waiting
+            raise FileNotFoundError
         with Image.open(path, formats=["PNG"]) as image:
             width, height = image.size
             if (height, width) != sites:  # before its pixels are read: a small file can be a huge picture
@@ -78,7 +80,7 @@ def _from_png(path: Path, sites: tuple[int, ...]) -> Tensor:
                 )
             bright = np.asarray(image.convert("L"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it cannot be read as a PNG"
+        reason = "that is no file" if isinstance(error, FileNotFoundError) else "it cannot be read as a PNG"
         raise GenlabError(
             f"mask is {shown(path)}, but {reason}. Expected a PNG, white where values are given."
         ) from error

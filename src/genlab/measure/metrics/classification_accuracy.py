@@ -32,7 +32,7 @@ def classification_accuracy(
     Ravuri and Vinyals (2019), "Classification accuracy score for conditional generative models": trained on samples
     with the labels that they were drawn for and tested on real data, it falls with wrong labels, with poor images and
     with what is missing between them. Its ceiling is the same for as many real training examples. The recipe is fixed:
-    600 steps of 128 images with AdamW, one seed for weights and order of each figure, on the CPU, so that figures compare.
+    600 steps of 128 images with AdamW, one seed for weights and order, on the CPU, so that figures compare.
 
     Args:
         images: ``[N, C, H, W]``, integers in ``[0, levels)``, of a size that 4 divides.
