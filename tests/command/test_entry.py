@@ -333,6 +333,8 @@ def test_help_config_and_refusals_import_nothing_heavy(command: str, arguments: 
         "traverse",
         "detect",
         "anomalies",
+        "inpaint",
+        "augment",
         "compare",
         "dashboard",
     ],

@@ -76,6 +76,8 @@ WRONG = [
     *each(NOWHERE, ["detect", "run={run}", "against={path}"], ["against"]),
     *each(NOWHERE, ["detect", "run={run}", "against=vertical_flip", "background={path}"], ["run", "{begin}"]),
     Wrong("examples that are a pipe", ["detect", "run={run}", "against=pipe"], ["against"]),
+    *each(NO_FILE, ["inpaint", "run={mixture}", "n=2", "out={path}"], ["out is", "{why}"]),
+    *each(NO_FILE, ["inpaint", "run={mixture}", "mask={path}.png"], ["mask is", "expected"]),
     *each(NO_FILE, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["train_extractor", "data=digits", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["compare", "folders=[{logs}]", "out={path}"], ["out is", "{begin}"]),
@@ -106,6 +108,14 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return logs
 
 
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a model that fills in what is missing."""
+    logs = tmp_path_factory.mktemp("mixture")
+    train(logs, model="gmm")
+    return run_folder(logs)
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what can stand in a path's way; it is the working folder, so that paths are short."""
@@ -122,10 +132,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)
-def test_it_is_said_in_a_line(wrong: Wrong, good: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_is_said_in_a_line(
+    wrong: Wrong, good: Path, mixture: Path, place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     run = run_folder(good)
     before = sorted(run.rglob("*"))
-    refused([_filled(word, {"{run}": str(run), "{logs}": str(good)}) for word in wrong.words], capfd, wrong.says)
+    given = {"{run}": str(run), "{logs}": str(good), "{mixture}": str(mixture)}
+    refused([_filled(word, given) for word in wrong.words], capfd, wrong.says)
     assert sorted(run.rglob("*")) == before
     assert not list(place.rglob("*.partial"))
 

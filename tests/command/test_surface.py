@@ -30,6 +30,8 @@ COMMANDS = {
     "traverse": "traverse",
     "detect": "detect",
     "anomalies": "anomalies",
+    "inpaint": "inpaint",
+    "augment": "augment",
     "compare": "compare",
     "dashboard": "dashboard",
 }

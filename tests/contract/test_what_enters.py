@@ -83,7 +83,7 @@ def entrances(model: GenerativeModel) -> dict[str, Callable[[Tensor, Tensor | No
         found["encode"] = model.encode
     if isinstance(model, Inpaints):
         keep_all = torch.ones(1, dtype=torch.bool)
-        found["inpaint"] = lambda x, y: model.inpaint(x, keep_all, y, torch.Generator().manual_seed(0))
+        found["inpaint"] = lambda x, y: model.inpaint(x, keep_all, y, torch.Generator().manual_seed(0), rounds=1)
     return found
 
 
@@ -157,7 +157,7 @@ def test_a_conditional_model_wants_labels_and_right_ones(name: str) -> None:
         model.sample(4, wrong)
     if isinstance(model, Inpaints):
         with pytest.raises(GenlabError, match="expected whole numbers 0 to 2"):
-            model.inpaint(x, torch.ones(1, dtype=torch.bool), wrong)
+            model.inpaint(x, torch.ones(1, dtype=torch.bool), wrong, rounds=1)
 
 
 def test_a_training_step_reads_no_value_back(model: GenerativeModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_what_is_to_be_filled_in_may_be_anything(case: Case) -> None:
     kept = torch.ones(case.spec.shape, dtype=torch.bool)
     kept.view(-1)[-1] = False
     x.flatten(1)[:, -1] = 99 if case.spec.is_discrete else torch.nan
-    filled = model.inpaint(x, kept, generator=torch.Generator().manual_seed(0))
+    filled = model.inpaint(x, kept, generator=torch.Generator().manual_seed(0), rounds=1)
     model.codec.check(filled)
     assert torch.equal(filled[:, kept], x[:, kept])
     with pytest.raises(GenlabError, match=r"mask has shape \[7, 9\], expected one that broadcasts"):

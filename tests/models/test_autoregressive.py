@@ -97,7 +97,7 @@ def test_inpainting_keeps_what_is_given(model: str) -> None:
     made, x = make(model, IMAGE), make_batch(IMAGE, 4).x
     assert isinstance(made, Inpaints)
     mask = torch.rand(6, 5, generator=noise()) < 0.5
-    filled = made.inpaint(x, mask, generator=noise())
+    filled = made.inpaint(x, mask, generator=noise(), rounds=1)
     assert filled.dtype == x.dtype
     assert torch.equal(filled[..., mask], x[..., mask])
     assert torch.equal(

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "anomalies",
+    "augment",
     "compare",
     "dashboard",
     "detect",
     "evaluate",
+    "inpaint",
     "interpolate",
     "main",
     "reconstruct",
@@ -80,6 +82,16 @@ def detect(arguments: Sequence[str] | None = None) -> int:
     """Score how unusual examples are, as ``python scripts/detect.py`` does; see :func:`train`."""
     required = {"run": "<path or id>", "against": "<data>"}
     return _enter("detect", "detect", _detect, arguments, required)
+
+
+def inpaint(arguments: Sequence[str] | None = None) -> int:
+    """Fill in the rest of examples, as ``python scripts/inpaint.py`` does; see :func:`train`."""
+    return _enter("inpaint", "inpaint", _inpaint, arguments, {"run": "<path or id>"})
+
+
+def augment(arguments: Sequence[str] | None = None) -> int:
+    """See whether samples make a classifier better, as ``python scripts/augment.py`` does; see :func:`train`."""
+    return _enter("augment", "augment", _augment, arguments, {"run": "<path or id>"})
 
 
 def train_extractor(arguments: Sequence[str] | None = None) -> int:
@@ -165,6 +177,20 @@ def _detect(config: DictConfig) -> object:
         return run(config)
 
 
+def _inpaint(config: DictConfig) -> object:
+    from genlab.command.inpaint import run
+
+    with working():
+        return run(config)
+
+
+def _augment(config: DictConfig) -> object:
+    from genlab.command.augment import run
+
+    with working():
+        return run(config)
+
+
 def _train_extractor(config: DictConfig) -> object:
     from genlab.command.train_extractor import run
 
@@ -239,6 +265,8 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "interpolate": (interpolate, "go from one example to another through their codes"),
     "traverse": (traverse, "change one latent at a time, the most important first"),
     "detect": (detect, "score how unusual examples are, and tell another data set from a run's own"),
+    "inpaint": (inpaint, "fill in the rest of examples, given a part of them"),
+    "augment": (augment, "see whether samples make a classifier better"),
     "compare": (compare, "compare results, as tables and as a report"),
     "anomalies": (anomalies, "compare what runs found unusual, as tables"),
     "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),

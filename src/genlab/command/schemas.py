@@ -13,6 +13,7 @@ from genlab.training.settings import Count, Seed, TrainerSettings, TrainingSetti
 
 __all__ = [
     "AnomaliesConfig",
+    "AugmentConfig",
     "CompareConfig",
     "Config",
     "DashboardConfig",
@@ -23,6 +24,7 @@ __all__ = [
     "EvaluationNode",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
+    "InpaintConfig",
     "InterpolateConfig",
     "LoggerNode",
     "ModelNode",
@@ -238,6 +240,28 @@ class OtherDataConfig(Config):
 
     data: DataNode
     seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class InpaintConfig(UseConfig):
+    """The keys of ``command/conf/inpaint.yaml``; each is explained there."""
+
+    split: Literal["train", "validation", "test"]
+    mask: Text
+    n: Annotated[int, Ge(1), Le(1_000_000)]
+    each: Annotated[int, Ge(1), Le(10_000)]
+    seed: Seed
+    rounds: Annotated[int, Ge(0), Le(100_000)] | None
+    exact: Text | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig(UseConfig):
+    """The keys of ``command/conf/augment.yaml``; each is explained there."""
+
+    fraction: Annotated[float, Gt(0), Le(1)]
+    n: Count
+    seeds: Annotated[int, Ge(2), Le(1000)]
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,28 @@ class Codec:
             given = _batch_of(x.shape[1:]) if x.ndim == len(expected) + 1 else str(list(x.shape))
             raise GenlabError(f"x has shape {given}, expected {_batch_of(expected)} ({self.spec.name}).")
 
+    def check_kept(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return where values of ``x`` are kept, ``[N, *spec.shape]``, and refuse what is kept if it is no such data.
+
+        Args:
+            x: ``[N, *spec.shape]``; what stands where ``mask`` is false is not looked at.
+            mask: Boolean, true where values are kept; broadcasts with ``x``.
+
+        Raises:
+            GenlabError: If ``mask`` is not boolean or does not broadcast; and as :meth:`check` does.
+        """
+        self.check_shape(x)
+        if mask.dtype != torch.bool:
+            raise GenlabError(f"mask is {mask.dtype}, expected torch.bool, true where values are kept.")
+        try:
+            kept = mask.expand_as(x)
+        except RuntimeError as error:
+            raise GenlabError(
+                f"mask has shape {list(mask.shape)}, expected one that broadcasts to that of x, {list(x.shape)}."
+            ) from error
+        self.check(x.masked_fill(~kept, 0))
+        return kept
+
     def check_labels(self, y: Tensor, examples: int) -> None:
         """Refuse what are no labels of so many examples. It reads values back from the device.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -15,12 +15,28 @@ __all__ = [
     "Encodes",
     "EncodesInLayers",
     "Evaluable",
+    "Inpainting",
     "Inpaints",
     "Samples",
     "Scores",
     "ScoresValues",
     "UsesLatents",
 ]
+
+
+class Inpainting(NamedTuple):
+    """How missing values are drawn.
+
+    Attributes:
+        is_exact: Whether they come from the model's own distribution given the others, and from no approximation of it.
+        method: By what, a few words.
+    """
+
+    is_exact: bool
+    method: str
+
+    def __str__(self) -> str:
+        return f"{'exact' if self.is_exact else 'approximate'}: {self.method}"
 
 
 @runtime_checkable
@@ -101,10 +117,37 @@ class Denoises(Protocol):
 
 @runtime_checkable
 class Inpaints(Protocol):
-    """A model that fills in the rest of an example."""
+    """A model that fills in the rest of an example, given some of its values."""
 
-    def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        """Keep the values of ``x [N, *spec.shape]`` where ``mask`` is true and draw the others."""
+    def inpaint(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        y: Tensor | None = None,
+        generator: Generator | None = None,
+        *,
+        rounds: int | None = None,
+    ) -> Tensor:
+        """Keep the values of an example where ``mask`` is true and draw the others given them.
+
+        Args:
+            x: ``[N, *spec.shape]`` in the data's own values; what stands where ``mask`` is false does not matter.
+            mask: Boolean, broadcasts with ``x``.
+            y: Labels ``[N]`` for class-conditional models; drawn uniformly when None.
+            generator: Source of the noise, which belongs to the example; see :mod:`genlab.core.noise`.
+            rounds: How long a method works that is exact in the limit alone, see :meth:`inpainting`; None: the model's
+                own default. Exact methods have no use for it.
+
+        Returns:
+            ``[N, *spec.shape]`` in the data's own values and dtype.
+
+        Raises:
+            GenlabError: If ``mask`` is not boolean or does not broadcast, or what is kept of ``x`` is no such data.
+        """
+        ...
+
+    def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
+        """Say how values are filled in where ``mask [N, *spec.shape]`` is true of those that are given."""
         ...
 
 

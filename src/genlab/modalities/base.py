@@ -83,6 +83,10 @@ class Modality(ABC):
         """Return what stands where an example has ended, in the data's own values."""
         return 0
 
+    def blank(self, spec: DataSpec) -> float:
+        """Return what stands in a picture for a value that is not given, in the data's own values."""
+        return self.padding(spec)
+
     def codec(self, spec: DataSpec) -> Codec:
         """Return what encodes and checks such examples."""
         return Codec(spec, self.dtype(spec))

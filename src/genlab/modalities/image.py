@@ -47,6 +47,9 @@ class Image(Modality):
             return torch.float32
         return torch.uint8 if spec.levels <= 256 else torch.int32
 
+    def blank(self, spec: DataSpec) -> float:
+        return 0.0 if spec.levels is None else spec.levels // 2
+
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         if not _has_colours(spec):
             return False

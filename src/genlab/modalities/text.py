@@ -43,6 +43,11 @@ class Text(Modality):
     def bits_unit(self, spec: DataSpec) -> str:
         return "bits/byte" if spec.alphabet is None else "bits/char"
 
+    def blank(self, spec: DataSpec) -> float:
+        if spec.alphabet is None:
+            return ord("_") if (spec.levels or 0) > ord("_") else 0
+        return max(0, spec.alphabet.find("_"), spec.alphabet.find(" "))
+
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         sides = {"sample": samples} if real is None else {"sample": samples, "real": real}
         _draw(sides, IN_A_PICTURE, spec, path, title)

@@ -5,16 +5,19 @@ The order is the raster's: row by row from the top left, the channels of a pixel
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Callable
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from genlab.core.batch import Batch
-from genlab.core.errors import GenlabError
+from genlab.core.contract import Inpainting
 from genlab.core.likelihood import mean_bits_per_dim, sum_dims
+from genlab.core.noise import uniform
 from genlab.core.spec import DataSpec
+from genlab.core.words import counted
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.options import ConditionalOptions, Width
@@ -24,8 +27,22 @@ from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.blocks.mixed_observation import observation_of
 from genlab.networks.blocks.observations import ObservationName
 from genlab.networks.causal.base import CausalNetwork, Steps, from_raster, to_raster
+from genlab.networks.causal.completion import Choice, comes_first, metropolis_sweep
 
 __all__ = ["Autoregressive", "AutoregressiveOptions"]
+
+
+CANDIDATES = 16
+"""Of importance resampling, where what is given does not come first."""
+SWEEPS, MOST_SWEPT = 4, 1024
+"""Sweeps after it, unless said otherwise, and most values of an example that gets any."""
+
+
+class _Given(NamedTuple):
+    x: Tensor
+    kept: Tensor
+    there: Tensor | None
+    y: Tensor | None
 
 
 class AutoregressiveOptions(ConditionalOptions):
@@ -129,45 +146,106 @@ class Autoregressive(GenerativeModel):
         there = self._there(n, y, generator)
         return self.draw(self.network.steps(n, y), generator, there=there)
 
-    def _there(self, n: int, y: Tensor | None, generator: Generator | None) -> Tensor | None:
+    def _there(
+        self, n: int, y: Tensor | None, generator: Generator | None, kept: Tensor | None = None
+    ) -> Tensor | None:
         """Draw where samples have values, ``[n, *spec.shape]``; None: everywhere."""
-        return None if self.lengths is None else self.lengths.sample(n, y, generator)
+        return None if self.lengths is None else self.lengths.sample(n, y, generator, kept)
 
-    def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        """Keep the values of ``x`` where ``mask`` is true and draw the others, one after the other.
+    @torch.no_grad()
+    def inpaint(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        y: Tensor | None = None,
+        generator: Generator | None = None,
+        *,
+        rounds: int | None = None,
+    ) -> Tensor:
+        """Keep the values of ``x`` where ``mask`` is true and draw the others; see
+        :class:`genlab.core.contract.Inpaints`.
 
-        A value is drawn given only what precedes it in raster order, kept or drawn: what is kept below it, or to its
-        right, has no influence on it. So this samples from the model given the kept values where those come first,
-        like the upper part of an image, and only then.
+        Where what is kept comes first in raster order, like the upper part of an image, the rest is drawn one value
+        after the other, which is exact. Else so many candidates are drawn given what precedes each value, one is chosen
+        by how probable it makes what is kept, and sweeps follow in which each value is proposed anew; see
+        :mod:`genlab.networks.causal.completion`. With more and more sweeps that too becomes exact. Kept values use up
+        their noise too, so with nothing kept this is :meth:`sample`.
 
         Args:
-            x: ``[N, *spec.shape]`` in the data's own values; what stands where ``mask`` is false does not matter.
-            mask: Boolean, broadcasts with ``x``.
-            y: Labels ``[N]`` for class-conditional models; drawn uniformly when None.
-            generator: Source of the noise. Kept values use up theirs too, so with nothing kept this is :meth:`sample`.
-
-        Returns:
-            ``[N, *spec.shape]`` in the data's own values and dtype.
-
-        Raises:
-            GenlabError: If ``mask`` is not boolean or does not broadcast, or what is kept of ``x`` is no such data.
+            x: See the protocol.
+            mask: See the protocol.
+            y: See the protocol.
+            generator: See the protocol.
+            rounds: Sweeps, each an evaluation of the whole network for each missing value; None: 4, or none of
+                examples of more than 1,024 values.
         """
-        self.codec.check_shape(x)
-        if mask.dtype != torch.bool:
-            raise GenlabError(f"mask is {mask.dtype}, expected torch.bool, true where values are kept.")
-        try:
-            kept = mask.expand_as(x)
-        except RuntimeError as error:
-            raise GenlabError(
-                f"mask has shape {list(mask.shape)}, expected one that broadcasts to that of x, {list(x.shape)}."
-            ) from error
-        self.codec.check(x.masked_fill(~kept, 0))
+        kept = self.codec.check_kept(x, mask)
         y = self._labels_to_draw(len(x), y, generator)
-        there = self._there(len(x), y, generator)
-        if there is not None:
-            # An example does not end before the last value that is kept.
-            there = there | (kept.flip(-1).cumsum(-1) > 0).flip(-1)
-        return self.draw(self.network.steps(len(x), y), generator, x, kept, there)
+        there = self._there(len(x), y, generator, kept)
+        drawn = self.draw(self.network.steps(len(x), y), generator, x, kept, there)
+        needs_more = ~comes_first(to_raster(kept, self.spec).flatten(1))
+        if not needs_more.any():
+            return drawn
+        given = _Given(x, kept, there, y)
+        refined = self._refined(drawn, given, self._sweeps(rounds), generator)
+        return refined.where(needs_more.view(-1, *[1] * (x.ndim - 1)), drawn)
+
+    def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
+        if comes_first(to_raster(mask, self.spec).flatten(1)).all():
+            return Inpainting(True, "drawn value by value after those that are given")
+        sweeps = self._sweeps(rounds)
+        method = f"importance resampling of {CANDIDATES} candidates"
+        return Inpainting(False, method + (f", then {counted(sweeps, 'Metropolis sweep')}" if sweeps else ""))
+
+    def _sweeps(self, rounds: int | None) -> int:
+        return rounds if rounds is not None else SWEEPS if self.spec.num_dims <= MOST_SWEPT else 0
+
+    def _refined(self, drawn: Tensor, given: _Given, sweeps: int, generator: Generator | None) -> Tensor:
+        """Return examples in which what is kept has a say in what comes before it, given a first candidate."""
+        spec, y = self.spec, given.y
+        kept = to_raster(given.kept, spec).flatten(1)
+        exists = torch.ones_like(kept) if given.there is None else to_raster(given.there, spec).flatten(1)
+        choice = Choice()
+        for x in (drawn, *self._candidates(CANDIDATES - 1, given, generator)):
+            values = to_raster(x if self.scaling is None else self.scaling(x), spec).flatten(1)
+            log_probs = self._predicted(values, y)[1]
+            choice.offer(values, log_probs.where(kept & exists, 0).double().sum(1), generator)
+        values = choice.values
+        assert values is not None
+
+        def predict(values: Tensor) -> tuple[Tensor, Tensor]:
+            params, log_probs = self._predicted(values, y)
+            return params, log_probs.where(exists, 0)
+
+        for _ in range(sweeps):
+            noise = self.observation.noise(values.shape, generator, values.device)
+            chance = uniform(values.shape, generator, values.device)
+
+            def propose(place: int, params: Tensor, noise: Tensor = noise) -> Tensor:
+                return self.observation.at(place).transform(params, noise[:, place])
+
+            values = metropolis_sweep(values, exists & ~kept, predict, propose, chance)
+        return self._as_examples(values, *given[:3])
+
+    def _candidates(self, count: int, given: _Given, generator: Generator | None) -> tuple[Tensor, ...]:
+        """Draw examples ``[N, *spec.shape]`` so many times, each value given those before it, all at once."""
+        n = len(given.x)
+        repeated = [None if part is None else part.repeat(count, *[1] * (part.ndim - 1)) for part in given]
+
+        def noise(_: int, device: torch.device) -> Tensor:
+            # Drawn for one after the other: an example's noise does not depend on how many there are.
+            shape = n, self.spec.num_dims
+            return torch.cat([self.observation.noise(shape, generator, device) for _ in range(count)])
+
+        steps = self.network.steps(count * n, repeated[3])
+        return self._draw(steps, noise, *repeated[:3]).split(n)
+
+    def _predicted(self, values: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return what values ``[N, D]`` are drawn from, ``[N, P, D]``, and their log-probabilities ``[N, D]``."""
+        raster = values.unflatten(1, (-1, self.network.channels))
+        with torch.autocast(self.device.type, enabled=False):
+            params = self.drawn_from(self.network(raster, y))
+            return params.flatten(2), self.observation.log_prob(raster, params).flatten(1)
 
     def drawn_from(self, params: Tensor) -> Tensor:
         """Return the parameters ``[N, P]`` of what a value is drawn from, given those that the network predicts."""
@@ -195,6 +273,21 @@ class Autoregressive(GenerativeModel):
         Returns:
             ``[N, *spec.shape]`` in the data's own values and dtype.
         """
+
+        def noise(n: int, device: torch.device) -> Tensor:
+            # All at once: that of one value costs as much as a step of a small network.
+            return self.observation.noise((n, self.spec.num_dims), generator, device)
+
+        return self._draw(steps, noise, x, mask, there)
+
+    def _draw(
+        self,
+        steps: Steps,
+        noise_of: Callable[[int, torch.device], Tensor],
+        x: Tensor | None,
+        mask: Tensor | None,
+        there: Tensor | None,
+    ) -> Tensor:
         scaled = x if x is None or self.scaling is None else self.scaling(x)
         given, kept = (None if t is None else to_raster(t, self.spec).flatten(1) for t in (scaled, mask))
         dims = self.spec.num_dims if there is None else self._dims_to_draw(there)
@@ -202,8 +295,7 @@ class Autoregressive(GenerativeModel):
         # Caches hold one type, so the steps run in the weights' own precision.
         with torch.autocast(self.device.type, enabled=False):
             params = next(steps)
-            # All at once: that of one value costs as much as a step of a small network.
-            noise = self.observation.noise((len(params), self.spec.num_dims), generator, params.device)
+            noise = noise_of(len(params), params.device)
             for dim in range(dims):
                 # The next step needs the last value, but after the last value there is none.
                 params = steps.send(values[-1]) if dim else params
@@ -211,8 +303,11 @@ class Autoregressive(GenerativeModel):
                 if given is not None and kept is not None:
                     value = torch.where(kept[:, dim], given[:, dim].to(value.dtype), value)
                 values.append(value)
-        drawn = F.pad(torch.stack(values, dim=1), (0, self.spec.num_dims - dims))
-        made = from_raster(drawn.unflatten(1, (-1, self.network.channels)), self.spec)
+        return self._as_examples(F.pad(torch.stack(values, dim=1), (0, self.spec.num_dims - dims)), x, mask, there)
+
+    def _as_examples(self, values: Tensor, x: Tensor | None, mask: Tensor | None, there: Tensor | None) -> Tensor:
+        """Return values ``[N, D]``, in order and scaled as the network has them, as examples; see :meth:`draw`."""
+        made = from_raster(values.unflatten(1, (-1, self.network.channels)), self.spec)
         if self.scaling is not None:
             made = self.scaling.inverse(made)
             if x is not None and mask is not None:  # there and back would round what is kept

@@ -17,6 +17,7 @@ from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
 from genlab.models.iterative import IterativeModel, IterativeOptions, mean_over_values
 from genlab.models.options import SamplingSteps
+from genlab.networks.diffusion.inpainting import NoiseLevel, Stepwise
 from genlab.networks.diffusion.noise_schedules import NoiseConfig, log_uniform_sigmas
 from genlab.networks.diffusion.ode import Velocity, integrate, ode_log_prob
 from genlab.networks.diffusion.preconditioning import (
@@ -159,6 +160,16 @@ class Diffusion(IterativeModel):
         start = self.noise.prior_scale * noise
         denoise = replayed(self.guided(self.denoise, y, mask), start.device, self.passes, "the denoiser")
         return SAMPLERS[self.sampler].run(denoise, start, sigmas, generator)
+
+    def stepwise(
+        self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None, times: int
+    ) -> Stepwise:
+        sigmas = self.noise.sampling_sigmas(self.steps)
+        start = self.noise.prior_scale * noise
+        denoise = replayed(self.guided(self.denoise, y, mask), start.device, times * self.passes, "the denoiser")
+        run = SAMPLERS[self.sampler].run
+        levels = [NoiseLevel(1.0, sigma) for sigma in sigmas.tolist()]
+        return Stepwise(start, levels, lambda x, number: run(denoise, x, sigmas[number : number + 2], generator))
 
     def log_density(
         self, scaled: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Unpack
 
 import torch
@@ -15,6 +15,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
 from genlab.models.iterative import IterativeModel, IterativeOptions, mean_over_values
+from genlab.networks.diffusion.inpainting import NoiseLevel, Stepwise
 from genlab.networks.diffusion.ode import OdeConfig, Velocity, integrate, ode_log_prob
 from genlab.networks.diffusion.paths import LinearPath, logit_normal, optimal_transport, stratified_uniform
 
@@ -143,6 +144,21 @@ class FlowMatching(IterativeModel):
         self._drawn += len(noise)
         self._evaluations += int(evaluations.sum())
         return data
+
+    def stepwise(
+        self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None, times: int
+    ) -> Stepwise:
+        ends = [step / self.sampler.steps for step in range(self.sampler.steps + 1)]
+        solver = replace(self.sampler, steps=1)
+
+        def velocity(t: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+            given = (None if part is None else part[rows] for part in (y, mask))
+            return self.guided(self.predict, *given)(x, t)
+
+        def step(x: Tensor, number: int) -> Tensor:
+            return integrate(velocity, x, ends[number], ends[number + 1], solver)[0]
+
+        return Stepwise(noise, [NoiseLevel(t, self.path.deviation(t)) for t in ends], step)
 
     def log_density(
         self, scaled: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None

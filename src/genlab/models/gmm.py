@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
+from genlab.core.contract import Inpainting
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import (
     bits_per_dim,
@@ -179,6 +180,37 @@ class GMM(GenerativeModel):
         if self.lengths is not None:
             x = x.where(self.lengths.sample(n, y, generator), modality_of(self.spec).padding(self.spec))
         return self.codec.from_cells(x) if self._is_bound else self.codec.as_data(x)
+
+    @torch.no_grad()
+    def inpaint(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        y: Tensor | None = None,
+        generator: Generator | None = None,
+        *,
+        rounds: int | None = None,
+    ) -> Tensor:
+        """Keep the values of ``x`` where ``mask`` is true and draw the others from the mixture given them; see
+        :class:`genlab.core.contract.Inpaints`."""
+        kept = self.codec.check_kept(x, mask)
+        given = x.where(kept, 0)
+        if self._is_bound:
+            given = self.codec.dequantize(given, generator)
+        rows, held = (self._frames.split(t)[0].view(len(x), self._frames.count, -1) for t in (given, kept))
+        # Frame after frame, as samples are.
+        frames = zip(rows.unbind(1), held.unbind(1), strict=True)
+        filled = self._frames.join(torch.stack([self.mixture.complete(*frame, generator) for frame in frames], dim=1))
+        filled = self.codec.from_cells(filled) if self._is_bound else self.codec.as_data(filled)
+        if self.lengths is not None:
+            there = self.lengths.sample(len(x), y, generator, kept)
+            filled = filled.where(there, modality_of(self.spec).padding(self.spec))
+        return x.where(kept, filled)
+
+    def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
+        if self._is_bound:
+            return Inpainting(False, "the mixture given values spread evenly over the cells of the given levels")
+        return Inpainting(True, "the mixture given the given values")
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:

@@ -110,6 +110,31 @@ class HVae(LatentModel):
             by_layer,
         )
 
+    def propose(self, inferred: list[Tensor], noise: Tensor) -> Tensor:
+        parts = self._parts(noise)
+
+        def pick(index: int, _: DiagonalNormal, posterior: DiagonalNormal | None) -> Tensor:
+            assert posterior is not None
+            return posterior.transform(parts[index])
+
+        _, steps = self.top_down(len(noise), pick, inferred)
+        return torch.cat([step.z.flatten(1) for step in steps], dim=1)
+
+    def log_weight(self, observed: Observed, inferred: list[Tensor], z: Tensor) -> Tensor:
+        parts = self._parts(z)
+        params, steps = self.top_down(len(z), lambda index, *_: parts[index], inferred)
+        total = observed.total(self.observation.log_prob(observed.x, params.view(len(z), -1, *self.spec.shape)), 1)[0]
+        for step in steps:
+            assert step.posterior is not None
+            total = total + (step.prior.log_prob(step.z) - step.posterior.log_prob(step.z)).flatten(1).sum(1)
+        return total
+
+    def redraw(self, z: Tensor, x: Tensor, kept: Tensor, generator: Generator | None) -> Tensor:
+        parts = self._parts(z)
+        params, _ = self.top_down(len(z), lambda index, *_: parts[index])
+        drawn = self.observation.sample(params.view(len(z), -1, *self.spec.shape), generator)
+        return x.where(kept, drawn.to(x.dtype))
+
     def generate(self, n: int, generator: Generator | None) -> Tensor:
         noise = normal((n, self.num_latents), generator, self.device).to(self.dtype)
         parts = self._parts(noise)

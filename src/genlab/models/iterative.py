@@ -16,12 +16,14 @@ from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.codec import Affine
+from genlab.core.contract import Inpainting
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import fast_bfloat16
 from genlab.core.likelihood import dequantized_log_weights, sum_dims
 from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
 from genlab.core.tails import TamedAffine
+from genlab.core.words import counted
 from genlab.modalities import Layout, modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.denoisers import (
@@ -36,6 +38,7 @@ from genlab.models.denoisers import (
 from genlab.models.options import ConditionalOptions
 from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.blocks.rows import MOST_ROWS, Rows, encodes_rows
+from genlab.networks.diffusion.inpainting import Stepwise, repaint
 from genlab.networks.diffusion.ode import LikelihoodConfig
 
 __all__ = ["IterativeModel", "IterativeOptions", "LikelihoodName", "PrecisionName", "mean_over_values"]
@@ -43,6 +46,10 @@ __all__ = ["IterativeModel", "IterativeOptions", "LikelihoodName", "PrecisionNam
 LikelihoodName = Literal["auto", "ode", "vlb", "none"]
 TailsName = Literal["auto", "none", "asinh"]
 PrecisionName = Literal["auto", "bf16-mixed", "32-true"]
+
+
+ROUNDS = 5
+"""How often each step is taken where values are filled in, unless said otherwise."""
 
 
 class IterativeOptions(ConditionalOptions):
@@ -215,6 +222,12 @@ class IterativeModel(GenerativeModel):
     def denoised(self, clean: Tensor, noise: Tensor, sigma: float, y: Tensor | None, mask: Tensor | None) -> Tensor:
         """Return the expected example ``[N, *shape]``, scaled, for ``clean + sigma noise``, noise being normal."""
 
+    @abstractmethod
+    def stepwise(
+        self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None, times: int
+    ) -> Stepwise:
+        """Return what :meth:`generate` does as steps, each of which may be taken so many times."""
+
     # What they share.
 
     @property
@@ -350,11 +363,53 @@ class IterativeModel(GenerativeModel):
         noise = normal((n, *self.seen_shape), generator, self.device)
         with self._precision():
             scaled = self.generate(noise, labels, generator, mask)
+        return self._as_data(scaled, mask)
+
+    def _as_data(self, scaled: Tensor, mask: Tensor | None) -> Tensor:
         values = self.scaling.inverse(scaled)[0]
         if self.rows is not None:
             return self.codec.as_data(self.rows.decode(values))
         x = self.codec.from_cells(values) if self.spec.is_discrete else self.codec.as_data(values)
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
+
+    @torch.no_grad()
+    def inpaint(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        y: Tensor | None = None,
+        generator: Generator | None = None,
+        *,
+        rounds: int | None = None,
+    ) -> Tensor:
+        """Keep the values of ``x`` where ``mask`` is true and draw the others; see
+        :class:`genlab.core.contract.Inpaints` and :func:`genlab.networks.diffusion.inpainting.repaint`.
+
+        Args:
+            x: See the protocol.
+            mask: See the protocol.
+            y: See the protocol.
+            generator: See the protocol.
+            rounds: How often each step is taken; None: 5.
+        """
+        kept = self.codec.check_kept(x, mask)
+        labels = self._labels_to_draw(len(x), y, generator)
+        there = None if self.lengths is None else self.lengths.sample(len(x), labels, generator, kept)
+        given = x.where(kept, 0)
+        if self.rows is None:
+            data, known = self.level_centres(given) if self.spec.is_discrete else self.scaling(given)[0], kept
+        else:
+            data, known = self.scaling(self.rows.encode(given, within=0.5))[0], self.rows.of_columns(kept)
+        noise = normal((len(x), *self.seen_shape), generator, self.device)
+        count = ROUNDS if rounds is None else max(1, rounds)
+        with self._precision():
+            path = self.stepwise(noise, labels, generator, there, count)
+            scaled = repaint(path, data, known, count, generator)
+        return x.where(kept, self._as_data(scaled, there))
+
+    def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
+        times = ROUNDS if rounds is None else max(1, rounds)
+        return Inpainting(False, f"RePaint-like resampling, each step of the sampler {counted(times, 'time')}")
 
     @torch.no_grad()
     def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
@@ -413,7 +468,9 @@ class IterativeModel(GenerativeModel):
                 noise = normal(clean.shape, generator, clean.device)
                 denoised = self.denoised(clean, noise, ratio * self.deviation, y, mask)
                 errors = ((denoised - clean) / self.deviation).square()
-                found.append(sum_dims(errors, mask) / Batch(x, mask=mask).dims)
+                found.append(
+                    errors.flatten(1).mean(1) if mask is None else sum_dims(errors, mask) / Batch(x, mask=mask).dims
+                )
         return torch.stack(found, dim=1)
 
     def _checked(self, x: Tensor, y: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:

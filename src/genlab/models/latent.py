@@ -13,10 +13,12 @@ from torch import Generator, Tensor, nn
 
 from genlab.core.batch import Batch
 from genlab.core.codec import one_hot
+from genlab.core.contract import Inpainting
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import active_units, bits_per_dim, importance_weighted, mean_bits_per_dim, sum_dims
-from genlab.core.noise import normal
+from genlab.core.noise import normal, uniform
 from genlab.core.spec import DataSpec
+from genlab.core.words import counted
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.options import TrainingOptions, Width
@@ -30,6 +32,10 @@ __all__ = ["Draws", "LatentModel", "LatentOptions", "ObjectiveConfig", "Observed
 
 CHUNK_VALUES = 2**20
 """Predicted parameters that importance sampling holds at a time; bounds its memory whatever the number of draws."""
+
+
+ROUNDS = 100
+"""Steps of the chain by which values are filled in, unless said otherwise."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ class LatentOptions(TrainingOptions):
 class LatentModel(GenerativeModel):
     """A model with latent variables z, a decoder p(x | z) and an approximate posterior q(z | x).
 
-    A subclass implements the five methods below and sets ``num_latents``. Continuous data is standardized on the way
+    A subclass implements the methods below and sets ``num_latents``. Continuous data is standardized on the way
     in, with the log-determinant in every figure; discrete data is scaled to [-1, 1] for the encoder alone, or one-hot
     where its levels are symbols without an order. Of a table, categories are one-hot for the encoder and numbers
     standardized; what decoders predict is of the table's own values.
@@ -194,6 +200,18 @@ class LatentModel(GenerativeModel):
     @abstractmethod
     def _encode(self, x: Tensor) -> Tensor:
         """Return the posterior's means ``[N, num_latents]`` for data ``x [N, *shape]``."""
+
+    @abstractmethod
+    def propose(self, inferred: Any, noise: Tensor) -> Tensor:
+        """Turn standard normal ``noise [N, num_latents]`` into draws from the posterior, of the same shape."""
+
+    @abstractmethod
+    def log_weight(self, observed: Observed, inferred: Any, z: Tensor) -> Tensor:
+        """Return log p(x, z) - log q(z | x), nats ``[N]``, of any latents ``z [N, num_latents]``."""
+
+    @abstractmethod
+    def redraw(self, z: Tensor, x: Tensor, kept: Tensor, generator: Generator | None) -> Tensor:
+        """Draw what decoders predict, ``[N, *shape]``, given ``z [N, num_latents]`` and what of ``x`` is kept."""
 
     # What they share.
 
@@ -258,6 +276,58 @@ class LatentModel(GenerativeModel):
         values = self.generate(n, generator)
         x = self.codec.as_data(values) if self.spec.is_discrete else self._unstandardize(values)
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
+
+    @torch.no_grad()
+    def inpaint(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        y: Tensor | None = None,
+        generator: Generator | None = None,
+        *,
+        rounds: int | None = None,
+    ) -> Tensor:
+        """Keep the values of ``x`` where ``mask`` is true and draw the others; see
+        :class:`genlab.core.contract.Inpaints`.
+
+        In turn the latents are drawn from the posterior and the missing values given the latents. Drawn so they are
+        those of the model if the posterior is: Rezende et al. (2014), appendix F. In the second half of the steps the
+        latents are accepted or not as Mattei and Frellsen (2018), "Leveraging the exact likelihood of deep latent
+        variable models", algorithm 1, have it, which with more and more steps is exact whatever the posterior.
+
+        Args:
+            x: See the protocol.
+            mask: See the protocol.
+            y: See the protocol.
+            generator: See the protocol.
+            rounds: Steps of the chain; None: 100.
+        """
+        kept = self.codec.check_kept(x, mask)
+        n, count = len(x), ROUNDS if rounds is None else max(1, rounds)
+        there = None if self.lengths is None else self.lengths.sample(n, y, generator, kept)
+        padding = modality_of(self.spec).padding(self.spec)
+
+        def completed(values: Tensor) -> Tensor:
+            own = self.codec.as_data(values) if self.spec.is_discrete else self._unstandardize(values).to(x.dtype)
+            return x.where(kept, own if there is None else own.where(there, padding))
+
+        filled, z = completed(self.generate(n, generator)), None
+        for step in range(count):
+            inputs, observed, _ = self._embed(filled, there)
+            inferred = self.infer(inputs)
+            other = self.propose(inferred, self._noise(1, inputs, generator)[0])
+            chance = uniform((n,), generator, self.device, torch.float64)
+            if z is None or step < count // 2:
+                z = other
+            else:
+                new, old = (self.log_weight(observed, inferred, latents).double() for latents in (other, z))
+                z = other.where((chance.log() < new - old)[:, None], z)
+            filled = completed(self.redraw(z, observed.x, kept, generator))
+        return filled
+
+    def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
+        steps = ROUNDS if rounds is None else max(1, rounds)
+        return Inpainting(False, f"Metropolis within Gibbs, {counted(steps, 'step')}, the first half without rejection")
 
     def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return the posterior's means ``[N, num_latents]`` for data ``x [N, *shape]`` as it is.

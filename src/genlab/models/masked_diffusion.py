@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from genlab.core import noise
 from genlab.core.batch import Batch
+from genlab.core.contract import Inpainting
 from genlab.core.errors import GenlabError
 from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
@@ -134,11 +135,25 @@ class MaskedDiffusion(GenerativeModel):
         return self._unmasked(x, torch.ones_like(x, dtype=torch.bool), self._labels_to_draw(n, y, generator), generator)
 
     @torch.no_grad()
-    def inpaint(self, x: Tensor, mask: Tensor, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        """Keep the symbols of ``x [N, T]`` where ``mask`` is true and draw the others, given all that are kept."""
-        self.codec.check(x)
-        kept = mask.expand_as(x)
-        return self._unmasked(x.clone(), ~kept, self._labels_to_draw(len(x), y, generator), generator)
+    def inpaint(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        y: Tensor | None = None,
+        generator: Generator | None = None,
+        *,
+        rounds: int | None = None,
+    ) -> Tensor:
+        """Keep the symbols of ``x [N, T]`` where ``mask`` is true and draw the others, given all that are kept; see
+        :class:`genlab.core.contract.Inpaints`."""
+        kept = self.codec.check_kept(x, mask)
+        return self._unmasked(x.where(kept, 0), ~kept, self._labels_to_draw(len(x), y, generator), generator)
+
+    def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
+        if not mask.any():
+            return Inpainting(True, "nothing is given")
+        # Predictions given the same symbols need not be those of one distribution, whatever the order.
+        return Inpainting(False, "unmasked from the given symbols on, each prediction given all that are there")
 
     def _unmasked(self, x: Tensor, masked: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
         """Draw what is masked in steps from t to s < t, in each of which a masked place is drawn by chance 1 - s/t.

@@ -242,6 +242,16 @@ class Vae(LatentModel):
             posterior.mean,
         )
 
+    def propose(self, inferred: _Inferred, noise: Tensor) -> Tensor:
+        return inferred.posterior.transform(noise)
+
+    def log_weight(self, observed: Observed, inferred: _Inferred, z: Tensor) -> Tensor:
+        log_likelihood = observed.total(self.decoding.log_prob(self.decoder, z, observed.x), 1)[0]
+        return log_likelihood + inferred.prior.log_prob(z) - inferred.posterior.log_prob(z).sum(-1)
+
+    def redraw(self, z: Tensor, x: Tensor, kept: Tensor, generator: Generator | None) -> Tensor:
+        return self.decoding.redraw(self.decoder, z, x, kept, generator)
+
     def generate(self, n: int, generator: Generator | None) -> Tensor:
         z = self.prior.given(self._posterior).sample(n, generator)
         return self.decoding.sample(self.decoder, z, generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from genlab.core.contract import Encodes
+from genlab.core.contract import Encodes, Inpaints
 from genlab.core.errors import GenlabError
 from genlab.models.base import GenerativeModel
 
@@ -33,6 +33,9 @@ class Use:
 
 
 _NO_CODE = "it has no code of an example that could be decoded. Use a vae, a flow, diffusion, flow_matching or a gan."
+_NO_REST = (
+    "it says nothing of a part of an example given the rest. Use a gmm, an autoregressive model, a vae or diffusion."
+)
 
 USES = {
     use.name: use
@@ -42,6 +45,7 @@ USES = {
         Use("interpolate", "go from one example to another through codes", Encodes, _NO_CODE),
         Use("traverse", "change one latent at a time", Encodes, _NO_CODE),
         Use("detect", "score how unusual examples are"),
+        Use("inpaint", "fill in the rest of an example, given a part", Inpaints, _NO_REST),
     )
 }
 """All uses by their names."""

@@ -19,7 +19,13 @@ PEAK_RATE = 2e-3
 
 
 def classification_accuracy(
-    images: Tensor, labels: Tensor, test_images: Tensor, test_labels: Tensor, levels: int, num_classes: int
+    images: Tensor,
+    labels: Tensor,
+    test_images: Tensor,
+    test_labels: Tensor,
+    levels: int,
+    num_classes: int,
+    seed: int = 0,
 ) -> float:
     """Train the extractors' classifier on images and return its accuracy on others.
 
@@ -35,6 +41,7 @@ def classification_accuracy(
         test_labels: ``[M]``, int64.
         levels: Number of values per dimension.
         num_classes: Number of classes.
+        seed: Of the weights and of the order.
 
     Returns:
         The share of test images whose class is told right, in ``[0, 1]``.
@@ -48,18 +55,18 @@ def classification_accuracy(
         raise MetricError("The classifier needs square images of a size that 4 divides.")
     labels, test_labels = as_labels(labels, num_classes), as_labels(test_labels, num_classes)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         classifier = Classifier(images.shape[1], images.shape[2], num_classes)
-        _fit(classifier, images, labels, levels)
+        _fit(classifier, images, labels, levels, seed)
     with torch.no_grad():
         parts = zip(test_images.split(500), test_labels.split(500), strict=True)
         right = sum(int((classifier(levels_to_unit(x, levels)).argmax(1) == y).sum()) for x, y in parts)
     return right / len(test_labels)
 
 
-def _fit(classifier: Classifier, images: Tensor, labels: Tensor, levels: int) -> None:
+def _fit(classifier: Classifier, images: Tensor, labels: Tensor, levels: int, seed: int) -> None:
     optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=0.02)
-    schedule, generator = WarmupCosine(warmup=0.1), Generator().manual_seed(0)
+    schedule, generator = WarmupCosine(warmup=0.1), Generator().manual_seed(seed)
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = PEAK_RATE * schedule(step / STEPS)
         rows = torch.randint(len(images), (BATCH,), generator=generator)

@@ -117,6 +117,12 @@ class Rows(nn.Module):
         """Return the part of vectors ``[N, dims]`` that is of categories, ``[N, symbols]``."""
         return vectors[:, self.num_numbers :]
 
+    def of_columns(self, marks: Tensor) -> Tensor:
+        """Return the values of vectors that are of marked columns, ``[N, D]`` to ``[N, dims]``, both bool."""
+        columns = zip(self._categories, self.levels, strict=True)
+        of_categories = [marks[:, place, None].expand(-1, levels) for place, levels in columns]
+        return torch.cat([marks[:, self.numbers], *of_categories], dim=1)
+
     def log_posterior(self, noisy: Tensor, log_prior: Tensor, sigma: Tensor) -> Tensor:
         """Return the log-probabilities of categories whose vectors came with normal noise, by Bayes' rule.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -38,6 +39,10 @@ class LinearPath:
     def __init__(self, sigma_min: float, width: float) -> None:
         self.sigma_min = sigma_min
         self.width = width
+
+    def deviation(self, t: float) -> float:
+        """Return the standard deviation of the noise around t times the data at time t."""
+        return math.hypot(1 - (1 - self.sigma_min) * t, 4 * self.width * t * (1 - t))
 
     def at(self, t: Tensor, noise: Tensor, data: Tensor) -> PathPoint:
         """Return points and velocities at times ``[N]`` of the paths from noise to data, both ``[N, ...]``."""

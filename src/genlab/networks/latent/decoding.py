@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor, nn
 
+from genlab.core.noise import uniform
 from genlab.networks.blocks.observations import ObservationModel
 from genlab.networks.latent.recurrent import RecurrentDecoder
 
@@ -37,6 +38,13 @@ class Decoding(ABC):
         """Draw values ``[N, *shape]`` given latents ``z [N, Z]``."""
 
     @abstractmethod
+    def redraw(self, decoder: nn.Module, z: Tensor, x: Tensor, kept: Tensor, generator: Generator | None) -> Tensor:
+        """Draw the values of ``x [N, *shape]`` anew that are not ``kept``, given those that are and ``z [N, Z]``.
+
+        It leaves the distribution of these values as it is, and where values depend on each other may keep the old.
+        """
+
+    @abstractmethod
     def decode(self, decoder: nn.Module, z: Tensor) -> Tensor:
         """Return the values ``[N, *shape]`` that latents ``z [N, Z]`` stand for, without chance."""
 
@@ -49,6 +57,10 @@ class AtOnce(Decoding):
 
     def sample(self, decoder: nn.Module, z: Tensor, generator: Generator | None) -> Tensor:
         return self.observation.sample(decoder(z), generator)
+
+    def redraw(self, decoder: nn.Module, z: Tensor, x: Tensor, kept: Tensor, generator: Generator | None) -> Tensor:
+        drawn = self.sample(decoder, z, generator)
+        return x.where(kept, drawn.to(x.dtype))
 
     def decode(self, decoder: nn.Module, z: Tensor) -> Tensor:
         return self.observation.mean(decoder(z))
@@ -70,6 +82,21 @@ class InTurn(Decoding):
     def sample(self, decoder: RecurrentDecoder, z: Tensor, generator: Generator | None) -> Tensor:
         noise = self.observation.noise((len(z), decoder.length), generator, z.device)
         return self._chosen(decoder, z, lambda params, place: self.observation.transform(params, noise[:, place]))
+
+    def redraw(
+        self, decoder: RecurrentDecoder, z: Tensor, x: Tensor, kept: Tensor, generator: Generator | None
+    ) -> Tensor:
+        """Propose symbols, each given those before it, accepted by how probable they make those that are kept."""
+        noise = self.observation.noise((len(z), decoder.length), generator, z.device)
+
+        def choose(params: Tensor, place: int) -> Tensor:
+            drawn = self.observation.transform(params, noise[:, place])
+            return x[:, place].where(kept[:, place], drawn.to(x.dtype))
+
+        other = self._chosen(decoder, z, choose)
+        new, old = (self.log_prob(decoder, z, values).where(kept, 0).double().sum(1) for values in (other, x))
+        accepted = uniform((len(z),), generator, z.device, torch.float64).log() < new - old
+        return other.where(accepted[:, None], x)
 
     def decode(self, decoder: RecurrentDecoder, z: Tensor) -> Tensor:
         every = torch.arange(decoder.symbols, device=z.device).expand(len(z), -1)

@@ -81,24 +81,27 @@ class MixedMixture(Mixture):
         self.average.copy_(counts / counts.sum(1, keepdim=True))
 
     def component_log_prob(self, x: Tensor) -> Tensor:
+        return self.partial_log_prob(x, torch.ones_like(x, dtype=torch.bool))
+
+    def partial_log_prob(self, x: Tensor, there: Tensor) -> Tensor:
         total = x.new_zeros(len(x), self.components, dtype=self.logits.dtype)
         if len(self.numbers):
-            total = total + self._numbers_log_prob(x)
+            total = total + self._numbers_log_prob(x).where(there[:, None, self.numbers], 0).sum(2)
         if len(self.symbols):
             chosen = self.log_probabilities.permute(1, 2, 0)[
                 torch.arange(len(self.symbols), device=x.device), x[:, self.symbols].long()
             ]
-            total = total + chosen.sum(1)
+            total = total + chosen.where(there[:, self.symbols, None], 0).sum(1)
         return total
 
     def _numbers_log_prob(self, x: Tensor) -> Tensor:
-        """Log-mass or log-density ``[N, K]`` of the numbers, in the table's own units."""
+        """Log-mass or log-density ``[N, K, M]`` of the numbers, in the table's own units."""
         scale = self.scale
         centre = (self.standardize(x)[:, None, : len(self.numbers)] - self.mean) / scale
         width = (self.columns.width[self.numbers] / scale).expand_as(centre)
         density = -0.5 * (centre.square() + _LOG_2PI) - (scale * self.columns.unit[self.numbers]).log()
         is_rounded = self.columns.is_rounded[self.numbers]
-        return torch.where(is_rounded, log_cell_mass(centre, width), density).sum(2)
+        return torch.where(is_rounded, log_cell_mass(centre, width), density)
 
     def standardize(self, x: Tensor) -> Tensor:
         numbers = self.columns.standardize(x)[:, self.numbers]

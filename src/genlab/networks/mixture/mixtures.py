@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from genlab.core.noise import normal, uniform
 from genlab.networks.mixture.box_probability import factor_log_weights, ghk_log_weights
+from genlab.networks.mixture.conditioning import conditional_shift, marginal_log_density
 
 __all__ = [
     "BernoulliMixture",
@@ -69,6 +70,22 @@ class Mixture(nn.Module):
         cumulative = self.logits.softmax(0).cumsum(0)[:-1]
         u = uniform((n,), generator, cumulative.device, cumulative.dtype)
         chosen = torch.searchsorted(cumulative, u, right=True)
+        return self.draw(chosen, generator)
+
+    def complete(self, x: Tensor, kept: Tensor, generator: Generator | None = None) -> Tensor:
+        """Keep the values of ``x [N, D]`` that are ``kept [N, D]`` and draw the others given them.
+
+        A component is drawn by its probability given what is kept, and the others from it. What stands where nothing is
+        kept must be a value like any other.
+        """
+        log_joint = F.log_softmax(self.logits, 0) + self.partial_log_prob(x, kept)
+        cumulative = log_joint.double().softmax(1).cumsum(1)[:, :-1]
+        u = uniform((len(x),), generator, cumulative.device, cumulative.dtype)
+        drawn = self.draw_given((cumulative <= u[:, None]).sum(1), x, kept, generator)
+        return torch.where(kept, x, drawn.to(x.dtype))
+
+    def draw_given(self, chosen: Tensor, x: Tensor, kept: Tensor, generator: Generator | None) -> Tensor:
+        """Draw ``[N, D]`` from components ``[N]`` given what is kept of ``x``; independent dimensions: as ever."""
         return self.draw(chosen, generator)
 
     def calibrate(self, x: Tensor) -> None:
@@ -147,6 +164,10 @@ class BernoulliMixture(Mixture):
 
     def component_log_prob(self, x: Tensor) -> Tensor:
         return self.standardize(x) @ self.ones.T + F.logsigmoid(-self.ones).sum(1)
+
+    def partial_log_prob(self, x: Tensor, there: Tensor) -> Tensor:
+        weights = there.to(self.ones.dtype)
+        return (self.standardize(x) * weights) @ self.ones.T + weights @ F.logsigmoid(-self.ones).T
 
     def standardize(self, x: Tensor) -> Tensor:
         return x.to(self.ones.dtype)
@@ -263,7 +284,24 @@ class DiagonalGaussianMixture(Mixture):
         self.log_scale.data = (scale - self.min_scale).clamp_min(1e-3 * self.min_scale).log()
 
 
-class LowRankGaussianMixture(DiagonalGaussianMixture):
+class _CorrelatedGaussianMixture(DiagonalGaussianMixture):
+    """What the mixtures of normals share whose dimensions are not independent."""
+
+    @property
+    def covariance(self) -> Tensor:
+        """Of the components, ``[K, D, D]``, float64, in units of standardized data."""
+        raise NotImplementedError
+
+    def partial_log_prob(self, x: Tensor, there: Tensor) -> Tensor:
+        units = self.unit.double().log().expand_as(x).where(there, 0).sum(1)
+        return marginal_log_density(self._deviations(x), self.covariance, there) - units[:, None]
+
+    def draw_given(self, chosen: Tensor, x: Tensor, kept: Tensor, generator: Generator | None) -> Tensor:
+        drawn = self.draw(chosen, generator)
+        return drawn + self.unit * conditional_shift((x - drawn) / self.unit, chosen, self.covariance, kept)
+
+
+class LowRankGaussianMixture(_CorrelatedGaussianMixture):
     """A mixture of factor analyzers: normals with covariance W W^T plus a diagonal.
 
     Ghahramani and Hinton (1996), "The EM algorithm for mixtures of factor analyzers".
@@ -279,6 +317,11 @@ class LowRankGaussianMixture(DiagonalGaussianMixture):
     def __init__(self, components: int, num_dims: int, *, min_scale: float, common_scale: bool, rank: int) -> None:
         super().__init__(components, num_dims, min_scale=min_scale, common_scale=common_scale)
         self.factors = nn.Parameter(0.1 * torch.randn(components, num_dims, rank))
+
+    @property
+    def covariance(self) -> Tensor:
+        factors = self.factors.double()
+        return factors @ factors.mT + torch.diag_embed(self.scale.double().square())
 
     def maximize(self, features: Tensor, responsibilities: Tensor, prior: float) -> None:
         count = self._maximize_means(features, responsibilities, prior)
@@ -342,7 +385,7 @@ class LowRankGaussianMixture(DiagonalGaussianMixture):
         return ((1 - explained) / self.scale.square()).sum(-1)
 
 
-class FullGaussianMixture(DiagonalGaussianMixture):
+class FullGaussianMixture(_CorrelatedGaussianMixture):
     """A mixture of normals with full covariance.
 
     Each dimension is regressed on those before it: the modified Cholesky decomposition of Pourahmadi (1999), "Joint
@@ -370,6 +413,13 @@ class FullGaussianMixture(DiagonalGaussianMixture):
     def whitening(self) -> Tensor:
         """The lower triangular ``[K, D, D]`` that maps deviations to standard normals."""
         return self._unit_lower / self.scale[..., None]
+
+    @property
+    def covariance(self) -> Tensor:
+        whitening = self.whitening.double()
+        eye = torch.eye(self.num_dims, dtype=whitening.dtype, device=whitening.device).expand_as(whitening)
+        root = torch.linalg.solve_triangular(whitening, eye, upper=False)
+        return root @ root.mT
 
     def box_log_weights(self, low: Tensor, high: Tensor, num_draws: int, generator: Generator | None) -> Tensor:
         """As for :class:`LowRankGaussianMixture`; see :mod:`genlab.networks.mixture.box_probability`."""

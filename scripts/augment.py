@@ -1,0 +1,13 @@
+"""Whether samples make a classifier better: python scripts/augment.py run=<path or id>."""
+
+import signal
+import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command hears it: Ctrl-C shall show no import's traceback
+
+from genlab.command.cli import augment
+
+# Tab completes arguments: Hydra's functions for a shell look for "@hydra.main" in a script before they call it.
+if __name__ == "__main__":
+    sys.exit(augment())

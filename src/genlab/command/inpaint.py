@@ -1,0 +1,152 @@
+"""Fill in the rest of examples of a run's data, given a part of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from genlab.command.build import build_datamodule
+from genlab.command.config import check_config, read_trained
+from genlab.command.schemas import InpaintConfig
+from genlab.command.used_run import UsedRun
+from genlab.core.batch import Batch
+from genlab.core.contract import Inpaints
+from genlab.core.errors import GenlabError, shown
+from genlab.core.memory import check_examples_fit
+from genlab.core.randomness import some_of
+from genlab.core.spec import DataSpec
+from genlab.core.words import counted
+from genlab.modalities import modality_of
+from genlab.models.base import GenerativeModel
+from genlab.uses.arrays import Stored, write_arrays
+from genlab.uses.catalogue import require
+from genlab.uses.inpaint import Completions, Estimate, as_points, energy_distance, energy_score, inpaint
+from genlab.uses.masks import mask_of
+
+__all__ = ["run"]
+
+_ENDINGS = (".npz", ".png", ".json")
+_SHOWN, _SHOWN_EACH = 32, 6
+"""Examples in a picture, and completions of each."""
+_OWN = ("checkpoint", "split", "mask", "n", "each", "seed", "rounds", "exact")
+
+
+def run(config: DictConfig) -> Path:
+    """Fill in ``config.n`` examples of a split, some by chance but always the same, each several times.
+
+    With ``config.exact``, another run whose completions are exact, it says how far off the completions are of those.
+
+    Args:
+        config: The composed config.
+
+    Returns:
+        The file of arrays: the examples ``x``, what was ``given`` of them and their ``completions [each, n, ...]``.
+    """
+    settings = check_config(config, InpaintConfig)
+    used = UsedRun.open("inpaint", settings, "scripts/inpaint.py")
+    model, spec = used.model, used.model.spec
+    require("inpaint", model)
+    check_examples_fit("n and each", settings.n * settings.each, spec.num_dims, "completions")
+    mask_of(settings.mask, spec, 1)  # before any data is read
+    exact = None if settings.exact is None else _reference(settings, spec)
+    data = build_datamodule(read_trained(used.place)).tensors(settings.split)
+    rows = some_of(torch.arange(len(data.x)), settings.n)
+    given = mask_of(settings.mask, spec, len(rows), settings.seed)
+    path = used.place_for(settings.out, _name(settings, len(rows)), _ENDINGS)
+    examples = data.rows(rows)
+    found = inpaint(model, examples, given, settings.each, settings.seed, settings.rounds)
+    scores = _scores(found, examples, data, exact, settings, spec)
+    drawn = modality_of(spec).preview_rows(_shown(found, spec), spec, _with(path, ".png"), used.title)
+    modality_of(spec).write(found.drawn[0], spec, path)
+    arrays = {"x": found.x, "given": found.given.to(torch.uint8), "completions": found.drawn}
+    array = _with(path, ".npz")
+    write_arrays(array, {name: Stored.of(x.contiguous()) for name, x in arrays.items()}, "npz")
+    own = {key: getattr(settings, key) for key in _OWN}
+    measured = {"is_exact": found.kind.is_exact, "method": found.kind.method, "examples": rows.tolist()}
+    used.record(path, own, measured | {name: score._asdict() for name, score in scores.items()})
+    share = found.given.float().mean().item()
+    print(
+        f"Filled in {counted(len(rows), 'example')} of {spec.name}, {settings.split}, {counted(settings.each, 'time')} "
+        f"each; {share:.0%} of the values were given, mask {shown(settings.mask)}.\n{str(found.kind).capitalize()}."
+    )
+    print("".join(f"{_TITLES[name]}: {score}\n" for name, score in scores.items()), end="")
+    print(f"Saved: {path}.npz, {'.png, ' if drawn else ''}.json")
+    return array
+
+
+_TITLES = {
+    "energy_score": "Energy score against what there was, lower is better",
+    "energy_score_of_exact": "That of the exact completions",
+    "energy_distance": "Energy distance to the exact completions, 0 for none",
+    "energy_distance_of_exact": "That of two draws of the exact ones, by chance",
+}
+
+
+def _reference(settings: InpaintConfig, spec: DataSpec) -> GenerativeModel:
+    """Return the model whose completions are the measure, and see that they are exact."""
+    assert settings.exact is not None
+    try:
+        model = UsedRun.open("inpaint", replace(settings, run=settings.exact), "scripts/inpaint.py").model
+    except GenlabError as error:
+        raise GenlabError(f"exact: {error}") from error
+    if (model.spec.name, model.spec.shape, model.spec.levels) != (spec.name, spec.shape, spec.levels):
+        raise GenlabError(f"exact is a run on {model.spec.name}, expected one on {spec.name}.")
+    if settings.each < 2:
+        raise GenlabError("each is 1, but distances between completions need at least 2 of each example.")
+    kind = None
+    if isinstance(model, Inpaints):
+        kind = model.inpainting(mask_of(settings.mask, spec, settings.n, settings.seed))
+    if kind is None or not kind.is_exact:
+        how = "it cannot fill in" if kind is None else f"{kind.method} is approximate"
+        raise GenlabError(
+            f"exact is a run of {model.name}, which is no measure for mask={shown(settings.mask)}: {how}. Use an "
+            "autoregressive model and mask=half, or a gmm."
+        )
+    return model
+
+
+def _scores(
+    found: Completions,
+    examples: Batch,
+    data: Batch,
+    exact: GenerativeModel | None,
+    settings: InpaintConfig,
+    spec: DataSpec,
+) -> dict[str, Estimate]:
+    if settings.each < 2:
+        return {}
+    points, truth = (as_points(x, spec, data.x) for x in (found.drawn, examples.x))
+    scores = {"energy_score": energy_score(points, truth)}
+    if exact is not None:
+        # Other seeds than the completions': two draws of one model with one seed would be the same.
+        sets = [inpaint(exact, examples, found.given, settings.each, seed, settings.rounds).drawn
+                for seed in (settings.seed + 1, settings.seed + 2)]  # fmt: skip
+        first, second = (as_points(x, spec, data.x) for x in sets)
+        scores["energy_score_of_exact"] = energy_score(first, truth)
+        scores["energy_distance"] = energy_distance(points, first)
+        scores["energy_distance_of_exact"] = energy_distance(second, first)
+    return {name: Estimate.of(values) for name, values in scores.items()}
+
+
+def _shown(found: Completions, spec: DataSpec) -> Mapping[str, Any]:
+    """Rows of the picture: the examples, what was given of them, and completions."""
+    given = found.x.where(found.given, modality_of(spec).blank(spec))
+    completions = {f"completion {number}": x for number, x in enumerate(found.drawn[:_SHOWN_EACH], 1)}
+    rows = {"example": found.x, "given": given, **completions}
+    return {name: x[:_SHOWN] for name, x in rows.items()}
+
+
+def _name(settings: InpaintConfig, n: int) -> str:
+    mask = re.sub(r"[^A-Za-z0-9]+", "-", Path(settings.mask).name)[:40].strip("-")
+    last = "_last" if settings.checkpoint == "last" else ""
+    return f"inpaint_{settings.split}_{mask}_n{n}_s{settings.seed}{last}"
+
+
+def _with(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
