@@ -53,8 +53,9 @@ class Series(Modality):
         panels = figure.subplots(2, 3)
         sides = [(x[:, :1].cpu(), name, colour) for x, (name, colour) in zip((real, samples), _SIDES, strict=True)
                  if x is not None]  # fmt: skip
+        room = 6 * max(1e-12, *(float(x.double().std()) for x, *_ in sides))
         for x, name, colour in sides:
-            _draw_windows(panels[0, 0], x, name, colour)
+            _draw_windows(panels[0, 0], x, name, colour, room)
             _draw_tail(panels[0, 1], x, name, colour)
             facts = {key: value[0, 0].numpy() for key, value in WindowFacts(x).compute().items()}
             for axes, key in zip(panels.flat[2:], _TITLES, strict=True):
@@ -107,16 +108,16 @@ def _shown(name: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
 
 
-def _draw_windows(axes: Any, x: Tensor, name: str, colour: str) -> None:
-    """Draw some windows of one column ``[N, 1, T]``, real ones on the left and samples on the right."""
+def _draw_windows(axes: Any, x: Tensor, name: str, colour: str, room: float) -> None:
+    """Draw some windows of one column ``[N, 1, T]``, real ones on the left and samples on the right, ``room`` apart."""
     values = x[:WINDOWS_DRAWN, 0].double().numpy()
     steps = np.arange(1, values.shape[1] + 1) + (0 if name == _SIDES[0][0] else 1.1 * values.shape[1])
-    room = 6 * max(float(x.double().std()), 1e-12)
     for place, window in enumerate(values):
         axes.plot(steps, window - place * room, color=colour, linewidth=0.8)
     axes.set_yticks([])
     axes.set_xticks([])
-    axes.text(steps[0], 0.8 * room, name, color=colour, fontsize=8)
+    axes.margins(y=0.12)
+    axes.text(steps[0], 0.98, name, color=colour, fontsize=8, va="top", transform=axes.get_xaxis_transform())
 
 
 def _draw_tail(axes: Any, x: Tensor, name: str, colour: str) -> None:
