@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.spec import DataSpec
-from genlab.core.stylized_facts import WindowFacts, block_of, resampled
+from genlab.core.stylized_facts import WindowFacts, resampled
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file, write_atomic
@@ -125,7 +125,7 @@ def _draw_facts(panels: Any, x: Tensor, name: str, colour: str) -> None:
     facts, errors = windows.compute(), {}
     if is_real:
         count, source = windows.count, torch.Generator().manual_seed(0)
-        again = windows.compute(resampled(count, count, _RESAMPLES, source, block_of(count)))
+        again = windows.compute(resampled(count, count, _RESAMPLES, source))  # those shown are in no order
         errors = {key: found.std(0) for key, found in again.items()}
     for axes, key in zip(panels, _TITLES, strict=True):
         fact = facts[key][0, 0].numpy()
