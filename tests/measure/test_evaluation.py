@@ -108,6 +108,7 @@ def test_options_move_the_hash_only_where_they_are_on(tmp_path: Path) -> None:
     assert quick.hash == "ae8ff711f1be"
     assert replace(quick, batch_size=7).hash == quick.hash
     assert replace(quick, classification_accuracy=True).hash != quick.hash
+    assert replace(quick, series_scores=True).hash != quick.hash
     with torch.random.fork_rng(devices=[]):
         torch.save(InceptionV3().state_dict(), tmp_path / "a.pth")
     shutil.copy(tmp_path / "a.pth", tmp_path / "b.pth")

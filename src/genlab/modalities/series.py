@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.spec import DataSpec
-from genlab.core.stylized_facts import WindowFacts
+from genlab.core.stylized_facts import WindowFacts, resampled
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file, write_atomic
@@ -23,6 +23,8 @@ __all__ = ["Series", "column_names"]
 WINDOWS_DRAWN = 6
 """Windows whose course a picture shows; the facts in it are of all."""
 _SIDES = (("real", "0.45"), ("samples", "tab:blue"))
+_RESAMPLES = 100
+"""Of the windows, for the errors of their facts."""
 _MOST_POINTS = 20_000
 """Points of a curve of the tails, at most."""
 
@@ -30,8 +32,9 @@ _MOST_POINTS = 20_000
 class Series(Modality):
     """Windows ``[C, T]`` of C columns over T steps, float32.
 
-    A preview shows some windows and the stylized facts of all of them, real ones beside the samples; a CSV file holds
-    all samples. Quality is measured on the values themselves, and by the stylized facts.
+    A preview shows some windows and the stylized facts of all of them, real ones beside the samples, with a band of two
+    sampling errors of the real ones; a CSV file holds all samples. Quality is measured on the values themselves, and by
+    the stylized facts.
     """
 
     name = "series"
@@ -53,14 +56,11 @@ class Series(Modality):
         panels = figure.subplots(2, 3)
         sides = [(x[:, :1].cpu(), name, colour) for x, (name, colour) in zip((real, samples), _SIDES, strict=True)
                  if x is not None]  # fmt: skip
+        room = 6 * max(1e-12, *(float(x.double().std()) for x, *_ in sides))
         for x, name, colour in sides:
-            _draw_windows(panels[0, 0], x, name, colour)
+            _draw_windows(panels[0, 0], x, name, colour, room)
             _draw_tail(panels[0, 1], x, name, colour)
-            facts = {key: value[0, 0].numpy() for key, value in WindowFacts(x).compute().items()}
-            for axes, key in zip(panels.flat[2:], _TITLES, strict=True):
-                axes.plot(np.arange(1, len(facts[key]) + 1), facts[key], ".-", color=colour, label=name)
-                axes.set_title(_TITLES[key], fontsize=9)
-                axes.set_xlabel("lag (steps)", fontsize=8)
+            _draw_facts(panels.flat[2:], x, name, colour)
         for axes in panels.flat[2:]:
             axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
         panels[0, 0].set(xlabel="step")
@@ -107,16 +107,35 @@ def _shown(name: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
 
 
-def _draw_windows(axes: Any, x: Tensor, name: str, colour: str) -> None:
-    """Draw some windows of one column ``[N, 1, T]``, real ones on the left and samples on the right."""
+def _draw_windows(axes: Any, x: Tensor, name: str, colour: str, room: float) -> None:
+    """Draw some windows of one column ``[N, 1, T]``, real ones on the left and samples on the right, ``room`` apart."""
     values = x[:WINDOWS_DRAWN, 0].double().numpy()
     steps = np.arange(1, values.shape[1] + 1) + (0 if name == _SIDES[0][0] else 1.1 * values.shape[1])
-    room = 6 * max(float(x.double().std()), 1e-12)
     for place, window in enumerate(values):
         axes.plot(steps, window - place * room, color=colour, linewidth=0.8)
     axes.set_yticks([])
     axes.set_xticks([])
-    axes.text(steps[0], 0.8 * room, name, color=colour, fontsize=8)
+    axes.margins(y=0.12)
+    axes.text(steps[0], 0.98, name, color=colour, fontsize=8, va="top", transform=axes.get_xaxis_transform())
+
+
+def _draw_facts(panels: Any, x: Tensor, name: str, colour: str) -> None:
+    """Draw the facts of one column ``[N, 1, T]`` by lag and, of real windows, a band of two sampling errors."""
+    windows, is_real = WindowFacts(x), name == _SIDES[0][0]
+    facts, errors = windows.compute(), {}
+    if is_real:
+        count, source = windows.count, torch.Generator().manual_seed(0)
+        again = windows.compute(resampled(count, count, _RESAMPLES, source))  # those shown are in no order
+        errors = {key: found.std(0) for key, found in again.items()}
+    for axes, key in zip(panels, _TITLES, strict=True):
+        fact = facts[key][0, 0].numpy()
+        lags = np.arange(1, len(fact) + 1)
+        axes.plot(lags, fact, ".-", color=colour, label=name)
+        if is_real:
+            band = 2 * errors[key][0].numpy()
+            axes.fill_between(lags, fact - band, fact + band, color="0.9", linewidth=0, zorder=0)
+        axes.set_title(_TITLES[key], fontsize=9)
+        axes.set_xlabel("lag (steps)", fontsize=8)
 
 
 def _draw_tail(axes: Any, x: Tensor, name: str, colour: str) -> None:
