@@ -59,28 +59,30 @@ def _filled(text: str, given: Mapping[str, str]) -> str:
     return text
 
 
+FLIPPED = ("run={run}", "against=vertical_flip")
+
 WRONG = [
     *each(NOWHERE, ["train", *TINY, "paths.logs={path}"]),
     *each(NOWHERE, ["train", "-m", *TINY, "paths.logs={path}"], ["{begin}"]),
     *each(NOWHERE, ["train", *TINY, "data=mnist", "data.root={path}"], ["{begin}", "data.root"]),
     *each(NOWHERE, ["evaluate", "run=abc", "paths.logs={path}"], ["{begin}"]),
-    *each(NOWHERE, ["evaluate", "samples=samples.npy", "data=digits", "paths.logs={path}"], ["{begin}"]),
     *each(NOWHERE, ["evaluate", "samples={path}", "data=digits"], ["samples is"]),
     *each(NO_FILE, ["sample", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["reconstruct", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["interpolate", "run={run}", "steps=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["traverse", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["detect", "run={run}", "against=vertical_flip", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["anomalies", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["anomalies", "folders=[{path}]"], ["There are no scores", "{begin}"]),
-    *each(NOWHERE, ["detect", "run={run}", "against={path}"], ["against"]),
-    *each(NOWHERE, ["detect", "run={run}", "against=vertical_flip", "background={path}"], ["run", "{begin}"]),
-    Wrong("examples that are a pipe", ["detect", "run={run}", "against=pipe"], ["against"]),
+    Wrong("scores below a file", ["detect", *FLIPPED, "out=file/x/y"], ["out is", "a file is in its way"]),
+    Wrong("other examples of 300 letters", ["detect", "run={run}", f"against={LONG}"], ["against is 'aaa"]),
+    Wrong("other examples that are a pipe", ["detect", "run={run}", "against=pipe"], ["against: samples is pipe"]),
+    Wrong("a background below a pipe", ["detect", *FLIPPED, "background=pipe/x"], ["neither a run's folder nor a run"]),
     *each(NO_FILE, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["train_extractor", "data=digits", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["compare", "folders=[{logs}]", "out={path}"], ["out is", "{begin}"]),
     *each(NOWHERE, ["compare", "folders=[{path}]"], ["no results", "{begin}"]),
     Wrong("a folder has the name of the values", ["sample", "run={run}", "out=taken.png"], ["taken.npz", "a folder"]),
+    Wrong("a folder is where steps are to go", ["interpolate", "run={run}", "out=folder"], ["out is", "a folder"]),
+    Wrong("latents are to go into a pipe", ["traverse", "run={run}", "out=pipe"], ["out is", "a device or a pipe"]),
+    Wrong("a file for logs", ["evaluate", "samples=samples.npy", "data=digits", "paths.logs=file"], ["in its way"]),
     Wrong("a folder has a table's name", ["compare", "folders=[{logs}]", "out=tables"], ["comparison.md", "a folder"]),
     Wrong("a protocol's long name", ["train", *TINY, f"evaluation.name={LONG}"], ["evaluation.name", "300"]),
     Wrong("a long name, later", ["evaluate", "run={run}", f"evaluation.name={LONG}"], ["evaluation.name", "300"]),
