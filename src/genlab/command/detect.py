@@ -61,7 +61,7 @@ def run(config: DictConfig) -> Path:
         The JSON file.
     """
     settings = check_config(config, DetectConfig)
-    used = UsedRun.open("detect", settings, "scripts/detect.py")
+    used = UsedRun.load("detect", settings, "scripts/detect.py")
     model, spec = used.model, used.model.spec
     data = build_datamodule(read_trained(used.place))
     background = _background(settings, spec, model.device)
