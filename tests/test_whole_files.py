@@ -38,6 +38,7 @@ APPENDED_OR_APART = {
     ("genlab/data/files.py", "open"): "in a folder of its own, from which whole files are moved",
     ("genlab/sweeps/study_tables.py", "dump"): "to text",
     ("genlab/command/dashboard.py", "save"): "a workspace on W&B, no file",
+    ("genlab/uses/detect/compression.py", "save"): "to memory, where its bytes are counted",
 }
 """Places that may write in another way, and why."""
 

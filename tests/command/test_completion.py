@@ -80,7 +80,7 @@ tab() {
     hydra_bash_completion
     printf '%s\\n' "${COMPREPLY[*]}"
 }
-complete -p genlab > /dev/null && tab 'genlab tr' && tab 'genlab train data=digi' && tab 'genlab train data.root=./'
+complete -p genlab > /dev/null && tab 'genlab trai' && tab 'genlab train data=digi' && tab 'genlab train data.root=./'
 """
 
 

@@ -99,7 +99,7 @@ def test_a_run_without_any_likelihood_has_the_baseline(tmp_path: Path, capfd: py
     refused(["detect", f"run={run}", "against=vertical_flip", "scores=[nll]"], capfd, ["the gan family has no likel"])
     assert cli.detect([f"run={run}", "against=horizontal_flip", "n=10", "scores=[neighbour]"]) == 0
     names = {path.name for path in (run / "samples").glob("detect*")}
-    assert {name.removeprefix("detect_test_horizontal_flip_n10") for name in names} == {
+    assert {name.removeprefix("detect_test_horizontal_flip_n10_neighbour") for name in names} == {
         ".json", "_scores.csv", "_histograms.png", "_unusual.png",
     }  # fmt: skip
     assert cli.anomalies([f"paths.logs={tmp_path}"]) == 0

@@ -59,6 +59,8 @@ def _filled(text: str, given: Mapping[str, str]) -> str:
     return text
 
 
+FLIPPED = ("run={run}", "against=vertical_flip")
+
 WRONG = [
     *each(NOWHERE, ["train", *TINY, "paths.logs={path}"]),
     *each(NOWHERE, ["train", "-m", *TINY, "paths.logs={path}"], ["{begin}"]),
@@ -67,12 +69,12 @@ WRONG = [
     *each(NOWHERE, ["evaluate", "samples={path}", "data=digits"], ["samples is"]),
     *each(NO_FILE, ["sample", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["reconstruct", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["detect", "run={run}", "against=vertical_flip", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["anomalies", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["anomalies", "folders=[{path}]"], ["There are no scores", "{begin}"]),
-    *each(NOWHERE, ["detect", "run={run}", "against={path}"], ["against"]),
-    *each(NOWHERE, ["detect", "run={run}", "against=vertical_flip", "background={path}"], ["run", "{begin}"]),
-    Wrong("examples that are a pipe", ["detect", "run={run}", "against=pipe"], ["against"]),
+    Wrong("scores below a file", ["detect", *FLIPPED, "out=file/x/y"], ["out is", "a file is in its way"]),
+    Wrong("other examples of 300 letters", ["detect", "run={run}", f"against={LONG}"], ["against is 'aaa"]),
+    Wrong("other examples that are a pipe", ["detect", "run={run}", "against=pipe"], ["against: samples is pipe"]),
+    Wrong("a background below a pipe", ["detect", *FLIPPED, "background=pipe/x"], ["neither a run's folder nor a run"]),
     *each(NO_FILE, ["inpaint", "run={mixture}", "n=2", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["inpaint", "run={mixture}", "mask={path}.png"], ["mask is", "expected"]),
     *each(NO_FILE, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),

@@ -25,7 +25,19 @@ from genlab.uses.detect.detect import check_alike, choose_scores, detect, flippe
 from genlab.uses.detect.evidence import Evidence, Examples
 from genlab.uses.detect.scores import SCORES
 from genlab.uses.detect.separation import separate
-from tests.contract.families import COLOUR, GRAY, PLANE, SMALL_FLOW, TEXT, Case, make_batch, make_model, perturb
+from tests.contract.families import (
+    CASES,
+    COLOUR,
+    GRAY,
+    PLANE,
+    SMALL_FLOW,
+    SOUND,
+    TEXT,
+    Case,
+    make_batch,
+    make_model,
+    perturb,
+)
 
 # Figures.
 
@@ -208,6 +220,23 @@ def test_noise_belongs_to_the_example() -> None:
     whole = model.denoising_errors(x, ratios=[0.5], generator=ExampleNoise(3))
     part = model.denoising_errors(x[4:], ratios=[0.5], generator=ExampleNoise(3, 4))
     assert torch.allclose(whole[4:], part, rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["diffusion", "flow_matching"])
+def test_what_is_not_there_enters_no_error(model: str) -> None:
+    (case,) = (c for c in CASES if (c.model, c.spec) == (model, SOUND) and "likelihood=vlb" not in c.overrides)
+    network, batch = make_model(case).eval(), make_batch(SOUND, 4, seed=2)
+    perturb(network)
+    given = {"mask": batch.mask, "ratios": [0.3, 1.0]}
+    found = network.denoising_errors(batch.x, batch.y, generator=ExampleNoise(0), **given)
+    other = network.denoising_errors(batch.x.where(batch.mask, 3), batch.y, generator=ExampleNoise(0), **given)
+    assert found.shape == (4, 2)
+    assert (found > 0).all()
+    assert torch.equal(found, other)
+    whole = {"mask": torch.ones_like(batch.mask), "ratios": [0.3]}
+    assert not torch.allclose(
+        network.denoising_errors(batch.x, batch.y, generator=ExampleNoise(0), **whole), found[:, :1]
+    )
 
 
 # What lacks a score says why.

@@ -40,12 +40,15 @@ from genlab.uses.detect.compression import compressed_bits
 from genlab.uses.detect.detect import FLIPS, Detection, check_alike, choose_scores, detect, flipped
 from genlab.uses.detect.evidence import Evidence, Examples
 from genlab.uses.detect.pictures import draw_scores
+from genlab.uses.detect.scores import SCORES
 from genlab.uses.foreign import read_samples
 
 __all__ = ["run"]
 
 UNUSUAL = 16
 """Most unusual examples in a picture, by each score."""
+ENDINGS = (".json", "_scores.csv", "_histograms.png", "_unusual.png")
+"""Of the files that are written."""
 
 
 def run(config: DictConfig) -> Path:
@@ -58,11 +61,12 @@ def run(config: DictConfig) -> Path:
         The JSON file.
     """
     settings = check_config(config, DetectConfig)
-    used = UsedRun.open("detect", settings, "scripts/detect.py")
+    used = UsedRun.load("detect", settings, "scripts/detect.py")
     model, spec = used.model, used.model.spec
     data = build_datamodule(read_trained(used.place))
     background = _background(settings, spec, model.device)
     sets = _sets(data, settings)
+    path = used.place_for(settings.out, _name(settings, sets.name), ENDINGS)
     timetable, training = Timetable(), data.tensors("train")
     rows = some_of(torch.arange(len(training.x)), settings.n)
     evidence = Evidence(
@@ -77,14 +81,20 @@ def run(config: DictConfig) -> Path:
         timetable,
     )
     choose_scores(evidence, settings.scores)  # before the work, not after it
-    last = "_last" if settings.checkpoint == "last" else ""
-    name = f"detect_{settings.split}_{sets.name}_n{settings.n}{last}"
-    endings = (".json", "_scores.csv", "_histograms.png", "_unusual.png")
-    path = used.place_for(settings.out, name, endings)
     with Display(timetable):
         found = detect(sets.own, sets.other, evidence, settings.scores)
     _write(path, used, sets, found)
     return used.record(path, _own(settings), _figures(sets, found, background))
+
+
+def _name(settings: DetectConfig, other: str) -> str:
+    """Return the name of what is written, by the settings that it depends on."""
+    parts = ["detect", settings.split, other, f"n{settings.n}"]
+    parts += [f"draws{settings.draws}"] if settings.draws > 1 else []
+    parts += [f"s{settings.seed}"] if settings.seed else []
+    parts += [find_run(settings.background, settings.paths.logs).id] if settings.background is not None else []
+    parts += ["last"] if settings.checkpoint == "last" else []
+    return "_".join([*parts, *(name for name in settings.scores or () if name in SCORES)])
 
 
 def _instruments(data: GenlabDataModule, training: Batch) -> Instruments:
