@@ -45,7 +45,7 @@ class Diffusion(IterativeModel):
     Of the categories of a mixed table the network predicts how probable they are by what is known of the other columns;
     what their own noisy vector says is added in closed form, Bayes' rule, so that the denoised vector is a mean over
     categories. It learns these by cross-entropy, as Dieleman et al. (2022), "Continuous diffusion for categorical
-    data", section 3.2.
+    data"; the weight of noise levels is one of numbers alone.
 
     Args:
         spec: Images, vectors, sound, series or tables, discrete, continuous or mixed.
@@ -111,14 +111,14 @@ class Diffusion(IterativeModel):
         x = clean + _like(sigma, clean) * torch.randn_like(clean)
         factors = self._factors(sigma, clean)
         value = self.predict(factors.input * x, noise_condition(sigma), y, batch.mask)
+        # The weight is one of the denoised example's error, which is `output` times that of the network's value.
+        weight = weight * factors.output.flatten().square()
         squares = (value - factors.value(x, clean)).square()
         if self.rows is not None:
-            return {
-                "loss": self._loss_of_rows(weight[:, None] * factors.output.square() * squares, clean, x, value, sigma)
-            }
-        errors = mean_over_values(squares, batch.mask)
-        # The weight is one of the denoised example's error, which is `output` times that of the network's value.
-        return {"loss": (weight * factors.output.flatten().square() * errors).mean()}
+            surprise = self._surprise(clean, x, value, sigma)
+            total = weight * self.rows.of_numbers(squares).sum(1) + surprise
+            return {"loss": total.mean() / self.spec.num_dims}
+        return {"loss": (weight * mean_over_values(squares, batch.mask)).mean()}
 
     def denoise(self, x: Tensor, sigma: Tensor, y: Tensor | None, mask: Tensor | None = None) -> Tensor:
         """Return the expected clean example for noisy ones: the denoiser D(x; sigma).
@@ -137,13 +137,10 @@ class Diffusion(IterativeModel):
         probabilities = self._log_posterior(x, value, sigma).exp()
         return torch.cat([self.rows.of_numbers(denoised), self.deviation * (2 * probabilities - 1)], dim=1)
 
-    def _loss_of_rows(self, errors: Tensor, clean: Tensor, x: Tensor, value: Tensor, sigma: Tensor) -> Tensor:
-        """Return the mean over columns of weighted squared errors of numbers and of cross-entropies of categories."""
-        rows = self.rows
-        is_category = rows.of_categories(clean) > 0
-        surprise = -self._log_posterior(x, value, sigma).where(is_category, 0)
-        total = rows.of_numbers(errors).sum(1) + surprise.sum(1)
-        return total.mean() / self.spec.num_dims
+    def _surprise(self, clean: Tensor, x: Tensor, value: Tensor, sigma: Tensor) -> Tensor:
+        """Return the sum of the cross-entropies of the columns of categories, ``[N]``, nats."""
+        is_category = self.rows.of_categories(clean) > 0
+        return -self._log_posterior(x, value, sigma).where(is_category, 0).sum(1)
 
     def _log_posterior(self, x: Tensor, value: Tensor, sigma: Tensor) -> Tensor:
         noisy, log_prior = map(self.rows.of_categories, (x / self.deviation, value))

@@ -249,17 +249,7 @@ class Gan(GenerativeModel):
         sizes: dict[str, ConvConfig | MLPConfig | WaveConfig] = {"conv": conv, "mlp": mlp, "wave": wave}
         self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
         self.rows = Rows(spec) if encodes_rows(spec) else None
-        self.noise_dims = latent_dims
-        if self.rows is None:
-            # Where lengths differ, the generator is told the length, and the discriminator sees it by the padding.
-            self.generator, features = sizes[kind].build(spec, latent_dims + self.num_classes + spec.has_mask)
-        else:
-            self.initial_examples = MOST_ROWS
-            self.noise_dims = RowGenerator.noise_dims(self.rows, latent_dims)
-            seen = replace(spec, shape=(self.rows.dims,), fields=())
-            inputs = RowGenerator.inputs(self.rows, latent_dims) + self.num_classes
-            network, features = sizes[kind].build(seen, inputs)
-            self.generator = RowGenerator(network, self.rows, latent_dims, self.num_classes)
+        self.generator, features = self._players(sizes[kind])
         self.discriminator = _Discriminator(features, self.num_classes)
         if spectral_norm:
             normalize_spectrally(self.discriminator)
@@ -269,6 +259,15 @@ class Gan(GenerativeModel):
         self._variant = ", ".join(
             traits + ["spectral norm"] * spectral_norm + ["class-conditional"] * self.conditional,
         )
+
+    def _players(self, sizes: ConvConfig | MLPConfig | WaveConfig) -> tuple[nn.Module, nn.Module]:
+        if self.rows is None:
+            # Where lengths differ, the generator is told the length, and the discriminator sees it by the padding.
+            return sizes.build(self.spec, self.latent_dims + self.num_classes + self.spec.has_mask)
+        self.initial_examples = MOST_ROWS
+        inputs = RowGenerator.inputs(self.rows, self.latent_dims) + self.num_classes
+        network, features = sizes.build(replace(self.spec, shape=(self.rows.dims,), fields=()), inputs)
+        return RowGenerator(network, self.rows, self.latent_dims, self.num_classes), features
 
     @property
     def variant(self) -> str:
@@ -410,7 +409,7 @@ class Gan(GenerativeModel):
         return self.discriminator(x, labels)
 
     def _generate(self, z: Tensor, y: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Map noise ``[N, noise_dims]``, labels and where values are to embedded examples ``[N, *shape]``."""
+        """Map noise of :meth:`_noise`, labels and where values are to embedded examples ``[N, *shape]``."""
         if self.conditional:
             z = torch.cat([z, one_hot(y, self.spec.num_classes, z.dtype)], dim=1)
         if self.lengths is not None:
@@ -421,7 +420,8 @@ class Gan(GenerativeModel):
         return values if mask is None else torch.where(mask, values, self._embed(self._padding(z.device)))
 
     def _noise(self, n: int, generator: Generator | None = None) -> Tensor:
-        return normal((n, self.noise_dims), generator, self.device).to(self.dtype)
+        dims = self.latent_dims if self.rows is None else RowGenerator.noise_dims(self.rows, self.latent_dims)
+        return normal((n, dims), generator, self.device).to(self.dtype)
 
     def _padding(self, device: torch.device) -> Tensor:
         padding = modality_of(self.spec).padding(self.spec)

@@ -100,8 +100,8 @@ class IterativeModel(GenerativeModel):
     Where the likelihood is that of the ODE, discrete data is trained with uniform noise in its cells, without which a
     continuous model would pile up its density on the levels.
 
-    Rows of a mixed table are seen as vectors of another length; see :class:`genlab.networks.blocks.rows.Rows`. These
-    have a density that says nothing of the row's probability, so there is no likelihood.
+    Rows of a mixed table are seen as vectors of another length; see :class:`genlab.networks.blocks.rows.Rows`. The
+    probability of a row would be an integral over all of its vectors, so there is no likelihood.
 
     Args:
         spec: Images, vectors, sound, series or tables, discrete, continuous or mixed.

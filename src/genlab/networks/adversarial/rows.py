@@ -15,7 +15,7 @@ TEMPERATURE = 0.5
 
 
 class RowGenerator(nn.Module):
-    """Perceptron from noise to vectors of rows; after CTGAN, Xu et al. (2019), "Modeling Tabular data".
+    """Perceptron from noise to vectors of rows; after CTGAN, Xu et al. (2019).
 
     Numbers are its outputs as they are. Categories are drawn from probabilities, Gumbel-softmax, Jang et al. (2017),
     straight through: what comes out is one category, as in real rows, and its gradient that of a soft one. And of one

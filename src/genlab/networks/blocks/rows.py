@@ -26,14 +26,14 @@ class Rows(nn.Module):
     """Vectors of rows: numbers become standard normal, column by column, and of a category there is 1 among -1.
 
     A number passes the distribution function of its column and the normal quantile function, as in TabDDPM, Kotelnikov
-    et al. (2023), section 3: heavy tails and spikes are gone, and what a model has to learn is how columns depend on
+    et al. (2023): heavy tails and spikes are gone, and what a model has to learn is how columns depend on
     each other. A value that comes again and again, where the distribution function jumps, gets a random place within
     the jump, each time another one: Rueschendorf (2009), "On the distributional transform", proposition 2.1. All places
     of a jump lead back to its value. Numbers outside of those that it was fitted to count as the nearest of them, so
     that none is drawn there either.
 
-    A category is a vector of -1 with 1 at its number, as are the analog bits of Chen et al. (2023), equation 1, one for
-    each category; the largest says which. So the mean square of each input is 1 for numbers and categories.
+    A category is a vector of -1 with 1 at its number, analog bits as of Chen et al. (2023), but one for each category;
+    the largest says which. So the mean square of each input is 1 for numbers and categories.
 
     Args:
         spec: What one row is; its fields are the columns.
