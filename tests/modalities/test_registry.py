@@ -16,6 +16,7 @@ from genlab.models.base import GenerativeModel
 from genlab.models.diffusion import Diffusion
 from genlab.models.flow import Flow
 from genlab.models.flow_matching import FlowMatching
+from genlab.models.forest import Forest
 from genlab.models.gan import Gan
 from genlab.models.gmm import GMM
 from genlab.models.hvae import HVae
@@ -39,6 +40,7 @@ DEFAULTS: dict[type[GenerativeModel], dict[DataSpec, str]] = {
     Diffusion: {IMAGE: "unet", VECTOR: "mlp", SOUND: "diffwave", SERIES: "diffwave"},
     Flow: {IMAGE: "multiscale", VECTOR: "nsf", SOUND: "waveglow", SERIES: "nsf"},
     FlowMatching: {IMAGE: "unet", VECTOR: "mlp", SOUND: "diffwave", SERIES: "diffwave"},
+    Forest: {VECTOR: "trees"},
     Gan: {IMAGE: "conv", VECTOR: "mlp", SOUND: "wave"},
     GMM: {IMAGE: "mixture", VECTOR: "mixture", TEXT: "mixture", SOUND: "mixture", SERIES: "mixture"},
     HVae: {IMAGE: "topdown", VECTOR: "topdown"},
