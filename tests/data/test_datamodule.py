@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from genlab.command.signatures import read_signature
 from genlab.command.targets import instantiate
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
@@ -203,7 +202,7 @@ def test_a_config_lists_the_arguments_with_their_ranges(
     values = OmegaConf.to_container(config, resolve=True)["data"]
     cls = get_class(target := values.pop("_target_"))
     values.pop("_convert_")
-    parameters = inspect.signature(cls).parameters
+    parameters = read_signature(cls).parameters
     generated = cls in (Digits, Toy2D, StochasticVolatility, Wine, BreastCancer, Diabetes)  # they read no files
     assert set(values) == set(parameters) - ({"root"} if generated else set())
     if "path" in values:  # one's own data, which has to be there
@@ -215,9 +214,8 @@ def test_a_config_lists_the_arguments_with_their_ranges(
     assert data.spec.name.startswith(path.stem)
     assert data.root == Path("data" if generated else "/somewhere")
     assert config.budget.examples > 0
-    hints = get_type_hints(cls.__init__, include_extras=True)
-    assert hints["batch_size"].__metadata__ == (Ge(1), Le(1_000_000))
-    assert hints["seed"].__metadata__ == (Ge(0),)
+    assert parameters["batch_size"].annotation.__metadata__ == (Ge(1), Le(1_000_000))
+    assert parameters["seed"].annotation.__metadata__ == (Ge(0),)
 
 
 def test_there_is_a_config_for_each_data_set() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, TypedDict, get_args
 
 import torch
 from annotated_types import Ge, Le
@@ -16,13 +16,28 @@ from genlab.data.files import Archive, FolderArchive, ensure_files, ensure_folde
 from genlab.data.loader import DrawTransform, EvalLoader, TrainStream
 from genlab.runs.caches import cache_folders, first_writable
 
-__all__ = ["BatchSize", "Examples", "GenlabDataModule", "Split", "train_placement"]
+__all__ = ["GenlabDataModule", "LoaderOptions", "Split", "train_placement"]
 
 Split = Literal["train", "validation", "test"]
 BatchSize = Annotated[int, Ge(1), Le(1_000_000)]
 Examples = Annotated[int, Ge(1), Le(1_000_000_000)]
+Seed = Annotated[int, Ge(0)]
+Device = Literal["auto", "cpu"]
 
 MAX_BYTES_ON_ACCELERATOR = 2 << 30  # above this, the data would compete with the model for memory
+
+
+class LoaderOptions(TypedDict, total=False):
+    """The options of every data set, beside its own and its ``root``.
+
+    A data set states its own options and passes these on, ``**loader: Unpack[LoaderOptions]``, so that each is declared
+    once and yet all stand side by side in a config. What they mean is said by :class:`GenlabDataModule`.
+    """
+
+    batch_size: BatchSize
+    seed: Seed
+    device: Device
+    validation_examples: Examples | None
 
 
 def train_placement(device: str, root_device: torch.device, num_bytes: int) -> torch.device:
@@ -70,8 +85,8 @@ class GenlabDataModule(LightningDataModule):
         self,
         root: str | Path = "data",
         batch_size: BatchSize = 128,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
+        seed: Seed = 0,
+        device: Device = "auto",
         validation_examples: Examples | None = None,
     ) -> None:
         super().__init__()

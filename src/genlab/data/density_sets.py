@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
-from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.files import FolderArchive
 
 __all__ = ["BSDS300", "DensitySet", "Gas", "Hepmass", "Miniboone", "Power"]
@@ -63,12 +62,10 @@ class DensitySet(GenlabDataModule):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 256,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples)
+        loader.setdefault("batch_size", 256)
+        super().__init__(root, **loader)
         self.spec = DataSpec(self.name, "vector", (self.num_dims,))
 
     @property

@@ -9,7 +9,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated, BinaryIO, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, BinaryIO, ClassVar, Literal, NamedTuple, Unpack, get_args
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest, shown, two_lines
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
-from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.decoding import Preparation, Unreadable, decode_pictures
 from genlab.data.flips import HorizontalFlip
 from genlab.data.folders import class_folders, name_of, path_given
@@ -68,12 +68,10 @@ class Pictures(GenlabDataModule):
     10 % of the pictures are validation and 10 % test, drawn in each class alike; equal pictures stay together, so that
     none is in two splits. A data set is a subclass that gives its name and the folder.
 
+    The other arguments are those of :class:`LoaderOptions`.
+
     Args:
         root: Folder beside whose data what is computed once is kept.
-        batch_size: Examples per batch, all devices together.
-        seed: Seed of the order of training batches. The splits do not depend on it.
-        device: ``"auto"`` or ``"cpu"``: where the training set lies.
-        validation_examples: Number of validation examples that choose the checkpoint, or None for all.
         flip: Whether half of the training pictures, drawn anew each time, are mirrored left to right.
         cache: Where the pictures are kept once they have been read: None for ``genlab_cache`` in ``root``, or in the
             user's cache folder where that cannot be written; a folder; or ``"memory"``, for this process alone.
@@ -85,14 +83,13 @@ class Pictures(GenlabDataModule):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         flip: bool = False,
         cache: str | Path | None = None,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples)
+        loader.setdefault("batch_size", 64)
+        super().__init__(root, **loader)
         self.draw_transform = HorizontalFlip() if flip else None
         self.cache = cache
         self._found: Arranged | None = None
@@ -282,10 +279,7 @@ class ImageFolder(Pictures):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         flip: bool = False,
         cache: str | Path | None = None,
         path: str | Path | None = None,
@@ -295,8 +289,9 @@ class ImageFolder(Pictures):
         background: str = "white",
         split_seed: SplitSeed = 0,
         broken: Literal["skip", "refuse"] = "skip",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, flip, cache)
+        super().__init__(root, flip=flip, cache=cache, **loader)
         if broken not in ("skip", "refuse"):
             near = nearest(broken, ("skip", "refuse"))
             raise GenlabError(f"data.broken is '{broken}', expected skip or refuse.{near}")
@@ -335,16 +330,14 @@ class Emoji(Pictures):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         flip: bool = False,
         cache: str | Path | None = None,
         size: PictureSize = 32,
         channels: Literal[1, 3] = 3,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, flip, cache)
+        super().__init__(root, flip=flip, cache=cache, **loader)
         self.preparation = Preparation(size, channels)
         name = f"emoji_{size}{'_gray' if channels == 1 else ''}"
         self.spec = DataSpec(name, "image", (channels, size, size), levels=256, num_classes=10)

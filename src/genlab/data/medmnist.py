@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, get_args
-
-from annotated_types import Ge
+from typing import Literal, NamedTuple, Unpack, get_args
 
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.spec import DataSpec
-from genlab.data.base import BatchSize, Examples
+from genlab.data.base import LoaderOptions
 from genlab.data.files import Archive
 from genlab.data.npz import NpzPictures
 
@@ -78,15 +76,13 @@ class MedMNIST(NpzPictures):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         flip: bool = False,
         name: Name = "pathmnist",
         size: Literal[28, 64] = 28,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, flip)
+        super().__init__(root, flip=flip, **loader)
         if name not in SETS:
             raise GenlabError(f"data.name is '{name}', expected {', '.join(get_args(Name))}.{nearest(name, SETS)}")
         if size not in (28, 64):

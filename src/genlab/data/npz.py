@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Unpack
 
 import torch
-from annotated_types import Ge
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
-from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.flips import HorizontalFlip
 from genlab.data.folders import name_of, path_given
 from genlab.data.leaks import HELD_OUT, example_digest, grouped_split, held_out_elsewhere
@@ -37,25 +36,22 @@ class NpzPictures(GenlabDataModule):
     A training or validation picture that is also held out is left out, with a word in the split's name: the test split
     stays as it is.
 
+    The other arguments are those of :class:`LoaderOptions`.
+
     Args:
         root: Folder with the data files, and in which what is computed once for the data is kept.
-        batch_size: Examples per batch, all devices together.
-        seed: Seed of the order of training batches. The splits do not depend on it.
-        device: ``"auto"`` or ``"cpu"``: where the training set lies.
-        validation_examples: Number of validation examples that choose the checkpoint, or None for all.
         flip: Whether half of the training pictures, drawn anew each time, are mirrored left to right.
     """
 
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         flip: bool = False,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples)
+        loader.setdefault("batch_size", 64)
+        super().__init__(root, **loader)
         self.draw_transform = HorizontalFlip() if flip else None
         self._copies: dict[Split, int] = {}
 
@@ -123,14 +119,12 @@ class Npz(NpzPictures):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         flip: bool = False,
         path: str | Path | None = None,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, flip)
+        super().__init__(root, flip=flip, **loader)
         self.path = path_given(path, "an npz file")
         layout = describe_npz(self.path)
         name = name_of("npz", self.path)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Unpack, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec
-from genlab.data.base import BatchSize, Examples, Split
+from genlab.data.base import LoaderOptions, Split
 from genlab.data.columns import ColumnsConfig, parse_csv
 from genlab.data.files import contents_checksum
 from genlab.data.folders import class_folders, files_below, name_of, path_given
@@ -55,15 +55,13 @@ class TextFile(TextData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         length: WindowLength = 256,
         path: str | Path | None = None,
         by: Literal["characters", "bytes"] = "characters",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, length)
+        super().__init__(root, length=length, **loader)
         if by not in ("characters", "bytes"):
             raise GenlabError(f"data.by is '{by}', expected characters or bytes.{nearest(by, ('characters', 'bytes'))}")
         self.path = path_given(path, "a text file")
@@ -134,18 +132,16 @@ class WavFolder(SoundData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 32,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         seconds: Seconds = 1.0,
         encoding: Literal["mulaw8", "pcm16"] = "mulaw8",
         path: str | Path | None = None,
         sampling_rate_hz: SamplingRate = 16_000,
         broken: Literal["skip", "refuse"] = "refuse",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
         self.sampling_rate_hz = sampling_rate_hz
-        super().__init__(root, batch_size, seed, device, validation_examples, seconds, encoding)
+        super().__init__(root, seconds=seconds, encoding=encoding, **loader)
         if broken not in ("skip", "refuse"):
             near = nearest(broken, ("skip", "refuse"))
             raise GenlabError(f"data.broken is '{broken}', expected skip or refuse.{near}")
@@ -239,18 +235,16 @@ class CsvTable(TableData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 128,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         rounding: Rounding = "cells",
         path: str | Path | None = None,
         target: str | None = None,
         missing: Missing = "refuse",
         columns: ColumnsConfig | None = None,
         predict: str | None = None,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, rounding)
+        super().__init__(root, rounding=rounding, **loader)
         if missing not in (choices := get_args(Missing)):
             raise GenlabError(f"data.missing is '{missing}', expected {', '.join(choices)}.{nearest(missing, choices)}")
         self.path = path_given(path, "a CSV file")

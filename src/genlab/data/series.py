@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec
-from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.files import Archive
 from genlab.data.series_columns import read_columns
 
@@ -38,12 +38,10 @@ class SeriesData(GenlabDataModule):
     overlap, so that a standard error over them is one of independent stretches as far as the series is. A window lies
     within its split. A data set is a subclass that gives the :meth:`values`.
 
+    The other arguments are those of :class:`LoaderOptions`.
+
     Args:
         root: Folder with the data files.
-        batch_size: Windows per batch, all devices together.
-        seed: Seed of the order of training batches. The splits do not depend on it.
-        device: ``"auto"`` or ``"cpu"``: where the training set lies.
-        validation_examples: Number of validation windows that choose the checkpoint, or None for all.
         length: Steps of a window.
         stride: Steps from the beginning of a training window to that of the next.
     """
@@ -51,14 +49,13 @@ class SeriesData(GenlabDataModule):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         length: WindowSteps = 32,
         stride: Stride = 1,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples)
+        loader.setdefault("batch_size", 64)
+        super().__init__(root, **loader)
         if length < 2 or stride < 1:
             raise GenlabError(f"data.length is {length} and data.stride {stride}, expected at least 2 and at least 1.")
         self.length = length
@@ -158,18 +155,16 @@ class SeriesFile(SeriesData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         length: WindowSteps = 32,
         stride: Stride = 1,
         path: str | Path | None = None,
         columns: list[str] | None = None,
         time: str | None = None,
         returns: Returns = "none",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, length, stride)
+        super().__init__(root, length=length, stride=stride, **loader)
         choices = ("none", "log", "simple")
         if returns not in choices:
             raise GenlabError(
@@ -211,14 +206,12 @@ class SP500(SeriesData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         length: WindowSteps = 32,
         stride: Stride = 1,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, length, stride)
+        super().__init__(root, length=length, stride=stride, **loader)
         self.spec = DataSpec(f"sp500_{length}", "series", (1, length), columns=_titles(["Adj Close"], "log"))
 
     def values(self) -> np.ndarray:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.spec import DataSpec
-from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.files import FolderArchive
 from genlab.modalities.waveform import ENCODINGS, Encoding
 
@@ -48,12 +48,10 @@ class SoundData(GenlabDataModule):
     ``mask`` is false on the padding. A data set is a subclass that sets the sampling rate and gives the
     :meth:`recordings` of a split.
 
+    The other arguments are those of :class:`LoaderOptions`.
+
     Args:
         root: Folder with the data files.
-        batch_size: Examples per batch, all devices together.
-        seed: Seed of the order of training batches. The splits do not depend on it.
-        device: ``"auto"`` or ``"cpu"``: where the training set lies.
-        validation_examples: Number of validation examples that choose the checkpoint, or None for all.
         seconds: Length of an example.
         encoding: How amplitudes are stored, of `ENCODINGS`: ``"mulaw8"`` or ``"pcm16"``.
     """
@@ -65,14 +63,13 @@ class SoundData(GenlabDataModule):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 32,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         seconds: Seconds = 1.0,
         encoding: Literal["mulaw8", "pcm16"] = "mulaw8",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples)
+        loader.setdefault("batch_size", 32)
+        super().__init__(root, **loader)
         if encoding not in ENCODINGS:
             raise GenlabError(
                 f"data.encoding is '{encoding}', expected {', '.join(ENCODINGS)}.{nearest(encoding, ENCODINGS)}"
@@ -134,15 +131,13 @@ class SpokenDigits(SoundData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 32,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         seconds: Seconds = 0.64,
         encoding: Literal["mulaw8", "pcm16"] = "mulaw8",
         label: Labels = "digit",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, seconds, encoding)
+        super().__init__(root, seconds=seconds, encoding=encoding, **loader)
         classes = {"digit": 10, "speaker": len(self.speakers), "digit_and_speaker": 10 * len(self.speakers)}
         if label not in classes:
             raise GenlabError(f"data.label is '{label}', expected {', '.join(classes)}.{nearest(label, classes)}")
@@ -222,14 +217,12 @@ class SpeechCommandsDigits(SoundData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 32,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         seconds: Seconds = 1.0,
         encoding: Literal["mulaw8", "pcm16"] = "mulaw8",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, seconds, encoding)
+        super().__init__(root, seconds=seconds, encoding=encoding, **loader)
         self.spec = DataSpec(
             "sc09",
             "waveform",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Unpack, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.core.stylized_facts import lags_of
-from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.series import WindowSteps
 
 __all__ = ["LEVERAGE", "PERSISTENCE", "VOLATILITY", "StochasticVolatility", "draw_returns"]
@@ -43,12 +43,10 @@ class StochasticVolatility(GenlabDataModule):
     asset returns". Each window begins in the stationary distribution, so that windows are independent. The windows do
     not depend on ``seed``, which orders the training batches only. Nothing is read from ``root``.
 
+    The other arguments are those of :class:`LoaderOptions`.
+
     Args:
         root: As for all data sets; not used.
-        batch_size: Windows per batch, all devices together.
-        seed: Seed of the order of training batches.
-        device: ``"auto"`` or ``"cpu"``: where the training set lies.
-        validation_examples: Number of validation windows that choose the checkpoint, or None for all.
         length: Steps of a window.
         train_size: Number of training windows.
 
@@ -59,14 +57,12 @@ class StochasticVolatility(GenlabDataModule):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 128,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         length: WindowSteps = 32,
         train_size: Annotated[int, Ge(1), Le(10_000_000)] = 20_000,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples)
+        super().__init__(root, **loader)
         if length < 2 or train_size < 1:
             raise GenlabError(
                 f"data.length is {length} and data.train_size {train_size}, expected at least 2 and at least 1."

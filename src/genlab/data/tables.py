@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge
 
 from genlab.core.batch import Batch
 from genlab.core.codec import to_grid
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec, Field
-from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.columns import ColumnsConfig, Sheet, TypedColumn, typed
 
 __all__ = ["BreastCancer", "Diabetes", "Missing", "Rounding", "TableData", "Wine"]
@@ -43,25 +42,21 @@ class TableData(GenlabDataModule):
 
     A table is a subclass that calls :meth:`take`.
 
+    The other arguments are those of :class:`LoaderOptions`.
+
     Args:
         root: Folder in which what is computed once for the data is kept.
-        batch_size: Rows per batch, all devices together.
-        seed: Seed of the order of training batches. The splits do not depend on it.
-        device: ``"auto"`` or ``"cpu"``: where the training rows lie.
-        validation_examples: Number of validation rows that choose the checkpoint, or None for all.
         rounding: ``"cells"`` or ``"noise"``.
     """
 
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 128,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         rounding: Rounding = "cells",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples)
+        super().__init__(root, **loader)
         if rounding not in ("cells", "noise"):
             near = nearest(rounding, ("cells", "noise"))
             raise GenlabError(f"data.rounding is '{rounding}', expected cells or noise.{near}")
@@ -269,13 +264,12 @@ class _FromScikitLearn(TableData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 32,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         rounding: Rounding = "noise",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, rounding)
+        loader.setdefault("batch_size", 32)
+        super().__init__(root, rounding=rounding, **loader)
         sheet = Sheet(self.table, self.texts())
         self.take(f"{self.table}_{rounding}", sheet, ColumnsConfig(), self.target, predict=self.predict)
 

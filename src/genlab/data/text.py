@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split, train_placement
+from genlab.data.base import GenlabDataModule, LoaderOptions, Split, train_placement
 from genlab.data.files import Archive
 from genlab.data.windows import WindowStream, disjoint_windows
 
@@ -27,12 +27,10 @@ class TextData(GenlabDataModule):
 
     A text is a subclass that reads its file with :meth:`read` and says by :meth:`parts` which part of it each split is.
 
+    The other arguments are those of :class:`LoaderOptions`.
+
     Args:
         root: Folder with the data files.
-        batch_size: Windows per batch, all devices together.
-        seed: Seed of the order of training batches. The splits do not depend on it.
-        device: ``"auto"`` or ``"cpu"``: where the training text lies.
-        validation_examples: Number of validation windows that choose the checkpoint, or None for all.
         length: Symbols of a window. Nothing before its first symbol is known to a model.
     """
 
@@ -41,13 +39,12 @@ class TextData(GenlabDataModule):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         length: WindowLength = 256,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples)
+        loader.setdefault("batch_size", 64)
+        super().__init__(root, **loader)
         if length < 2:
             raise GenlabError(f"data.length is {length}, expected at least 2.")
         self.length = length
@@ -119,14 +116,12 @@ class Shakespeare(TextData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         length: WindowLength = 256,
         split: Literal["standard", "nanogpt"] = "standard",
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, length)
+        super().__init__(root, length=length, **loader)
         if split not in ("standard", "nanogpt"):
             raise GenlabError(f"data.split is '{split}', expected standard or nanogpt.")
         self.split = split
@@ -171,13 +166,11 @@ class Text8(TextData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         length: WindowLength = 256,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, length)
+        super().__init__(root, length=length, **loader)
         self.spec = DataSpec("text8", "text", (length,), levels=len(self.alphabet), alphabet=self.alphabet)
 
     def read(self) -> Tensor:
@@ -206,13 +199,11 @@ class Enwik8(TextData):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 64,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         length: WindowLength = 256,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples, length)
+        super().__init__(root, length=length, **loader)
         self.spec = DataSpec("enwik8", "text", (length,), levels=256)
 
     def read(self) -> Tensor:

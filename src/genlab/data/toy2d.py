@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Unpack, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.spec import DataSpec
-from genlab.data.base import BatchSize, Examples, GenlabDataModule, Split
+from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.densities import DENSITIES
 
 __all__ = ["Toy2D", "ToyName"]
@@ -29,11 +29,10 @@ class Toy2D(GenlabDataModule):
     The points do not depend on ``seed``, which orders the training batches only. Labels are the components of the
     distribution (which moon, Gaussian, arm); the checkerboard has none. Nothing is read from ``root``.
 
+    The other arguments are those of :class:`LoaderOptions`.
+
     Args:
         root: As for all data sets; not used.
-        batch_size: Examples per batch, all devices together.
-        seed: Seed of the order of training batches.
-        device: ``"auto"`` or ``"cpu"``: where the training set lies.
         dataset: ``"two_moons"``, ``"eight_gaussians"``, ``"checkerboard"``, ``"pinwheel"`` or ``"two_spirals"``.
         train_size: Number of training points.
 
@@ -44,14 +43,12 @@ class Toy2D(GenlabDataModule):
     def __init__(
         self,
         root: str | Path = "data",
-        batch_size: BatchSize = 128,
-        seed: Annotated[int, Ge(0)] = 0,
-        device: Literal["auto", "cpu"] = "auto",
-        validation_examples: Examples | None = None,
+        *,
         dataset: ToyName = "two_moons",
         train_size: Annotated[int, Ge(1), Le(100_000_000)] = 50_000,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, batch_size, seed, device, validation_examples)
+        super().__init__(root, **loader)
         if dataset not in DENSITIES:
             raise GenlabError(
                 f"data.dataset is '{dataset}', expected {', '.join(DENSITIES)}.{nearest(dataset, DENSITIES)}"
