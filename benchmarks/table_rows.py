@@ -4,7 +4,8 @@
 
 Rows are drawn as an evaluation draws them, in its batches and by the noise of each row, of a table of numbers. Trained
 weights cost the same: no family's sampler asks how well it fits. Where other work shares the cores, the seconds of CPU
-of all threads together say what the same would cost alone: on two idle cores at least half as many seconds.
+of one thread (OMP_NUM_THREADS=1) say what one idle core would take; several threads wait for each other by spinning,
+which counts too.
 """
 
 from __future__ import annotations
