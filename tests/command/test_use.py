@@ -40,7 +40,10 @@ def words_of(record: dict[str, object], out: Path) -> list[str]:
     """The arguments that a JSON file of a use gives, to make again what it stands beside."""
     settings = record["settings"]
     assert isinstance(settings, dict)
-    return [f"{key}={'null' if value is None else value}" for key, value in settings.items()] + [f"out={out}"]
+    given = {key: value for key, value in settings.items() if not isinstance(value, dict)}
+    maps = {key: ",".join(f"{k}:{v}" for k, v in value.items()) for key, value in settings.items() if key not in given}
+    words = [f"{key}={'null' if value is None else value}" for key, value in given.items()]
+    return [*words, *(f"{key}={{{text}}}" for key, text in maps.items()), f"out={out}"]
 
 
 def test_reconstruct(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -147,3 +150,26 @@ def test_a_record_that_is_in_the_way_is_found_before_the_work(
     for use in ("sample", "reconstruct", "interpolate", "traverse"):
         refused([use, f"run={run}", f"out={tmp_path / 'a'}"], capfd, ["a.json", "a folder"])
     assert (tmp_path / "a.npz").read_text() == "old"
+
+
+def test_settings_of_sampling(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """They change the samples and stand in the record; what the family has not is said in a line."""
+    train(tmp_path / "logs", "model.network=mlp", "model.sampler=ddim", model="diffusion")
+    run = run_folder(tmp_path / "logs")
+    for name, more in (("a", ["sampling={steps:3,sampler:heun}"]), ("b", [])):
+        assert cli.sample([f"run={run}", "n=3", *more, f"out={tmp_path / name}"]) == 0
+    one, other = (np.load(tmp_path / f"{name}.npz")["x"] for name in "ab")
+    assert not np.array_equal(one, other)
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["settings"]["sampling"] == {"steps": 3, "sampler": "heun"}
+    assert record["sampling"]["nfe"] == 5
+    assert "heun-3" in record["model"]["variant"]
+    assert cli.sample(words_of(record, tmp_path / "c")) == 0
+    assert (tmp_path / "c.npz").read_bytes() == (tmp_path / "a.npz").read_bytes()
+    for given, says in (
+        ("{temperature:1}", "sampling.temperature is no setting by which diffusion draws samples. It has sampler"),
+        ("{steps:0}", "model.steps is 0"),
+        ("{guidance:2}", "model.guidance is 2, which needs labels"),
+        ("3", "sampling is 3"),
+    ):
+        refused(["sample", f"run={run}", f"sampling={given}"], capfd, [says])

@@ -78,7 +78,7 @@ def test_masks_that_are_none(tmp_path: Path) -> None:
 def test_a_family_that_cannot_says_so(model: str) -> None:
     case = next(c for c in CASES if c.model == model)
     batch = make_batch(case.spec, 2)
-    with pytest.raises(GenlabError, match="family cannot inpaint: .* Use a gmm") as refused:
+    with pytest.raises(GenlabError, match=r"family cannot inpaint: .* Use a gmm") as refused:
         inpaint(make_model(case).eval(), batch, torch.ones_like(batch.x, dtype=torch.bool))
     assert len(str(refused.value).splitlines()) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
@@ -10,14 +11,14 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_origin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from genlab.command.schemas import Config, TrainConfig, TrainedConfig
+from genlab.command.schemas import Config, ModelNode, TrainConfig, TrainedConfig
 from genlab.command.signatures import Parameter, read_signature
 from genlab.command.targets import Node, children, is_reference, leaves, locate
 from genlab.command.values import describe, fits, fits_target, hint
 from genlab.core.errors import GenlabError, nearest, two_lines
 from genlab.runs.folder import RunDir, read_config
 
-__all__ = ["SUPPLIED", "check_config", "read_trained"]
+__all__ = ["SUPPLIED", "check_config", "read_trained", "with_model_settings"]
 
 C = TypeVar("C", bound=Config)
 
@@ -114,6 +115,32 @@ def read_trained(run: RunDir) -> TrainedConfig:
         more = f" (and {len(check.problems) - 1} more)" if len(check.problems) > 1 else ""
         raise GenlabError(f"{run.config} describes what this version cannot build:\n{check.problems[0].text}{more}")
     return dataclasses.replace(typed, plain=plain)
+
+
+def with_model_settings(config: TrainedConfig, changes: Mapping[str, Any]) -> TrainedConfig:
+    """Return the config of a run with other settings of its model.
+
+    Args:
+        config: From `read_trained`.
+        changes: Values by dotted key below ``model``.
+
+    Raises:
+        GenlabError: If one is no value of such a setting.
+    """
+    model = copy.deepcopy(dict(config.plain["model"]))
+    for key, value in changes.items():
+        *groups, name = key.split(".")
+        node: Any = model
+        for group in groups:
+            node = node.get(group) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise GenlabError(f"The run's config has no model.{'.'.join(groups)}, in which {name} would stand.")
+        node[name] = value
+    check = _Check()
+    typed = check.value(model, ModelNode, "model")
+    if check.problems:
+        raise GenlabError(two_lines([problem.text for problem in check.problems]))
+    return dataclasses.replace(config, model=typed, plain={**config.plain, "model": model})
 
 
 def _join(key: str, name: Any) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from genlab.command.build import build_model
-from genlab.command.config import read_trained
+from genlab.command.config import read_trained, with_model_settings
+from genlab.command.schemas import TrainedConfig
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.plugins import load_plugins
 from genlab.models.base import GenerativeModel
@@ -28,6 +29,7 @@ def load_run(
     checkpoint: str = "best",
     device: str | torch.device = "cpu",
     logs: Path | str = "logs",
+    sampling: Mapping[str, Any] | None = None,
 ) -> GenerativeModel:
     """Load the model of a run, frozen and in eval mode, ready to ``sample`` and ``log_prob``.
 
@@ -38,21 +40,39 @@ def load_run(
         checkpoint: ``"best"``, which validation chose, or ``"last"``.
         device: Where the model goes.
         logs: Root under which ids are looked for.
+        sampling: Settings of how samples are drawn that differ from those of the training, by name; those that the
+            family has are its `sampling_options`.
 
     Raises:
-        GenlabError: If the run or the checkpoint is missing or damaged, or does not fit the run's configuration.
+        GenlabError: If the run or the checkpoint is missing or damaged, or does not fit the run's configuration; or if
+            the family has no such setting.
     """
     load_plugins()
     run = find_run(path_or_id, logs)
     path = find_checkpoint(run, path_or_id, checkpoint)
     # The weights are read first: a damaged file should not have to wait for a model to be built.
     read = load_checkpoint(path, mmap=True)
-    model = build_model(read_trained(run))
+    config = read_trained(run)
+    if sampling:
+        config = with_model_settings(config, _sampling_keys(config, sampling))
+    model = build_model(config)
     set_weights(model, read, path, run)
     record = read.get("genlab")
     if change := other_code(codes_of(record.get("code") if isinstance(record, Mapping) else None)):
         _log.warning("%s was trained by %s.", run.path, change)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _sampling_keys(config: TrainedConfig, sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of sampling by their dotted keys in the model's config."""
+    known = {key.rpartition(".")[2]: key for key in getattr(config.model.target, "sampling_options", ())}
+    for name in sampling:
+        if name not in known:
+            has = f"It has {', '.join(known)}." if known else "It has none."
+            raise GenlabError(
+                f"sampling.{name} is no setting by which {config.model.name} draws samples. {has}{nearest(name, known)}"
+            )
+    return {known[name]: value for name, value in sampling.items()}
 
 
 def find_checkpoint(run: RunDir, path_or_id: Path | str, checkpoint: str) -> Path:

@@ -35,12 +35,13 @@ def run(config: DictConfig) -> Path:
         config: The composed config.
     """
     settings = check_config(config, SampleConfig)
-    used = UsedRun.open("sample", settings, "scripts/sample.py")
+    used = UsedRun.open("sample", settings, "scripts/sample.py", settings.sampling)
     model, n, label = used.model, settings.n, settings.label
     spec, modality = model.spec, modality_of(model.spec)
     check_examples_fit("n", n, spec.num_dims, "samples", modality.dtype(spec).itemsize)
     check_label(model, label)
     name = f"sample_n{n}_s{settings.seed}" + ("" if label is None else f"_y{label}")
+    name += "".join(f"_{key}{value}" for key, value in (settings.sampling or {}).items())
     endings = (f".{settings.format}", ".png", ".json")
     path = used.place_for(settings.out, name, endings)
     parts = _Parts(used, settings, path)
@@ -53,7 +54,7 @@ def run(config: DictConfig) -> Path:
     shown = torch.cat(parts.kept)
     drawn = modality.preview(shown, spec, path.with_name(f"{path.name}.png"), used.title)
     files = modality.write(shown, spec, path)
-    own = {key: getattr(settings, key) for key in ("checkpoint", "n", "seed", "label", "format", "files")}
+    own = {key: getattr(settings, key) for key in ("checkpoint", "n", "seed", "label", "sampling", "format", "files")}
     cost = {"nfe": float(model.nfe), **model.sampling_settings, "samples_at_once": parts.largest}
     record = used.record(path, own, {"sampling": cost})
     written = [str(array), *([f"{path}.png"] if drawn else []), str(record)]

@@ -182,6 +182,7 @@ class SampleConfig(UseConfig):
     n: Count
     seed: Seed
     label: Annotated[int, Ge(0)] | None
+    sampling: dict[str, Any] | None
     format: Literal["npz", "safetensors"]
     files: bool
 

@@ -45,15 +45,15 @@ class UsedRun:
     command: str
 
     @classmethod
-    def open(cls, use: str, settings: UseConfig, script: str) -> UsedRun:
-        """Load the run that a use's settings name.
+    def open(cls, use: str, settings: UseConfig, script: str, sampling: Mapping[str, Any] | None = None) -> UsedRun:
+        """Load the run that a use's settings name; ``sampling`` as of `load_run`.
 
         Raises:
             GenlabError: If it is missing or damaged, or there is no such device.
         """
         place = find_run(settings.run, settings.paths.logs)
         device = choose_device(settings.device)
-        model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs)
+        model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs, sampling)
         checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
         given = settings.run if settings.run.endswith(checkpoint.suffix) else str(place.path)
         return cls(use, place, checkpoint, given, model, command_line(script))

@@ -84,6 +84,9 @@ class GenerativeModel(LightningModule):
     """What the family can use beside values and labels, of ``mask``, ``context``, ``fields`` and ``cells``."""
     alternative: ClassVar[str] = ""
     """What to use for kinds of data that the family does not take, a sentence."""
+    sampling_options: ClassVar[tuple[str, ...]] = ()
+    """Keys of the config, dotted, that change how samples are drawn and nothing else: not the weights, nor the
+    likelihood. Their last parts name them where samples are asked for."""
     conditional: bool
     """Whether the data is modelled given its label: then :meth:`log_prob` is log p(x|y)."""
     nfe: int = 1

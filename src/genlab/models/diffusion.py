@@ -64,6 +64,7 @@ class Diffusion(IterativeModel):
     alternative = "For text there is model=masked_diffusion."
     deviation = SIGMA_DATA
     likelihoods = ("ode", "vlb", "none")
+    sampling_options = ("sampler", "steps", "guidance", "sampling_precision")
 
     def __init__(
         self,

@@ -73,6 +73,7 @@ class FlowMatching(IterativeModel):
     """
 
     family = "flow_matching"
+    sampling_options = ("sampler.solver", "sampler.steps", "guidance", "sampling_precision")
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class MaskedDiffusion(GenerativeModel):
     """
 
     family = "diffusion"
+    sampling_options = ("steps",)
     layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "transformer"}
     alternative = "Use model=diffusion."
 

@@ -41,6 +41,7 @@ class Transformer(Autoregressive):
     family = "transformer"
     layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "transformer", "series": "transformer"}
     uses = frozenset({"mask"})
+    sampling_options = ("sampling.temperature", "sampling.top_k", "sampling.top_p")
 
     def __init__(
         self,
