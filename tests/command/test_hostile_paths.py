@@ -67,13 +67,6 @@ WRONG = [
     *each(NOWHERE, ["evaluate", "samples={path}", "data=digits"], ["samples is"]),
     *each(NO_FILE, ["sample", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["reconstruct", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
-<<<<<<< HEAD
-    *each(NO_FILE, ["interpolate", "run={run}", "steps=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["traverse", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["inpaint", "run={mixture}", "n=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["inpaint", "run={mixture}", "mask={path}.png"], ["mask is", "expected"]),
-=======
->>>>>>> uses
     *each(NO_FILE, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["train_extractor", "data=digits", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["compare", "folders=[{logs}]", "out={path}"], ["out is", "{begin}"]),
@@ -82,6 +75,10 @@ WRONG = [
     Wrong("a folder is where steps are to go", ["interpolate", "run={run}", "out=folder"], ["out is", "a folder"]),
     Wrong("latents are to go into a pipe", ["traverse", "run={run}", "out=pipe"], ["out is", "a device or a pipe"]),
     Wrong("a file for logs", ["evaluate", "samples=samples.npy", "data=digits", "paths.logs=file"], ["in its way"]),
+    Wrong("inpaint, out is a pipe", ["inpaint", "run={mixture}", "n=2", "out=pipe"], ["out is", "pipe"]),
+    Wrong("inpaint, mask is a folder", ["inpaint", "run={mixture}", "mask=folder.png"], ["mask is", "no file"]),
+    Wrong("inpaint, mask is a pipe", ["inpaint", "run={mixture}", "mask=pipe.png"], ["mask is", "no file"]),
+    Wrong("a mask's long name", ["inpaint", "run={mixture}", f"mask={LONG}.png"], ["mask is"]),
     Wrong("a folder has a table's name", ["compare", "folders=[{logs}]", "out=tables"], ["comparison.md", "a folder"]),
     Wrong("a protocol's long name", ["train", *TINY, f"evaluation.name={LONG}"], ["evaluation.name", "300"]),
     Wrong("a long name, later", ["evaluate", "run={run}", f"evaluation.name={LONG}"], ["evaluation.name", "300"]),
@@ -120,7 +117,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what can stand in a path's way; it is the working folder, so that paths are short."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("something")
-    for folder in ("folder", "taken.npz", "tables/comparison.md"):
+    for folder in ("folder", "folder.png", "taken.npz", "tables/comparison.md"):
         (tmp_path / folder).mkdir(parents=True)
     os.symlink("loop", tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
