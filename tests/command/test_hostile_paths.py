@@ -121,6 +121,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / folder).mkdir(parents=True)
     os.symlink("loop", tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.png")
     content = io.BytesIO()
     np.save(content, np.zeros((100, 1, 8, 8), dtype=np.uint8))
     write_atomic(tmp_path / "samples.npy", content.getvalue())
@@ -217,6 +218,7 @@ def test_a_damaged_result(content: str, good: Path, tmp_path: Path, capfd: pytes
 def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
     # As root a rename would put a file in the place of /dev/null, for all programs of the machine.
     os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(FileExistsError, match="no file"):
         write_atomic(tmp_path / "pipe", "text")
     assert (tmp_path / "pipe").is_fifo()
