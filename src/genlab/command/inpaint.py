@@ -73,7 +73,7 @@ def run(config: DictConfig) -> Path:
     share = found.given.float().mean().item()
     print(
         f"Filled in {counted(len(rows), 'example')} of {spec.name}, {settings.split}, {counted(settings.each, 'time')} "
-        f"each; {share:.0%} of the values were given, mask {shown(settings.mask)}.\n{str(found.kind).capitalize()}."
+        f"each; {share:.0%} of the values were given, mask {shown(settings.mask)}.\n{_sentence(str(found.kind))}."
     )
     print("".join(f"{_TITLES[name]}: {score}\n" for name, score in scores.items()), end="")
     print(f"Saved: {path}.npz, {'.png, ' if drawn else ''}.json")
@@ -146,6 +146,10 @@ def _name(settings: InpaintConfig, n: int) -> str:
     mask = re.sub(r"[^A-Za-z0-9]+", "-", Path(settings.mask).name)[:40].strip("-")
     last = "_last" if settings.checkpoint == "last" else ""
     return f"inpaint_{settings.split}_{mask}_n{n}_s{settings.seed}{last}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]  # the others, which may be names, stay as they are
 
 
 def _with(path: Path, ending: str) -> Path:
