@@ -35,7 +35,7 @@ def run(config: DictConfig) -> Path:
         config: The composed config.
     """
     settings = check_config(config, SampleConfig)
-    used = UsedRun.open("sample", settings, "scripts/sample.py", settings.sampling)
+    used = UsedRun.load("sample", settings, "scripts/sample.py", settings.sampling)
     model, n, label = used.model, settings.n, settings.label
     spec, modality = model.spec, modality_of(model.spec)
     check_examples_fit("n", n, spec.num_dims, "samples", modality.dtype(spec).itemsize)

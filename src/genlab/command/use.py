@@ -154,7 +154,7 @@ class _Opened(NamedTuple):
 
 
 def _open(use: str, settings: UseConfig, split: Split) -> _Opened:
-    used = UsedRun.open(use, settings, f"scripts/{use}.py")
+    used = UsedRun.load(use, settings, f"scripts/{use}.py")
     require(use, used.model)
     return _Opened(used, build_datamodule(read_trained(used.place)).tensors(split), split)
 

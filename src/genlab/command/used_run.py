@@ -45,7 +45,7 @@ class UsedRun:
     command: str
 
     @classmethod
-    def open(cls, use: str, settings: UseConfig, script: str, sampling: Mapping[str, Any] | None = None) -> UsedRun:
+    def load(cls, use: str, settings: UseConfig, script: str, sampling: Mapping[str, Any] | None = None) -> UsedRun:
         """Load the run that a use's settings name; ``sampling`` as of `load_run`.
 
         Raises:
