@@ -37,7 +37,7 @@ def run(config: DictConfig) -> Path:
         The JSON file with the accuracies.
     """
     settings = check_config(config, AugmentConfig)
-    used = UsedRun.open("augment", settings, "scripts/augment.py")
+    used = UsedRun.load("augment", settings, "scripts/augment.py")
     model, spec = used.model, used.model.spec
     require_labels(model)
     learner = learner_of(spec)

@@ -49,7 +49,7 @@ def run(config: DictConfig) -> Path:
         The file of arrays: the examples ``x``, what was ``given`` of them and their ``completions [each, n, ...]``.
     """
     settings = check_config(config, InpaintConfig)
-    used = UsedRun.open("inpaint", settings, "scripts/inpaint.py")
+    used = UsedRun.load("inpaint", settings, "scripts/inpaint.py")
     model, spec = used.model, used.model.spec
     require("inpaint", model)
     check_examples_fit("n and each", settings.n * settings.each, spec.num_dims, "completions")
@@ -92,7 +92,7 @@ def _reference(settings: InpaintConfig, spec: DataSpec) -> GenerativeModel:
     """Return the model whose completions are the measure, and see that they are exact."""
     assert settings.exact is not None
     try:
-        model = UsedRun.open("inpaint", replace(settings, run=settings.exact), "scripts/inpaint.py").model
+        model = UsedRun.load("inpaint", replace(settings, run=settings.exact), "scripts/inpaint.py").model
     except GenlabError as error:
         raise GenlabError(f"exact: {error}") from error
     if (model.spec.name, model.spec.shape, model.spec.levels) != (spec.name, spec.shape, spec.levels):
