@@ -75,8 +75,6 @@ WRONG = [
     Wrong("other examples of 300 letters", ["detect", "run={run}", f"against={LONG}"], ["against is 'aaa"]),
     Wrong("other examples that are a pipe", ["detect", "run={run}", "against=pipe"], ["against: samples is pipe"]),
     Wrong("a background below a pipe", ["detect", *FLIPPED, "background=pipe/x"], ["neither a run's folder nor a run"]),
-    *each(NO_FILE, ["inpaint", "run={mixture}", "n=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["inpaint", "run={mixture}", "mask={path}.png"], ["mask is", "expected"]),
     *each(NO_FILE, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),
     *each(NO_FILE, ["train_extractor", "data=digits", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["compare", "folders=[{logs}]", "out={path}"], ["out is", "{begin}"]),
@@ -85,6 +83,10 @@ WRONG = [
     Wrong("a folder is where steps are to go", ["interpolate", "run={run}", "out=folder"], ["out is", "a folder"]),
     Wrong("latents are to go into a pipe", ["traverse", "run={run}", "out=pipe"], ["out is", "a device or a pipe"]),
     Wrong("a file for logs", ["evaluate", "samples=samples.npy", "data=digits", "paths.logs=file"], ["in its way"]),
+    Wrong("inpaint, out is a pipe", ["inpaint", "run={mixture}", "n=2", "out=pipe"], ["out is", "pipe"]),
+    Wrong("inpaint, mask is a folder", ["inpaint", "run={mixture}", "mask=folder.png"], ["mask is", "no file"]),
+    Wrong("inpaint, mask is a pipe", ["inpaint", "run={mixture}", "mask=pipe.png"], ["mask is", "no file"]),
+    Wrong("a mask's long name", ["inpaint", "run={mixture}", f"mask={LONG}.png"], ["mask is"]),
     Wrong("a folder has a table's name", ["compare", "folders=[{logs}]", "out=tables"], ["comparison.md", "a folder"]),
     Wrong("a protocol's long name", ["train", *TINY, f"evaluation.name={LONG}"], ["evaluation.name", "300"]),
     Wrong("a long name, later", ["evaluate", "run={run}", f"evaluation.name={LONG}"], ["evaluation.name", "300"]),
@@ -123,10 +125,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what can stand in a path's way; it is the working folder, so that paths are short."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("something")
-    for folder in ("folder", "taken.npz", "tables/comparison.md"):
+    for folder in ("folder", "folder.png", "taken.npz", "tables/comparison.md"):
         (tmp_path / folder).mkdir(parents=True)
     os.symlink("loop", tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.png")
     content = io.BytesIO()
     np.save(content, np.zeros((100, 1, 8, 8), dtype=np.uint8))
     write_atomic(tmp_path / "samples.npy", content.getvalue())
@@ -223,6 +226,7 @@ def test_a_damaged_result(content: str, good: Path, tmp_path: Path, capfd: pytes
 def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
     # As root a rename would put a file in the place of /dev/null, for all programs of the machine.
     os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(FileExistsError, match="no file"):
         write_atomic(tmp_path / "pipe", "text")
     assert (tmp_path / "pipe").is_fifo()

@@ -37,7 +37,7 @@ def run(config: DictConfig) -> Path:
         The JSON file with the accuracies.
     """
     settings = check_config(config, AugmentConfig)
-    used = UsedRun.open("augment", settings, "scripts/augment.py")
+    used = UsedRun.load("augment", settings, "scripts/augment.py")
     model, spec = used.model, used.model.spec
     require_labels(model)
     learner = learner_of(spec)
@@ -82,9 +82,7 @@ def _say(found: Accuracies, seen: int, tested: int, seeds: int, name: str) -> No
     gain = found.gain
     print(f"{_VERDICTS[gain.sign]}: both less real is {_percent(gain, '+')} points.")
     if found.real < seen:
-        print(
-            f"The model itself learned from all {seen:,} training examples, of which a classifier saw {found.real:,}."
-        )
+        print(f"The model learned from all {seen:,} training examples, of which a classifier saw {found.real:,}.")
 
 
 def _percent(interval: Interval, sign: str = "") -> str:

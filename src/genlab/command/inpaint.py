@@ -49,7 +49,7 @@ def run(config: DictConfig) -> Path:
         The file of arrays: the examples ``x``, what was ``given`` of them and their ``completions [each, n, ...]``.
     """
     settings = check_config(config, InpaintConfig)
-    used = UsedRun.open("inpaint", settings, "scripts/inpaint.py")
+    used = UsedRun.load("inpaint", settings, "scripts/inpaint.py")
     model, spec = used.model, used.model.spec
     require("inpaint", model)
     check_examples_fit("n and each", settings.n * settings.each, spec.num_dims, "completions")
@@ -73,7 +73,7 @@ def run(config: DictConfig) -> Path:
     share = found.given.float().mean().item()
     print(
         f"Filled in {counted(len(rows), 'example')} of {spec.name}, {settings.split}, {counted(settings.each, 'time')} "
-        f"each; {share:.0%} of the values were given, mask {shown(settings.mask)}.\n{str(found.kind).capitalize()}."
+        f"each; {share:.0%} of the values were given, mask {shown(settings.mask)}.\n{_sentence(str(found.kind))}."
     )
     print("".join(f"{_TITLES[name]}: {score}\n" for name, score in scores.items()), end="")
     print(f"Saved: {path}.npz, {'.png, ' if drawn else ''}.json")
@@ -92,7 +92,7 @@ def _reference(settings: InpaintConfig, spec: DataSpec) -> GenerativeModel:
     """Return the model whose completions are the measure, and see that they are exact."""
     assert settings.exact is not None
     try:
-        model = UsedRun.open("inpaint", replace(settings, run=settings.exact), "scripts/inpaint.py").model
+        model = UsedRun.load("inpaint", replace(settings, run=settings.exact), "scripts/inpaint.py").model
     except GenlabError as error:
         raise GenlabError(f"exact: {error}") from error
     if (model.spec.name, model.spec.shape, model.spec.levels) != (spec.name, spec.shape, spec.levels):
@@ -146,6 +146,10 @@ def _name(settings: InpaintConfig, n: int) -> str:
     mask = re.sub(r"[^A-Za-z0-9]+", "-", Path(settings.mask).name)[:40].strip("-")
     last = "_last" if settings.checkpoint == "last" else ""
     return f"inpaint_{settings.split}_{mask}_n{n}_s{settings.seed}{last}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]  # the others, which may be names, stay as they are
 
 
 def _with(path: Path, ending: str) -> Path:
