@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +85,14 @@ class Comparison:
         return found[:2]
 
 
+@cache
 def comparisons() -> list[Comparison]:
     """All comparisons that are kept, the largest first."""
     found = [Comparison(path.parent) for path in RESULTS.glob("*/comparison.csv")]
     return sorted(found, key=lambda comparison: (-len(comparison.rows), comparison.name))
 
 
+@cache
 def single_runs() -> list[tuple[Path, dict[str, Any]]]:
     """The result files of runs that stand alone, each with its folder."""
     files = sorted(RESULTS.glob("*/*.json"))
