@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genlab.modalities import all_modalities
-from making.measured import Comparison, comparisons, likelihood, single_runs
+from making.measured import Comparison, comparisons, likelihood, row_likelihood, single_runs
 from making.text import table
 
 NAMES = {"image": "Pictures", "waveform": "Sound", "vector": "Points and vectors"}
@@ -25,27 +25,26 @@ def part() -> str:
 
 
 def _comparison(comparison: Comparison) -> str:
-    """The best by each figure, and the fastest to sample: no order of families, but what each was best at."""
-    models = [row for row in comparison.rows if row["reference"] != "floor"]
-    exact = [row for row in models if row["likelihood"] and "ode" not in row["likelihood_kind"]]
-    lines = []
-    if exact:
-        best = sorted(exact, key=lambda row: float(row["likelihood"]))
-        lines.append(
-            ("likelihood, exact or a bound", *[f"{row['model']} {float(row['likelihood']):.3f}" for row in best[:3]])
-        )
-    for column, label, number in comparison.qualities:
-        if label[-1] not in "↓↑":
-            continue
+    """The first three by the likelihood, by the main figure of samples beside its floor, and by the time to sample."""
+    floor = next((row for row in comparison.rows if row["reference"] == "floor"), None)
+    models = [row for row in comparison.rows if row is not floor]
+    comparable = [row for row in models if row["likelihood"] and "ode" not in row["likelihood_kind"]]
+    by_likelihood = sorted(comparable, key=lambda row: float(row["likelihood"]))
+    lines = [
+        ("likelihood, exact or a bound", "", *[f"{row['model']} {row_likelihood(row)}" for row in by_likelihood[:3]])
+    ]
+    for column, label, number in comparison.qualities[:1]:
         known = [row for row in models if row[column]]
         best = sorted(known, key=lambda row: float(row[column]), reverse=label.endswith("↑"))
-        lines.append((label, *[f"{row['model']} {number.write(float(row[column]))}" for row in best[:3]]))
+        real = number.write(float(floor[column])) if floor and floor[column] else ""
+        lines.append((label, real, *[f"{row['model']} {number.write(float(row[column]))}" for row in best[:3]]))
     fast = sorted((row for row in models if row["ms_per_sample"]), key=lambda row: float(row["ms_per_sample"]))
-    lines.append(("ms per sample ↓", *[f"{row['model']} {float(row['ms_per_sample']):.3g}" for row in fast[:3]]))
-    rows = [(*line, *[""] * (4 - len(line))) for line in lines]
+    lines.append(("ms per sample ↓", "", *[f"{row['model']} {float(row['ms_per_sample']):.3g}" for row in fast[:3]]))
+    rows = [(*line, *[""] * (5 - len(line))) for line in lines]
     minutes = max(float(row["train_minutes"]) for row in models if row["train_minutes"])
-    head = f"[{comparison.title}]({comparison.page}): {len(models)} models, at most {minutes:.0f} minutes each.\n\n"
-    return head + table(("by", "first", "second", "third"), rows)
+    most = f"at most {minutes:.0f} minute{'s' if round(minutes) != 1 else ''} each"
+    head = f"[{comparison.title}]({comparison.page}): {len(models)} models, {most}.\n\n"
+    return head + table(("by", "floor", "first", "second", "third"), rows)
 
 
 def _runs(runs: list[tuple[Any, dict[str, Any]]]) -> str:

@@ -60,11 +60,9 @@ class Comparison:
 
     def value(self, row: dict[str, str]) -> str:
         """The likelihood of a row, with its kind and its chance."""
-        if not row.get("likelihood"):
+        if not row["likelihood"]:
             return ""
-        error = row.get("likelihood_sd") or row.get("likelihood_se")
-        around = f" ± {float(error):.3f}" if error else ""
-        return f"{float(row['likelihood']):.3f}{around} {row['likelihood_unit']}, {row['likelihood_kind']}"
+        return f"{row_likelihood(row)} {row['likelihood_unit']}, {row['likelihood_kind']}"
 
     def quality(self, row: dict[str, str]) -> str:
         """The first figure of samples, as ``"FID 1.48"``."""
@@ -83,6 +81,12 @@ class Comparison:
                 better = {"lower": " ↓", "higher": " ↑", None: ""}[figure.better]
                 found.append((column, figure.label + better, figure.number))
         return found[:2]
+
+
+def row_likelihood(row: dict[str, str]) -> str:
+    """The likelihood of a row and how far it varies: over seeds, or by its own standard error."""
+    error = row["likelihood_sd"] or row["likelihood_se"]
+    return f"{float(row['likelihood']):.3f}" + (f" ± {float(error):.3f}" if error else "")
 
 
 @cache
