@@ -38,6 +38,8 @@ html_theme_options = {"top_of_page_buttons": []}
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
 html_copy_source = False
+html_use_index = False
+html_domain_indices = False
 html_show_sphinx = False
 html_show_copyright = False
 
