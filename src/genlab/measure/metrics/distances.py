@@ -59,8 +59,8 @@ def centre_of(points: Tensor) -> Tensor:
 def squared_distance_blocks(first: Tensor, second: Tensor, centre: Tensor) -> Iterator[Block]:
     """Yield all squared distances between points ``[N, D]`` and ``[M, D]``, a block at a time.
 
-    They come from one matrix product as |a|^2 + |b|^2 - 2 ab, whose rounding error is of the order of
-    D * 2^-53 * (|a|^2 + |b|^2); so the points are moved near the origin first.
+    They come from one matrix product as ``|a|^2 + |b|^2 - 2 ab``, whose rounding error is of the order of
+    ``D * 2^-53 * (|a|^2 + |b|^2)``; so the points are moved near the origin first.
 
     Args:
         first: ``[N, D]``.

@@ -15,8 +15,8 @@ __all__ = ["FrechetDistance", "MemorizationInformedFrechetDistance", "frechet_di
 def frechet_distance(first_mean: Tensor, first_cov: Tensor, second_mean: Tensor, second_cov: Tensor) -> Tensor:
     """Squared Fréchet (Wasserstein-2) distance between two Gaussians.
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); Dowson and Landau (1982), "The Fréchet distance between multivariate
-    normal distributions". With C = F F^T the trace of the root is the sum of the singular values of
+    ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))``; Dowson and Landau (1982), "The Fréchet distance between
+    multivariate normal distributions". With C = F F^T the trace of the root is the sum of the singular values of
     F1^T F2. The eigenvalues of C1 C2, whose roots have the same sum, are known only to their rounding error, and the
     root of that is large where a covariance has no full rank.
 

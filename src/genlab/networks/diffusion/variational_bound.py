@@ -31,15 +31,15 @@ def variational_bound(
 
     The model draws from a normal prior, follows the reverse diffusion of the denoiser down to the lowest noise level
     and there chooses each level by :func:`level_log_mass`. Its bound has no steps whose number could make it loose, but
-    an integral over noise levels: Kingma et al. (2021), "Variational Diffusion Models", equations 11 and 18,
+    an integral over noise levels: Kingma et al. (2021), "Variational Diffusion Models", equations 11 and 18::
 
-        log P(x) >= E log P(x | z_low) - KL(q(z_high | x) | prior) - E integral of |x - D(z)|^2 / sigma^2 d ln sigma,
+        log P(x) >= E log P(x | z_low) - KL(q(z_high | x) | prior) - E integral of |x - D(z)|^2 / sigma^2 d ln sigma
 
-    which is sampled once within each of ``count`` equal intervals of ln sigma, for each example at levels of its own.
-    So the expectation does not depend on ``count``, only how far single examples scatter about it does. What is left of
-    the gap to log P(x) is that of the denoiser. On uniform data of 17 levels, where the best denoiser is known, it is 0
-    within a standard error of 0.011 bits per dimension; the sum over a process of 250 steps was 0.24 bits too high, of
-    1,000 steps 0.06, of 4,000 0.014.
+    The integral is sampled once within each of ``count`` equal intervals of ln sigma, for each example at levels of its
+    own. So the expectation does not depend on ``count``, only how far single examples scatter about it does. What is
+    left of the gap to log P(x) is that of the denoiser. On uniform data of 17 levels, where the best denoiser is known,
+    it is 0 within a standard error of 0.011 bits per dimension; the sum over a process of 250 steps was 0.24 bits too
+    high, of 1,000 steps 0.06, of 4,000 0.014.
 
     Args:
         denoise: Evaluated ``count`` times.

@@ -1,0 +1,204 @@
+"""The documentation tells the truth: its commands compose, its errors are the real ones, its tables the configs'."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from genlab.command import cli, schemas
+from genlab.command.config import check_config
+from genlab.command.entry import config_folder
+from tests.tiny import ROOT
+
+DOCS = ROOT / "docs"
+sys.path.append(str(DOCS))  # behind all packages: only `making` is looked for there
+
+from making import choosing, gallery, models, site  # noqa: E402
+from making.measured import RESULTS, comparisons  # noqa: E402
+from making.text import read_settings  # noqa: E402
+
+PAGES = sorted([ROOT / "README.md", ROOT / "results" / "README.md", *DOCS.glob("*.md"), *DOCS.glob("models/*.md")])
+ELSEWHERE = {"extending.md": "needs the plug-in that it builds, see tests/test_extending.py", "errors.md": "see below"}
+"""Pages whose commands are run by other tests."""
+
+COMMAND = re.compile(r"(?:\bpython (?:train\.py|scripts/(\w+)\.py)|\bgenlab (\w+)|\btrain\.py)(?= |$)(.*)$")
+SCHEMAS = {"train": ("config", schemas.TrainConfig), "compare": ("compare", schemas.CompareConfig)}
+GROUPS = ("model", "data", "experiment", "search")
+LEFT_OUT = ("-sc", "--config-dir", "--version")
+"""What asks for no config of ours: functions of a shell, and folders of one's own, which other tests make."""
+
+
+def commands(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """The commands of a page, in blocks and within lines: the name of each, and what follows it."""
+    text = text.replace("\\\n    ", "").replace("\\\n", "")  # a block's own indentation is no part of its lines
+    blocks = [line for line in text.splitlines() if line.startswith("    ")]
+    fenced = re.findall(r"^```(?:bash|sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", "\n".join(line for line in text.splitlines() if line not in blocks))
+    found = []
+    for line in [*blocks, *"\n".join(fenced).splitlines(), *spans]:
+        if match := COMMAND.search(line):
+            arguments = re.split(r"\s+#\s|\s+&&\s", match[3])[0]
+            arguments = re.sub(rf"\b({'|'.join(GROUPS)})=<[^>]*>", "", arguments)  # any option: the default one does
+            words = shlex.split(re.sub(r"<[^>]*>", "x", arguments))
+            if not any(word.startswith(LEFT_OUT) for word in words):
+                found.append((match[1] or match[2] or "train", tuple(words)))
+    return list(dict.fromkeys(found))
+
+
+def one_by_one(words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The overrides of a command line, for a sweep those of as many jobs as name each of its values once."""
+    kept = [word.replace("--dry-run", "dry_run=true") for word in words if word not in ("-m", "--help", "--cfg", "job")]
+    values = [values_of(override) for override in OverridesParser.create().parse_overrides(kept)]
+    jobs = max(map(len, values), default=1)
+    return [tuple(each[min(job, len(each) - 1)] for each in values) for job in range(jobs)]
+
+
+def values_of(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [override.input_line]
+    if override.is_choice_sweep() or override.is_range_sweep():
+        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    return [f"{override.get_key_element()}={override.value().start}"]
+
+
+@cache
+def check(command: str, overrides: tuple[str, ...]) -> None:
+    name, schema = SCHEMAS.get(command, (command, None))
+    with initialize_config_dir(str(config_folder(name))):
+        config = compose(name, list(overrides))
+    if schema is not None:
+        check_config(config, schema)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in ELSEWHERE], ids=lambda page: page.stem)
+def test_every_command_of_a_page_composes(page: Path) -> None:
+    for command, words in commands(page.read_text()):
+        for overrides in one_by_one(words):
+            check(command, overrides)
+
+
+def test_commands_are_found_in_blocks_fences_and_lines() -> None:
+    text = "Say `python train.py a=1`.\n\n    python scripts/compare.py \\\n        run=<x y>  # why\n\n"
+    text += "```bash\ngenlab sample n=2\n```\n"
+    assert commands(text) == [("compare", ("run=x",)), ("sample", ("n=2",)), ("train", ("a=1",))]
+    assert one_by_one(("-m", "a=1,2", "b=3")) == [("a=1", "b=3"), ("a=2", "b=3")]
+    assert one_by_one(("model.lr=tag(log, interval(1e-4, 1))",)) == [("model.lr=0.0001",)]
+
+
+def errors() -> list[tuple[str, str]]:
+    """The commands of the page of errors, each with what it prints."""
+    return re.findall(r"```bash\n(.*?)\n```\n+```text\n(.*?)\n```", (DOCS / "errors.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(("command", "message"), errors(), ids=lambda text: text.replace("python ", "")[:40])
+def test_an_error_is_printed_as_its_page_says(
+    command: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    rows = "".join(f"{20 + n % 40},{'rural' if n % 2 else 'urban'}\n" for n in range(60))
+    (tmp_path / "people.csv").write_text(f"age,home\n{rows},rural\n")
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    _, script, *arguments = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", [script])
+    assert getattr(cli, Path(script).stem)(arguments) == 2
+    printed = capfd.readouterr().err.strip()
+    assert printed.replace(", ".join(models.names()), "<choices>") == message
+
+
+def test_there_are_errors() -> None:
+    assert len(errors()) >= 12
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_files(page: Path) -> None:
+    text = re.sub(r"`[^`\n]*`", "", page.read_text())
+    for link in re.findall(r"\]\(([^)#\s]+)", text):
+        if "://" not in link and not link.startswith("made/"):
+            assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "model").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_table_of_settings_is_what_the_file_says(path: Path) -> None:
+    text = path.read_text()
+    read = {setting.key: yaml.safe_load(setting.default) for setting in read_settings(text)}
+    assert read == dict(leaves({key: value for key, value in yaml.safe_load(text).items() if key != "defaults"}))
+    said = [setting.comment for setting in read_settings(text) if "optimizer" not in setting.key]
+    if "defaults" not in text:  # a variant need not explain again
+        assert all(said), read_settings(text)
+
+
+def leaves(node: dict, prefix: str = ""):
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        elif not key.startswith("_"):
+            yield f"{prefix}{key}", value
+
+
+def test_comments_that_go_on_are_read_whole() -> None:
+    text = "# Head.\na: 1  # one,\n      # two\ngroup:  # what for\n  b: [1, 2]  # three\n"
+    assert [tuple(found) for found in read_settings(text)] == [
+        ("a", "1", "one, two"),
+        ("group.b", "[1, 2]", "what for; three"),
+    ]
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_a_models_part_has_its_settings_networks_and_recipes(model: str) -> None:
+    part = models.part(model)
+    assert f"## `model={model}`" in part
+    assert "Takes " in part
+    for name, said in models.recipes(model):
+        assert f"`experiment={name}`" in part
+        assert said["hardware"] in part
+        assert said["expect"].replace("|", "\\|") in part
+
+
+def test_the_gallery_has_every_comparison_with_its_floor_costs_and_commands() -> None:
+    found = comparisons()
+    overview = gallery.overview()
+    assert {comparison.folder for comparison in found} == {path.parent for path in RESULTS.glob("*/comparison.csv")}
+    for comparison in found:
+        assert comparison.page in overview
+        page = gallery.page(comparison)
+        floor = next(row for row in comparison.rows if row["reference"] == "floor")
+        assert f"| **floor** (floor), {floor['variant']} |" in page
+        for row in comparison.rows:
+            if row is not floor:
+                assert row["command"] in page
+                assert f"{float(row['likelihood']):.3f}" in page if row["likelihood"] else True
+                assert f"{float(row['train_minutes']):.3g} |" in page
+    for command, words in dict.fromkeys(entry for each in found for entry in commands(gallery.page(each))):
+        for overrides in one_by_one(words):
+            check(command, overrides)
+
+
+def test_what_was_measured_stands_under_its_kind_of_data() -> None:
+    text = choosing.part().partition("### Text")[2]
+    assert "ngram 2.424" in text, "the best likelihood of that comparison"
+    assert "transformer_shakespeare" not in text.partition("###")[0]
+
+
+def test_pages_that_the_index_does_not_name_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "index.md").write_text("start\n<!-- other pages -->\n")
+    for name in ("start", "uses"):
+        (tmp_path / f"{name}.md").write_text("# A page\n")
+    monkeypatch.setattr(site, "DOCS", tmp_path)
+    assert site.others() == ["uses"]
+    assert site.linked("start\n<!-- other pages -->\n", "index") == "start\nuses\n"
+
+
+def test_links_out_of_the_folder_lead_to_pages_of_the_site() -> None:
+    text = "[a](../results/README.md#speed) [b](../results/comparison_mnist/comparison.md) [c](../results/sweep.json)"
+    assert site.linked(text, "scaling") == (
+        "[a](/made/results.md#speed) [b](/made/gallery/comparison_mnist.md) [c](../results/sweep.json)"
+    )
