@@ -15,7 +15,8 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
-from genlab.models.iterative import IterativeModel, IterativeOptions, mean_over_values
+from genlab.models.iterative import IterativeOptions, mean_over_values
+from genlab.models.iterative_uses import SteerableModel
 from genlab.models.options import SamplingSteps
 from genlab.networks.diffusion.inpainting import NoiseLevel, Stepwise
 from genlab.networks.diffusion.noise_schedules import NoiseConfig, log_uniform_sigmas
@@ -36,7 +37,7 @@ from genlab.networks.diffusion.variational_bound import variational_bound
 __all__ = ["Diffusion"]
 
 
-class Diffusion(IterativeModel):
+class Diffusion(SteerableModel):
     """Diffusion model; Ho et al. (2020), in the form of Karras et al. (2022), "Elucidating the Design Space".
 
     The network is trained to remove noise of all levels. Its likelihood is that of the probability-flow ODE from the

@@ -14,7 +14,8 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
-from genlab.models.iterative import IterativeModel, IterativeOptions, mean_over_values
+from genlab.models.iterative import IterativeOptions, mean_over_values
+from genlab.models.iterative_uses import SteerableModel
 from genlab.networks.diffusion.inpainting import NoiseLevel, Stepwise
 from genlab.networks.diffusion.ode import OdeConfig, Velocity, integrate, ode_log_prob
 from genlab.networks.diffusion.paths import LinearPath, logit_normal, optimal_transport, stratified_uniform
@@ -55,7 +56,7 @@ class PathConfig:
         return noise if self.coupling == "independent" else noise[optimal_transport(noise, data, y)]
 
 
-class FlowMatching(IterativeModel):
+class FlowMatching(SteerableModel):
     """Continuous normalizing flow trained by regression on velocities, from noise at time 0 to data at time 1.
 
     Lipman et al. (2023), "Flow Matching for Generative Modeling"; Liu et al. (2023), "Flow Straight and Fast"; Albergo
