@@ -73,6 +73,8 @@ def values_of(override: Override) -> list[str]:
 @cache
 def check(command: str, overrides: tuple[str, ...]) -> None:
     name, schema = SCHEMAS.get(command, (command, None))
+    if command == "evaluate" and any(word.startswith("samples=") for word in overrides):
+        name = "evaluate_samples"  # has data of its own, and no run
     with initialize_config_dir(str(config_folder(name))):
         config = compose(name, list(overrides))
     if schema is not None:

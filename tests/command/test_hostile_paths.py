@@ -226,7 +226,6 @@ def test_a_damaged_result(content: str, good: Path, tmp_path: Path, capfd: pytes
 def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
     # As root a rename would put a file in the place of /dev/null, for all programs of the machine.
     os.mkfifo(tmp_path / "pipe")
-    os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(FileExistsError, match="no file"):
         write_atomic(tmp_path / "pipe", "text")
     assert (tmp_path / "pipe").is_fifo()

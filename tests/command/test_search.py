@@ -82,7 +82,7 @@ def test_every_space_fits_at_its_ends(family: str) -> None:
 
 @pytest.mark.parametrize("family", SEARCHES)
 def test_every_combination_of_choices_is_a_model(family: str) -> None:
-    data = {"masked_diffusion": "shakespeare", "wavenet": "spoken_digits"}.get(family, "mnist")
+    data = {"forest": "wine", "masked_diffusion": "shakespeare", "wavenet": "spoken_digits"}.get(family, "mnist")
     with composed(f"search={family}", f"data={data}") as (_, command):
         ends = [_ends(d) if hasattr(d, "choices") else _ends(d)[:1] for d in command.space.values()]
         for point in product(*ends):

@@ -95,7 +95,7 @@ def test_best_is_lowest_or_highest_as_the_column_has_it() -> None:
         assert best(group, key) == ["low" if better == "lower" else "high"], key
     assert {key for key, better in sides.items() if better == "higher"} == {
         "inception_score", "precision", "recall", "density", "coverage", "classification_accuracy", "known_words",
-        "asked_class_accuracy",
+        "asked_class_accuracy", "tstr_accuracy", "tstr_r2",
     }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ DEFAULTS: dict[type[GenerativeModel], dict[DataSpec, str]] = {
     Flow: {IMAGE: "multiscale", VECTOR: "nsf", SOUND: "waveglow", SERIES: "nsf"},
     FlowMatching: {IMAGE: "unet", VECTOR: "mlp", SOUND: "diffwave", SERIES: "diffwave"},
     Forest: {VECTOR: "trees"},
-    Gan: {IMAGE: "conv", VECTOR: "mlp", SOUND: "wave"},
+    Gan: {IMAGE: "conv", VECTOR: "mlp", SOUND: "wave", SERIES: "wave"},
     GMM: {IMAGE: "mixture", VECTOR: "mixture", TEXT: "mixture", SOUND: "mixture", SERIES: "mixture"},
     HVae: {IMAGE: "topdown", VECTOR: "topdown"},
     Made: {IMAGE: "mlp", VECTOR: "mlp", TEXT: "mlp", SOUND: "mlp", SERIES: "mlp"},
@@ -73,8 +73,7 @@ def test_a_family_takes_the_kinds_of_data_that_it_can_see(family: type[Generativ
             PixelCNN, DataSpec("two_moons", "vector", (2,)),
             "The pixelcnn family models image data, but two_moons is vector. Use model=made or model=transformer.",
         ),
-        (Gan, SERIES, "The gan family models image, table, vector and waveform data, but prices is series."),
-        (Gan, TEXT, "The gan family models image, table, vector and waveform data, but letters is text."),
+        (Gan, TEXT, "The gan family models image, series, table, vector and waveform data, but letters is text."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_in_a_line(family: type[GenerativeModel], spec: DataSpec, message: str) -> None:

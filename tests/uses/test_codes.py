@@ -77,7 +77,7 @@ def test_a_flows_code_is_what_its_density_is_of(case: Case) -> None:
     y = batch.y if model.conditional else None
     values = model.decode(drawn, y)
     assert values.shape == (4, *case.spec.shape)
-    if case.spec.is_discrete or case.spec.num_dims > 6:
+    if model.likelihood_kind() != "exact" or case.spec.num_dims > 6:  # what is decoded is some place in a cell
         return
     again = model.encode(values, y)
     assert torch.allclose(again, drawn, atol=1e-3)

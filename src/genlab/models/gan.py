@@ -282,6 +282,11 @@ class Gan(GenerativeModel):
         x = self.codec.from_signed(values) if self.spec.is_discrete else self.location + self.scale * values
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
+    @property
+    def noise_dims(self) -> int:
+        """Length of the noise from which an example is made: rows of mixed tables also draw their categories by it."""
+        return self.latent_dims if self.rows is None else RowGenerator.noise_dims(self.rows, self.latent_dims)
+
     def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return noise ``[N, noise_dims]`` from which the generator makes something like ``x [N, *shape]``.
 
@@ -420,8 +425,7 @@ class Gan(GenerativeModel):
         return values if mask is None else torch.where(mask, values, self._embed(self._padding(z.device)))
 
     def _noise(self, n: int, generator: Generator | None = None) -> Tensor:
-        dims = self.latent_dims if self.rows is None else RowGenerator.noise_dims(self.rows, self.latent_dims)
-        return normal((n, dims), generator, self.device).to(self.dtype)
+        return normal((n, self.noise_dims), generator, self.device).to(self.dtype)
 
     def _padding(self, device: torch.device) -> Tensor:
         padding = modality_of(self.spec).padding(self.spec)
