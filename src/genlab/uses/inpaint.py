@@ -122,7 +122,7 @@ def as_points(x: Tensor, spec: DataSpec, data: Tensor) -> Tensor:
 def energy_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return the energy distance between two distributions for each example, ``[N]``, without bias.
 
-    2 E|a - b| - E|a - a'| - E|b - b'|, zero for equal distributions alone; Szekely and Rizzo (2013), "Energy
+    ``2 E|a - b| - E|a - a'| - E|b - b'|``, zero for equal distributions alone; Szekely and Rizzo (2013), "Energy
     statistics", equation 1. Estimated without bias, so that it may fall below zero.
 
     Args:
@@ -135,7 +135,7 @@ def energy_distance(a: Tensor, b: Tensor) -> Tensor:
 def energy_score(drawn: Tensor, x: Tensor) -> Tensor:
     """Return the energy score of draws for each example, ``[N]``: the lower the better, and least for the truth.
 
-    E|a - x| - E|a - a'| / 2; Gneiting and Raftery (2007), "Strictly proper scoring rules", equation 21.
+    ``E|a - x| - E|a - a'| / 2``; Gneiting and Raftery (2007), "Strictly proper scoring rules", equation 21.
 
     Args:
         drawn: ``[K, N, D]``, K at least 2, of :func:`as_points`.
