@@ -75,7 +75,10 @@ def _short_table(comparison: Comparison) -> str:
 
 
 def _short(value: str) -> str:
-    return f"{float(value):.3g}" if value else ""
+    if not value:
+        return ""
+    number = float(value)
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _samples(comparison: Comparison, row: dict[str, str]) -> str:
