@@ -226,3 +226,44 @@ def test_a_generator_draws_what_is_given_by_frequency_and_the_rest_by_its_networ
         torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
     (drawn * torch.randn(drawn.shape[1])).sum().backward()
     assert generator.network.values.grad.all()
+
+
+def test_a_place_that_is_said_leaves_nothing_to_chance(rows: Rows) -> None:
+    x = sales(500)
+    once, again = rows.encode(x, within=0.5), rows.encode(x, within=0.5)
+    assert torch.equal(once, again)
+    assert torch.equal(rows.decode(once)[:, [1, 4]], x[:, [1, 4]])
+    assert not torch.equal(rows.encode(x), rows.encode(x))
+
+
+def test_the_values_of_marked_columns_are_found(rows: Rows) -> None:
+    """A change of a column changes those of its values and no others."""
+    known = sales(500)
+    x = known[:1]
+    for column in range(5):
+        other = x.clone()
+        other[:, column] = known[known[:, column] != x[0, column]][0, column]
+        changed = rows.encode(x, within=0.5) != rows.encode(other, within=0.5)
+        marks = torch.zeros(1, 5, dtype=torch.bool)
+        marks[:, column] = True
+        assert changed.any()
+        assert (rows.of_columns(marks) | ~changed).all()
+        assert rows.of_columns(marks).sum() == (3 if column == 1 else 1)
+
+
+@pytest.mark.parametrize(
+    "case", [Case("diffusion", TABLE, SMALL_DIFFUSION), Case("flow_matching", TABLE, SMALL_FLOW_MATCHING)]
+)
+def test_columns_that_are_given_stay_and_codes_lead_back(case: Case) -> None:
+    torch.manual_seed(0)
+    model, batch = make_model(case), make_batch(TABLE, 64, seed=3)
+    model.initialize(batch)
+    model.eval()
+    kept = torch.tensor([True, False, True, False])
+    filled = model.inpaint(batch.x, kept, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(filled[:, kept], batch.x[:, kept])
+    assert not torch.equal(filled[:, ~kept], batch.x[:, ~kept])
+    model.check(Batch(filled))
+    z = model.encode(batch.x[:4])
+    assert torch.equal(z, model.encode(batch.x[:4]))
+    assert model.decode(z).shape == batch.x[:4].shape
