@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from genlab.core.codec import Affine
 from genlab.core.likelihood import sum_dims
 
-__all__ = ["TamedAffine", "bend_of"]
+__all__ = ["TamedAffine", "TamedAmplitude", "bend_of"]
 
 NORMAL_KURTOSIS = 3.0
 _STEPS = 40
@@ -44,6 +45,71 @@ def bend_of(values: Tensor) -> Tensor:
 def _kurtosis(x: Tensor) -> Tensor:
     squares = (x - x.mean()).square()
     return squares.square().mean() / squares.mean().square()
+
+
+class TamedAmplitude(Affine):
+    """Turn levels of sound into amplitudes a, bring loud ones nearer, and scale: ``y = scale * asinh(b a) / b``.
+
+    Mu-law turns an error of a network into a relative one at nearly all amplitudes: a voice becomes a crackle, though
+    its companded wave is nearly right, and its harmonics are bent out of shape. Here amplitudes below 1 / b are as they
+    are, and those above bend as gently as it takes that a shout does not drown out a word spoken softly.
+
+    Args:
+        mu: That of the mu-law by which the levels are spaced; 0: evenly.
+    """
+
+    BEND = 5.0
+    """The b of the formula. On spoken digits 20 did as well, and mu-law, which is about 255, far worse."""
+    _LARGEST = 30.0
+    """Largest argument of the hyperbolic sine, far outside of what there is; what is larger would overflow."""
+
+    def __init__(self, mu: float) -> None:
+        super().__init__(())
+        self.mu = mu
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, deviation: float = 1.0, mask: Tensor | None = None) -> None:
+        """Give all values of ``x``, in ``[0, 1]``, together this standard deviation about silence.
+
+        Args:
+            x: ``[N, C, T]``.
+            deviation: That of the scaled values.
+            mask: Bool, of the same shape, true where there is a value; None: all is there.
+        """
+        tamed = self._tamed(self._amplitude(x))
+        power = (tamed if mask is None else tamed[mask]).square().mean()
+        self.scale.copy_(deviation / power.sqrt() if power > 0 else torch.ones(()))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the scaled values of ``x`` in ``[0, 1]``, and the log-determinant ``[N]``, nats, of what is there."""
+        amplitude = self._amplitude(x)
+        slope = self.scale.log() + self._log_slope(amplitude)
+        return self.scale * self._tamed(amplitude), sum_dims(slope, mask)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values whose image is ``y`` and the log-determinant of this inverse ``[N]``, nats."""
+        amplitude = torch.sinh((self.BEND * y / self.scale).clamp(-self._LARGEST, self._LARGEST)) / self.BEND
+        signed = amplitude
+        if self.mu:
+            signed = amplitude.sign() * torch.log1p(self.mu * amplitude.abs()) / math.log1p(self.mu)
+        return (signed + 1) / 2, -sum_dims(self.scale.log() + self._log_slope(amplitude))
+
+    def _amplitude(self, x: Tensor) -> Tensor:
+        signed = 2 * x - 1
+        if not self.mu:
+            return signed
+        return signed.sign() * torch.expm1(signed.abs() * math.log1p(self.mu)) / self.mu
+
+    def _tamed(self, amplitude: Tensor) -> Tensor:
+        return torch.asinh(self.BEND * amplitude) / self.BEND
+
+    def _log_slope(self, amplitude: Tensor) -> Tensor:
+        """Log of the derivative of tamed amplitudes by values in ``[0, 1]``, elementwise."""
+        tamed = -0.5 * torch.log1p((self.BEND * amplitude).square())
+        if not self.mu:
+            return tamed + math.log(2)
+        # |a| = expm1(v ln(1 + mu)) / mu for |2 x - 1| = v, so that the slope is that of an exponential function.
+        return tamed + torch.log1p(self.mu * amplitude.abs()) + math.log(2 * math.log1p(self.mu) / self.mu)
 
 
 class TamedAffine(Affine):

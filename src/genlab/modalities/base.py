@@ -71,6 +71,10 @@ class Modality(ABC):
         count = images * self.preview_samples_per_image
         return count if self.most_shown is None else min(count, self.most_shown)
 
+    def mu(self, spec: DataSpec) -> float | None:
+        """Return the mu of the mu-law by which levels stand for amplitudes, 0 if evenly; None: they are none."""
+        return None
+
     def bits_unit(self, spec: DataSpec) -> str:
         """Return the unit of the likelihood of discrete data: bits for each of what."""
         return "bits/dim"

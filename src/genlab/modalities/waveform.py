@@ -38,9 +38,11 @@ class Encoding(ABC):
 
     Attributes:
         levels: Number of levels.
+        mu: That of the mu-law by which they are spaced; 0: evenly.
     """
 
     levels: int
+    mu: float
 
     @abstractmethod
     def encode(self, amplitudes: Tensor) -> Tensor:
@@ -58,6 +60,7 @@ class _MuLaw8(Encoding):
     """
 
     levels = 256
+    mu = _MU
 
     def encode(self, amplitudes: Tensor) -> Tensor:
         a = amplitudes.double().clamp(-1, 1)
@@ -74,6 +77,7 @@ class _Pcm16(Encoding):
     """Linear 16 bits, as in most WAV files."""
 
     levels = 65536
+    mu = 0
 
     def encode(self, amplitudes: Tensor) -> Tensor:
         return (amplitudes.double() * 32768).round().clamp(-32768, 32767).long() + 32768
@@ -86,9 +90,13 @@ ENCODINGS: dict[str, Encoding] = {"mulaw8": _MuLaw8(), "pcm16": _Pcm16()}
 """How amplitudes may be stored, by name."""
 
 
+def _encoding(levels: int | None) -> Encoding | None:
+    return next((found for found in ENCODINGS.values() if found.levels == levels), None)
+
+
 def amplitudes(x: Tensor, spec: DataSpec) -> Tensor:
     """Return sound in a data set's own values as amplitudes in ``[-1, 1]``, float32 of the same shape."""
-    encoding = next((found for found in ENCODINGS.values() if found.levels == spec.levels), None)
+    encoding = _encoding(spec.levels)
     if encoding is not None:
         return encoding.decode(x)
     # Levels that no encoding has are spread evenly.
@@ -115,6 +123,13 @@ class Waveform(Modality):
 
     def bits_unit(self, spec: DataSpec) -> str:
         return "bits/sample"
+
+    def mu(self, spec: DataSpec) -> float | None:
+        if spec.levels is None:
+            return None
+        # Levels that no encoding has are spread evenly.
+        encoding = _encoding(spec.levels)
+        return encoding.mu if encoding is not None else 0
 
     def padding(self, spec: DataSpec) -> float:
         return 0.0 if spec.levels is None else spec.levels // 2
@@ -176,7 +191,7 @@ class Waveform(Modality):
 
 
 def _levels(amplitudes: Tensor, levels: int) -> Tensor:
-    encoding = next((found for found in ENCODINGS.values() if found.levels == levels), None)
+    encoding = _encoding(levels)
     if encoding is not None:
         return encoding.encode(amplitudes)
     return ((amplitudes.double().clamp(-1, 1) + 1) / 2 * (levels - 1)).round().long()

@@ -16,6 +16,7 @@ from genlab.networks.diffusion.diffwave import DiffWave
 from genlab.networks.diffusion.dit import DiT
 from genlab.networks.diffusion.time_mlp import TimeMLP
 from genlab.networks.diffusion.unet import UNet
+from genlab.networks.diffusion.wave_unet import WaveUNet
 
 __all__ = ["DiTConfig", "DiffWaveConfig", "MLPConfig", "NetworkName", "Probability", "Sizes", "UNetConfig"]
 
@@ -33,22 +34,37 @@ class Sizes(Protocol):
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Sizes of the U-Net; see :class:`genlab.networks.diffusion.unet.UNet`.
+    """Sizes of the U-Net; see :class:`genlab.networks.diffusion.unet.UNet`, and over time
+    :class:`genlab.networks.diffusion.wave_unet.WaveUNet`.
 
     Args:
-        channels: Channels at each scale, finest first; the image is halved between them.
+        channels: Channels at each scale, finest first; the image, or time, is halved between them.
         blocks: Residual blocks at each scale.
-        attention: Heights of the feature maps with self-attention.
+        attention: Heights of the feature maps with self-attention; of sound and series their lengths in columns.
         dropout: Probability that a feature is dropped while training.
+        squeeze: Neighbouring values of sound that make a column; each step of a series is one.
     """
 
     channels: Annotated[list[Width], MinLen(1)]
     blocks: Depth
     attention: list[Width]
     dropout: Probability
+    squeeze: Annotated[int, Ge(1), Le(1024)] = 8
 
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
-        """Return the network for images of ``spec``."""
+        """Return the network for images, sound or series of ``spec``."""
+        is_series = has_layout(spec, "series")
+        if is_series or has_layout(spec, "signal"):
+            return WaveUNet(
+                spec.shape,
+                channels=self.channels,
+                blocks=self.blocks,
+                attention=self.attention,
+                squeeze=1 if is_series else self.squeeze,
+                num_classes=num_classes,
+                dropout=self.dropout,
+                has_mask=spec.has_mask,
+            )
         require_grid("network=unet", spec, _INSTEAD)
         return UNet(
             spec.shape,

@@ -20,7 +20,7 @@ from genlab.core.hardware import fast_bfloat16
 from genlab.core.likelihood import dequantized_log_weights, sum_dims
 from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
-from genlab.core.tails import TamedAffine
+from genlab.core.tails import TamedAffine, TamedAmplitude
 from genlab.modalities import Layout, modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.denoisers import (
@@ -59,7 +59,8 @@ class IterativeOptions(ConditionalOptions):
         diffwave: Sizes of ``network=diffwave``.
         tails: Of continuous data: ``asinh`` brings values far from the mean nearer before they are standardized, see
             :class:`genlab.core.tails.TamedAffine`; ``none`` leaves them; ``auto`` is ``asinh`` for kinds of data that
-            have such tails, as series do.
+            have such tails, as series do. Of levels of sound ``asinh`` is of their amplitudes, see
+            :class:`genlab.core.tails.TamedAmplitude`.
         likelihood: ``ode``, ``vlb`` where the family has it, ``none``, or ``auto``, which is ``ode``.
         likelihood_ode: Solver and trace of the ``ode`` likelihood.
         likelihood_images: Most images whose likelihood is measured, or None for as many as the protocol says.
@@ -174,7 +175,8 @@ class IterativeModel(GenerativeModel):
             return Affine((), self.deviation)
         # Of z in [0, 1] to [-1, 1] for levels; for continuous data the identity until `initialize`.
         if self.spec.is_discrete:
-            return Affine((), 2.0, -1.0)
+            mu = modality_of(self.spec).mu(self.spec)
+            return TamedAmplitude(mu) if self.tails == "asinh" else Affine((), 2.0, -1.0)
         return TamedAffine(self.spec.shape) if self.tails == "asinh" else Affine(self.spec.shape)
 
     # What a subclass implements.
@@ -354,6 +356,8 @@ class IterativeModel(GenerativeModel):
     def initialize(self, batch: Batch) -> None:
         if self.rows is not None:
             self.rows.fit(batch.x)
+        elif isinstance(self.scaling, TamedAmplitude):
+            self.scaling.fit(self.codec.to_centres(batch.x, self.dtype), self.deviation, batch.mask)
         elif not self.spec.is_discrete:
             self.scaling.fit(batch.x, self.deviation)
         if self.lengths is not None:
@@ -379,9 +383,9 @@ def _tails(spec: DataSpec, asked: TailsName) -> TailsName:
             f"model.tails is asinh, but numbers of {spec.name}, a mixed table, are made normal as it is. "
             "Use model.tails=none."
         )
-    if asked == "asinh" and spec.is_discrete:
+    if asked == "asinh" and spec.is_discrete and modality_of(spec).mu(spec) is None:
         raise GenlabError(
-            f"model.tails is asinh, which is for continuous values, but {spec.name} has {spec.levels} levels. "
+            f"model.tails is asinh, which is for continuous values and amplitudes, but {spec.name} has {spec.levels} levels. "
             "Use model.tails=none."
         )
     return asked

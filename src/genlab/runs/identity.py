@@ -93,6 +93,7 @@ ADDED: dict[str, Mapping[str, Any]] = {
     },
     "model.dropout": 0.0,
     "model.tails": "auto",
+    "model.unet.squeeze": 8,
     "data.predict": None,
 }
 """Settings that families got after their first runs, with the values that they had then.
@@ -129,12 +130,19 @@ def run_id(config: Mapping[str, Any], seed: int) -> str:
 
 
 def _without_added(config: dict[str, Any]) -> dict[str, Any]:
-    kept = dict(config)
+    kept = config
     for dotted, value in ADDED.items():
-        group, key = dotted.split(".")
-        if (kept.get(group) or {}).get(key) == value:
-            kept[group] = {name: part for name, part in kept[group].items() if name != key}
+        kept = _without(kept, dotted.split("."), value)
     return kept
+
+
+def _without(node: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    """Return the node less what stands at a path below it, if that is the value."""
+    name, *below = path
+    if not below:
+        return {key: part for key, part in node.items() if key != name or part != value}
+    inner = node.get(name)
+    return {**node, name: _without(inner, below, value)} if isinstance(inner, dict) else node
 
 
 def _canonical(value: Any, path: str = "") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,19 @@ GROUP_WIDTH = 16
 
 HEAD_WIDTH = 64
 
+PICTURE_KERNEL = (3, 3)
+"""Height and width of the convolutions."""
+
 
 def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
     """Normalize groups of 16 channels, or all together where they cannot be divided so."""
     groups = channels // GROUP_WIDTH if channels % GROUP_WIDTH == 0 else 1
     return nn.GroupNorm(groups, channels, affine=affine)
+
+
+def _around(kernel: tuple[int, int]) -> tuple[int, int]:
+    """Zeros on each side, with which a convolution keeps the size."""
+    return kernel[0] // 2, kernel[1] // 2
 
 
 class ConditionedBlock(nn.Module):
@@ -39,16 +48,19 @@ class ConditionedBlock(nn.Module):
         outputs: Channels of the output.
         embedding: Width of the embedding.
         dropout: Probability that a feature is dropped before the second convolution.
+        kernel: Height and width of the convolutions, odd.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, embedding: int, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, embedding: int, dropout: float, kernel: tuple[int, int] = PICTURE_KERNEL
+    ) -> None:
         super().__init__()
         self.norm_in = group_norm(inputs)
-        self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv_in = nn.Conv2d(inputs, outputs, kernel, padding=_around(kernel))
         self.modulate = nn.Linear(embedding, 2 * outputs)
         self.norm_out = group_norm(outputs, affine=False)
         self.dropout = nn.Dropout(dropout)
-        self.conv_out = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.conv_out = nn.Conv2d(outputs, outputs, kernel, padding=_around(kernel))
         self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
@@ -87,9 +99,9 @@ class SelfAttention(nn.Module):
 class Layer(nn.Module):
     """Residual block, and attention where it is asked for."""
 
-    def __init__(self, inputs: int, outputs: int, *, embedding: int, dropout: float, attention: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, attention: bool, **block: Any) -> None:
         super().__init__()
-        self.block = ConditionedBlock(inputs, outputs, embedding=embedding, dropout=dropout)
+        self.block = ConditionedBlock(inputs, outputs, **block)
         self.attention = SelfAttention(outputs) if attention else nn.Identity()
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
@@ -107,10 +119,12 @@ class UNet(nn.Module):
         shape: ``(C, H, W)`` of one image, of any size: scales are halved rounding up.
         channels: Channels at each scale, finest first; the image is halved between them. Multiples of 16 are fast.
         blocks: Residual blocks at each scale, on the way down and again on the way up.
-        attention: Heights of the feature maps with self-attention. Heights that do not occur are passed over, so
-            that one setting serves images of several sizes.
+        attention: Heights of the feature maps with self-attention, or their widths if convolutions look along one
+            row. Those that do not occur are passed over, so that one setting serves images of several sizes.
         num_classes: Number of classes, or 0; the label ``num_classes`` means that none is given.
         dropout: Probability that a feature is dropped within a residual block while training.
+        outputs: Channels of the output; None: as many as the image has.
+        kernel: Height and width of the convolutions, odd.
 
     Raises:
         GenlabError: If there is no scale.
@@ -125,6 +139,8 @@ class UNet(nn.Module):
         attention: Sequence[int],
         num_classes: int,
         dropout: float,
+        outputs: int | None = None,
+        kernel: tuple[int, int] = PICTURE_KERNEL,
     ) -> None:
         super().__init__()
         if not channels:
@@ -132,26 +148,34 @@ class UNet(nn.Module):
         image_channels, height, width = shape
         self.sizes = halved_sizes(height, width, len(channels) - 1)
         embedding = 4 * channels[0]
-        attends = [size[0] in attention for size in self.sizes]
+        side = 0 if kernel[0] > 1 else 1
+        attends = [size[side] in attention for size in self.sizes]
 
         def layers(scale: int, inputs: int) -> nn.ModuleList:
             return nn.ModuleList(
-                Layer(inputs, channels[scale], embedding=embedding, dropout=dropout, attention=attends[scale])
+                Layer(
+                    inputs,
+                    channels[scale],
+                    embedding=embedding,
+                    dropout=dropout,
+                    attention=attends[scale],
+                    kernel=kernel,
+                )
                 for _ in range(blocks)
             )
 
         finer_and_coarser = list(itertools.pairwise(channels))
         self.conditioning = Conditioning(embedding, num_classes)
-        self.enter = nn.Conv2d(image_channels, channels[0], 3, padding=1)
+        self.enter = nn.Conv2d(image_channels, channels[0], kernel, padding=_around(kernel))
         self.down = nn.ModuleList(layers(scale, width) for scale, width in enumerate(channels))
         self.halve = nn.ModuleList(
-            nn.Conv2d(fine, coarse, 3, stride=2, padding=1) for fine, coarse in finer_and_coarser
+            nn.Conv2d(fine, coarse, kernel, stride=2, padding=_around(kernel)) for fine, coarse in finer_and_coarser
         )
-        self.middle = ConditionedBlock(channels[-1], channels[-1], embedding=embedding, dropout=dropout)
+        self.middle = ConditionedBlock(channels[-1], channels[-1], embedding=embedding, dropout=dropout, kernel=kernel)
         self.up = nn.ModuleList(layers(scale, 2 * width) for scale, width in enumerate(channels))
         self.widen = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in finer_and_coarser)
         self.norm = group_norm(channels[0])
-        self.leave = nn.Conv2d(channels[0], image_channels, 3, padding=1)
+        self.leave = nn.Conv2d(channels[0], outputs or image_channels, kernel, padding=_around(kernel))
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
         # Convolutions in this layout are several times faster in bfloat16, on CPU and GPU alike.
@@ -166,7 +190,7 @@ class UNet(nn.Module):
             y: Labels ``[N]``; None: none is given. Passed over by a network without classes.
 
         Returns:
-            ``[N, C, H, W]`` in the dtype of ``x``.
+            ``[N, outputs, H, W]`` in the dtype of ``x``.
         """
         modulations = iter(self._modulations(self.conditioning(t, y)))
         h, across = self.enter(x), []
