@@ -267,6 +267,7 @@ CASES = [
     Case("diffusion", PLANE, [*SMALL_DIFFUSION, "conditional=true", "noise.schedule=cosine"]),
     Case("diffusion", SOUND, [*SMALL_DIFFUSION, "conditional=true", "guidance=2"]),
     Case("diffusion", SOUND, [*SMALL_DIFFUSION, "likelihood=vlb", "sampler=stochastic_heun"]),
+    Case("diffusion", SOUND, [*SMALL_DIFFUSION, "network=unet", "unet.squeeze=3", "tails=asinh"]),
     Case("diffusion", WAVE, SMALL_DIFFUSION),
     Case("diffusion", SPACE, [*SMALL_DIFFUSION, "parameterization=x0"]),
     Case("gmm", SERIES, [*SMALL_GMM, "covariance=full"]),

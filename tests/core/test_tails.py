@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.autograd.functional import jacobian
 
 from genlab.core.likelihood import standard_normal_log_prob
-from genlab.core.tails import TamedAffine, bend_of
+from genlab.core.tails import TamedAffine, TamedAmplitude, bend_of
 
 BEND = 0.8
 
@@ -63,3 +65,32 @@ def test_the_area_under_its_density_is_one(heavy: torch.Tensor) -> None:
     z, log_det = scaling(grid)
     density = (standard_normal_log_prob(z) + log_det).exp()
     assert float(torch.trapezoid(density, grid[:, 0])) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("mu", [0, 255])
+def test_amplitudes_of_levels_are_inverted_and_their_determinants_are_those_of_autograd(mu: float) -> None:
+    scaling = TamedAmplitude(mu)
+    levels = torch.rand(50, 1, 3, generator=torch.Generator().manual_seed(0)) ** 2
+    scaling.fit(levels, 0.5)
+    scaling, x = scaling.double(), levels[:5].double()
+    y, log_det = scaling(x)
+    back, log_det_back = scaling.inverse(y)
+    torch.testing.assert_close(back, x)
+    torch.testing.assert_close(log_det_back, -log_det)
+    for row, found in zip(x, log_det, strict=True):
+        full = jacobian(lambda values: scaling(values[None])[0].flatten(), row).reshape(3, 3)
+        torch.testing.assert_close(torch.linalg.slogdet(full).logabsdet, found)
+    mask = torch.tensor([True, False, True]).expand(5, 1, 3)
+    torch.testing.assert_close(scaling(x, mask)[1] + scaling(x, ~mask)[1], log_det)
+
+
+def test_the_level_of_mu_law_becomes_its_bent_amplitude_and_silence_zero() -> None:
+    """ITU-T G.711's formula the other way round: half of full scale is companded to ln(1 + 255 / 2) / ln 256."""
+    scaling = TamedAmplitude(255)
+    companded = math.log1p(255 * 0.5) / math.log(256)
+    values = torch.tensor([[[(1 + companded) / 2, 0.5, (1 - companded) / 2]]])
+    half = math.asinh(TamedAmplitude.BEND * 0.5) / TamedAmplitude.BEND
+    torch.testing.assert_close(scaling(values)[0], torch.tensor([[[half, 0.0, -half]]]))
+    scaling.fit(values, 0.5, torch.tensor([[[True, False, True]]]))
+    torch.testing.assert_close(scaling(values)[0], torch.tensor([[[0.5, 0.0, -0.5]]]))
+    assert scaling.inverse(torch.full((1, 1, 1), 1e6))[0].isfinite().all(), "no sample overflows"

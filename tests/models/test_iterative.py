@@ -12,7 +12,7 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
-from genlab.core.tails import TamedAffine
+from genlab.core.tails import TamedAffine, TamedAmplitude
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.models.iterative import IterativeModel
@@ -22,6 +22,7 @@ from tests.contract.families import (
     SERIES,
     SMALL_DIFFUSION,
     SMALL_FLOW_MATCHING,
+    SOUND,
     Case,
     make_batch,
     make_model,
@@ -179,8 +180,11 @@ def test_an_untrained_model_of_series_has_the_density_of_its_tamed_values() -> N
 
 def test_tails_are_tamed_where_that_suits_the_data_or_is_asked_for() -> None:
     assert isinstance(made(PLANE, "tails=asinh").scaling, TamedAffine)
+    assert isinstance(made(SOUND, "tails=asinh").scaling, TamedAmplitude)
     for model in (made(PLANE), made(SERIES, "tails=none"), made(GRAY)):
         assert not isinstance(model.scaling, TamedAffine)
         assert "tamed" not in model.variant
-    with pytest.raises(GenlabError, match="tails is asinh, which is for continuous values, but tiny_gray has 17"):
+    with pytest.raises(
+        GenlabError, match="tails is asinh, which is for .* amplitudes, but tiny_gray has 17"
+    ):
         made(GRAY, "tails=asinh")

@@ -16,6 +16,7 @@ from genlab.networks.blocks.conditioning import Conditioning, FourierFeatures
 from genlab.networks.diffusion.dit import AdaLNZeroBlock, DiT, position_codes
 from genlab.networks.diffusion.time_mlp import ConditionedLinear, TimeMLP
 from genlab.networks.diffusion.unet import ConditionedBlock, SelfAttention, UNet
+from genlab.networks.diffusion.wave_unet import WaveUNet
 
 Maker = Callable[[int], nn.Module]
 """Makes a network for a number of classes."""
@@ -33,10 +34,24 @@ def unet(
     return UNet(shape, channels=channels, blocks=blocks, attention=attention, num_classes=num_classes, dropout=dropout)
 
 
+def wave_unet(shape: tuple[int, int], *, num_classes: int = 0, has_mask: bool = False) -> WaveUNet:
+    return WaveUNet(
+        shape,
+        channels=[8, 16],
+        blocks=1,
+        attention=[3],
+        squeeze=4,
+        num_classes=num_classes,
+        dropout=0.0,
+        has_mask=has_mask,
+    )
+
+
 CASES: dict[str, tuple[tuple[int, ...], Maker]] = {
     "unet": ((1, 8, 8), lambda classes: unet((1, 8, 8), [16, 32], [4], num_classes=classes)),
     "unet_odd_sides": ((3, 7, 9), lambda classes: unet((3, 7, 9), [8, 16, 8], [7, 2], blocks=2, num_classes=classes)),
     "unet_one_scale": ((2, 5, 4), lambda classes: unet((2, 5, 4), [24], [], num_classes=classes)),
+    "wave_unet": ((2, 21), lambda classes: wave_unet((2, 21), num_classes=classes)),
     "dit": ((3, 4, 6), lambda classes: DiT((3, 4, 6), patch=2, hidden=16, layers=2, heads=2, num_classes=classes)),
     "time_mlp": ((5,), lambda classes: TimeMLP(5, [16, 16, 24], classes)),
 }
@@ -182,6 +197,19 @@ def test_attention_stands_at_the_heights_that_are_named() -> None:
     assert heights([]) == []
     assert heights([6, 7]) == [6] * 4
     assert heights([3, 12]) == [12] * 2 + [3] * 4 + [12] * 2
+
+
+def test_over_time_attention_stands_at_the_lengths_that_are_named_and_a_mask_is_seen() -> None:
+    network, (x, t, _) = perturbed(wave_unet((2, 21), has_mask=True)), inputs((2, 21), 1)
+    seen: list[tuple[int, ...]] = []
+    for module in network.modules():
+        if isinstance(module, SelfAttention):
+            module.register_forward_hook(lambda _module, _inputs, output: seen.append(tuple(output.shape[2:])))
+    mask = torch.arange(21).expand_as(x) < 15
+    full, cut = network(x, t), network(x, t, None, mask)
+    assert seen == [(1, 3)] * 4, "six columns are halved once"
+    torch.testing.assert_close(network(x, t, None, torch.ones_like(mask)), full)
+    assert not torch.equal(cut, full)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

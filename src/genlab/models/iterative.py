@@ -385,8 +385,8 @@ def _tails(spec: DataSpec, asked: TailsName) -> TailsName:
         )
     if asked == "asinh" and spec.is_discrete and modality_of(spec).mu(spec) is None:
         raise GenlabError(
-            f"model.tails is asinh, which is for continuous values and amplitudes, but {spec.name} has {spec.levels} levels. "
-            "Use model.tails=none."
+            f"model.tails is asinh, which is for continuous values and amplitudes, but {spec.name} has {spec.levels} "
+            "levels. Use model.tails=none."
         )
     return asked
 
