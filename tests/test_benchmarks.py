@@ -43,7 +43,7 @@ TINY = {
         "evaluation.num_samples=10",
     ],
     "start_up": ["--rounds", "1"],
-    "sweep": ["--jobs", "2", "--trainings", "1"],
+    "sweep": ["--jobs", "1", "--trainings", "1"],
     "table_rows": ["--columns", "2", "--rows", "10", "--rounds", "1"],
     "unet": ["--batch", "1", "--rounds", "1"],
     "wavenet_sampling": ["--samples", "1", "--seconds", "0.02", "--values", "1", "--rounds", "1"],
