@@ -304,12 +304,21 @@ def make_model(case: Case, seed: int = 0) -> GenerativeModel:
 
     It is built once and copied, and leaves the global generator as building it does.
     """
-    key = (case.model, case.spec, *case.overrides, seed)
+    model = shared_model(case, seed)
+    torch.set_rng_state(_BUILT[_key(case, seed)][1])
+    return copy.deepcopy(model)
+
+
+def shared_model(case: Case, seed: int = 0) -> GenerativeModel:
+    """As `make_model`, for those who only ask: nobody may change it."""
+    key = _key(case, seed)
     if key not in _BUILT:
         _BUILT[key] = (_build(case, seed), torch.get_rng_state())
-    model, state = _BUILT[key]
-    torch.set_rng_state(state)
-    return copy.deepcopy(model)
+    return _BUILT[key][0]
+
+
+def _key(case: Case, seed: int) -> tuple[object, ...]:
+    return (case.model, case.spec, *case.overrides, seed)
 
 
 def _build(case: Case, seed: int) -> GenerativeModel:

@@ -33,17 +33,18 @@ from tests.contract.families import (
     make_batch,
     make_model,
     perturb,
+    shared_model,
 )
 from tests.contract.reading_back import ReadsBack
 from tests.replaying import recorded_graphs
 
-MODELS = {case.id: make_model(case) for case in CASES}
+MODELS = {case.id: shared_model(case) for case in CASES}
 KINDS = {name: made.likelihood_kind() for name, made in MODELS.items()}
 BY_STEPS = [case for case in CASES if MODELS[case.id].learns_by_steps]
 LEARNING = [case for case in BY_STEPS if not MODELS[case.id].adversarial]
 ADVERSARIAL = {name: made.adversarial for name, made in MODELS.items()}
 WITH_LIKELIHOOD = [case for case in CASES if KINDS[case.id] != "none"]
-TIGHTENED = [case for case in WITH_LIKELIHOOD if make_model(case).likelihood_kind(20) != KINDS[case.id]]
+TIGHTENED = [case for case in WITH_LIKELIHOOD if MODELS[case.id].likelihood_kind(20) != KINDS[case.id]]
 ESTIMATED = [case for case in WITH_LIKELIHOOD if case not in TIGHTENED and KINDS[case.id] != "exact"]
 BY_VALUES = [case for case in CASES if isinstance(MODELS[case.id], ScoresValues)]
 MASKED = [case for case in CASES if case.spec.has_mask]
