@@ -326,13 +326,13 @@ def test_recipes_say_what_yaml_cannot(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["process", "basic"])
 def test_a_search_from_the_command_to_the_recipe(launcher: str, tmp_path: Path) -> None:
-    small = ["budget.examples=320", "model.em_steps=1", "model.components=int(interval(2, 4))", "model.prior=1e-4"]
+    small = ["budget.examples=64", "model.em_steps=1", "model.components=int(interval(2, 4))", "model.prior=1e-4"]
     small += [o for o in SHORT if not o.startswith("budget.examples")]
-    command = [sys.executable, str(ROOT / "train.py"), "-m", "search=gmm", "hydra.sweeper.trials=3", *small]
+    command = [sys.executable, str(ROOT / "train.py"), "-m", "search=gmm", "hydra.sweeper.trials=2", *small]
     command.append(f"hydra/launcher={launcher}")
     ended = forkserver.run([*command, f"paths.logs={tmp_path}"], cwd=tmp_path, timeout=280)
     assert ended.returncode == 0, ended.stderr
-    assert "3 trials: 3 complete." in ended.stdout
+    assert "2 trials: 2 complete." in ended.stdout
     said = ended.stdout + ended.stderr
     assert ("done in" in said and "val/bits_per_dim " in said) == (launcher == "process")
     # What is seen of all trials chooses among them, as the test split must not.
@@ -341,7 +341,7 @@ def test_a_search_from_the_command_to_the_recipe(launcher: str, tmp_path: Path) 
     (best,) = tmp_path.glob("studies/*/experiment/best.yaml")
     assert "override /model: gmm" in best.read_text()
     measured = [read_result(path) for path in tmp_path.glob("runs/digits/gmm/*/results/*.json")]
-    assert 1 <= len(measured) <= 3
+    assert 1 <= len(measured) <= 2
     assert {(result.data.split, result.protocol.name) for result in measured} == {("validation", "quick-validation")}
     if launcher == "basic":
         return
