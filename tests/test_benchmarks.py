@@ -19,7 +19,7 @@ TINY = {
     "data_loading": ["--batches", "5", "--rounds", "1"],
     "gpu": ["--models", "vae", "--batch", "8", "--steps", "2", "--seconds", "40"],
     "loop_overhead": ["--steps", "4", "--rounds", "1"],
-    "same_bits": ["--only", "flow on two moons", "--examples", "256"],
+    "same_bits": ["--only", "flow on two moons", "--examples", "64"],
     "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],
     "ngrams": ["--orders", "2", "--data", "shakespeare"],
     "ode_tolerances": ["--examples", "2", "--tolerances", "1e-2", "--reference", "1e-3"],

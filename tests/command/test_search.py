@@ -71,19 +71,14 @@ def test_there_is_a_search_for_every_model() -> None:
 
 
 @pytest.mark.parametrize("family", SEARCHES)
-def test_every_space_fits_at_its_ends(family: str) -> None:
-    with composed(f"search={family}", "data=digits") as (config, command):
+def test_every_space_fits_at_its_ends_and_every_combination_of_choices_is_a_model(family: str) -> None:
+    data = {"forest": "wine", "masked_diffusion": "shakespeare", "wavenet": "spoken_digits"}.get(family, "mnist")
+    with composed(f"search={family}", f"data={data}") as (config, command):
         assert config.hydra.runtime.choices["hydra/sweeper"] == "optuna"
         assert config.hydra.sweeper._target_.startswith("hydra_plugins.genlab_optuna_sweeper."), "ours, by its name"
-        assert command.fixed == (f"model={family}", "data=digits")
+        assert command.fixed == (f"model={family}", f"data={data}")
         assert len(command.space) >= 2
         check_space(command)
-
-
-@pytest.mark.parametrize("family", SEARCHES)
-def test_every_combination_of_choices_is_a_model(family: str) -> None:
-    data = {"forest": "wine", "masked_diffusion": "shakespeare", "wavenet": "spoken_digits"}.get(family, "mnist")
-    with composed(f"search={family}", f"data={data}") as (_, command):
         ends = [_ends(d) if hasattr(d, "choices") else _ends(d)[:1] for d in command.space.values()]
         for point in product(*ends):
             config = check_config(_at(command, dict(zip(command.space, point, strict=True))))
