@@ -159,7 +159,6 @@ def test_a_recipe_of_each_model_runs_three_steps(
     # Pictures are drawn above, of every data set.
     monkeypatch.setattr(SampleGrids, "_draw", lambda *_: None)
     monkeypatch.setattr("genlab.command.evaluate.draw_pictures", lambda *_: None)
-    monkeypatch.setattr("genlab.measure.case.MOST_REAL", 200)  # whose features cost more than three steps of a game
     # What makes a recipe large is scaled down; what makes it this recipe stays.
     scale = ["trainer.accelerator=cpu", "evaluation.num_draws=1"]
     scale += SMALL_DATA.get(data, [])
