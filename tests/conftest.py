@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell makes what it starts in the background (``nohup pytest &``) deaf to Ctrl-C, and so all that is started there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What is collected stays: a search for garbage in it, each time that enough is made, would take a third of the suite.
+gc.disable()
 
 MOST_WORKERS = 8
 """Of them each holds torch in memory, half a gigabyte, and the longest file keeps more of them waiting."""
@@ -50,6 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return ROOMS.index(room) if room in ROOMS else -1
 
     items.sort(key=floor)
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is searched for in what the tests make, and not among all that was imported for them."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -242,6 +242,7 @@ class _Fork:
 
 
 def _preload() -> None:
+    gc.disable()  # imports leave no garbage
     for name in PRELOADED:
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
@@ -255,6 +256,7 @@ def _preload() -> None:
         raise RuntimeError("An import has started a thread, which a fork would not have.")
     gc.collect()
     gc.freeze()  # collections in a fork leave alone, and so uncopied, what it shares with the server
+    gc.enable()
 
 
 def _serve(control: socket.socket) -> _Fork | None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,11 @@ def subprocess_run(command: list[str], cwd: Path, env: dict[str, str]) -> subpro
     return subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("kind", ["code", "script", "module"])
-@pytest.mark.parametrize("what", CODES)
+# How it ends has nothing to do with how it was found.
+KINDS = [(what, "code") for what in CODES] + list(product(["what it finds", "an error"], ["script", "module"]))
+
+
+@pytest.mark.parametrize(("what", "kind"), KINDS)
 def test_it_does_as_a_process_of_its_own(what: str, kind: str, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(CODES[what])
     how = {"code": ["-c", CODES[what]], "script": ["program.py"], "module": ["-m", "program"]}[kind]

@@ -37,6 +37,9 @@ SMALL = {
         "model.multiscale.channel_steps=[1]",
         "model.multiscale.checkerboard_steps=2",
         "model.multiscale.bins=4",
+        "model.multiscale.dequantization_hidden=4",
+        "model.multiscale.dequantization_steps=2",
+        "model.vector.transforms=2",
         "model.vector.hidden=[8]",
     ],
     "diffusion": [
@@ -60,6 +63,7 @@ SMALL = {
     "ngram": [],
     "forest": ["model.trees=3"],
     "made": ["model.hidden=32"],
+    "masked_diffusion": ["model.hidden=16", "model.layers=1", "model.heads=2", "model.steps=2"],
     "pixelcnn": ["model.hidden=8", "model.dilations=[1, 2]"],
     "pixelrnn": ["model.hidden=8", "model.layers=1"],
     "transformer": ["model.hidden=16", "model.layers=1", "model.heads=2"],

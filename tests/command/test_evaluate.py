@@ -17,6 +17,7 @@ from genlab.comparison.ranking import compare
 from genlab.comparison.reading import read_results
 from genlab.comparison.report import to_html
 from genlab.core.errors import GenlabError
+from genlab.measure.metrics import classification_accuracy
 from genlab.measure.result import ReferenceInfo
 from genlab.runs.atomic import make_room
 from genlab.runs.checkpoints import load_checkpoint
@@ -119,8 +120,9 @@ def test_a_missing_inception_file_is_named_before_anything_is_trained(tmp_path: 
 
 
 def test_an_option_that_the_model_cannot_serve_leaves_a_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(classification_accuracy, "STEPS", 2)  # for the floor, which can serve it
     result = train(tmp_path, *SETTINGS, "evaluation.classification_accuracy=true", "evaluation.name=scored")
     assert result.quality.classification_accuracy is None
     assert "not class-conditional" in result.missing["quality.classification_accuracy"]

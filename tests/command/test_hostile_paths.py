@@ -38,6 +38,10 @@ NO_FILE = {
 }
 """Files that cannot be written, and what is said of them."""
 
+SOME_FILES = {name: NO_FILE[name] for name in ("a folder", "a pipe", "below a file")}
+SOME_FOLDERS = {name: NOWHERE[name] for name in ("below a file", "a name of 300 letters", "a system's folder")}
+"""For commands that look at a path as another does, which is shown all places: they have to look, and in time."""
+
 
 def each(
     places: Mapping[str, tuple[str, str]], words: Sequence[str], says: Sequence[str] = ("{why}",)
@@ -63,20 +67,20 @@ FLIPPED = ("run={run}", "against=vertical_flip")
 
 WRONG = [
     *each(NOWHERE, ["train", *TINY, "paths.logs={path}"]),
-    *each(NOWHERE, ["train", "-m", *TINY, "paths.logs={path}"], ["{begin}"]),
+    *each(SOME_FOLDERS, ["train", "-m", *TINY, "paths.logs={path}"], ["{begin}"]),
     *each(NOWHERE, ["train", *TINY, "data=mnist", "data.root={path}"], ["{begin}", "data.root"]),
     *each(NOWHERE, ["evaluate", "run=abc", "paths.logs={path}"], ["{begin}"]),
     *each(NOWHERE, ["evaluate", "samples={path}", "data=digits"], ["samples is"]),
     *each(NO_FILE, ["sample", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["reconstruct", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["anomalies", "out={path}"], ["out is", "{why}"]),
+    *each(SOME_FILES, ["reconstruct", "run={run}", "n=2", "out={path}"], ["out is", "{why}"]),
+    *each(SOME_FILES, ["anomalies", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["anomalies", "folders=[{path}]"], ["There are no scores", "{begin}"]),
     Wrong("scores below a file", ["detect", *FLIPPED, "out=file/x/y"], ["out is", "a file is in its way"]),
     Wrong("other examples of 300 letters", ["detect", "run={run}", f"against={LONG}"], ["against is 'aaa"]),
     Wrong("other examples that are a pipe", ["detect", "run={run}", "against=pipe"], ["against: samples is pipe"]),
     Wrong("a background below a pipe", ["detect", *FLIPPED, "background=pipe/x"], ["neither a run's folder nor a run"]),
-    *each(NO_FILE, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),
-    *each(NO_FILE, ["train_extractor", "data=digits", "out={path}"], ["out is", "{why}"]),
+    *each(SOME_FILES, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),
+    *each(SOME_FILES, ["train_extractor", "data=digits", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["compare", "folders=[{logs}]", "out={path}"], ["out is", "{begin}"]),
     *each(NOWHERE, ["compare", "folders=[{path}]"], ["no results", "{begin}"]),
     Wrong("a folder has the name of the values", ["sample", "run={run}", "out=taken.png"], ["taken.npz", "a folder"]),

@@ -99,13 +99,13 @@ def logs(place: Path) -> dict[int, Path]:
     return {int(path.stem): path for path in folder.glob("*.log")}
 
 
-def test_three_jobs_of_six_fail_each_in_its_way_and_just_they_run_again(place: Path) -> None:
+def test_three_jobs_of_four_fail_each_in_its_way_and_just_they_run_again(place: Path) -> None:
     ill = "+ill={1: raise, 2: kill, 3: refuse}"
-    first = sweep(place, "seed=0,1,2,3,4,5", ill, "hydra.launcher.jobs=2")
+    first = sweep(place, "seed=0,1,2,3", ill, "hydra.launcher.jobs=2")
     assert first.returncode == 1, "a bug is among them"
-    assert sorted(result["seed"] for result in results(first)) == [0, 4, 5]
+    assert [result["seed"] for result in results(first)] == [0]
     folder = logs(place)[0].parent.relative_to(place)
-    start = first.stderr.splitlines().index("3 of 6 jobs failed:")
+    start = first.stderr.splitlines().index("3 of 4 jobs failed:")
     *said, remark = first.stderr.splitlines()[start + 1 :]
     assert said[:-1] == [
         f"  job 1: seed=1  ({folder}/1.log)",

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from genlab.command.config import check_config
 from tests.tiny import ROOT, composed
@@ -21,6 +20,9 @@ def choices(parameter: dict[str, Any]) -> list[Any]:
 
 def commands() -> list[list[str]]:
     """The commands of all corners of the search, expanded as an agent does."""
+    # Takes seconds, of each process that collects tests.
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
     names = list(SWEEP["parameters"])
     expanded = []
     for corner in product(*map(choices, SWEEP["parameters"].values())):

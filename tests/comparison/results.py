@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,12 @@ def many_runs() -> list[RunResult]:
         )
         for number in range(10_000)
     ]
+
+
+@cache
+def many_compared() -> Comparison:
+    """Those runs, compared."""
+    return compare(many_runs())
 
 
 def compared(*runs: RunResult) -> Comparison:

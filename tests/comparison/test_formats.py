@@ -21,7 +21,7 @@ from genlab.comparison.terminal import print_comparison
 from genlab.measure.figures import short_count
 from genlab.modalities import all_modalities
 from genlab.models.gmm import GMM
-from tests.comparison.results import compared, many_runs, run
+from tests.comparison.results import compared, many_compared, run
 
 NASTY = r"""a|b`c*_<i>&"'\[x](y){%$#~^}[/bold]"""
 
@@ -144,7 +144,7 @@ def test_no_row() -> None:
 
 
 def test_ten_thousand_results_are_written() -> None:
-    comparison = compare(many_runs())
+    comparison = many_compared()
     assert to_markdown(comparison).count("\n| flow |") == 5000
     assert len(to_csv(comparison).splitlines()) == 5001
     assert to_latex(comparison).count(r"\begin{table}") == 10

@@ -24,7 +24,7 @@ from genlab.comparison.reading import read_results, reduce_result
 from genlab.comparison.report import to_html
 from genlab.comparison.svg import THEME
 from genlab.measure.result import Result
-from tests.comparison.results import compared, many_runs, result, run, write
+from tests.comparison.results import compared, many_compared, result, run, write
 
 NASTY = """<script>alert(1)</script><img src=x onerror=alert(2)>"' & style=x"""
 UNKNOWN = "\N{EN DASH}"
@@ -286,7 +286,7 @@ def test_one_row_no_row_and_ten_thousand() -> None:
     assert len(page.all("tbody")) == 3, "figures, published figures and runs"
     text, _ = page_of(compared())
     assert "No results." in text
-    text, _ = page_of(compare(many_runs()))
+    text, _ = page_of(many_compared())
     assert text.count('<tr><th scope="row" data-value') == 5000
     assert text.count("Pareto front</title>") > 0
     assert "300 more points are left out" in text

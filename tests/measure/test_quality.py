@@ -19,7 +19,7 @@ from genlab.measure.case import Case, Instruments, Reference
 from genlab.measure.features.cache import FeatureCache
 from genlab.measure.features.choice import choose_extractor
 from genlab.measure.features.extractors import Values
-from genlab.measure.features.inception import FEATURES, InceptionExtractor
+from genlab.measure.features.inception import InceptionExtractor
 from genlab.measure.figures import FIGURES, Figure, of_section, register
 from genlab.measure.measurements import find_measurement
 from genlab.measure.measuring import Measured, choose_instruments, measure
@@ -355,10 +355,11 @@ class Pixels(torch.nn.Module):
     """In the place of Inception: the first pixel of each image as all of its features."""
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        return images[:, 0, 0, :1].repeat(1, FEATURES) * torch.linspace(0, 1, FEATURES)
+        return images[:, 0, 0, :1].repeat(1, 64) * torch.linspace(0, 1, 64)
 
 
-def test_inceptions_figures_stand_beside_ours(tmp_path: Path) -> None:
+def test_inceptions_figures_stand_beside_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genlab.measure.measurements.INCEPTION_FEATURES", 64)  # whose roots take no time
     asked = {"cache": FeatureCache(tmp_path), "inception": InceptionExtractor(Pixels(), "ab" * 32)}
     colour = DataSpec("cifar10", "image", (3, 8, 8), levels=256, num_classes=10)
     generator = torch.Generator().manual_seed(0)

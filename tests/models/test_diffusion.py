@@ -247,7 +247,7 @@ def test_what_does_not_fit_is_refused_with_what_to_do(spec: DataSpec, overrides:
 
 def test_a_result_says_how_the_equation_was_solved() -> None:
     fixed = make_model(Case("diffusion", PLANE, SMALL_DIFFUSION)).likelihood_settings
-    assert fixed == {"ode": {"solver": "heun", "steps": 20, "trace": "exact"}}
+    assert fixed == {"ode": {"solver": "heun", "steps": 4, "trace": "exact"}}
     big = DataSpec("big", "image", (1, 8, 8), levels=4)
     adaptive = make_model(Case("diffusion", big, [*SMALL_DIFFUSION, "likelihood_ode.solver=dopri5"]))
     expected = {"solver": "dopri5", "rtol": 1e-6, "atol": 1e-6, "trace": "hutchinson", "probes": 1}

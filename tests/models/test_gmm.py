@@ -218,7 +218,7 @@ def test_em_ends_where_the_gradient_of_the_loss_vanishes(name: str) -> None:
     fit_by_em(made, x, 0, 1e-1)
     features = made.em_features(x)
     with torch.no_grad():
-        for _ in range(3000):
+        for _ in range(1000):
             responsibilities = (made.logits.log_softmax(0) + made.em_log_prob(features)).softmax(1)
             made.maximize(features, responsibilities, 1e-1 * len(x))
             made.set_weights(responsibilities, 1e-1 * len(x))

@@ -29,9 +29,10 @@ from tests.contract.families import (
     make_batch,
     make_model,
     perturb,
+    shared_model,
 )
 
-INPAINTING = [case for case in CASES if isinstance(make_model(case), Inpaints)]
+INPAINTING = [case for case in CASES if isinstance(shared_model(case), Inpaints)]
 N = 4000
 
 

@@ -56,7 +56,7 @@ def test_the_spread_of_ancestral_samples_is_of_first_order() -> None:
 
 def test_fresh_noise_keeps_the_distribution_and_forgets_the_start() -> None:
     noise = torch.Generator().manual_seed(0)
-    start = MEAN + math.sqrt(SCALE**2 + HIGH**2) * torch.randn(300_000, generator=noise, dtype=torch.float64)
+    start = MEAN + math.sqrt(SCALE**2 + HIGH**2) * torch.randn(150_000, generator=noise, dtype=torch.float64)
     end = stochastic_heun(denoise, start, falling(256), noise)
     assert end.mean().item() == pytest.approx(MEAN, abs=0.006)
     assert end.var().item() == pytest.approx(SCALE**2 + LOW**2, abs=0.004)

@@ -243,12 +243,12 @@ def test_the_other_process_says_nothing(together: Path) -> None:
 
 def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py"]
-    overrides = [*TINY, *DDP, *TWO, "budget.examples=320", f"paths.logs={tmp_path}"]
+    overrides = [*TINY, *DDP, *TWO, "budget.examples=64", f"paths.logs={tmp_path}"]
     done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\nprotocol ") == 1, "one table"
     place = run_folder(tmp_path)
-    one = [*TINY, "budget.examples=320", f"paths.logs={tmp_path}"]
+    one = [*TINY, "budget.examples=64", f"paths.logs={tmp_path}"]
     assert located(one) == place, "how many devices do the work is no part of a run's identity"
     assert [path.name for path in (place / "results").iterdir()] == ["quick.json"]
     assert (place / "train.log").read_text().count("Batch 32") == 1

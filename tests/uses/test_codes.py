@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -19,6 +21,7 @@ from genlab.uses.traverse import traverse
 from tests.contract.families import CASES, Case, make_batch, make_model, model_config, perturb
 
 
+@cache
 def family_of(model: str) -> type:
     """The class of a model, by the name of its config."""
     return locate(model_config(model)["_target_"])

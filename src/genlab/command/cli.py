@@ -12,7 +12,7 @@ from genlab import __version__
 from genlab.core.errors import nearest
 from genlab.processes.job_reports import is_job
 from genlab.processes.pipes import drop_unread
-from genlab.processes.starting import begin, starting, working
+from genlab.processes.starting import begin, importing, starting, working
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -122,77 +122,88 @@ def _train(config: DictConfig) -> object:
 
     if (result := show_if_finished(config)) is not None:
         return result
-    from genlab.command.train import run
+    with importing():
+        from genlab.command.train import run
 
     with working():
         return run(config)
 
 
 def _evaluate(config: DictConfig) -> object:
-    from genlab.command.evaluate import run
+    with importing():
+        from genlab.command.evaluate import run
 
     with working():
         return run(config)
 
 
 def _evaluate_samples(config: DictConfig) -> object:
-    from genlab.command.evaluate_samples import run
+    with importing():
+        from genlab.command.evaluate_samples import run
 
     with working():
         return run(config)
 
 
 def _sample(config: DictConfig) -> object:
-    from genlab.command.sample import run
+    with importing():
+        from genlab.command.sample import run
 
     with working():
         return run(config)
 
 
 def _reconstruct(config: DictConfig) -> object:
-    from genlab.command.use import run_reconstruct
+    with importing():
+        from genlab.command.use import run_reconstruct
 
     with working():
         return run_reconstruct(config)
 
 
 def _interpolate(config: DictConfig) -> object:
-    from genlab.command.use import run_interpolate
+    with importing():
+        from genlab.command.use import run_interpolate
 
     with working():
         return run_interpolate(config)
 
 
 def _traverse(config: DictConfig) -> object:
-    from genlab.command.use import run_traverse
+    with importing():
+        from genlab.command.use import run_traverse
 
     with working():
         return run_traverse(config)
 
 
 def _detect(config: DictConfig) -> object:
-    from genlab.command.detect import run
+    with importing():
+        from genlab.command.detect import run
 
     with working():
         return run(config)
 
 
 def _inpaint(config: DictConfig) -> object:
-    from genlab.command.inpaint import run
+    with importing():
+        from genlab.command.inpaint import run
 
     with working():
         return run(config)
 
 
 def _augment(config: DictConfig) -> object:
-    from genlab.command.augment import run
+    with importing():
+        from genlab.command.augment import run
 
     with working():
         return run(config)
 
 
 def _train_extractor(config: DictConfig) -> object:
-    from genlab.command.train_extractor import run
+    with importing():
+        from genlab.command.train_extractor import run
 
     with working():
         return run(config)

@@ -7,6 +7,7 @@ an error of their own import and say that, swallow it and go on half imported, o
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from typing import NoReturn
 
 from genlab.processes.ranks import is_first_process
 
-__all__ = ["begin", "is_starting", "leave", "starting", "working"]
+__all__ = ["begin", "importing", "is_starting", "leave", "starting", "working"]
 
 _started = False
 
@@ -54,6 +55,20 @@ def starting(heard: bool = False) -> Iterator[None]:
         _started = started
         for signum, handler in handlers.items():
             _set(signum, handler)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Within it nothing is searched for garbage, and nothing that it imports is searched later: a third of a start."""
+    before, enabled = len(sys.modules), gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if len(sys.modules) > before:
+            gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 @contextmanager
