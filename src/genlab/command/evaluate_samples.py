@@ -12,7 +12,8 @@ from genlab.command.build import build_datamodule, check_protocol_fits
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
 from genlab.command.console import show_result
-from genlab.command.evaluate import describe_data, draw_pictures, pictures
+from genlab.command.evaluate import describe_data
+from genlab.command.pictures import draw_pictures, pictures
 from genlab.command.schemas import EvaluateSamplesConfig
 from genlab.core.batch import Batch
 from genlab.core.hardware import choose_device

@@ -20,9 +20,10 @@ from genlab.command.build import build_datamodule, build_model, check_protocol_f
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
 from genlab.command.console import log_to, quiet, show_result
-from genlab.command.evaluate import evaluate_run, pictures, written_samples
+from genlab.command.evaluate import evaluate_run
 from genlab.command.finished import finished_remark
 from genlab.command.load import set_weights
+from genlab.command.pictures import pictures, written_samples
 from genlab.command.schemas import TrainConfig
 from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.finite import NonFiniteError
