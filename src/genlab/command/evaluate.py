@@ -14,7 +14,7 @@ from genlab.command.command_line import command_line
 from genlab.command.config import check_config, read_trained
 from genlab.command.console import show_result
 from genlab.command.load import set_weights
-from genlab.command.pictures import draw_pictures, pictures
+from genlab.command.pictures import draw_pictures, draw_reconstructions, pictures
 from genlab.command.schemas import EvaluateConfig, TrainedConfig
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
@@ -112,7 +112,9 @@ def evaluate_run(
     timetable.plan(plan_evaluation(model, reference, instruments, protocol, twice, floor))
     measured = measure(model, reference, instruments, protocol, timetable)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
-    draw_pictures(pictures(place, protocol, checkpoint), title, measured, reference)
+    paths = pictures(place, protocol, checkpoint)
+    draw_pictures(paths, title, measured, reference)
+    draw_reconstructions(model, paths, title, reference, measured.sampling)
     chosen_by = None if chosen is last else model.monitor
     likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
     if twice:

@@ -239,10 +239,13 @@ def _closed(loggers: list[Logger]) -> Iterator[None]:
 
 
 def _show_on_dashboards(loggers: list[Logger], result: Result, place: RunDir) -> None:
-    picture, _ = pictures(place, result.protocol)
+    drawn = pictures(place, result.protocol)
+    picture = drawn.samples
     for logger in loggers:
         if isinstance(logger, LogsPicture) and picture.exists():
             logger.log_picture("samples/final", picture, result.training.examples_seen)
+        if isinstance(logger, LogsPicture) and drawn.reconstructions.exists():
+            logger.log_picture("reconstructions/final", drawn.reconstructions, result.training.examples_seen)
         if isinstance(logger, LogsFiles) and (files := written_samples(picture)):
             logger.log_files("samples/final", files, result.training.examples_seen)
         if isinstance(logger, LogsResult):

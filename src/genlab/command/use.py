@@ -19,14 +19,13 @@ from genlab.command.used_run import UsedRun
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.randomness import some_of
-from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.data.base import Split
 from genlab.modalities import modality_of
 from genlab.runs.atomic import write_atomic
 from genlab.uses.arrays import Stored, write_arrays
 from genlab.uses.catalogue import require
-from genlab.uses.codes import deviations, errors_of
+from genlab.uses.codes import deviations, errors_in_words, errors_of, unit_of_errors
 from genlab.uses.interpolate import interpolate
 from genlab.uses.reconstruct import reconstruct
 from genlab.uses.traverse import traverse
@@ -57,14 +56,13 @@ def run_reconstruct(config: DictConfig) -> Path:
         modality_of(spec).write(x, spec, path.with_name(f"{path.name}_{name}"))
     labels = None if opened.data.y is None else opened.data.y[rows]
     write_atomic(_with(path, "_errors.csv"), _table(rows, labels, found.errors))
-    means = {name: float(error.mean()) for name, error in found.errors.items()}
-    measured = {"mean_error": means, "unit": _unit(spec), "codes": found.kind, "latents": found.z.shape[1]}
+    means = found.mean_errors
+    measured = {"mean_error": means, "unit": unit_of_errors(spec), "codes": found.kind, "latents": found.z.shape[1]}
     own = {"checkpoint": settings.checkpoint, "split": settings.split, "n": settings.n}
     array = _save(path, arrays, used, own, measured | {"examples": rows.tolist(), "rows": list(found.rows)})
-    said = ", ".join(f"{name} {mean:.4g}" for name, mean in means.items())
     print(
-        f"Reconstructed {counted(len(rows), 'example')} of {spec.name}, {settings.split}: {said}, means in "
-        f"{_unit(spec)}.\nCodes: {found.z.shape[1]:,} numbers, {found.kind}.\n{_saved(path, drawn)}"
+        f"Reconstructed {counted(len(rows), 'example')} of {spec.name}, {settings.split}: "
+        f"{errors_in_words(means, spec)}.\nCodes: {found.z.shape[1]:,} numbers, {found.kind}.\n{_saved(path, drawn)}"
     )
     return array
 
@@ -91,7 +89,11 @@ def run_interpolate(config: DictConfig) -> Path:
     off = {name: error.tolist() for name, error in errors.items()}
     own = {key: getattr(settings, key) for key in ("checkpoint", "split", "a", "b", "steps", "path")}
     array = _save(
-        path, {"x": found.x, "z": found.z}, used, own, {"ends_error": off, "unit": _unit(spec), "codes": found.kind}
+        path,
+        {"x": found.x, "z": found.z},
+        used,
+        own,
+        {"ends_error": off, "unit": unit_of_errors(spec), "codes": found.kind},
     )
     print(
         f"Went from example {settings.a} to {settings.b} of {spec.name}, {settings.split}, in "
@@ -181,14 +183,6 @@ def _table(rows: Tensor, labels: Tensor | None, errors: Mapping[str, Tensor]) ->
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return content.getvalue()
-
-
-def _unit(spec: DataSpec) -> str:
-    if spec.fields:
-        return "standard deviations of each column"
-    if not modality_of(spec).has_order:
-        return "shares of symbols"
-    return f"levels, of {spec.levels}" if spec.is_discrete else "the data's own units"
 
 
 def _saved(path: Path, drawn: bool) -> str:

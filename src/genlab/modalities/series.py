@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ __all__ = ["Series", "column_names"]
 
 WINDOWS_DRAWN = 6
 """Windows whose course a picture shows; the facts in it are of all."""
+WAYS_DRAWN = 8
+"""Panels of a picture of windows that belong together."""
 _SIDES = (("real", "0.45"), ("samples", "tab:blue"))
 _RESAMPLES = 100
 """Of the windows, for the errors of their facts."""
@@ -76,6 +80,23 @@ class Series(Modality):
             figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
         return True
 
+    def blank(self, spec: DataSpec) -> float:
+        return math.nan  # a gap in the line
+
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        """Save a panel for each place with the windows of all rows; or, where rows are ways, one for each way."""
+        first = {name: x[:, 0].cpu().double().numpy() for name, x in rows.items()}
+        if columns is None:
+            shown = min(WAYS_DRAWN, len(next(iter(first.values()))))
+            panels = [(str(place + 1), {name: x[place] for name, x in first.items()}) for place in range(shown)]
+        else:
+            ways = list(first.items())[:WAYS_DRAWN]
+            panels = [(name, {str(step): x for step, x in enumerate(way, 1)}) for name, way in ways]
+        _draw_panels(panels, column_names(spec)[0], path, title, is_way=columns is not None)
+        return True
+
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
         content = io.StringIO()
         rows = csv.writer(content, lineterminator="\n")
@@ -105,6 +126,35 @@ def column_names(spec: DataSpec) -> list[str]:
 def _shown(name: str) -> str:
     """Return a name from a file as it can stand in a picture."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+
+
+def _draw_panels(
+    panels: Sequence[tuple[str, Mapping[str, np.ndarray]]], column: str, path: Path, title: str, is_way: bool
+) -> None:
+    """Draw windows ``[T]`` that belong together over each other; those of a way from dark to bright."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    across = min(4, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(max(6.4, 3.2 * across), 2.2 * down + 0.9), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (name, windows) in zip(grid.flat, panels, strict=False):
+        shades = iter(colormaps["viridis"](np.linspace(0, 0.9, len(windows))))
+        for label, window in windows.items():
+            colour = next(shades) if is_way else "0.45" if label == "example" else None
+            axes.plot(np.arange(1, len(window) + 1), window, linewidth=0.9, label=label, color=colour)
+        axes.set_title(name, fontsize=8, loc="left")
+        axes.tick_params(labelsize=6)
+    for axes in grid[-1]:
+        axes.set_xlabel("time step", fontsize=7)
+    grid.flat[0].legend(fontsize=6, title="step" if is_way else None, title_fontsize=6)
+    figure.suptitle(textwrap.fill(f"{_shown(column)}: {title}", 45 * max(2, across)), fontsize=8, parse_math=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
 
 
 def _draw_windows(axes: Any, x: Tensor, name: str, colour: str, room: float) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from genlab.core.spec import DataSpec, Field
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
 from genlab.modalities.table_pictures import draw_column, draw_pair, related_pairs
+from genlab.modalities.value_pictures import draw_rows
 from genlab.runs.atomic import atomic_file, write_atomic
 
 __all__ = ["Table", "as_text"]
@@ -67,6 +70,15 @@ class Table(Modality):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
+        return True
+
+    def blank(self, spec: DataSpec) -> float:
+        return math.nan
+
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        draw_rows(rows, spec.fields, path, title, columns)
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:

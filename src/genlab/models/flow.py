@@ -326,6 +326,9 @@ class Flow(GenerativeModel):
     def encoding_kind(self) -> str:
         return "inverse of the flow" + (", from the cells' centres" if self._is_bound else "")
 
+    def encoding_evaluations(self) -> float:
+        return 1 + self.nfe
+
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:
         if self.cells is not None:

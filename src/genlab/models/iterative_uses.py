@@ -117,6 +117,9 @@ class SteerableModel(IterativeModel):
         where = ", from the cells' centres" if self.spec.is_discrete or self.rows is not None else ""
         return f"the model's ODE ({self.likelihood_ode}){where}"
 
+    def encoding_evaluations(self) -> float:
+        return 2 * self.likelihood_ode.usual_evaluations
+
     @torch.no_grad()
     def denoising_errors(
         self,

@@ -341,6 +341,9 @@ class LatentModel(GenerativeModel):
     def encoding_kind(self) -> str:
         return "mean of the posterior"
 
+    def encoding_evaluations(self) -> float:
+        return 1 + self.nfe
+
     def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return the expected data ``[N, *shape]``, floating point in the data's own units, given latents ``z``.
 
