@@ -16,9 +16,9 @@ FOREIGN = "foreign"
 UNRANKED = frozenset({FLOOR, FOREIGN})
 """References that are never marked as best, nor keep another row from it.
 
-The floor is training data, not a model. Of foreign samples nobody here knows what they were trained on, which may be the
-test split or the samples' own judge, how many of them there were to choose from, nor what one costs. Their figures
-stand beside the others', to be read with what their author declares.
+The floor is training data, not a model. Of foreign samples nobody here knows what they were trained on, which may be
+the test split, from how many they were chosen, nor what one costs. Their figures stand beside the others', to be read
+with what their author declares.
 """
 
 REFERENCES = {"floor": FLOOR, "gmm": BASELINE, "foreign": FOREIGN}

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
 from genlab.core.stylized_facts import WindowFacts, resampled
 from genlab.modalities.base import Modality
+from genlab.modalities.csv_rows import read_rows
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file, write_atomic
 
@@ -50,6 +52,7 @@ class Series(Modality):
     sample_figure = "sliced_wasserstein"
     validation_samples_per_image = 10
     preview_samples_per_image = 16
+    endings_of_many = (".csv",)
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         # The object interface: pyplot would look for a display and keep the figure alive.
@@ -107,6 +110,25 @@ class Series(Modality):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content.getvalue().encode())
         return [path]
+
+    def read_many(self, path: Path, spec: DataSpec) -> Tensor:
+        """Read the columns of the data, T lines for each window, one window after the other."""
+        rows = read_rows(path)
+        names, steps = column_names(spec), spec.shape[1]
+        if lacking := [name for name in names if name not in (rows[0] if rows else ())]:
+            raise GenlabError(f"{shown(path)} has no column '{shown(lacking[0])}', which {spec.name} has.")
+        windows = [row.get("window") for row in rows]
+        if len(rows) % steps or any(windows[k] != windows[k - k % steps] for k in range(len(rows))):
+            raise GenlabError(
+                f"{shown(path)} has {len(rows):,} lines, expected {steps} of each window of {spec.name}, one window "
+                "after the other."
+            )
+        try:
+            values = [[float(row[name]) for name in names] for row in rows]
+        except ValueError as error:
+            raise GenlabError(f"{shown(path)} holds what is no number: {error}.") from error
+        x = torch.tensor(values, dtype=torch.float32).view(-1, steps, len(names))
+        return x.transpose(1, 2).contiguous()
 
 
 _TITLES = {

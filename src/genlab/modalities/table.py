@@ -15,6 +15,7 @@ from torch import Tensor
 from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec, Field
 from genlab.modalities.base import Modality
+from genlab.modalities.csv_rows import read_rows
 from genlab.modalities.registry import register
 from genlab.modalities.table_pictures import draw_column, draw_pair, related_pairs
 from genlab.modalities.value_pictures import draw_rows
@@ -98,23 +99,6 @@ class Table(Modality):
             raise GenlabError(f"{shown(path)} has no column '{shown(lacking[0])}', which {spec.name} has.")
         columns = [[_number(row[field.name], field, path) for row in rows] for field in spec.fields]
         return torch.tensor(columns, dtype=torch.float32).T.contiguous()
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file with a line of names, by these names.
-
-    Raises:
-        GenlabError: If it is none.
-    """
-    try:
-        reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig")), strict=True)
-        rows = list(reader)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise GenlabError(f"{shown(path)} cannot be read as CSV: {error}") from error
-    for number, row in enumerate(rows, 2):
-        if None in row or None in row.values():
-            raise GenlabError(f"{shown(path)} has in line {number:,} more or fewer values than names in the first.")
-    return rows
 
 
 def _number(text: str, field: Field, path: Path) -> float:
