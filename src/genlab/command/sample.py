@@ -84,8 +84,8 @@ def _check_disk(settings: SampleConfig, spec: DataSpec, path: Path) -> None:
     there = shutil.disk_usage(path.parent).free
     if needed > there:
         raise GenlabError(
-            f"n is {settings.n:,}: so many samples take at least {say_bytes(needed)} as {settings.format}, and there are "
-            f"{say_bytes(there)} left where {path.name} is written. Draw fewer."
+            f"n is {settings.n:,}: so many samples take at least {say_bytes(needed)} as {settings.format}, and where "
+            f"{path.name} is written there is room for {say_bytes(there)}. Draw fewer."
         )
 
 
