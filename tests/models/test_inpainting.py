@@ -131,6 +131,45 @@ def test_latents_weigh_in_the_chain_what_they_weigh_in_the_bound(case: Case) -> 
         assert torch.allclose(weights, model.draw(observed, inferred, drawn[None]).log_weights[0], atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("spec", "more", "given"),
+    [(BINARY, ["network=nsf"], [1, 0, 0, 1]), (COUNTS, [], [3, 0, 1])],
+    ids=["levels", "counts"],
+)
+def test_the_chain_of_a_flow_becomes_exact(spec: DataSpec, more: list[str], given: list[int]) -> None:
+    model = made("flow", spec, *more, scale=0.4)
+    kept = [True] + [False] * (spec.num_dims - 2) + [True]
+    check_frequencies(model, given, kept, n=1000, draws=400, rounds=60)
+    assert str(model.inpainting(torch.tensor([kept]))).startswith("approximate: Hamiltonian Monte Carlo, 100 steps")
+
+
+def test_the_chain_of_a_continuous_flow_becomes_exact() -> None:
+    """Mean and spread of one value given the other, against a sum over a fine grid of the density."""
+    model = made("flow", PLANE, scale=0.3)
+    grid, n = torch.linspace(-8, 8, 2001), 1000
+    weight = model.log_prob(torch.stack([torch.full_like(grid, 0.7), grid], 1)).double().softmax(0)
+    mean = (weight * grid).sum()
+    deviation = (weight * (grid - mean).square()).sum().sqrt()
+    given = torch.tensor([[0.7, 0.0]]).expand(n, 2)
+    filled = model.inpaint(given, torch.tensor([True, False]), generator=noise(), rounds=60)
+    assert torch.equal(filled[:, 0], given[:, 0])
+    assert abs(filled[:, 1].double().mean() - mean) < 4.5 * deviation / math.sqrt(n)
+    assert filled[:, 1].std().item() == pytest.approx(deviation.item(), rel=0.1)
+    assert abs(mean - model.sample(n, generator=noise(1))[:, 1].mean()) > 0.2
+
+
+@pytest.mark.parametrize("kept", [[False, False, True], [True, False, True]])
+def test_particles_of_an_ngram_become_exact(kept: list[bool]) -> None:
+    model = made("ngram", TEXT, "order=3")
+    assert not model.inpainting(torch.tensor([kept])).is_exact
+    assert model.inpainting(torch.tensor([[True, True, False]])).is_exact
+    check_frequencies(model, [2, 0, 1], kept)
+
+
+def test_an_ngram_that_is_given_what_comes_first_is_exact() -> None:
+    check_frequencies(made("ngram", TEXT, "order=3"), [2, 0, 0], [True, False, False], rounds=3)
+
+
 def test_symbols_in_turn_are_drawn_given_those_that_come_last() -> None:
     """Given latents too the symbols of a text depend on each other."""
     model = made("vae", TEXT, "latent_dims=2", scale=0.6, only=("decoder",))
@@ -170,7 +209,7 @@ def test_a_mixture_of_normals_is_exact(covariance: str, spec: DataSpec) -> None:
     assert abs(mean - model.sample(N, generator=noise(1)).flatten(1)[:, 1].mean()) > 0.2
 
 
-@pytest.mark.parametrize("model", ["gmm", "made"])
+@pytest.mark.parametrize("model", ["gmm", "made", "flow"])
 def test_a_category_of_a_table_given_the_other_columns(model: str) -> None:
     found = made(model, TABLE, scale=0.25)
     row = make_batch(TABLE, 1, seed=5).x
