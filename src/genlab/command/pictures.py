@@ -110,7 +110,7 @@ def draw_reconstructions(
         return
     of = f"{counted(len(rows), 'example')} of {reference.split}"
     caption = f"{of} and what their codes decode to; {errors_in_words(found.mean_errors, spec)}; codes: {found.kind}"
-    if modality_of(spec).preview_rows(found.rows, spec, paths.reconstructions, f"{title}\n{caption}"):
+    if modality_of(spec).preview_rows(found.rows, spec, paths.reconstructions, f"{title}; {caption}"):
         record = {
             "split": reference.split, "examples": rows.tolist(), "rows": list(found.rows),
             "mean_error": found.mean_errors, "unit": unit_of_errors(spec), "codes": found.kind,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from genlab.core.spec import Field
@@ -67,6 +68,10 @@ def _draw_against(axes: Any, values: Mapping[str, Any]) -> None:
     for name, others in values.items():
         if name != "example":
             axes.scatter(example, others, s=8, linewidths=0, alpha=0.7, label=name)
+    there = np.concatenate(list(values.values()))
+    low, high = there[np.isfinite(there)].min(), there[np.isfinite(there)].max()
+    margin = 0.05 * (high - low) or 0.5
+    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))  # one scale: a mean is seen as one
     axes.set_xlabel("example", fontsize=7)
 
 
