@@ -172,7 +172,7 @@ def _draw_panels(
         axes.tick_params(labelsize=6)
     for axes in grid[-1]:
         axes.set_xlabel("time step", fontsize=7)
-    grid.flat[0].legend(fontsize=6, title="step" if is_way else None, title_fontsize=6)
+    grid.flat[0].legend(fontsize=6, title="place" if is_way else None, title_fontsize=6)
     figure.suptitle(textwrap.fill(f"{_shown(column)}: {title}", 45 * max(2, across)), fontsize=8, parse_math=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:

@@ -26,7 +26,7 @@ def draw_rows(
     """Save a picture with a panel for each value of an example.
 
     Values of other rows against those of the row ``example``, whose diagonal is where they are the same; or, where
-    rows are cut into so many columns, as ways are, along these. Values that are not finite are not shown.
+    the number of columns is said, as of ways and of rankings, along the row. Values that are not finite are not shown.
 
     Args:
         rows: For each name ``[N, D]``, as many in each.
@@ -77,8 +77,9 @@ def _draw_against(axes: Any, values: Mapping[str, Any]) -> None:
 
 def _draw_along(axes: Any, values: Mapping[str, Any]) -> None:
     for name, way in values.items():
-        axes.plot(range(1, len(way) + 1), way, ".-", linewidth=0.8, markersize=3, label=name)
-    axes.set_xlabel("step", fontsize=7)
+        (line,) = axes.plot(range(1, len(way) + 1), way, linewidth=0.6, alpha=0.4)
+        axes.plot(range(1, len(way) + 1), way, ".", markersize=4, color=line.get_color(), label=name)
+    axes.set_xlabel("place in the row", fontsize=7)
 
 
 def _name_categories(axes: Any, field: Field, axis: str) -> None:
