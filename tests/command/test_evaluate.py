@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -36,6 +37,17 @@ def test_the_nearest_pairs_are_drawn_for_each_checkpoint_and_the_report_shows_th
         assert result.run_id in picture.text["Title"]
     page = to_html(compare(*read_results([tmp_path])))
     assert page.count('alt="Nearest training examples of') == 2
+    errors = sorted(tmp_path.rglob("samples/*_reconstructions.json"))
+    assert [path.name for path in errors] == ["small.last_reconstructions.json", "small_reconstructions.json"]
+    said = json.loads(errors[1].read_text())
+    assert len(said["examples"]) == 16
+    assert said["mean_error"]["largest"] < 17e-4, "a flow leads back to its examples"
+    with Image.open(errors[1].with_suffix(".png")) as picture:
+        assert "means in levels, of 17" in picture.text["Title"]
+    assert page.count('alt="Reconstructions of') == 2
+    assert page.count("means in levels, of 17; codes: inverse of the flow, from the cells&#39; centres") == 2
+    errors[0].write_text('{"mean_error": {"rmse": "much"}}')
+    assert to_html(compare(*read_results([tmp_path]))).count("means in levels") == 1, "what is damaged is left out"
 
 
 def test_a_model_that_samples_choose_has_the_quality_of_its_last_checkpoint_too(tmp_path: Path) -> None:
@@ -44,6 +56,7 @@ def test_a_model_that_samples_choose_has_the_quality_of_its_last_checkpoint_too(
     again = [f"run={result.run_id}", f"paths.logs={tmp_path}", "checkpoint=last", *SETTINGS]
     last = evaluate(composed(again, "evaluate")).result
     assert result.quality_last.fid == last.quality.fid
+    assert not list(tmp_path.rglob("*_reconstructions*")), "its codes are searched for"
     assert "quality_last" not in train(tmp_path, *SETTINGS), "of others the likelihood is given"
 
 

@@ -71,7 +71,7 @@ CASES: list[tuple[str, str]] = [
     (f"train model=gmm model.components={HUGE}", "model.components"),
     (f"train model=pixelcnn model.dilations=[{HUGE}]", "model.dilations"),
     (f"train data=toy2d data.train_size={HUGE}", "data.train_size"),
-    ("sample run={run} n=999999999999", "so many samples alone take 64 TB"),
+    ("sample run={run} n=999999999999999", "so many samples take at least 62 TB as npz"),
     ("sample run={run} n=1e3", "n is 1000.0, expected a whole number >= 1. Write 1000."),
     ("sample run={run} n=-1", "n is -1"),
     ("sample run={run} seed=99999999999999999999", "seed is"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,13 @@ import torch
 from PIL import Image
 
 from genlab.command import cli
+from genlab.command import sample as sampling
 from genlab.command.load import load_run
 from genlab.data.images import Digits
+from genlab.measure import batches
+from genlab.modalities import modality_of
 from genlab.runs.atomic import write_atomic
+from genlab.uses.sample import sample
 from tests.command.hostile import refused
 from tests.tiny import run_folder, train
 
@@ -105,6 +111,28 @@ def test_samples_are_made_again_from_their_record(form: str, run: Path, tmp_path
     assert (tmp_path / f"b.{form}").read_bytes() == (tmp_path / f"a.{form}").read_bytes()
     again = json.loads((tmp_path / "b.json").read_text())
     assert {**again, "command": ""} == {**record, "command": ""}
+
+
+def test_samples_in_memory_do_not_grow_with_n(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+    most, checked = [0], [0]
+
+    def drawn(*given: object) -> Iterator[torch.Tensor]:
+        for part in sample(*given):
+            alive.append(weakref.ref(part))
+            most[0] = max(most[0], sum(len(x) for ref in alive if (x := ref()) is not None))
+            yield part
+
+    monkeypatch.setattr(batches, "ON_CPU", 3)
+    monkeypatch.setattr(modality_of(Digits().spec).__class__, "most_shown", 4)
+    monkeypatch.setattr(sampling, "sample", drawn)
+    monkeypatch.setattr(sampling, "check_examples_fit", lambda _, count, *__: checked.__setitem__(0, count))
+    found = []
+    for n in (6, 30):
+        assert cli.sample([f"run={run}", f"n={n}", f"out={tmp_path / str(n)}"]) == 0
+        found.append((most[0], checked[0]))
+        assert len(np.load(tmp_path / f"{n}.npz")["x"]) == n
+    assert found == [(6, 4), (6, 4)], "a part and the one before it; what is shown is what must fit"
 
 
 def test_files_go_into_the_runs_folder_of_samples(run: Path) -> None:

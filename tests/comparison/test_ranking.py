@@ -226,6 +226,16 @@ def test_references_stand_first_and_the_floor_is_not_ranked() -> None:
     assert best(group, "fid") == ["good"]
 
 
+def test_foreign_samples_are_never_best_and_keep_nobody_from_it() -> None:
+    group = only(
+        run(1, model__name="good", quality__fid=2.0),
+        run(2, model__name="bad", quality__fid=50.0),
+        run(3, model__name="theirs", model__family="foreign", quality__fid=0.1, likelihood=None, sampling=None),
+    )
+    assert best(group, "fid") == ["good"]
+    assert [row.reference for row in group.rows if row.model == "theirs"] == ["foreign"]
+
+
 def test_continuous_data_is_ranked_in_nats() -> None:
     nats = {"data__levels": None, "likelihood__bits_per_dim": None, "likelihood__nats_se": 0.1}
     group = only(

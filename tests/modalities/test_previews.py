@@ -46,6 +46,26 @@ def test_a_grid_shows_each_image_in_its_place_and_full_range() -> None:
     assert (small[4:6, 4:6] == 96).all(), "an empty place is ground"
 
 
+PLACES = [MIXED_TABLE, DataSpec("v", "vector", (2,)), DataSpec("s", "series", (2, 5))]
+
+
+@pytest.mark.parametrize("spec", PLACES, ids=lambda spec: spec.modality)
+def test_values_are_drawn_place_by_place(spec: DataSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values against those of the example, or along a way; what is not given is no value."""
+    x = torch.randint(2, (3, *spec.shape)).float()
+    given = x.where(torch.arange(3).view(3, *[1] * len(spec.shape)) > 0, modality_of(spec).blank(spec))
+    figures = []
+    saved = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), saved(self, *a, **k)))
+    for columns in (None, 3):
+        rows = {"example": x, "given": given} if columns is None else {"latent 1": x, "latent 0": 1 - x}
+        assert modality_of(spec).preview_rows(rows, spec, tmp_path / "a.png", "Run 7", columns)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.text["Title"] == "Run 7"
+    panels = [len([axes for axes in figure.axes if axes.has_data()]) for figure in figures]
+    assert panels == ([3, 2] if spec.modality == "series" else [spec.num_dims] * 2)
+
+
 def test_each_sample_stands_above_its_training_example() -> None:
     upper = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(-1, -1, 2, 2)
     grid = pairs_grid(upper, upper + 100, levels=256)

@@ -132,6 +132,44 @@ def test_latents_weigh_in_the_chain_what_they_weigh_in_the_bound(case: Case) -> 
         assert torch.allclose(weights, model.draw(observed, inferred, drawn[None]).log_weights[0], atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("spec", "scale", "given"), [(BINARY, 0.15, [1, 0, 0, 1]), (COUNTS, 0.15, [3, 0, 1])], ids=["levels", "counts"]
+)
+def test_the_chain_of_a_flow_becomes_exact(spec: DataSpec, scale: float, given: list[int]) -> None:
+    # Moved further, its density is so narrow within a cell that no number of draws tells the cell's probability.
+    model = made("flow", spec, "network=nsf", scale=scale)
+    kept = [True] + [False] * (spec.num_dims - 2) + [True]
+    check_frequencies(model, given, kept, n=300, draws=500, rounds=16)
+    assert str(model.inpainting(torch.tensor([kept]))).startswith("approximate: Hamiltonian Monte Carlo, 100 steps")
+
+
+def test_the_chain_of_a_continuous_flow_becomes_exact() -> None:
+    """Mean and spread of one value given the other, against a sum over a fine grid of the density."""
+    model = made("flow", PLANE, scale=0.3)
+    grid, n = torch.linspace(-12, 12, 3001), 500
+    weight = model.log_prob(torch.stack([torch.full_like(grid, 2.0), grid], 1)).double().softmax(0)
+    mean = (weight * grid).sum()
+    deviation = (weight * (grid - mean).square()).sum().sqrt()
+    given = torch.tensor([[2.0, 0.0]]).expand(n, 2)
+    filled = model.inpaint(given, torch.tensor([True, False]), generator=noise(), rounds=40)
+    assert torch.equal(filled[:, 0], given[:, 0])
+    assert abs(filled[:, 1].double().mean() - mean) < 4.5 * deviation / math.sqrt(n)
+    assert filled[:, 1].std().item() == pytest.approx(deviation.item(), rel=0.1)
+    assert abs(mean - model.sample(n, generator=noise(1))[:, 1].mean()) > 0.2
+
+
+@pytest.mark.parametrize("kept", [[False, False, True], [True, False, True]])
+def test_particles_of_an_ngram_become_exact(kept: list[bool]) -> None:
+    model = made("ngram", TEXT, "order=3")
+    assert not model.inpainting(torch.tensor([kept])).is_exact
+    assert model.inpainting(torch.tensor([[True, True, False]])).is_exact
+    check_frequencies(model, [2, 0, 1], kept)
+
+
+def test_an_ngram_that_is_given_what_comes_first_is_exact() -> None:
+    check_frequencies(made("ngram", TEXT, "order=3"), [2, 0, 0], [True, False, False], rounds=3)
+
+
 def test_symbols_in_turn_are_drawn_given_those_that_come_last() -> None:
     """Given latents too the symbols of a text depend on each other."""
     model = made("vae", TEXT, "latent_dims=2", scale=0.6, only=("decoder",))
@@ -171,17 +209,27 @@ def test_a_mixture_of_normals_is_exact(covariance: str, spec: DataSpec) -> None:
     assert abs(mean - model.sample(N, generator=noise(1)).flatten(1)[:, 1].mean()) > 0.2
 
 
-@pytest.mark.parametrize("model", ["gmm", "made"])
-def test_a_category_of_a_table_given_the_other_columns(model: str) -> None:
-    found = made(model, TABLE, scale=0.25)
+@pytest.mark.parametrize(
+    ("model", "more", "scale", "place", "n", "draws"),
+    [
+        ("gmm", [], 0.25, 1, N, 1),
+        ("made", [], 0.25, 1, N, 1),
+        # Of two categories: of three, a flow draws one by two codes, of which its bound counts one.
+        ("flow", ["table.dequantization=uniform"], 0.1, 3, 300, 500),
+    ],
+)
+def test_a_category_of_a_table_given_the_other_columns(
+    model: str, more: list[str], scale: float, place: int, n: int, draws: int
+) -> None:
+    found, levels = made(model, TABLE, *more, scale=scale), TABLE.fields[place].levels or 0
     row = make_batch(TABLE, 1, seed=5).x
-    every = row.repeat(3, 1)
-    every[:, 1] = torch.arange(3)
-    expected = found.log_prob(every).double().softmax(0)
-    kept = torch.tensor([True, False, True, True])
-    filled = found.inpaint(row.expand(N, -1), kept, generator=noise(), rounds=12)
-    share = torch.bincount(filled[:, 1].long(), minlength=3) / N
-    assert ((share - expected).abs() < 4.5 * (expected * (1 - expected) / N).sqrt() + 2e-3).all(), (share, expected)
+    every = row.repeat(levels, 1)
+    every[:, place] = torch.arange(levels)
+    expected = found.log_prob(every, num_draws=draws, generator=noise(9)).double().softmax(0)
+    kept = torch.arange(4) != place
+    filled = found.inpaint(row.expand(n, -1), kept, generator=noise(), rounds=12)
+    share = torch.bincount(filled[:, place].long(), minlength=levels) / n
+    assert ((share - expected).abs() < 4.5 * (expected * (1 - expected) / n).sqrt() + 2e-3).all(), (share, expected)
     assert expected.max() < 0.98
 
 

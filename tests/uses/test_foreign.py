@@ -26,6 +26,7 @@ TEXT = DataSpec("text", "text", (5,), levels=4, alphabet="ab\né")
 TABLE = DataSpec(
     "table", "table", (3,), fields=(Field("size"), Field("kind", 3, ("x", "y", "z, w")), Field("n", decimals=1))
 )
+CLASSES = DataSpec("classes", "image", (1, 4, 6), levels=17, num_classes=3)
 KINDS = [GRAY, COLOUR, SOUND, TEXT, TABLE, DataSpec("plane", "vector", (2,)), DataSpec("series", "series", (2, 4))]
 
 
@@ -48,7 +49,7 @@ def test_arrays_are_read_as_they_are(spec: DataSpec, tmp_path: Path) -> None:
     x = of(spec)
     save_file({"x": x}, tmp_path / "a.safetensors")
     for path in (array(tmp_path / "a.npy", x), array(tmp_path / "a.npz", x), tmp_path / "a.safetensors"):
-        found = read_samples(path, spec)
+        found = read_samples(path, spec).x
         assert torch.equal(found, x)
         assert found.dtype == modality_of(spec).dtype(spec)
 
@@ -59,29 +60,46 @@ def test_a_folder_of_files_is_read_in_the_order_of_their_names(spec: DataSpec, t
     for number, example in enumerate(x):
         assert modality_of(spec).write_one(example, spec, tmp_path / f"{number:03d}") is not None
     (tmp_path / "notes.md").write_text("no sample")
-    found = read_samples(tmp_path, spec)
+    found = read_samples(tmp_path, spec).x
     assert torch.equal(found, x)
     assert found.dtype == x.dtype
 
 
-@pytest.mark.parametrize("spec", [TABLE], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [TABLE, KINDS[-1]], ids=lambda spec: spec.name)
 def test_a_file_of_all(spec: DataSpec, tmp_path: Path) -> None:
     x = of(spec)
     (path,) = modality_of(spec).write(x, spec, tmp_path / "a")
-    found = read_samples(path, spec)
+    found = read_samples(path, spec).x
     assert torch.equal(found[:, 1:2], x[:, 1:2])
+    assert found.is_contiguous()
     assert torch.allclose(found, x, atol=0.06)  # numbers are written with the column's decimals
+
+
+def test_labels_beside_samples(tmp_path: Path) -> None:
+    x, y = of(CLASSES), torch.arange(101) % 3
+    for name, labels, says in (("y", y, ""), ("labels", y, ""), ("y", y + 1, "from 1 to 3"), ("y", y[1:], "[101]"),
+                               ("y", y / 2, "expected whole numbers")):  # fmt: skip
+        save_file({"x": x, name: labels}, tmp_path / "a.safetensors")
+        if not says:
+            assert torch.equal(read_samples(tmp_path / "a.safetensors", CLASSES).y, y)
+            continue
+        with pytest.raises(GenlabError) as refused:
+            read_samples(tmp_path / "a.safetensors", CLASSES)
+        assert says in str(refused.value)
+    assert read_samples(array(tmp_path / "a.npy", x), CLASSES).y is None
+    save_file({"x": x, "y": y}, tmp_path / "a.safetensors")
+    assert read_samples(tmp_path / "a.safetensors", GRAY).y is None, "data without classes"
 
 
 def test_a_long_text_is_cut_into_windows(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("abé\na" * 100 + "ab")
-    assert torch.equal(read_samples(tmp_path / "a.txt", TEXT), torch.tensor([[0, 1, 3, 2, 0]]).expand(100, -1))
+    assert torch.equal(read_samples(tmp_path / "a.txt", TEXT).x, torch.tensor([[0, 1, 3, 2, 0]]).expand(100, -1))
 
 
 def test_channels_may_come_last_or_be_left_out(tmp_path: Path) -> None:
     gray, colour = of(GRAY), of(COLOUR)
-    assert torch.equal(read_samples(array(tmp_path / "a.npy", gray[:, 0]), GRAY), gray)
-    assert torch.equal(read_samples(array(tmp_path / "b.npy", colour.permute(0, 2, 3, 1)), COLOUR), colour)
+    assert torch.equal(read_samples(array(tmp_path / "a.npy", gray[:, 0]), GRAY).x, gray)
+    assert torch.equal(read_samples(array(tmp_path / "b.npy", colour.permute(0, 2, 3, 1)), COLOUR).x, colour)
 
 
 def picture(folder: Path, size: tuple[int, int], mode: str = "L", value: int = 0) -> Path:
@@ -132,6 +150,16 @@ WRONG = {
         "has 'q' in column 'kind', expected one of x, y",
     ),
     "no number": (lambda p: (write_atomic(p / "a.csv", "size,kind,n\n1,x,?\n"), p / "a.csv")[1], TABLE, "a number"),
+    "a short window": (
+        lambda p: (write_atomic(p / "a.csv", "window,step,column_1,column_2\n1,1,0,0\n"), p / "a.csv")[1],
+        KINDS[-1],
+        "has 1 lines, expected 4 of each window",
+    ),
+    "windows out of step": (
+        lambda p: (write_atomic(p / "a.csv", "window,column_1,column_2\n1,0,0\n1,0,0\n2,0,0\n2,0,0\n"), p / "a.csv")[1],
+        KINDS[-1],
+        "one window after the other",
+    ),
     "a short line": (lambda p: (write_atomic(p / "a.csv", "size,kind,n\n1,x\n"), p / "a.csv")[1], TABLE, "line 2"),
 }
 

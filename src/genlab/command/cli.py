@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -54,7 +55,8 @@ def evaluate(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if any(argument.startswith("samples=") for argument in given):  # which have no run, and data of their own
         required = {"samples": "<file or folder>"}
-        return _enter("evaluate", "evaluate_samples", _evaluate_samples, arguments, required, _compare_sweep)
+        words = ("trained_on",)
+        return _enter("evaluate", "evaluate_samples", _evaluate_samples, arguments, required, _compare_sweep, words)
     return _enter("evaluate", "evaluate", _evaluate, arguments, {"run": "<path or id>"}, _compare_sweep)
 
 
@@ -86,7 +88,7 @@ def detect(arguments: Sequence[str] | None = None) -> int:
 
 def inpaint(arguments: Sequence[str] | None = None) -> int:
     """Fill in the rest of examples, as ``python scripts/inpaint.py`` does; see :func:`train`."""
-    return _enter("inpaint", "inpaint", _inpaint, arguments, {"run": "<path or id>"})
+    return _enter("inpaint", "inpaint", _inpaint, arguments, {"run": "<path or id>"}, words=("mask",))
 
 
 def augment(arguments: Sequence[str] | None = None) -> int:
@@ -242,11 +244,12 @@ def _enter(
     arguments: Sequence[str] | None,
     required: dict[str, str],
     after_sweep: Callable[[Sequence[object]], None] | None = None,
+    words: Sequence[str] = (),
 ) -> int:
     program = Path(sys.argv[0])
     is_script = program.suffix == ".py" and program.name != "__main__.py"  # as which `python -m genlab` goes
     command = sys.argv[:1] if is_script else [sys.argv[0], name]
-    given = sys.argv[1:] if arguments is None else arguments
+    given = [_as_words(argument, words) for argument in (sys.argv[1:] if arguments is None else arguments)]
     if arguments is None:
         begin(is_job())
     try:
@@ -258,6 +261,16 @@ def _enter(
             return serve_shell(given, enter) if is_for_shell(given) else enter()
     finally:
         drop_unread()
+
+
+def _as_words(argument: str, keys: Sequence[str]) -> str:
+    """Quote what is given for keys that take words: their commas would be those of a sweep, of one run each."""
+    key, _, value = argument.partition("=")
+    if key not in keys or value in ("", "null") or value[0] in "'\"":
+        return argument
+    # Within quotes a backslash stands for itself, but before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (r"\'" if found[2] else ""), value)
+    return f"{key}='{escaped}'"
 
 
 def _complete(arguments: Sequence[str]) -> int:

@@ -146,9 +146,7 @@ def _other(against: str, spec: DataSpec, split: Split) -> tuple[str, Batch]:
             "Give a data set."
         )
     try:
-        return re.sub(r"[^A-Za-z0-9]+", "_", Path(against).resolve().stem)[:40], Batch(
-            read_samples(Path(against), spec)
-        )
+        return re.sub(r"[^A-Za-z0-9]+", "_", Path(against).resolve().stem)[:40], read_samples(Path(against), spec)
     except GenlabError as error:
         raise GenlabError(f"against: {error}") from error
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,23 +14,22 @@ from genlab.command.command_line import command_line
 from genlab.command.config import check_config, read_trained
 from genlab.command.console import show_result
 from genlab.command.load import set_weights
+from genlab.command.pictures import draw_pictures, draw_reconstructions, pictures
 from genlab.command.schemas import EvaluateConfig, TrainedConfig
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
-from genlab.core.randomness import some_of
 from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
-from genlab.measure.case import Reference
 from genlab.measure.figures import of_section
 from genlab.measure.finished_run import FinishedRun
-from genlab.measure.floor import PICTURE_SAMPLES, lacks_floor, write_floor
+from genlab.measure.floor import lacks_floor, write_floor
 from genlab.measure.likelihood import measure_likelihood
-from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
+from genlab.measure.measuring import choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import measure_quality
 from genlab.measure.rehearsal import plan_evaluation
-from genlab.measure.result import CodeInfo, DataInfo, ModelInfo, ProtocolInfo, ReferenceInfo, Result, Training
+from genlab.measure.result import CodeInfo, DataInfo, ModelInfo, ReferenceInfo, Result, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
 from genlab.measure.sliding import check_stride
@@ -45,7 +42,7 @@ from genlab.runs.folder import RunDir, check_folder, check_place, find_run
 from genlab.runs.identity import config_hash
 from genlab.training.callbacks.saving import was_chosen
 
-__all__ = ["describe_data", "draw_pictures", "evaluate_run", "pictures", "run", "written_samples"]
+__all__ = ["describe_data", "evaluate_run", "run"]
 
 _log = logging.getLogger("genlab")
 
@@ -115,7 +112,9 @@ def evaluate_run(
     timetable.plan(plan_evaluation(model, reference, instruments, protocol, twice, floor))
     measured = measure(model, reference, instruments, protocol, timetable)
     title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
-    draw_pictures(pictures(place, protocol, checkpoint), title, measured, reference)
+    paths = pictures(place, protocol, checkpoint)
+    draw_pictures(paths, title, measured, reference)
+    draw_reconstructions(model, paths, title, reference, measured.sampling)
     chosen_by = None if chosen is last else model.monitor
     likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
     if twice:
@@ -154,39 +153,6 @@ def evaluate_run(
     if quality.figures is not None:
         write_floor(place, datamodule, described, protocol, command, instruments, timetable)
     return result
-
-
-def pictures(place: RunDir, protocol: EvaluationProtocol | ProtocolInfo, checkpoint: str = "best") -> tuple[Path, Path]:
-    """Return where an evaluation's pictures stand: that of samples, and that of samples and their nearest neighbours.
-
-    Args:
-        place: The run.
-        protocol: Its name is asked for.
-        checkpoint: The checkpoint that the figures are of, ``"best"`` or ``"last"``.
-    """
-    stem = protocol.name if checkpoint == "best" else f"{protocol.name}.last"  # as in the results' names
-    return place.samples / f"{stem}.png", place.samples / f"{stem}_neighbours.png"
-
-
-def written_samples(picture: Path) -> list[Path]:
-    """Return the files of samples to read or listen to that lie beside their picture."""
-    sounds = itertools.takewhile(
-        Path.is_file, (picture.with_name(f"{picture.stem}_{number}.wav") for number in itertools.count(1))
-    )
-    return [path for path in (picture.with_suffix(".txt"),) if path.is_file()] + list(sounds)
-
-
-def draw_pictures(paths: tuple[Path, Path], title: str, measured: Measured, reference: Reference) -> None:
-    """Draw an evaluation's samples, and those that are nearest to training examples, with these."""
-    spec, samples = reference.spec, measured.samples.x
-    modality = modality_of(spec)
-    shown = samples[: modality.shown(PICTURE_SAMPLES)]
-    modality.write(shown, spec, paths[0].with_name(paths[0].name.removesuffix(".png")))
-    modality.preview(shown, spec, paths[0], title, some_of(reference.examples.x, len(shown)))
-    if measured.quality.pairs is not None and reference.training is not None:
-        near, nearest = measured.quality.pairs
-        pairs = samples[near], reference.training.x[nearest]
-        modality.preview_pairs(*pairs, spec, paths[1], title)
 
 
 def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any], str]:
@@ -259,7 +225,7 @@ def _describe_training(last: dict[str, Any], chosen_by: str | None) -> Training:
 
 
 def _reasons(
-    model: GenerativeModel, likelihoods: Mapping[str, Mapping[str, Any] | None], reference: Reference
+    model: GenerativeModel, likelihoods: Mapping[str, Mapping[str, Any] | None], reference: ReferenceInfo
 ) -> dict[str, str]:
     """Say of each likelihood, by its section, and of the reference why it is null where it is."""
     reasons = {}

@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from genlab.command.build import build_datamodule, check_protocol_fits
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
 from genlab.command.console import show_result
-from genlab.command.evaluate import describe_data, draw_pictures, pictures
+from genlab.command.evaluate import describe_data
+from genlab.command.pictures import draw_pictures, pictures
 from genlab.command.schemas import EvaluateSamplesConfig
 from genlab.core.batch import Batch
 from genlab.core.hardware import choose_device
@@ -61,8 +61,8 @@ def run(config: DictConfig) -> FinishedRun:
     protocol: EvaluationProtocol = settings.evaluation.make()
     datamodule = build_datamodule(settings)
     check_protocol_fits(protocol, datamodule.spec)
-    x = read_samples(Path(settings.samples), datamodule.spec)[: protocol.num_samples]
-    identity = _identity(x, settings.trained_on)
+    samples = read_samples(Path(settings.samples), datamodule.spec).rows(slice(protocol.num_samples))
+    identity = _identity(samples, settings.trained_on)
     place = RunDir.locate(settings.paths.logs, datamodule.spec.name, settings.name, f"foreign-{identity[:12]}")
     command, timetable = command_line("scripts/evaluate.py"), Timetable()
     for path in (result_path(place, protocol), *pictures(place, protocol)):
@@ -71,7 +71,7 @@ def run(config: DictConfig) -> FinishedRun:
     reference = reference_of(datamodule, protocol.split)
     with Display(timetable):
         instruments = choose_instruments(datamodule, protocol, choose_device(settings.device))
-        measured = measure(Batch(x), reference, instruments, protocol, timetable)
+        measured = measure(samples, reference, instruments, protocol, timetable)
         result = _result(settings, datamodule, protocol, measured, place, identity, command)
         title = f"{settings.name}, foreign samples of {datamodule.spec.name}, {place.id}: {command}"
         draw_pictures(pictures(place, protocol), title, measured, reference)
@@ -79,7 +79,7 @@ def run(config: DictConfig) -> FinishedRun:
         if measured.quality.figures is not None:
             write_floor(place, datamodule, result.data, protocol, command, instruments, timetable)
     few = f"{settings.samples} holds fewer samples than the protocol's {protocol.num_samples:,}: compare with care."
-    show_result(result, place, few if len(x) < protocol.num_samples else "")
+    show_result(result, place, few if len(samples.x) < protocol.num_samples else "")
     return FinishedRun(place, result)
 
 
@@ -123,8 +123,11 @@ def _result(
     )
 
 
-def _identity(x: Tensor, trained_on: str | None) -> str:
+def _identity(samples: Batch, trained_on: str | None) -> str:
     """Return what tells these samples from others."""
+    x = samples.x
     digest = hashlib.sha256(f"{list(x.shape)} {x.dtype} {trained_on}\n".encode())
     digest.update(x.contiguous().numpy().tobytes())
+    if samples.y is not None:
+        digest.update(samples.y.contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from genlab.command.config import check_config
 from genlab.command.schemas import SampleConfig
 from genlab.command.used_run import UsedRun
 from genlab.core.errors import GenlabError
-from genlab.core.memory import check_examples_fit
+from genlab.core.memory import check_examples_fit, say_bytes
+from genlab.core.spec import DataSpec
 from genlab.core.timetable import Timetable
 from genlab.core.words import counted
 from genlab.modalities import modality_of
@@ -23,6 +25,10 @@ from genlab.uses.arrays import Stored, write_arrays
 from genlab.uses.sample import check_label, sample
 
 __all__ = ["run"]
+
+_LABELS_AT_ONCE = 1_000_000
+_COMPRESSED = {"npz": 1032, "safetensors": 1}
+"""How many times smaller a file can be than its arrays at the most: what DEFLATE makes of zeros."""
 
 
 def run(config: DictConfig) -> Path:
@@ -38,16 +44,17 @@ def run(config: DictConfig) -> Path:
     used = UsedRun.load("sample", settings, "scripts/sample.py", settings.sampling)
     model, n, label = used.model, settings.n, settings.label
     spec, modality = model.spec, modality_of(model.spec)
-    check_examples_fit("n", n, spec.num_dims, "samples", modality.dtype(spec).itemsize)
     check_label(model, label)
     name = f"sample_n{n}_s{settings.seed}" + ("" if label is None else f"_y{label}")
     name += "".join(f"_{key}{value}" for key, value in (settings.sampling or {}).items())
     endings = (f".{settings.format}", ".png", ".json")
     path = used.place_for(settings.out, name, endings)
     parts = _Parts(used, settings, path)
+    check_examples_fit("n", parts.most_kept, spec.num_dims, "samples", modality.dtype(spec).itemsize)
+    _check_disk(settings, spec, path)
     arrays = {"x": Stored((n, *spec.shape), modality.dtype(spec), parts.each())}
     if label is not None:
-        arrays["y"] = Stored.of(torch.full((n,), label))
+        arrays["y"] = Stored((n,), torch.int64, _repeated(label, n))
     array = path.with_name(path.name + endings[0])
     with Display(parts.timetable):
         write_arrays(array, arrays, settings.format)
@@ -65,11 +72,29 @@ def run(config: DictConfig) -> Path:
     return array
 
 
+def _repeated(label: int, n: int) -> Iterator[Tensor]:
+    """Yield ``n`` times the label, some at once."""
+    for start in range(0, n, _LABELS_AT_ONCE):
+        yield torch.full((min(_LABELS_AT_ONCE, n - start),), label)
+
+
+def _check_disk(settings: SampleConfig, spec: DataSpec, path: Path) -> None:
+    """Refuse samples that cannot fit onto the disk, however well they are compressed."""
+    needed = float(settings.n) * spec.num_dims * modality_of(spec).dtype(spec).itemsize / _COMPRESSED[settings.format]
+    there = shutil.disk_usage(path.parent).free
+    if needed > there:
+        raise GenlabError(
+            f"n is {settings.n:,}: so many samples take at least {say_bytes(needed)} as {settings.format}, and where "
+            f"{path.name} is written there is room for {say_bytes(there)}. Draw fewer."
+        )
+
+
 class _Parts:
     """Samples on their way into a file: the first ones are kept to be shown, and each gets a file if that is asked for.
 
     Attributes:
-        kept: Samples that are shown.
+        most_kept: How many samples are kept: those that are shown, or all of small ones, which are written as one file.
+        kept: These samples.
         largest: Samples that were drawn at once.
     """
 
@@ -79,7 +104,8 @@ class _Parts:
         self._folder = path if settings.files else None
         modality = modality_of(used.model.spec)
         # What is small is kept whole: a table is written as one file.
-        self._most = modality.most_shown if modality.is_large and modality.most_shown else settings.n
+        most = modality.most_shown if modality.is_large and modality.most_shown else settings.n
+        self.most_kept = min(most, settings.n)
         self.timetable = Timetable()
         self.kept: list[Tensor] = []
         self.largest = 0
@@ -91,8 +117,8 @@ class _Parts:
         done = 0
         with self.timetable.phase("samples", self._settings.n, counts=True):
             for part in sample(self._used.model, self._settings.n, self._settings.seed, self._settings.label):
-                if done < self._most:
-                    self.kept.append(part[: self._most - done].clone())
+                if done < self.most_kept:
+                    self.kept.append(part[: self.most_kept - done].clone())
                 if self._folder is not None:
                     self._write(part, done, self._folder)
                 done += len(part)

@@ -20,9 +20,10 @@ from genlab.command.build import build_datamodule, build_model, check_protocol_f
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config
 from genlab.command.console import log_to, quiet, show_result
-from genlab.command.evaluate import evaluate_run, pictures, written_samples
+from genlab.command.evaluate import evaluate_run
 from genlab.command.finished import finished_remark
 from genlab.command.load import set_weights
+from genlab.command.pictures import pictures, written_samples
 from genlab.command.schemas import TrainConfig
 from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.finite import NonFiniteError
@@ -238,10 +239,13 @@ def _closed(loggers: list[Logger]) -> Iterator[None]:
 
 
 def _show_on_dashboards(loggers: list[Logger], result: Result, place: RunDir) -> None:
-    picture, _ = pictures(place, result.protocol)
+    drawn = pictures(place, result.protocol)
+    picture = drawn.samples
     for logger in loggers:
         if isinstance(logger, LogsPicture) and picture.exists():
             logger.log_picture("samples/final", picture, result.training.examples_seen)
+        if isinstance(logger, LogsPicture) and drawn.reconstructions.exists():
+            logger.log_picture("reconstructions/final", drawn.reconstructions, result.training.examples_seen)
         if isinstance(logger, LogsFiles) and (files := written_samples(picture)):
             logger.log_files("samples/final", files, result.training.examples_seen)
         if isinstance(logger, LogsResult):

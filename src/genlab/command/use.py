@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from omegaconf import DictConfig
@@ -19,14 +20,13 @@ from genlab.command.used_run import UsedRun
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
 from genlab.core.randomness import some_of
-from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.data.base import Split
 from genlab.modalities import modality_of
 from genlab.runs.atomic import write_atomic
 from genlab.uses.arrays import Stored, write_arrays
 from genlab.uses.catalogue import require
-from genlab.uses.codes import deviations, errors_of
+from genlab.uses.codes import deviations, errors_in_words, errors_of, unit_of_errors
 from genlab.uses.interpolate import interpolate
 from genlab.uses.reconstruct import reconstruct
 from genlab.uses.traverse import traverse
@@ -34,6 +34,8 @@ from genlab.uses.traverse import traverse
 __all__ = ["run_interpolate", "run_reconstruct", "run_traverse"]
 
 _ENDINGS = (".npz", ".png", ".json")
+_NOT_OWN = {"run", "out", "device", "paths", "plain"}
+"""Settings that say where a run lies and what is written goes, and not what."""
 
 
 def run_reconstruct(config: DictConfig) -> Path:
@@ -45,28 +47,7 @@ def run_reconstruct(config: DictConfig) -> Path:
     Returns:
         The file of arrays: the examples ``x``, their ``reconstruction`` and their codes ``z``.
     """
-    settings = check_config(config, ReconstructConfig)
-    opened = _open("reconstruct", settings, settings.split)
-    used, spec = opened.used, opened.used.model.spec
-    rows = some_of(torch.arange(len(opened.data.x)), settings.n)
-    path = used.place_for(settings.out, opened.name(f"n{len(rows)}", settings), (*_ENDINGS, "_errors.csv"))
-    found = reconstruct(used.model, opened.data.rows(rows), deviations(opened.data.x, spec))
-    arrays = {"x": found.x, "reconstruction": found.back, "z": found.z}
-    drawn = modality_of(spec).preview_rows(found.rows, spec, _with(path, ".png"), used.title)
-    for name, x in (("example", found.x), ("reconstruction", found.back)):
-        modality_of(spec).write(x, spec, path.with_name(f"{path.name}_{name}"))
-    labels = None if opened.data.y is None else opened.data.y[rows]
-    write_atomic(_with(path, "_errors.csv"), _table(rows, labels, found.errors))
-    means = {name: float(error.mean()) for name, error in found.errors.items()}
-    measured = {"mean_error": means, "unit": _unit(spec), "codes": found.kind, "latents": found.z.shape[1]}
-    own = {"checkpoint": settings.checkpoint, "split": settings.split, "n": settings.n}
-    array = _save(path, arrays, used, own, measured | {"examples": rows.tolist(), "rows": list(found.rows)})
-    said = ", ".join(f"{name} {mean:.4g}" for name, mean in means.items())
-    print(
-        f"Reconstructed {counted(len(rows), 'example')} of {spec.name}, {settings.split}: {said}, means in "
-        f"{_unit(spec)}.\nCodes: {found.z.shape[1]:,} numbers, {found.kind}.\n{_saved(path, drawn)}"
-    )
-    return array
+    return _run("reconstruct", check_config(config, ReconstructConfig), _reconstructed)
 
 
 def run_interpolate(config: DictConfig) -> Path:
@@ -78,26 +59,7 @@ def run_interpolate(config: DictConfig) -> Path:
     Returns:
         The file of arrays: the points ``z`` of the way and what they decode to, ``x``.
     """
-    settings = check_config(config, InterpolateConfig)
-    opened = _open("interpolate", settings, settings.split)
-    used, spec = opened.used, opened.used.model.spec
-    ends = opened.data.rows(torch.tensor([opened.index("a", settings.a), opened.index("b", settings.b)]))
-    name = opened.name(f"{settings.a}_{settings.b}_{settings.path}{settings.steps}", settings)
-    path = used.place_for(settings.out, name, _ENDINGS)
-    found = interpolate(used.model, ends, settings.steps, settings.path)
-    drawn = modality_of(spec).preview_rows({"step": found.x}, spec, _with(path, ".png"), used.title, settings.steps)
-    modality_of(spec).write(found.x, spec, path)
-    errors = errors_of(ends, found.values[[0, -1]], spec, deviations(opened.data.x, spec))
-    off = {name: error.tolist() for name, error in errors.items()}
-    own = {key: getattr(settings, key) for key in ("checkpoint", "split", "a", "b", "steps", "path")}
-    array = _save(
-        path, {"x": found.x, "z": found.z}, used, own, {"ends_error": off, "unit": _unit(spec), "codes": found.kind}
-    )
-    print(
-        f"Went from example {settings.a} to {settings.b} of {spec.name}, {settings.split}, in "
-        f"{counted(settings.steps, 'step')}.\nCodes: {found.z.shape[1]:,} numbers, {found.kind}.\n{_saved(path, drawn)}"
-    )
-    return array
+    return _run("interpolate", check_config(config, InterpolateConfig), _interpolated)
 
 
 def run_traverse(config: DictConfig) -> Path:
@@ -109,28 +71,105 @@ def run_traverse(config: DictConfig) -> Path:
     Returns:
         The file of arrays: the values ``z`` of each latent and what they decode to, ``x``.
     """
-    settings = check_config(config, TraverseConfig)
-    opened = _open("traverse", settings, settings.split)
-    used, spec = opened.used, opened.used.model.spec
+    return _run("traverse", check_config(config, TraverseConfig), _traversed)
+
+
+class _Outcome(NamedTuple):
+    """What a use gave.
+
+    Attributes:
+        path: Of the files, without their endings.
+        arrays: For the file of arrays.
+        rows: Of the picture.
+        columns: As of :meth:`genlab.modalities.base.Modality.preview_rows`.
+        examples: To read or to listen to, by what stands between path and ending.
+        measured: For the record.
+        said: What is printed, but for the files.
+    """
+
+    path: Path
+    arrays: Mapping[str, Tensor]
+    rows: Mapping[str, Tensor]
+    columns: int | None
+    examples: Mapping[str, Tensor]
+    measured: Mapping[str, Any]
+    said: str
+
+
+Settings = TypeVar("Settings", ReconstructConfig, InterpolateConfig, TraverseConfig)
+
+
+def _run(use: str, settings: Settings, work: Callable[[_Opened, Settings], _Outcome]) -> Path:
+    """Load the run and its data, do the work, and leave what came of it; return the file of arrays."""
+    used = UsedRun.load(use, settings, f"scripts/{use}.py")
+    require(use, used.model)
+    opened = _Opened(used, build_datamodule(read_trained(used.place)).tensors(settings.split), settings.split)
+    made, spec = work(opened, settings), used.model.spec
+    drawn = modality_of(spec).preview_rows(made.rows, spec, _with(made.path, ".png"), used.title, made.columns)
+    for which, x in made.examples.items():
+        modality_of(spec).write(x, spec, _with(made.path, which))
+    array = _with(made.path, ".npz")
+    write_arrays(array, {name: Stored.of(x.contiguous()) for name, x in made.arrays.items()}, "npz")
+    own = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name not in _NOT_OWN}
+    used.record(made.path, own, made.measured)
+    print(f"{made.said}\nSaved: {made.path}.npz, {'.png, ' if drawn else ''}.json")
+    return array
+
+
+def _reconstructed(opened: _Opened, settings: ReconstructConfig) -> _Outcome:
+    spec, data = opened.used.model.spec, opened.data
+    rows = some_of(torch.arange(len(data.x)), settings.n)
+    path = opened.place_for(settings, f"n{len(rows)}", "_errors.csv")
+    found = reconstruct(opened.used.model, data.rows(rows), deviations(data.x, spec))
+    write_atomic(_with(path, "_errors.csv"), _table(rows, None if data.y is None else data.y[rows], found.errors))
+    measured = {
+        "mean_error": found.mean_errors, "unit": unit_of_errors(spec), "codes": found.kind,
+        "latents": found.z.shape[1], "examples": rows.tolist(), "rows": list(found.rows),
+    }  # fmt: skip
+    said = (
+        f"Reconstructed {counted(len(rows), 'example')} of {spec.name}, {settings.split}: "
+        f"{errors_in_words(found.mean_errors, spec)}.\nCodes: {found.z.shape[1]:,} numbers, {found.kind}."
+    )
+    arrays = {"x": found.x, "reconstruction": found.back, "z": found.z}
+    return _Outcome(
+        path, arrays, found.rows, None, {"_example": found.x, "_reconstruction": found.back}, measured, said
+    )
+
+
+def _interpolated(opened: _Opened, settings: InterpolateConfig) -> _Outcome:
+    spec, data = opened.used.model.spec, opened.data
+    ends = data.rows(torch.tensor([opened.index("a", settings.a), opened.index("b", settings.b)]))
+    path = opened.place_for(settings, f"{settings.a}_{settings.b}_{settings.path}{settings.steps}")
+    found = interpolate(opened.used.model, ends, settings.steps, settings.path)
+    errors = errors_of(ends, found.values[[0, -1]], spec, deviations(data.x, spec))
+    measured = {
+        "ends_error": {name: error.tolist() for name, error in errors.items()}, "unit": unit_of_errors(spec),
+        "codes": found.kind,
+    }  # fmt: skip
+    said = (
+        f"Went from example {settings.a} to {settings.b} of {spec.name}, {settings.split}, in "
+        f"{counted(settings.steps, 'step')}.\nCodes: {found.z.shape[1]:,} numbers, {found.kind}."
+    )
+    arrays = {"x": found.x, "z": found.z}
+    return _Outcome(path, arrays, {"step": found.x}, settings.steps, {"": found.x}, measured, said)
+
+
+def _traversed(opened: _Opened, settings: TraverseConfig) -> _Outcome:
+    spec, data = opened.used.model.spec, opened.data
     index = opened.index("example", settings.example)
-    name = opened.name(f"{settings.example}_l{settings.latents}_{settings.steps}", settings)
-    path = used.place_for(settings.out, name, _ENDINGS)
-    others = opened.data.rows(some_of(torch.arange(len(opened.data.x)), settings.n))
-    example = opened.data.rows(slice(index, index + 1))
-    found = traverse(used.model, example, others, settings.latents, settings.steps, settings.reach)
-    drawn = modality_of(spec).preview_rows(found.rows, spec, _with(path, ".png"), used.title, settings.steps)
-    modality_of(spec).write(found.x.flatten(0, 1), spec, path)
-    own = {key: getattr(settings, key) for key in ("checkpoint", "split", "example", "latents", "steps", "reach", "n")}
+    path = opened.place_for(settings, f"{settings.example}_l{settings.latents}_{settings.steps}")
+    others = data.rows(some_of(torch.arange(len(data.x)), settings.n))
+    example = data.rows(slice(index, index + 1))
+    found = traverse(opened.used.model, example, others, settings.latents, settings.steps, settings.reach)
     measured = {
         "latents": found.latents, "importance": found.importance, "importance_is": found.measure, "codes": found.kind,
     }  # fmt: skip
-    array = _save(path, {"x": found.x, "z": found.z}, used, own, measured)
-    print(
+    said = (
         f"Changed {counted(len(found.latents), 'latent')} of example {settings.example} of {spec.name}, "
-        f"{settings.split}: {', '.join(map(str, found.latents))}.\nBy importance, {found.measure}.\n"
-        f"{_saved(path, drawn)}"
+        f"{settings.split}: {', '.join(map(str, found.latents))}.\nBy importance, {found.measure}."
     )
-    return array
+    arrays = {"x": found.x, "z": found.z}
+    return _Outcome(path, arrays, found.rows, settings.steps, {"": found.x.flatten(0, 1)}, measured, said)
 
 
 class _Opened(NamedTuple):
@@ -147,29 +186,15 @@ class _Opened(NamedTuple):
             )
         return index
 
-    def name(self, what: str, settings: UseConfig) -> str:
-        """Return the name of what is written, by the settings that it depends on."""
+    def place_for(self, settings: UseConfig, what: str, *more_endings: str) -> Path:
+        """Return the path of what is written, named by the settings that it depends on, and see that it can be."""
         last = "_last" if settings.checkpoint == "last" else ""
-        return f"{self.used.use}_{self.split}_{what}{last}"
-
-
-def _open(use: str, settings: UseConfig, split: Split) -> _Opened:
-    used = UsedRun.load(use, settings, f"scripts/{use}.py")
-    require(use, used.model)
-    return _Opened(used, build_datamodule(read_trained(used.place)).tensors(split), split)
+        name = f"{self.used.use}_{self.split}_{what}{last}"
+        return self.used.place_for(settings.out, name, (*_ENDINGS, *more_endings))
 
 
 def _with(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
-
-
-def _save(
-    path: Path, arrays: Mapping[str, Tensor], used: UsedRun, own: Mapping[str, Any], found: Mapping[str, Any]
-) -> Path:
-    array = _with(path, ".npz")
-    write_arrays(array, {name: Stored.of(x.contiguous()) for name, x in arrays.items()}, "npz")
-    used.record(path, own, found)
-    return array
 
 
 def _table(rows: Tensor, labels: Tensor | None, errors: Mapping[str, Tensor]) -> str:
@@ -181,15 +206,3 @@ def _table(rows: Tensor, labels: Tensor | None, errors: Mapping[str, Tensor]) ->
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return content.getvalue()
-
-
-def _unit(spec: DataSpec) -> str:
-    if spec.fields:
-        return "standard deviations of each column"
-    if not modality_of(spec).has_order:
-        return "shares of symbols"
-    return f"levels, of {spec.levels}" if spec.is_discrete else "the data's own units"
-
-
-def _saved(path: Path, drawn: bool) -> str:
-    return f"Saved: {path}.npz, {'.png, ' if drawn else ''}.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 from pathlib import Path
 
 from genlab.comparison.reading import MOST, RunResult
@@ -16,6 +17,8 @@ __all__ = [
     "neighbours_picture",
     "picture_uri",
     "picture_width",
+    "reconstructions_caption",
+    "reconstructions_picture",
     "samples_picture",
     "samples_text",
     "sound_uris",
@@ -42,6 +45,24 @@ def samples_picture(run: RunResult) -> Path | None:
 def neighbours_picture(run: RunResult) -> Path | None:
     """Return the picture of a run's samples beside their nearest training examples, if it has one."""
     return _first_file(run, f"samples/{_name(run)}_neighbours.png", "neighbours.png")
+
+
+def reconstructions_picture(run: RunResult) -> Path | None:
+    """Return the picture of examples beside what a run's model makes of their codes, if it has one."""
+    return _first_file(run, f"samples/{_name(run)}_reconstructions.png", "reconstructions.png")
+
+
+def reconstructions_caption(run: RunResult) -> str:
+    """Return how far off reconstructions are and by what codes, in words; empty where no file says it."""
+    path = _first_file(run, f"samples/{_name(run)}_reconstructions.json", "reconstructions.json")
+    if path is None:
+        return ""
+    try:
+        said = json.loads(_content(path, MOST_CHARACTERS) or "{}")
+        means = ", ".join(f"{name.replace('_', ' ')} {float(mean):.4g}" for name, mean in said["mean_error"].items())
+        return visible(f"{means}, means in {said['unit']}; codes: {said['codes']}")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # another program's file, or damaged
+        return ""
 
 
 def samples_text(run: RunResult) -> str:

@@ -44,7 +44,8 @@ LEGEND = (
     f"{BEST_LEGEND} {SPREAD_LEGEND} Compared are: exact likelihoods and bounds with each other; estimates by ode "
     "(dequantized-ode of discrete data, the estimate of a bound), p(x|y), and likelihoods of fewer examples each only "
     "with their own kind; quality on the same features and numbers of examples; milliseconds on the same device. The "
-    "floor, training data in the place of samples, is not ranked."
+    "floor, training data in the place of samples, is not ranked, nor are foreign samples, of which only their author "
+    "knows what they were trained on and what they cost."
 )
 """What the marks mean; stands behind what the best looks like and a colon."""
 

@@ -11,6 +11,8 @@ from genlab.comparison.artifacts import (
     neighbours_picture,
     picture_uri,
     picture_width,
+    reconstructions_caption,
+    reconstructions_picture,
     samples_picture,
     samples_text,
     sound_uris,
@@ -53,6 +55,10 @@ _NEIGHBOURS = (
     "The samples that lie nearest to a training example in the features of the extractor, the nearest first. In each "
     "pair the sample is above, its training example below."
 )
+_RECONSTRUCTIONS = (
+    "Some held-out examples and what their codes decode to. Errors are means over those shown, before any rounding, "
+    "and compare models of one kind of code: what a code keeps depends on its size."
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Picture:
         drawn: Whether it is a drawing, and no grid of pixels.
         text: The samples to read; empty where they are no text.
         sounds: Samples to listen to, as ``data:`` URIs.
+        caption: What more is said of it; may be empty.
     """
 
     row: Row
@@ -76,6 +83,7 @@ class Picture:
     drawn: bool = False
     text: str = ""
     sounds: Sequence[str] = ()
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,13 +168,14 @@ def row_name(row: Row) -> str:
 
 
 def galleries(group: Group) -> list[Gallery]:
-    """Return the sample grids, real data's first, and the pictures of nearest training examples.
+    """Return the sample grids, real data's first, the pictures of nearest training examples and of reconstructions.
 
     Of each row they are the lowest seed's; the floor's is of real data.
     """
     found = (
         _with_samples(_gallery(group, "Samples", samples_picture, "")),
         _gallery(group, "Nearest training examples", neighbours_picture, _NEIGHBOURS),
+        _with_errors(_gallery(group, "Reconstructions", reconstructions_picture, _RECONSTRUCTIONS)),
     )
     return [gallery for gallery in found if gallery.pictures]
 
@@ -177,6 +186,12 @@ def _with_samples(gallery: Gallery) -> Gallery:
         replace(picture, text=samples_text(picture.row.first), sounds=sound_uris(picture.row.first))
         for picture in gallery.pictures
     ]
+    return replace(gallery, pictures=pictures)
+
+
+def _with_errors(gallery: Gallery) -> Gallery:
+    """Add how far off reconstructions are."""
+    pictures = [replace(picture, caption=reconstructions_caption(picture.row.first)) for picture in gallery.pictures]
     return replace(gallery, pictures=pictures)
 
 

@@ -11,6 +11,8 @@ This module decides which figures compete to be marked best:
 - Likelihoods of different numbers of examples: never with each other. A costly likelihood is measured on few examples,
   and which examples these are can change it by more than models differ.
 
+The floor and foreign samples compete with nobody; see :data:`genlab.comparison.references.UNRANKED`.
+
 Of those that compete, the best is marked with those behind it, down to the first that differs from it beyond chance;
 none is marked where that is all of them. Chance is judged by :func:`genlab.comparison.chance.differ` from the
 deviations over seeds, for one seed from the figure's own standard error, which knows nothing of how trainings differ.
@@ -29,7 +31,7 @@ from dataclasses import dataclass, field
 from genlab.comparison.chance import Figure, differ
 from genlab.comparison.columns import LIKELIHOOD, ONE_DRAW, Column, columns, leading_columns
 from genlab.comparison.reading import DataKey, RunResult, Skipped
-from genlab.comparison.references import FLOOR, REFERENCES, reference_of
+from genlab.comparison.references import REFERENCES, UNRANKED, reference_of
 from genlab.measure.result import is_estimate
 from genlab.runs.identity import IGNORED_KEYS
 
@@ -218,8 +220,7 @@ def _mark_best(rows: Sequence[Row]) -> None:
             continue
         sets: dict[Hashable, list[Row]] = defaultdict(list)
         for row in rows:
-            # The floor is training data against test data, not a model, so it is never marked as best.
-            if column.key in row.figures and row.reference != FLOOR:
+            if column.key in row.figures and row.reference not in UNRANKED:
                 sets[comparable_set(row, column)].append(row)
         for rivals in sets.values():
             equals = _equal_to_best(rivals, column)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BASELINE", "FLOOR", "FOREIGN", "REFERENCES", "baseline_family", "reference_of"]
+__all__ = ["BASELINE", "FLOOR", "FOREIGN", "REFERENCES", "UNRANKED", "baseline_family", "reference_of"]
 
 FLOOR = "floor"
 """Training examples in the place of samples: no model can be expected to do better. It is not ranked."""
@@ -12,6 +12,14 @@ BASELINE = "baseline"
 
 FOREIGN = "foreign"
 """Samples of another program: what made them is as far known as its author says."""
+
+UNRANKED = frozenset({FLOOR, FOREIGN})
+"""References that are never marked as best, nor keep another row from it.
+
+The floor is training data, not a model. Of foreign samples nobody here knows what they were trained on, which may be
+the test split, from how many they were chosen, nor what one costs. Their figures stand beside the others', to be read
+with what their author declares.
+"""
 
 REFERENCES = {"floor": FLOOR, "gmm": BASELINE, "foreign": FOREIGN}
 """Families whose rows are references, in the order in which tables show them."""

@@ -73,6 +73,13 @@ class Encodes(Protocol):
         """Say how :meth:`encode` finds a code, and so how far decoding it leads back to the example: a few words."""
         ...
 
+    def encoding_evaluations(self) -> float:
+        """Return about how many evaluations of its network a code costs, there and back; inf where it is searched for.
+
+        What a search leaves of an example says as much of the search as of the model.
+        """
+        ...
+
 
 @runtime_checkable
 class EncodesInLayers(Encodes, Protocol):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
 from genlab.core.stylized_facts import WindowFacts, resampled
 from genlab.modalities.base import Modality
+from genlab.modalities.csv_rows import read_rows
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file, write_atomic
 
@@ -22,6 +26,8 @@ __all__ = ["Series", "column_names"]
 
 WINDOWS_DRAWN = 6
 """Windows whose course a picture shows; the facts in it are of all."""
+WAYS_DRAWN = 8
+"""Panels of a picture of windows that belong together."""
 _SIDES = (("real", "0.45"), ("samples", "tab:blue"))
 _RESAMPLES = 100
 """Of the windows, for the errors of their facts."""
@@ -46,6 +52,7 @@ class Series(Modality):
     sample_figure = "sliced_wasserstein"
     validation_samples_per_image = 10
     preview_samples_per_image = 16
+    endings_of_many = (".csv",)
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         # The object interface: pyplot would look for a display and keep the figure alive.
@@ -76,6 +83,23 @@ class Series(Modality):
             figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
         return True
 
+    def blank(self, spec: DataSpec) -> float:
+        return math.nan  # a gap in the line
+
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        """Save a panel for each place with the windows of all rows; or, where rows are ways, one for each way."""
+        first = {name: x[:, 0].cpu().double().numpy() for name, x in rows.items()}
+        if columns is None:
+            shown = min(WAYS_DRAWN, len(next(iter(first.values()))))
+            panels = [(str(place + 1), {name: x[place] for name, x in first.items()}) for place in range(shown)]
+        else:
+            ways = list(first.items())[:WAYS_DRAWN]
+            panels = [(name, {str(step): x for step, x in enumerate(way, 1)}) for name, way in ways]
+        _draw_panels(panels, column_names(spec)[0], path, title, is_way=columns is not None)
+        return True
+
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
         content = io.StringIO()
         rows = csv.writer(content, lineterminator="\n")
@@ -86,6 +110,25 @@ class Series(Modality):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content.getvalue().encode())
         return [path]
+
+    def read_many(self, path: Path, spec: DataSpec) -> Tensor:
+        """Read the columns of the data, T lines for each window, one window after the other."""
+        rows = read_rows(path)
+        names, steps = column_names(spec), spec.shape[1]
+        if lacking := [name for name in names if name not in (rows[0] if rows else ())]:
+            raise GenlabError(f"{shown(path)} has no column '{shown(lacking[0])}', which {spec.name} has.")
+        windows = [row.get("window") for row in rows]
+        if len(rows) % steps or any(windows[k] != windows[k - k % steps] for k in range(len(rows))):
+            raise GenlabError(
+                f"{shown(path)} has {len(rows):,} lines, expected {steps} of each window of {spec.name}, one window "
+                "after the other."
+            )
+        try:
+            values = [[float(row[name]) for name in names] for row in rows]
+        except ValueError as error:
+            raise GenlabError(f"{shown(path)} holds what is no number: {error}.") from error
+        x = torch.tensor(values, dtype=torch.float32).view(-1, steps, len(names))
+        return x.transpose(1, 2).contiguous()
 
 
 _TITLES = {
@@ -105,6 +148,35 @@ def column_names(spec: DataSpec) -> list[str]:
 def _shown(name: str) -> str:
     """Return a name from a file as it can stand in a picture."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+
+
+def _draw_panels(
+    panels: Sequence[tuple[str, Mapping[str, np.ndarray]]], column: str, path: Path, title: str, is_way: bool
+) -> None:
+    """Draw windows ``[T]`` that belong together over each other; those of a way from dark to bright."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    across = min(4, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(max(6.4, 3.2 * across), 2.2 * down + 0.9), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (name, windows) in zip(grid.flat, panels, strict=False):
+        shades = iter(colormaps["viridis"](np.linspace(0, 0.9, len(windows))))
+        for label, window in windows.items():
+            colour = next(shades) if is_way else "0.45" if label == "example" else None
+            axes.plot(np.arange(1, len(window) + 1), window, linewidth=0.9, label=label, color=colour)
+        axes.set_title(name, fontsize=8, loc="left")
+        axes.tick_params(labelsize=6)
+    for axes in grid[-1]:
+        axes.set_xlabel("time step", fontsize=7)
+    grid.flat[0].legend(fontsize=6, title="place" if is_way else None, title_fontsize=6)
+    figure.suptitle(textwrap.fill(f"{_shown(column)}: {title}", 45 * max(2, across)), fontsize=8, parse_math=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
 
 
 def _draw_windows(axes: Any, x: Tensor, name: str, colour: str, room: float) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,8 +15,10 @@ from torch import Tensor
 from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec, Field
 from genlab.modalities.base import Modality
+from genlab.modalities.csv_rows import read_rows
 from genlab.modalities.registry import register
 from genlab.modalities.table_pictures import draw_column, draw_pair, related_pairs
+from genlab.modalities.value_pictures import draw_rows
 from genlab.runs.atomic import atomic_file, write_atomic
 
 __all__ = ["Table", "as_text"]
@@ -69,6 +73,15 @@ class Table(Modality):
             figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
         return True
 
+    def blank(self, spec: DataSpec) -> float:
+        return math.nan
+
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        draw_rows(rows, spec.fields, path, title, columns)
+        return True
+
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
         path = stem.with_name(f"{stem.name}.csv")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,23 +99,6 @@ class Table(Modality):
             raise GenlabError(f"{shown(path)} has no column '{shown(lacking[0])}', which {spec.name} has.")
         columns = [[_number(row[field.name], field, path) for row in rows] for field in spec.fields]
         return torch.tensor(columns, dtype=torch.float32).T.contiguous()
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file with a line of names, by these names.
-
-    Raises:
-        GenlabError: If it is none.
-    """
-    try:
-        reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig")), strict=True)
-        rows = list(reader)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise GenlabError(f"{shown(path)} cannot be read as CSV: {error}") from error
-    for number, row in enumerate(rows, 2):
-        if None in row or None in row.values():
-            raise GenlabError(f"{shown(path)} has in line {number:,} more or fewer values than names in the first.")
-    return rows
 
 
 def _number(text: str, field: Field, path: Path) -> float:

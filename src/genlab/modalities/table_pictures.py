@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from genlab.core.spec import Field
+from genlab.modalities.value_pictures import seen
 
 __all__ = ["draw_column", "draw_pair", "related_pairs"]
 
@@ -39,7 +40,7 @@ def draw_column(axes: Any, field: Field, samples: np.ndarray, real: np.ndarray |
             width = 0.8 if look["fill"] else 0.5
             axes.bar(np.arange(len(shown)), count[shown] / max(1, len(values)), width, color=look["color"])
         axes.set_xticks(np.arange(len(shown)), _names(field, shown), rotation=90, parse_math=False)
-    axes.set_title(_seen(field.name, 28), fontsize=8, loc="left", parse_math=False)
+    axes.set_title(seen(field.name, 28), fontsize=8, loc="left", parse_math=False)
     axes.set_ylabel("share", fontsize=7)
     axes.tick_params(labelsize=6)
 
@@ -56,12 +57,6 @@ def _edges(low: float, high: float, step: float | None) -> np.ndarray:
     cells = max(1, round((high - low) / step / BINS))
     first = (np.floor(low / step) - 0.5) * step
     return first + cells * step * np.arange(np.ceil((high - first) / (cells * step)) + 1)
-
-
-def _seen(text: str, most: int) -> str:
-    """Text of data as it can stand in a picture: on one line, without what cannot be seen, cut off where it is long."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return clean if len(clean) <= most else f"{clean[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def related_pairs(x: np.ndarray, fields: Sequence[Field], most: int) -> list[tuple[int, int]]:
@@ -123,7 +118,7 @@ def draw_pair(axes: Any, fields: tuple[Field, Field], samples: Columns, real: Co
     draw(axes, fields, samples, real, known)
     for name, field in zip(("x", "y"), fields, strict=True):
         set_label = axes.set_xlabel if name == "x" else axes.set_ylabel
-        set_label(_seen(field.name, 28), fontsize=7, parse_math=False)
+        set_label(seen(field.name, 28), fontsize=7, parse_math=False)
         if field.levels is None:
             axes.locator_params(axis=name, nbins=5)
     axes.tick_params(labelsize=6)
@@ -192,7 +187,7 @@ def _frequent(values: np.ndarray, field: Field, most: int) -> np.ndarray:
 
 
 def _names(field: Field, shown: np.ndarray) -> list[str]:
-    return [_seen(field.categories[i] if field.categories else str(i), 10) for i in shown]
+    return [seen(field.categories[i] if field.categories else str(i), 10) for i in shown]
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from genlab.core.spec import DataSpec
+from genlab.core.spec import DataSpec, Field
 from genlab.modalities.base import Modality
 from genlab.modalities.registry import register
+from genlab.modalities.value_pictures import draw_rows
 from genlab.runs.atomic import atomic_file
 
 __all__ = ["Vector"]
@@ -45,6 +48,16 @@ class Vector(Modality):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
+        return True
+
+    def blank(self, spec: DataSpec) -> float:
+        return super().blank(spec) if spec.is_discrete else math.nan
+
+    def preview_rows(
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+    ) -> bool:
+        fields = [Field(f"dimension {number}") for number in range(1, spec.num_dims + 1)]
+        draw_rows({name: x.flatten(1) for name, x in rows.items()}, fields, path, title, columns)
         return True
 
 

@@ -19,7 +19,7 @@ from genlab.core.noise import uniform
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import modality_of
-from genlab.models.base import GenerativeModel
+from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import ConditionalOptions, Width
 from genlab.networks.blocks.channel_scaling import ChannelScaling
 from genlab.networks.blocks.columns import Columns
@@ -57,7 +57,7 @@ class AutoregressiveOptions(ConditionalOptions):
     components: Width
 
 
-class Autoregressive(GenerativeModel):
+class Autoregressive(FillsIn):
     """What the autoregressive families share; each adds the network that predicts the values' distributions.
 
     The log-probability is exact. Samples are drawn value by value, every activation being computed once. Continuous
@@ -152,18 +152,8 @@ class Autoregressive(GenerativeModel):
         """Draw where samples have values, ``[n, *spec.shape]``; None: everywhere."""
         return None if self.lengths is None else self.lengths.sample(n, y, generator, kept)
 
-    @torch.no_grad()
-    def inpaint(
-        self,
-        x: Tensor,
-        mask: Tensor,
-        y: Tensor | None = None,
-        generator: Generator | None = None,
-        *,
-        rounds: int | None = None,
-    ) -> Tensor:
-        """Keep the values of ``x`` where ``mask`` is true and draw the others; see
-        :class:`genlab.core.contract.Inpaints`.
+    def _fill_in(self, given: Given, generator: Generator | None, rounds: int | None) -> Tensor:
+        """Draw what is missing, given what is kept.
 
         Where what is kept comes first in raster order, like the upper part of an image, the rest is drawn one value
         after the other, which is exact. Else so many candidates are drawn given what precedes each value, one is chosen
@@ -172,22 +162,18 @@ class Autoregressive(GenerativeModel):
         their noise too, so with nothing kept this is :meth:`sample`.
 
         Args:
-            x: See the protocol.
-            mask: See the protocol.
-            y: See the protocol.
-            generator: See the protocol.
+            given: What is kept.
+            generator: Source of the noise.
             rounds: Sweeps, each an evaluation of the whole network for each missing value; None: 4, or none of
                 examples of more than 1,024 values.
         """
-        kept = self.codec.check_kept(x, mask)
-        y = self._labels_to_draw(len(x), y, generator)
+        x, kept, y = given
         there = self._there(len(x), y, generator, kept)
         drawn = self.draw(self.network.steps(len(x), y), generator, x, kept, there)
         needs_more = ~comes_first(to_raster(kept, self.spec).flatten(1))
         if not needs_more.any():
             return drawn
-        given = _Given(x, kept, there, y)
-        refined = self._refined(drawn, given, self._sweeps(rounds), generator)
+        refined = self._refined(drawn, _Given(x, kept, there, y), self._sweeps(rounds), generator)
         return refined.where(needs_more.view(-1, *[1] * (x.ndim - 1)), drawn)
 
     def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:

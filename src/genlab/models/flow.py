@@ -11,7 +11,8 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 from torch import Generator, Tensor, nn
 
 from genlab.core.batch import Batch
-from genlab.core.codec import one_hot
+from genlab.core.codec import mean_and_deviation, one_hot
+from genlab.core.contract import Inpainting
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import (
     Dequantizer,
@@ -23,10 +24,13 @@ from genlab.core.likelihood import (
 )
 from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
+from genlab.core.words import counted
 from genlab.modalities import Layout, has_layout, modality_of
-from genlab.models.base import GenerativeModel
+from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import ConditionalOptions, Depth, Repeats, Width
 from genlab.networks.blocks.lengths import Lengths
+from genlab.networks.causal.completion import Choice
+from genlab.networks.flow.completion import Coordinates, hamiltonian, of_levels, of_numbers
 from genlab.networks.flow.dequantization import VariationalDequantizer
 from genlab.networks.flow.invertible import data_dependent_init
 from genlab.networks.flow.multiscale import MultiScaleFlow, num_scales
@@ -37,6 +41,13 @@ from genlab.networks.flow.vector_flows import VECTOR_FLOWS, VectorFlow
 
 __all__ = ["Flow", "MultiScaleConfig", "SignalConfig", "TableConfig", "VectorConfig"]
 
+
+ROUNDS = 100
+"""Steps by which values are filled in, unless said otherwise."""
+CANDIDATES = 8
+"""Samples of which these steps begin at one."""
+SPREAD_OF = 256
+"""Samples whose spread is the unit of these steps."""
 
 _INSTEAD = "Use model.network=nsf."
 
@@ -170,7 +181,7 @@ class TableConfig:
         return RowCells(spec, self.hidden if self.dequantization == "variational" else None, logit)
 
 
-class Flow(GenerativeModel):
+class Flow(FillsIn):
     """Normalizing flow: a multi-scale coupling flow for images, an autoregressive or coupling one for vectors.
 
     Continuous data has an exact density. Discrete data is filled with noise and, on ``[0, 1]``, mapped to
@@ -287,12 +298,66 @@ class Flow(GenerativeModel):
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         labels = self._labels_to_draw(n, y, generator)
         mask = None if self.lengths is None else self.lengths.sample(n, labels, generator)
-        real = self.density.sample(n, self._context(labels), generator, **_there(mask))
+        return self._as_data(self.density.sample(n, self._context(labels), generator, **_there(mask)), mask)
+
+    def _as_data(self, real: Tensor, mask: Tensor | None) -> Tensor:
+        """Return points of the density as examples; what a mask says is not there is padding."""
         if self.cells is not None:
             return self.codec.as_data(self.cells.rows(real))
-        real = real.view(n, *self.spec.shape)
+        real = real.view(len(real), *self.spec.shape)
         x = self.codec.from_cells(self._logit.inverse(real)[0]) if self.spec.is_discrete else real
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
+
+    def _fill_in(self, given: Given, generator: Generator | None, rounds: int | None) -> Tensor:
+        """Go from samples by steps of Hamiltonian Monte Carlo to the density given what is kept.
+
+        Levels and categories that are kept stand for all points of their cells, so with more and more steps this is
+        exact.
+
+        Args:
+            given: What is kept.
+            generator: Source of the noise.
+            rounds: Steps, of 5 gradients of the density each; None: 100.
+        """
+        x, kept, y = given
+        n, context = len(x), self._context(y)
+        mask = None if self.lengths is None else self.lengths.sample(n, y, generator, kept)
+        there = _there(mask)
+
+        with torch.autocast(x.device.type, enabled=False):
+            within = self._coordinates(x.where(kept, 0), kept, mask)
+
+            def log_density(w: Tensor) -> Tensor:
+                point, log_det = within.place(w)
+                point = point if self.cells is not None else point.view(n, *self.spec.shape)
+                return self.density.log_prob(point, context, **there) + log_det
+
+            start = Choice()
+            for _ in range(CANDIDATES):
+                drawn = self.density.sample(n, context, generator, **there).flatten(1)
+                w = within.of_point(drawn).where(within.missing, 0)
+                start.offer(w, log_density(w).nan_to_num(nan=-1e30), generator)
+            assert start.values is not None
+            steps = ROUNDS if rounds is None else max(1, rounds)
+            w = hamiltonian(log_density, start.values, within.free, steps, generator)
+        return self._as_data(within.place(w)[0], mask)
+
+    def _coordinates(self, values: Tensor, kept: Tensor, mask: Tensor | None) -> Coordinates:
+        """Return the coordinates in which values are filled in, each example's flat."""
+        if self.cells is not None:
+            return self.cells.given(values, kept)
+        flat = [None if part is None else part.flatten(1) for part in (values, kept, mask)]
+        if self.spec.is_discrete:
+            return of_levels(*flat, self.codec.levels, self._logit)
+        # The same for every batch, so that an example's completion is its own.
+        noise = Generator(values.device).manual_seed(0)
+        context = self._context(self._labels_to_draw(SPREAD_OF, None, noise))
+        some = self.density.sample(SPREAD_OF, context, noise).flatten(1)
+        return of_numbers(*flat, mean_and_deviation(some)[1])
+
+    def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
+        steps = ROUNDS if rounds is None else max(1, rounds)
+        return Inpainting(False, f"Hamiltonian Monte Carlo, {counted(steps, 'step')}, the first half to settle down")
 
     def encode(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return the base distribution's values ``[N, Z]`` for data ``x [N, *shape]``; of levels, their cells' centres.
@@ -325,6 +390,9 @@ class Flow(GenerativeModel):
 
     def encoding_kind(self) -> str:
         return "inverse of the flow" + (", from the cells' centres" if self._is_bound else "")
+
+    def encoding_evaluations(self) -> float:
+        return 1 + self.nfe
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:

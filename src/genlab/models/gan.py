@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -315,6 +316,9 @@ class Gan(GenerativeModel):
 
     def encoding_kind(self) -> str:
         return f"searched for: the best of {_STARTS} draws, then {_SEARCH_STEPS} steps of Adam down the squared error"
+
+    def encoding_evaluations(self) -> float:
+        return math.inf
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return both players' losses and, as ``"loss"``, their sum; the gradient of each reaches its player alone."""

@@ -20,7 +20,7 @@ from genlab.core.likelihood import (
 )
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of
-from genlab.models.base import GenerativeModel
+from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import TrainingOptions, Width
 from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
@@ -46,7 +46,7 @@ HELD_OUT = 0.2
 """Fraction of the starting examples on which they are compared."""
 
 
-class GMM(GenerativeModel):
+class GMM(FillsIn):
     """Gaussian mixture, or for binary data Bernoulli mixture, started by k-means++ and EM, trained by gradient.
 
     A level of discrete data has the normal's mass over its bin; the outer bins reach to infinity. The log-probability
@@ -181,23 +181,13 @@ class GMM(GenerativeModel):
             x = x.where(self.lengths.sample(n, y, generator), modality_of(self.spec).padding(self.spec))
         return self.codec.from_cells(x) if self._is_bound else self.codec.as_data(x)
 
-    @torch.no_grad()
-    def inpaint(
-        self,
-        x: Tensor,
-        mask: Tensor,
-        y: Tensor | None = None,
-        generator: Generator | None = None,
-        *,
-        rounds: int | None = None,
-    ) -> Tensor:
-        """Keep the values of ``x`` where ``mask`` is true and draw the others from the mixture given them; see
-        :class:`genlab.core.contract.Inpaints`."""
-        kept = self.codec.check_kept(x, mask)
-        given = x.where(kept, 0)
+    def _fill_in(self, given: Given, generator: Generator | None, rounds: int | None) -> Tensor:
+        """Draw what is missing from the mixture given what is kept."""
+        x, kept, y = given
+        values = x.where(kept, 0)
         if self._is_bound:
-            given = self.codec.dequantize(given, generator)
-        rows, held = (self._frames.split(t)[0].view(len(x), self._frames.count, -1) for t in (given, kept))
+            values = self.codec.dequantize(values, generator)
+        rows, held = (self._frames.split(t)[0].view(len(x), self._frames.count, -1) for t in (values, kept))
         # Frame after frame, as samples are.
         frames = zip(rows.unbind(1), held.unbind(1), strict=True)
         filled = self._frames.join(torch.stack([self.mixture.complete(*frame, generator) for frame in frames], dim=1))
@@ -205,7 +195,7 @@ class GMM(GenerativeModel):
         if self.lengths is not None:
             there = self.lengths.sample(len(x), y, generator, kept)
             filled = filled.where(there, modality_of(self.spec).padding(self.spec))
-        return x.where(kept, filled)
+        return filled
 
     def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
         if self._is_bound:

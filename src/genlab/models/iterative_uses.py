@@ -14,6 +14,7 @@ from genlab.core.contract import Inpainting
 from genlab.core.likelihood import sum_dims
 from genlab.core.noise import normal
 from genlab.core.words import counted
+from genlab.models.filling_in import FillsIn, Given
 from genlab.models.iterative import IterativeModel
 from genlab.networks.diffusion.inpainting import Stepwise, repaint
 
@@ -23,7 +24,7 @@ ROUNDS = 5
 """How often each step is taken where values are filled in, unless said otherwise."""
 
 
-class SteerableModel(IterativeModel):
+class SteerableModel(FillsIn, IterativeModel):
     """A model that samples in many steps which can be taken back, bent towards given values, or looked at one by one.
 
     A subclass also implements :meth:`along_ode`, :meth:`denoised` and :meth:`stepwise`, of scaled data.
@@ -45,40 +46,28 @@ class SteerableModel(IterativeModel):
     ) -> Stepwise:
         """Return what :meth:`generate` does as steps, each of which may be taken so many times."""
 
-    @torch.no_grad()
-    def inpaint(
-        self,
-        x: Tensor,
-        mask: Tensor,
-        y: Tensor | None = None,
-        generator: Generator | None = None,
-        *,
-        rounds: int | None = None,
-    ) -> Tensor:
-        """Keep the values of ``x`` where ``mask`` is true and draw the others; see
-        :class:`genlab.core.contract.Inpaints` and :func:`genlab.networks.diffusion.inpainting.repaint`.
+    def _fill_in(self, given: Given, generator: Generator | None, rounds: int | None) -> Tensor:
+        """Go from noise to data, what is kept being that of the data; see
+        :func:`genlab.networks.diffusion.inpainting.repaint`.
 
         Args:
-            x: See the protocol.
-            mask: See the protocol.
-            y: See the protocol.
-            generator: See the protocol.
+            given: What is kept.
+            generator: Source of the noise.
             rounds: How often each step is taken; None: 5.
         """
-        kept = self.codec.check_kept(x, mask)
-        labels = self._labels_to_draw(len(x), y, generator)
+        x, kept, labels = given
         there = None if self.lengths is None else self.lengths.sample(len(x), labels, generator, kept)
-        given = x.where(kept, 0)
+        values = x.where(kept, 0)
         if self.rows is None:
-            data, known = self.level_centres(given) if self.spec.is_discrete else self.scaling(given)[0], kept
+            data, known = self.level_centres(values) if self.spec.is_discrete else self.scaling(values)[0], kept
         else:
-            data, known = self.scaling(self.rows.encode(given, within=0.5))[0], self.rows.of_columns(kept)
+            data, known = self.scaling(self.rows.encode(values, within=0.5))[0], self.rows.of_columns(kept)
         noise = normal((len(x), *self.seen_shape), generator, self.device)
         count = ROUNDS if rounds is None else max(1, rounds)
         with self._precision():
             path = self.stepwise(noise, labels, generator, there, count)
             scaled = repaint(path, data, known, count, generator)
-        return x.where(kept, self._as_data(scaled, there))
+        return self._as_data(scaled, there)
 
     def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
         times = ROUNDS if rounds is None else max(1, rounds)
@@ -116,6 +105,9 @@ class SteerableModel(IterativeModel):
     def encoding_kind(self) -> str:
         where = ", from the cells' centres" if self.spec.is_discrete or self.rows is not None else ""
         return f"the model's ODE ({self.likelihood_ode}){where}"
+
+    def encoding_evaluations(self) -> float:
+        return 2 * self.likelihood_ode.usual_evaluations
 
     @torch.no_grad()
     def denoising_errors(

@@ -20,7 +20,7 @@ from genlab.core.noise import normal, uniform
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import modality_of
-from genlab.models.base import GenerativeModel
+from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import TrainingOptions, Width
 from genlab.networks.blocks.columns import Columns
 from genlab.networks.blocks.lengths import Lengths
@@ -139,7 +139,7 @@ class LatentOptions(TrainingOptions):
     objective: ObjectiveConfig
 
 
-class LatentModel(GenerativeModel):
+class LatentModel(FillsIn):
     """A model with latent variables z, a decoder p(x | z) and an approximate posterior q(z | x).
 
     A subclass implements the methods below and sets ``num_latents``. Continuous data is standardized on the way
@@ -277,32 +277,20 @@ class LatentModel(GenerativeModel):
         x = self.codec.as_data(values) if self.spec.is_discrete else self._unstandardize(values)
         return x if mask is None else x.where(mask, modality_of(self.spec).padding(self.spec))
 
-    @torch.no_grad()
-    def inpaint(
-        self,
-        x: Tensor,
-        mask: Tensor,
-        y: Tensor | None = None,
-        generator: Generator | None = None,
-        *,
-        rounds: int | None = None,
-    ) -> Tensor:
-        """Keep the values of ``x`` where ``mask`` is true and draw the others; see
-        :class:`genlab.core.contract.Inpaints`.
+    def _fill_in(self, given: Given, generator: Generator | None, rounds: int | None) -> Tensor:
+        """Draw in turn the latents from the posterior and the missing values given the latents.
 
-        In turn the latents are drawn from the posterior and the missing values given the latents. Drawn so they are
-        those of the model if the posterior is: Rezende et al. (2014), appendix F. In the second half of the steps the
-        latents are accepted or not as Mattei and Frellsen (2018), "Leveraging the exact likelihood of deep latent
-        variable models", algorithm 1, have it, which with more and more steps is exact whatever the posterior.
+        Drawn so they are those of the model if the posterior is: Rezende et al. (2014), appendix F. In the second half
+        of the steps the latents are accepted or not as Mattei and Frellsen (2018), "Leveraging the exact likelihood of
+        deep latent variable models", algorithm 1, have it, which with more and more steps is exact whatever the
+        posterior.
 
         Args:
-            x: See the protocol.
-            mask: See the protocol.
-            y: See the protocol.
-            generator: See the protocol.
+            given: What is kept.
+            generator: Source of the noise.
             rounds: Steps of the chain; None: 100.
         """
-        kept = self.codec.check_kept(x, mask)
+        x, kept, y = given
         n, count = len(x), ROUNDS if rounds is None else max(1, rounds)
         there = None if self.lengths is None else self.lengths.sample(n, y, generator, kept)
         padding = modality_of(self.spec).padding(self.spec)
@@ -340,6 +328,9 @@ class LatentModel(GenerativeModel):
 
     def encoding_kind(self) -> str:
         return "mean of the posterior"
+
+    def encoding_evaluations(self) -> float:
+        return 1 + self.nfe
 
     def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return the expected data ``[N, *shape]``, floating point in the data's own units, given latents ``z``.

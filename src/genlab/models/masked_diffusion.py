@@ -19,14 +19,14 @@ from genlab.core.errors import GenlabError
 from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of
-from genlab.models.base import GenerativeModel
+from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import ConditionalOptions, Depth, SamplingSteps, Width
 from genlab.networks.diffusion.unmasking import UnmaskingTransformer
 
 __all__ = ["MaskedDiffusion"]
 
 
-class MaskedDiffusion(GenerativeModel):
+class MaskedDiffusion(FillsIn):
     """Diffusion of symbols by an absorbing mask, in continuous time.
 
     Sahoo et al. (2024), "Simple and effective masked diffusion language models"; Shi et al. (2024), "Simplified and
@@ -134,20 +134,9 @@ class MaskedDiffusion(GenerativeModel):
         x = torch.zeros((n, *self.spec.shape), dtype=torch.int64, device=self.device)
         return self._unmasked(x, torch.ones_like(x, dtype=torch.bool), self._labels_to_draw(n, y, generator), generator)
 
-    @torch.no_grad()
-    def inpaint(
-        self,
-        x: Tensor,
-        mask: Tensor,
-        y: Tensor | None = None,
-        generator: Generator | None = None,
-        *,
-        rounds: int | None = None,
-    ) -> Tensor:
-        """Keep the symbols of ``x [N, T]`` where ``mask`` is true and draw the others, given all that are kept; see
-        :class:`genlab.core.contract.Inpaints`."""
-        kept = self.codec.check_kept(x, mask)
-        return self._unmasked(x.where(kept, 0), ~kept, self._labels_to_draw(len(x), y, generator), generator)
+    def _fill_in(self, given: Given, generator: Generator | None, rounds: int | None) -> Tensor:
+        """Draw the missing symbols, given all that are kept."""
+        return self._unmasked(given.x.where(given.kept, 0), ~given.kept, given.y, generator)
 
     def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
         if not mask.any():

@@ -10,14 +10,17 @@ from annotated_types import Ge, Le
 from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
+from genlab.core.contract import Inpainting
 from genlab.core.likelihood import mean_bits_per_dim, sum_dims
 from genlab.core.noise import uniform
 from genlab.core.spec import DataSpec
+from genlab.core.words import counted
 from genlab.modalities import Layout, Modality, modality_of
-from genlab.models.base import GenerativeModel
+from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import CommonOptions
 from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.causal.base import from_raster, to_raster
+from genlab.networks.causal.completion import comes_first
 from genlab.networks.causal.ngram import WittenBell
 
 __all__ = ["NGram"]
@@ -27,8 +30,11 @@ MOST_VALUES = 6
 HELD_OUT = 0.1
 """Fraction of the training examples on which they are compared."""
 
+PARTICLES = 64
+"""Of each example that is filled in, unless said otherwise."""
 
-class NGram(GenerativeModel):
+
+class NGram(FillsIn):
     """N-grams with interpolated Witten-Bell smoothing: each value given the n - 1 before it.
 
     The log-probability is exact. All training examples are counted once; nothing is learned after that, so that a
@@ -128,6 +134,31 @@ class NGram(GenerativeModel):
         noise = uniform((n, self.spec.num_dims), generator, self.device, torch.float64)
         x = from_raster(self.counts.transform(noise).unflatten(1, (-1, self._channels)), self.spec)
         return self.codec.as_data(x.where(there, modality_of(self.spec).padding(self.spec)))
+
+    def _fill_in(self, given: Given, generator: Generator | None, rounds: int | None) -> Tensor:
+        """Draw what is missing in particles; see :meth:`genlab.networks.causal.ngram.WittenBell.complete`.
+
+        Args:
+            given: What is kept.
+            generator: Source of the noise.
+            rounds: Particles; None: 64.
+        """
+        x, kept, y = given
+        there = self.lengths.sample(len(x), y, generator, kept)
+
+        def chance(shape: tuple[int, int]) -> Tensor:
+            return uniform(shape, generator, self.device, torch.float64)
+
+        particles = PARTICLES if rounds is None else max(1, rounds)
+        values = self.counts.complete(self._values(x.where(kept, 0)), self._values(kept), particles, chance)
+        filled = from_raster(values.unflatten(1, (-1, self._channels)), self.spec)
+        return self.codec.as_data(filled.where(there, modality_of(self.spec).padding(self.spec)))
+
+    def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
+        if comes_first(self._values(mask)).all():
+            return Inpainting(True, "drawn value by value after those that are given")
+        particles = PARTICLES if rounds is None else max(1, rounds)
+        return Inpainting(False, f"importance resampling, value by value, of {counted(particles, 'particle')}")
 
     @torch.no_grad()
     def initialize(self, batch: Batch) -> None:

@@ -34,7 +34,8 @@ class Use:
 
 _NO_CODE = "it has no code of an example that could be decoded. Use a vae, a flow, diffusion, flow_matching or a gan."
 _NO_REST = (
-    "it says nothing of a part of an example given the rest. Use a gmm, an autoregressive model, a vae or diffusion."
+    "it says nothing of a part of an example given the rest. Use a gmm, an autoregressive model, a flow, a vae or "
+    "diffusion."
 )
 
 USES = {

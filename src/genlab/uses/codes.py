@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.codec import mean_and_deviation
+from genlab.core.hardware import full_float32
 from genlab.core.spec import DataSpec
 from genlab.measure.batches import BatchSizes
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 
-__all__ = ["as_examples", "decode", "deviations", "encode", "errors_of"]
+__all__ = ["as_examples", "decode", "deviations", "encode", "errors_in_words", "errors_of", "unit_of_errors"]
 
 
 @torch.no_grad()
@@ -26,7 +27,8 @@ def encode(model: GenerativeModel, examples: Batch) -> Tensor:
         batch = examples.rows(slice(start, start + size)).to(device)
         return model.encode(batch.x, _labels(model, batch), mask=batch.mask).cpu()
 
-    return torch.cat(list(BatchSizes(None, device).each(len(examples.x), of_batch)))
+    with full_float32():
+        return torch.cat(list(BatchSizes(None, device).each(len(examples.x), of_batch)))
 
 
 @torch.no_grad()
@@ -51,7 +53,8 @@ def decode(
         batch = like.rows(slice(start, start + size)).to(device)
         return by(z[start : start + size].to(device), _labels(model, batch), batch.mask).cpu()
 
-    return torch.cat(list(BatchSizes(None, device).each(len(z), of_batch)))
+    with full_float32():
+        return torch.cat(list(BatchSizes(None, device).each(len(z), of_batch)))
 
 
 def _labels(model: GenerativeModel, batch: Batch) -> Tensor | None:
@@ -100,6 +103,21 @@ def errors_of(examples: Batch, values: Tensor, spec: DataSpec, scale: Tensor | N
 def deviations(x: Tensor, spec: DataSpec) -> Tensor | None:
     """Return the standard deviations of the columns of a table, by which their errors are divided; else None."""
     return mean_and_deviation(x, smallest=1e-6, correction=0)[1] if spec.fields else None
+
+
+def unit_of_errors(spec: DataSpec) -> str:
+    """Return the unit of what :func:`errors_of` measures, a few words."""
+    if spec.fields:
+        return "standard deviations of each column"
+    if not modality_of(spec).has_order:
+        return "shares of symbols"
+    return f"levels, of {spec.levels}" if spec.is_discrete else "the data's own units"
+
+
+def errors_in_words(errors: Mapping[str, float], spec: DataSpec) -> str:
+    """Return means of what :func:`errors_of` measures as words, with their unit."""
+    said = ", ".join(f"{name.replace('_', ' ')} {mean:.4g}" for name, mean in errors.items())
+    return f"{said}, means in {unit_of_errors(spec)}"
 
 
 def _mean(values: Tensor, there: Tensor | None) -> Tensor:

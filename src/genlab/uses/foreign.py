@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, shown
 from genlab.core.memory import memory_bytes, say_bytes
 from genlab.core.spec import DataSpec
@@ -22,15 +23,18 @@ __all__ = ["read_samples"]
 _ARRAYS = (".npz", ".npy", ".safetensors")
 _NAMES = ("x", "samples", "arr_0")
 """Arrays of a file that are taken for the samples, the first that is there, where there are several."""
+_LABELS = ("labels", "y")
+"""Arrays beside them that are taken for the classes that they were drawn for."""
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, SyntaxError)
 
 
-def read_samples(path: Path, spec: DataSpec) -> Tensor:
-    """Read samples ``[N, *spec.shape]`` in the data's own values and dtype.
+def read_samples(path: Path, spec: DataSpec) -> Batch:
+    """Read samples ``[N, *spec.shape]`` in the data's own values and dtype, and the classes that they were drawn for.
 
     A file of arrays, npz, npy or safetensors, in which channels of pictures may also come last, or be left out where
-    there is one; a folder with a file for each sample, in the order of their names, of the endings that this kind of
-    data has; or one file of many, as a table's CSV. Nothing unpickles.
+    there is one, and whose array ``labels`` or ``y`` says the classes; a folder with a file for each sample, in the
+    order of their names, of the endings that this kind of data has; or one file of many, as a table's or series' CSV.
+    Nothing unpickles.
 
     Args:
         path: The file or folder.
@@ -39,13 +43,14 @@ def read_samples(path: Path, spec: DataSpec) -> Tensor:
     Raises:
         GenlabError: If there is no such file, it holds something else, or fewer than 100 samples.
     """
-    modality = modality_of(spec)
+    modality, labels = modality_of(spec), None
     if os.path.isdir(path):  # and no error where a name is too long
         x = _read_folder(path, spec)
     elif not os.path.isfile(path):
         raise GenlabError(f"samples is {shown(path)}, but there is no such file or folder.")
     elif path.suffix.lower() in _ARRAYS:
-        x = _arranged(_read_array(path), spec)
+        arrays = _read_arrays(path)
+        x, labels = _arranged(_samples_of(arrays, path), spec), _labels_of(arrays)
     elif path.suffix.lower() in modality.endings_of_many:
         x = modality.read_many(path, spec)
     else:
@@ -62,7 +67,8 @@ def read_samples(path: Path, spec: DataSpec) -> Tensor:
             f"samples is {shown(path)}, which holds {len(x):,} samples, expected at least {MIN_SAMPLES}: of fewer the "
             "figures are mostly chance."
         )
-    return codec.as_data(x)
+    y = None if labels is None or spec.num_classes is None else _checked_labels(labels, x, spec, path)
+    return Batch(codec.as_data(x), y)
 
 
 def _read_folder(path: Path, spec: DataSpec) -> Tensor:
@@ -75,18 +81,37 @@ def _read_folder(path: Path, spec: DataSpec) -> Tensor:
     return torch.stack([modality.read_one(file, spec) for file in files])
 
 
-def _read_array(path: Path) -> np.ndarray:
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        arrays = _read_zip(path) if path.suffix.lower() == ".npz" else _read_safetensors(path)
+            return {_NAMES[0]: np.load(path, mmap_mode="r", allow_pickle=False)}
+        return _read_zip(path) if path.suffix.lower() == ".npz" else _read_safetensors(path)
     except _DAMAGE as error:
         raise GenlabError(f"{shown(path)} cannot be read: {' '.join(str(error).split())[:200]}") from error
-    name = next((name for name in _NAMES if name in arrays), next(iter(arrays), "") if len(arrays) == 1 else "")
+
+
+def _samples_of(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    others = [name for name in arrays if name not in _LABELS]
+    name = next((name for name in _NAMES if name in arrays), others[0] if len(others) == 1 else "")
     if not name:
         there = ", ".join(shown(name) for name in list(arrays)[:8]) or "none"
         raise GenlabError(f"{shown(path)} has the arrays {there}, expected one that is called {' or '.join(_NAMES)}.")
     return arrays[name]
+
+
+def _labels_of(arrays: dict[str, np.ndarray]) -> np.ndarray | None:
+    return next((arrays[name] for name in _LABELS if name in arrays), None)
+
+
+def _checked_labels(labels: np.ndarray, x: Tensor, spec: DataSpec, path: Path) -> Tensor:
+    if labels.dtype.kind not in "ui":
+        raise GenlabError(f"The labels in {shown(path)} are {labels.dtype}, expected whole numbers, a class each.")
+    y = torch.from_numpy(labels.astype(np.int64))
+    try:
+        modality_of(spec).codec(spec).check_labels(y, len(x))
+    except GenlabError as error:
+        raise GenlabError(f"The labels in {shown(path)} are none of {spec.name}: {error}") from error
+    return y
 
 
 def _read_zip(path: Path) -> dict[str, np.ndarray]:

@@ -40,6 +40,11 @@ class Reconstructions:
     upper: dict[int, Tensor]
 
     @property
+    def mean_errors(self) -> dict[str, float]:
+        """The errors by name, each the mean over the examples."""
+        return {name: float(error.mean()) for name, error in self.errors.items()}
+
+    @property
     def rows(self) -> dict[str, Tensor]:
         """Rows of a picture: the examples, what their upper layers decode to, and what all does."""
         some = {f"{layers} of the layers": x for layers, x in self.upper.items()}

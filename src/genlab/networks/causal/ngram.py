@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 __all__ = ["WittenBell"]
+
+
+_MOST_UNEQUAL = 2.0
+"""How many times fewer equal particles are worth as much as those there are, from which on they are drawn anew."""
 
 
 class WittenBell(nn.Module):
@@ -82,26 +86,83 @@ class WittenBell(nn.Module):
         for length, ((keys, ends), size) in enumerate(zip(self._tables(), self._num_contexts(), strict=True)):
             contexts = _shifted(grams) if length else grams
             grams = self._find(keys, contexts, x)
-            first, last = _continuations(self._starts(keys, size), contexts)
-            kinds, total = last - first, ends[last] - ends[first]
-            count = torch.where(grams >= 0, ends[grams + 1] - ends[grams.clamp_min(0)], 0)
-            smoothed = (count + kinds * probability) / (total + kinds).clamp_min(1)
-            probability = smoothed.where(kinds > 0, probability)
+            probability = _smoothed(ends, *_continuations(self._starts(keys, size), contexts), grams, probability)
             yield probability.log()
 
     def transform(self, noise: Tensor) -> Tensor:
         """Turn uniform noise ``[n, T]``, float64, into sequences ``[n, T]``, int64; each value takes one number."""
-        tables = list(self._tables())
-        starts = [self._starts(keys, size) for (keys, _), size in zip(tables, self._num_contexts(), strict=True)]
-        contexts = [torch.zeros(len(noise), dtype=torch.int64, device=noise.device)] * bool(tables)
+        tables, starts, contexts = self._begun(len(noise), noise.device)
         values = []
         for u in noise.T:
             value = self._draw(tables, starts, contexts, u)
             values.append(value)
-            # A context one longer is a shorter one and this value.
-            longer = [self._find(keys, context, value) for (keys, _), context in zip(tables, contexts, strict=False)]
-            contexts = [*contexts[:1], *longer][: len(tables)]
+            contexts = self._followed(tables, contexts, value)
         return torch.stack(values, dim=1)
+
+    def complete(self, x: Tensor, kept: Tensor, particles: int, chance: Callable[[tuple[int, int]], Tensor]) -> Tensor:
+        """Draw what is not kept of sequences, given what is, value by value, in many particles of each.
+
+        A particle weighs what its values make of those that are kept after them. Where the weights become too unequal,
+        the particles are drawn anew by them; in the end one is: Gordon, Salmond and Smith (1993), "Novel approach to
+        nonlinear/non-Gaussian Bayesian state estimation", with systematic draws. Exact with ever more particles, and
+        with any number where what is kept comes first.
+
+        Args:
+            x: ``[N, T]``; what is not kept may be any values.
+            kept: ``[N, T]``, bool.
+            particles: K, of each sequence.
+            chance: Draws uniform numbers, float64, of a shape ``[N, K + 1]``.
+
+        Returns:
+            ``[N, T]``, int64.
+        """
+        n, count = x.shape
+        tables, starts, contexts = self._begun(n * particles, x.device)
+        themselves = torch.arange(particles, device=x.device).expand(n, -1)
+        first_of_each = particles * torch.arange(n, device=x.device)[:, None]
+        log_weights = torch.zeros(n, particles, dtype=torch.float64, device=x.device)
+        values, ancestors = [], []
+        for place in range(count):
+            u, is_kept = chance((n, particles + 1)), kept[:, place, None]
+            own = self._draw(tables, starts, contexts, u[:, :-1].flatten()).view(n, particles)
+            value = torch.where(is_kept, x[:, place, None].long(), own)
+            log_prob = self._log_prob_of(tables, starts, contexts, value.flatten()).view(n, particles)
+            log_weights = log_weights + log_prob.where(is_kept, 0)
+            contexts = self._followed(tables, contexts, value.flatten())
+            weights = log_weights.softmax(1)
+            unequal = weights.square().sum(1, keepdim=True) * particles > _MOST_UNEQUAL
+            parents = torch.where(unequal, _systematic(weights, u[:, -1:]), themselves)
+            log_weights = log_weights.masked_fill(unequal, 0)
+            contexts = [context[(first_of_each + parents).flatten()] for context in contexts]
+            values.append(value)
+            ancestors.append(parents)
+        chosen = _systematic(log_weights.softmax(1), chance((n, particles + 1))[:, :1], count=1)
+        path = []
+        for value, parents in zip(reversed(values), reversed(ancestors), strict=True):
+            chosen = parents.gather(1, chosen)
+            path.append(value.gather(1, chosen))
+        return torch.cat(path[::-1], dim=1)
+
+    def _begun(self, n: int, device: torch.device) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor], list[Tensor]]:
+        """Return the tables, where contexts start in them, and the contexts of ``n`` sequences without a value."""
+        tables = list(self._tables())
+        starts = [self._starts(keys, size) for (keys, _), size in zip(tables, self._num_contexts(), strict=True)]
+        return tables, starts, [torch.zeros(n, dtype=torch.int64, device=device)] * bool(tables)
+
+    def _followed(self, tables: list[tuple[Tensor, Tensor]], contexts: list[Tensor], value: Tensor) -> list[Tensor]:
+        """Return the contexts after one more value ``[n]``: one longer is a shorter one and this value."""
+        longer = [self._find(keys, context, value) for (keys, _), context in zip(tables, contexts, strict=False)]
+        return [*contexts[:1], *longer][: len(tables)]
+
+    def _log_prob_of(
+        self, tables: list[tuple[Tensor, Tensor]], starts: list[Tensor], contexts: list[Tensor], value: Tensor
+    ) -> Tensor:
+        """Return the log-probabilities of the next values ``[n]``."""
+        probability = torch.full(value.shape, 1 / self.symbols, dtype=torch.float64, device=value.device)
+        for (keys, ends), start, context in zip(tables, starts, contexts, strict=False):
+            grams = self._find(keys, context, value)
+            probability = _smoothed(ends, *_continuations(start, context), grams, probability)
+        return probability.log()
 
     def _draw(
         self, tables: list[tuple[Tensor, Tensor]], starts: list[Tensor], contexts: list[Tensor], u: Tensor
@@ -145,6 +206,22 @@ class WittenBell(nn.Module):
         for length, table in enumerate(zip(keys, ends, strict=True)):
             for name, tensor in zip(("keys", "ends"), table, strict=True):
                 self.register_buffer(f"{name}_{length}", tensor.clone())
+
+
+def _smoothed(ends: Tensor, first: Tensor, last: Tensor, grams: Tensor, shorter: Tensor) -> Tensor:
+    """Return the probabilities of n-grams whose contexts' continuations are these, from those of shorter ones."""
+    kinds, total = last - first, ends[last] - ends[first]
+    count = torch.where(grams >= 0, ends[grams + 1] - ends[grams.clamp_min(0)], 0)
+    smoothed = (count + kinds * shorter) / (total + kinds).clamp_min(1)
+    return smoothed.where(kinds > 0, shorter)
+
+
+def _systematic(weights: Tensor, u: Tensor, count: int | None = None) -> Tensor:
+    """Draw places, as many as weights ``[N, K]`` or so many, evenly spread over these from a chance ``[N, 1]`` on."""
+    most = weights.shape[1]
+    count = count or most
+    points = (torch.arange(count, device=weights.device) + u) / count
+    return torch.searchsorted(weights.cumsum(1), points).clamp_max(most - 1)
 
 
 def _continuations(starts: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,8 @@ EXACT_DIMS = 16
 _NAME = "the velocity"
 _ADAPTIVE_CALLS = 50
 """Evaluations that an adaptive solver takes at least."""
+_USUAL_CALLS = 300
+"""About what it takes for trained models with tolerances of 1e-6."""
 
 _Step = Callable[[Velocity, Tensor, float, Tensor, Tensor], Tensor]
 
@@ -52,6 +54,11 @@ class OdeConfig:
     def evaluations(self) -> int:
         """Evaluations of the velocity from start to end in equal steps."""
         return self.steps * _FIXED_STEPS[self.solver][1]
+
+    @property
+    def usual_evaluations(self) -> int:
+        """About how many evaluations an example takes from start to end, whatever the solver."""
+        return _USUAL_CALLS if self.solver == "dopri5" else self.evaluations
 
     def __str__(self) -> str:
         if self.solver == "dopri5":

@@ -12,6 +12,7 @@ from genlab.core.likelihood import Logit, sum_dims
 from genlab.core.noise import uniform
 from genlab.core.spec import DataSpec
 from genlab.networks.blocks.columns import Columns, encoded_dims
+from genlab.networks.flow.completion import LEAST_SHARE, Coordinates, in_cells
 
 __all__ = ["RowCells"]
 
@@ -99,6 +100,32 @@ class RowCells(nn.Module):
             self.is_sign, log_det - math.log(2), torch.where(self.is_filled, width.log(), -unit.log())
         )
         return z, log_volume
+
+    def given(self, x: Tensor, kept: Tensor) -> Coordinates:
+        """Return the coordinates of rows ``[N, D]`` of which values are given where ``kept [N, D]`` is true.
+
+        A given category is held to its half of each bit, a given number to its cell, or to itself where it has none.
+        """
+        held = kept[:, self.owners]
+        x = x.where(kept, 0)
+        number, width = self.columns.standardize(x)[:, self.owners], self.columns.width[self.owners]
+        bit = (x[:, self.owners].where(self.is_sign, 0).long() >> self.places) & 1
+        low, share_width = bit.where(held, 0) / 2, 1 - held.to(number.dtype) / 2
+        in_cell = held & self.is_filled & ~self.is_sign
+
+        def place(w: Tensor) -> tuple[Tensor, Tensor]:
+            share, log_share = in_cells(w, low, share_width)
+            sign, log_sign = self._to_line(share)
+            cell, log_cell = in_cells(w, number - width / 2, width)
+            z = torch.where(self.is_sign, sign, torch.where(in_cell, cell, torch.where(held, number, w)))
+            log_det = torch.where(self.is_sign, log_share + log_sign, torch.where(in_cell, log_cell, 0))
+            return z, sum_dims(log_det)
+
+        def of_point(z: Tensor) -> Tensor:
+            share = self.logit.inverse(z)[0].clamp(LEAST_SHARE, 1 - LEAST_SHARE)
+            return torch.where(self.is_sign, share.logit(), z)
+
+        return Coordinates(~held | self.is_filled, ~held, place, of_point)
 
     def rows(self, z: Tensor) -> Tensor:
         """Return the rows ``[N, D]`` in whose cells points ``[N, F]`` lie."""
