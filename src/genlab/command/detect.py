@@ -35,7 +35,7 @@ from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.runs.atomic import write_atomic
-from genlab.runs.folder import find_run
+from genlab.runs.finding import find_run
 from genlab.uses.detect.compression import compressed_bits
 from genlab.uses.detect.detect import FLIPS, Detection, check_alike, choose_scores, detect, flipped
 from genlab.uses.detect.evidence import Evidence, Examples

@@ -41,7 +41,8 @@ from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint, training_record
 from genlab.runs.code import codes_of, other_code
-from genlab.runs.folder import RunDir, check_folder, check_place, find_run
+from genlab.runs.finding import find_run
+from genlab.runs.folder import RunDir, check_folder, check_place
 from genlab.runs.identity import config_hash
 from genlab.training.callbacks.saving import was_chosen
 

@@ -17,7 +17,8 @@ from genlab.core.plugins import load_plugins
 from genlab.models.base import GenerativeModel
 from genlab.runs.checkpoints import load_checkpoint
 from genlab.runs.code import codes_of, other_code
-from genlab.runs.folder import RunDir, find_run
+from genlab.runs.finding import find_run
+from genlab.runs.folder import RunDir
 
 __all__ = ["find_checkpoint", "load_run", "set_weights"]
 

@@ -19,7 +19,8 @@ from genlab.core.hardware import choose_device
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import make_room, write_atomic
 from genlab.runs.code import this_code
-from genlab.runs.folder import RunDir, find_run
+from genlab.runs.finding import find_run
+from genlab.runs.folder import RunDir
 
 __all__ = ["UsedRun"]
 
