@@ -178,7 +178,7 @@ def _own(settings: DetectConfig) -> dict[str, Any]:
     own = {key: getattr(settings, key) for key in keys}
     if settings.background is None:
         return own | {"background": None}
-    return own | {"background": str(find_run(settings.background, settings.paths.logs).path)}
+    return own | {"background": find_run(settings.background, settings.paths.logs).given}
 
 
 def _figures(sets: _Sets, found: Detection, background: GenerativeModel | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from genlab.command.command_line import command_line
-from genlab.command.load import find_checkpoint, load_run
+from genlab.command.load import find_checkpoint, open_run
 from genlab.command.schemas import UseConfig
 from genlab.core.hardware import choose_device
 from genlab.models.base import GenerativeModel
@@ -54,9 +54,9 @@ class UsedRun:
         """
         place = find_run(settings.run, settings.paths.logs)
         device = choose_device(settings.device)
-        model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs, sampling)
         checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
-        given = settings.run if settings.run.endswith(checkpoint.suffix) else str(place.path)
+        model = open_run(place, checkpoint, device, sampling)
+        given = settings.run if settings.run.endswith(RunDir.ENDING) else place.given
         return cls(use, place, checkpoint, given, model, command_line(script))
 
     @property

@@ -6,26 +6,34 @@ import os
 from pathlib import Path
 
 from genlab.core.errors import GenlabError, nearest, shown
+from genlab.runs.addresses import Address, is_address
+from genlab.runs.exports import INDEX, open_export
 from genlab.runs.folder import RunDir
+from genlab.runs.pulling import pull
 
 __all__ = ["find_run"]
 
 
 def find_run(path_or_id: Path | str, logs: Path | str = "logs") -> RunDir:
-    """Find a run by its folder, by a file in it such as a checkpoint, or by its id.
+    """Find a run by its folder, by a file in it such as a checkpoint, by its id, or where it was exported to.
 
     Args:
-        path_or_id: A path, a run id, or the beginning of one that no other run shares.
+        path_or_id: A path, a run id, the beginning of one that no other run shares, the folder of an export, or the
+            address of one on the Hugging Face Hub, which is pulled: ``hf://user/name`` or ``hf://user/name@revision``.
         logs: Root under which ids are looked for.
 
     Raises:
-        GenlabError: If there is no such run, or if several begin like that; names the nearest or all of them.
+        GenlabError: If there is no such run, or if several begin like that; names the nearest or all of them. If an
+            export is damaged, or cannot be pulled.
     """
+    if is_address(path_or_id):
+        pulled = pull(Address.parse(path_or_id))
+        return open_export(pulled.folder, logs, str(pulled.address))
     path = Path(path_or_id)
     there = os.path.exists(path)  # a name that is too long for one is none; Path.exists would raise
     for folder in (path, *path.absolute().parents[:2]) if there else ():
         if (folder / "config.yaml").is_file():
-            return RunDir(folder)
+            return open_export(folder, logs) if os.path.lexists(folder / INDEX) else RunDir(folder)
     known = sorted(config.parent for config in Path(logs).glob("runs/*/*/*/config.yaml"))
     wanted = str(path_or_id)
     found = [run for run in known if run.name == wanted]

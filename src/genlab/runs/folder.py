@@ -33,6 +33,7 @@ class RunDir:
     LAST: ClassVar[str] = "last.ckpt"
     PREVIOUS: ClassVar[str] = "last.previous.ckpt"
     BEST: ClassVar[str] = "best.ckpt"
+    ENDING: ClassVar[str] = ".ckpt"
 
     @classmethod
     def locate(cls, logs: Path | str, data: str, model: str, run_id: str, rerun: bool = False) -> RunDir:
@@ -76,6 +77,11 @@ class RunDir:
     def id(self) -> str:
         """The run id, with ``-r1`` and so on for a rerun: the folder's name."""
         return self.path.name
+
+    @property
+    def given(self) -> str:
+        """What ``run=`` says to mean this run."""
+        return str(self.path)
 
     @property
     def is_finished(self) -> bool:
