@@ -64,7 +64,7 @@ def run(config: DictConfig) -> str:
     with TemporaryDirectory(dir=None if address else target.absolute().parent, prefix=".export-") as scratch:
         folder = Path(scratch) / "export"
         folder.mkdir()
-        export = copy_export(place, folder) if isinstance(place, ExportDir) else _build(place, folder, settings)
+        export = _copy(place, folder) if isinstance(place, ExportDir) else _build(place, folder, settings)
         size = sum(info.bytes for info in export.files.values())
         if address is None or there is None:
             put(folder, export, target)
@@ -76,6 +76,11 @@ def run(config: DictConfig) -> str:
         print("It is private: only its owner can load it. Its page on the Hub, or private=false at first, shares it.")
     print(f'Load it by genlab.load_run("{where}"), or run={where}.')
     return where
+
+
+def _copy(place: ExportDir, folder: Path) -> Export:
+    open_run(place, place.best_checkpoint)  # what nobody can load, or would run code, is not passed on
+    return copy_export(place, folder)
 
 
 def _build(place: RunDir, folder: Path, settings: ExportConfig) -> Export:

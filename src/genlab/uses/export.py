@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 SAMPLES = "samples"
-_ABSOLUTE = re.compile(r"""(?:(?<=[=\s'"\[,])|^)~?/(?:[^\s'",\]]*/)?([^\s'",\]/]*)""")
+_ABSOLUTE = re.compile(r"""(?<=[\s'"\[,])~?/(?:[^'",\]]*/)?([^'",\]/]*)""")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,23 @@ def _features(result: Result) -> tuple[Any, ...]:
 
 
 def _plain(result: Result) -> Result:
-    return Result.of({**result.as_dict(), "command": redact_text(_ABSOLUTE.sub(r"\1", result.command))})
+    return Result.of({**result.as_dict(), "command": redact_text(_without_folders(result.command))})
+
+
+def _without_folders(command: str) -> str:
+    """Return a command whose whole paths, which tell of a machine and its user, are the names at their ends."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    return shlex.join(_last_name(word) for word in words)
+
+
+def _last_name(word: str) -> str:
+    key, equals, value = word.rpartition("=")
+    if value.startswith(("/", "~")):
+        return f"{key}{equals}{value.rstrip('/').rpartition('/')[2]}"
+    return _ABSOLUTE.sub(r"\1", word)  # of a list
 
 
 def write_files(folder: Path, shared: Shared) -> Export:
