@@ -15,6 +15,7 @@ import torch
 import genlab
 from genlab.command import cli
 from genlab.core.errors import GenlabError
+from genlab.measure.results import read_result
 from genlab.runs import hub as client
 from genlab.runs import pulling
 from genlab.runs.addresses import Address
@@ -104,7 +105,8 @@ def test_it_is_copied_and_evaluated_from_there(shared: Hub, export: Path, tmp_pa
     assert (tmp_path / "copy" / INDEX).read_bytes() == (export / INDEX).read_bytes()
     given = ["evaluation=quick", "evaluation.num_samples=8", "evaluation.max_examples=20"]
     assert cli.evaluate([f"run={NAME}", *given]) == 0
-    assert list(tmp_path.glob("logs/runs/digits/gmm/*/results/quick.json"))
+    (result,) = tmp_path.glob("logs/runs/digits/gmm/*/results/quick.json")
+    assert f"run={NAME}@{shared.commit('ada/gmm')} " in read_result(result).command
 
 
 def test_nothing_is_overwritten_without_being_told(

@@ -72,7 +72,7 @@ def run(config: DictConfig) -> FinishedRun:
     trained = read_trained(place)
     protocol: EvaluationProtocol = settings.evaluation.make()
     device, timetable = choose_device(settings.device), Timetable()
-    command = command_line("scripts/evaluate.py")
+    command = command_line("scripts/evaluate.py", place.given if isinstance(place, ExportDir) else None)
     with Display(timetable):
         result = evaluate_run(place, trained, protocol, command, settings.checkpoint, device, timetable)
     change = other_code(result.trained_by)

@@ -19,6 +19,7 @@ from genlab.core.hardware import choose_device
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import make_room, write_atomic
 from genlab.runs.code import this_code
+from genlab.runs.exports import ExportDir
 from genlab.runs.finding import find_run
 from genlab.runs.folder import RunDir
 
@@ -57,7 +58,8 @@ class UsedRun:
         checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
         model = open_run(place, checkpoint, device, sampling)
         given = settings.run if settings.run.endswith(RunDir.ENDING) else place.given
-        return cls(use, place, checkpoint, given, model, command_line(script))
+        command = command_line(script, given if isinstance(place, ExportDir) else None)
+        return cls(use, place, checkpoint, given, model, command)
 
     @property
     def title(self) -> str:

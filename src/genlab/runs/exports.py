@@ -151,7 +151,7 @@ class Export(_Part):
         """Make an index of plain containers and objects."""
         return cls.model_validate(content)
 
-    def to_json(self) -> str:
+    def text(self) -> str:
         """Return the text of its file."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 

@@ -22,7 +22,7 @@ from genlab.measure.result import Result
 from genlab.measure.results import read_result
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
-from genlab.runs.atomic import make_folder, write_atomic
+from genlab.runs.atomic import check_writable, make_folder, write_atomic
 from genlab.runs.exports import CARD, CONFIG, INDEX, WEIGHTS, Export, ExportDir, check_file, file_info
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import IGNORED_KEYS
@@ -156,7 +156,7 @@ def _index(folder: Path, about: Mapping[str, Any]) -> Export:
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (INDEX, CARD))
     files = {path.relative_to(folder).as_posix(): file_info(path) for path in paths}
     export = Export.of({"schema": 1, **about, "files": files})
-    write_atomic(folder / INDEX, export.to_json())
+    write_atomic(folder / INDEX, export.text())
     return export
 
 
@@ -179,7 +179,7 @@ def copy_export(place: ExportDir, folder: Path) -> Export:
     card = place.source / CARD
     if card.is_file() and not card.is_symlink():
         write_atomic(folder / CARD, card.read_bytes())
-    write_atomic(folder / INDEX, place.export.to_json())
+    write_atomic(folder / INDEX, place.export.text())
     return place.export
 
 
@@ -191,6 +191,7 @@ def check_target(target: Path, overwrite: bool) -> None:
     """
     try:
         make_folder(target.absolute().parent)
+        check_writable(target.absolute())
         there = sorted(os.listdir(target)) if os.path.lexists(target) else []
     except OSError as error:
         raise GenlabError(f"to is {shown(target)}, but no folder can be made there: {error.strerror}.") from error
