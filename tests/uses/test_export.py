@@ -24,8 +24,9 @@ from genlab.command import cli
 from genlab.core.errors import GenlabError
 from genlab.measure.results import read_result
 from genlab.runs.atomic import write_atomic
-from genlab.runs.exports import CARD, CONFIG, INDEX, WEIGHTS, file_info, open_export
+from genlab.runs.exports import CARD, CONFIG, DECODER, INDEX, WEIGHTS, file_info, open_export
 from genlab.runs.finding import find_run
+from genlab.uses.decoder import write_decoder
 from tests import forkserver
 from tests.command.hostile import refused
 from tests.contract.families import CASES, make_model
@@ -365,3 +366,39 @@ def test_its_place_is_told_by_its_weights(export: Path, tmp_path: Path) -> None:
     place = open_export(export, tmp_path)
     assert place.path.is_relative_to(tmp_path / "runs" / "digits" / "vae")
     assert find_run(export / WEIGHTS, tmp_path) == place
+
+
+DECODERS = [case for case in CASES if case.id in ("vae-tiny_gray", "gan-tiny_gray-conditional=true", "vae-tiny_series")]
+
+
+@pytest.mark.parametrize("case", DECODERS, ids=lambda case: case.id)
+def test_a_decoder_decodes_as_the_model_does(case: Any, tmp_path: Path) -> None:
+    model = make_model(case).eval().requires_grad_(False)
+    write_decoder(tmp_path / DECODER, model)
+    assert b".py" not in (tmp_path / DECODER).read_bytes(), "it names files of this machine"
+    program = torch.export.load(tmp_path / DECODER).module()
+    y = (torch.tensor([2, 0]),) if model.conditional else ()
+    z = torch.randn(2, model.noise_dims if hasattr(model, "noise_dims") else model.num_latents)
+    torch.testing.assert_close(program(z, *y), model.decode(z, *y))
+
+
+def test_there_are_cases_of_decoders() -> None:
+    assert len(DECODERS) == 3
+
+
+def test_a_decoder_beside_the_weights(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "vae"
+    assert cli.export([f"run={run}", f"to={target}", "decoder=true"]) == 0
+    assert DECODER in index(target)["files"]
+    write_atomic(target / DECODER, pickle.dumps(Runs()))
+    assert genlab.load_run(target).num_latents == 4, "it is not even looked at"
+    refused(["export", f"run={target}", f"to={tmp_path / 'again'}"], capfd, [f"{DECODER} is damaged"])
+    assert cli.export([f"run={run}", f"to={target}", "overwrite=true"]) == 0
+    assert not (target / DECODER).exists()
+
+
+def test_a_model_without_a_decoder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path / "logs", model="gmm")
+    to = ["decoder=true", f"to={tmp_path / 'export'}"]
+    refused(["export", f"run={run_folder(tmp_path / 'logs')}", *to], capfd, ["decoder is true, but this gmm"])
+    assert not (tmp_path / "export").exists()

@@ -23,7 +23,7 @@ from genlab.measure.results import read_result
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import check_writable, make_folder, write_atomic
-from genlab.runs.exports import CARD, CONFIG, INDEX, WEIGHTS, Export, ExportDir, check_file, file_info
+from genlab.runs.exports import CARD, CONFIG, DECODER, INDEX, WEIGHTS, Export, ExportDir, check_file, file_info
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import IGNORED_KEYS
 from genlab.uses.arrays import Stored, write_arrays
@@ -212,9 +212,9 @@ def put(folder: Path, export: Export, target: Path) -> None:
         return
     (target / INDEX).unlink()
     names = [*export.files, CARD]
-    for path in [path for part in ("results", SAMPLES) for path in (target / part).glob("*")]:
+    for path in [target / DECODER, *(path for part in ("results", SAMPLES) for path in (target / part).glob("*"))]:
         if path.relative_to(target).as_posix() not in names:
-            path.unlink()
+            path.unlink(missing_ok=True)
     for name in (*names, INDEX):
         if (folder / name).is_file():
             make_folder((target / name).parent)
