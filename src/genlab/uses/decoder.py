@@ -45,8 +45,8 @@ def require_decoder(model: GenerativeModel) -> None:
 def write_decoder(path: Path, model: GenerativeModel) -> None:
     """Write the program that takes latents ``z [N, Z]``, and labels ``y [N]`` of a class-conditional model, to data.
 
-    It gives what :meth:`genlab.core.contract.Encodes.decode` does, ``[N, *spec.shape]`` in the data's own units, for any
-    N; that is checked on latents other than those it was made with.
+    It gives what :meth:`genlab.core.contract.Encodes.decode` does, ``[N, *spec.shape]`` in the data's own units, for
+    any N; that is checked on latents other than those it was made with.
 
     Args:
         path: The file, ``.pt2``.
