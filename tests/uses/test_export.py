@@ -213,6 +213,24 @@ def test_nothing_is_overwritten_without_being_told(
     assert not list(tmp_path.glob(".export-*"))
 
 
+def test_what_is_replaced_by_half_is_no_export(
+    run: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the old nor the new: a mixture would have the results of other weights."""
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target) == copy / WEIGHTS:
+            raise OSError(28, "No space left on device", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr("genlab.uses.export.os.replace", full)
+    refused(["export", f"run={run}", f"to={copy}", "overwrite=true", "checkpoint=last"], capfd, ["No space left"])
+    refused(["sample", f"run={copy}"], capfd, ["best.ckpt"])
+    monkeypatch.undo()
+    assert cli.export([f"run={run}", f"to={copy}", "overwrite=true"]) == 2, "what is no export is left alone"
+
+
 def test_a_copy_keeps_the_card_that_was_edited(copy: Path, tmp_path: Path) -> None:
     (copy / CARD).write_text("My card.\n")
     (copy / "notes.txt").write_text("not to be shared")

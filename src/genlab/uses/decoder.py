@@ -73,9 +73,8 @@ def write_decoder(path: Path, model: GenerativeModel) -> None:
         for node in module.graph.nodes:
             node.meta.pop("stack_trace", None)  # which names folders of this machine
     with atomic_file(path) as file, warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "No complete tensor found"
-        )  # of weights in one memory; a test reads them back
+        # Said of weights that lie in one memory; a test reads them back.
+        warnings.filterwarnings("ignore", "No complete tensor found")
         torch.export.save(program, file)
 
 
