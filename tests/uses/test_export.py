@@ -204,12 +204,14 @@ def test_nothing_is_overwritten_without_being_told(
     for more in ([], ["overwrite=true"]):
         refused(["export", f"run={run}", f"to={tmp_path / 'mine'}", *more], capfd, ["where other files are"])
     refused(["export", f"run={run}", f"to={tmp_path / 'mine' / 'thesis.txt'}"], capfd, ["to is"])
-    for more in ("samples/samples_1.wav", ".git", "notes.txt"):
+    mine = (".git", "notes.txt", "samples/mine.png")
+    for more in ("samples/samples_1.wav", *mine):
         (copy / more).write_text("older")
+    change(copy, files={**index(copy)["files"], "samples/samples_1.wav": {"bytes": 5, "sha256": "0" * 64}})
     assert cli.export([f"run={run}", f"to={copy}", "overwrite=true", "checkpoint=last"]) == 0
     assert index(copy)["checkpoint"] == "last"
     kept = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
-    assert kept == {*index(copy)["files"], INDEX, CARD, ".git", "notes.txt"}
+    assert kept == {*index(copy)["files"], INDEX, CARD, *mine}
     assert not list(tmp_path.glob(".export-*"))
 
 
@@ -228,7 +230,11 @@ def test_what_is_replaced_by_half_is_no_export(
     refused(["export", f"run={run}", f"to={copy}", "overwrite=true", "checkpoint=last"], capfd, ["No space left"])
     refused(["sample", f"run={copy}"], capfd, ["best.ckpt"])
     monkeypatch.undo()
-    assert cli.export([f"run={run}", f"to={copy}", "overwrite=true"]) == 2, "what is no export is left alone"
+    assert cli.export([f"run={run}", f"to={copy}", "overwrite=true"]) == 0
+    assert index(copy)["checkpoint"] == "best"
+    (copy / INDEX).unlink()
+    (copy / "thesis.txt").write_text("years")
+    refused(["export", f"run={run}", f"to={copy}", "overwrite=true"], capfd, ["where other files are"])
 
 
 def test_a_copy_keeps_the_card_that_was_edited(copy: Path, tmp_path: Path) -> None:

@@ -23,7 +23,18 @@ from genlab.measure.results import read_result
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import check_writable, make_folder, write_atomic
-from genlab.runs.exports import CARD, CONFIG, DECODER, INDEX, WEIGHTS, Export, ExportDir, check_file, file_info
+from genlab.runs.exports import (
+    CARD,
+    CONFIG,
+    DECODER,
+    INDEX,
+    WEIGHTS,
+    Export,
+    ExportDir,
+    check_file,
+    file_info,
+    parse_index,
+)
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import IGNORED_KEYS
 from genlab.uses.arrays import Stored, write_arrays
@@ -36,6 +47,7 @@ __all__ = [
 ]  # fmt: skip
 
 SAMPLES = "samples"
+_NAMES = {CONFIG, WEIGHTS, DECODER, CARD, "results", SAMPLES}
 _ABSOLUTE = re.compile(r"""(?<=[\s'"\[,])~?/(?:[^'",\]]*/)?([^'",\]/]*)""")
 
 
@@ -195,10 +207,24 @@ def check_target(target: Path, overwrite: bool) -> None:
         there = sorted(os.listdir(target)) if os.path.lexists(target) else []
     except OSError as error:
         raise GenlabError(f"to is {shown(target)}, but no folder can be made there: {error.strerror}.") from error
-    if there and INDEX not in there:
+    # One that was stopped while it was replaced has no index, and nothing else than exports have.
+    is_export = INDEX in there or (CONFIG in there and {*there} <= _NAMES)
+    if there and not is_export:
         raise GenlabError(f"to is {shown(target)}, where other files are. Give a folder that is empty or not there.")
+    if links := [name for name in ("results", SAMPLES) if (target / name).is_symlink()]:
+        raise GenlabError(
+            f"to is {shown(target)}, whose {links[0]} is a link: what is written there would lie elsewhere."
+        )
     if there and not overwrite:
         raise GenlabError(f"to is {shown(target)}, where an export is. overwrite=true replaces it.")
+
+
+def _files_before(target: Path) -> set[str]:
+    """Return the files of the export that is replaced; all others in its folder are its owner's."""
+    try:
+        return set(parse_index((target / INDEX).read_bytes(), shown(target)).files)
+    except (OSError, GenlabError):
+        return set()
 
 
 def put(folder: Path, export: Export, target: Path) -> None:
@@ -210,11 +236,11 @@ def put(folder: Path, export: Export, target: Path) -> None:
     if not os.path.lexists(target) or not os.listdir(target):
         os.replace(folder, target)
         return
-    (target / INDEX).unlink()
+    before = _files_before(target)
+    (target / INDEX).unlink(missing_ok=True)
     names = [*export.files, CARD]
-    for path in [target / DECODER, *(path for part in ("results", SAMPLES) for path in (target / part).glob("*"))]:
-        if path.relative_to(target).as_posix() not in names:
-            path.unlink(missing_ok=True)
+    for name in before - {*names}:
+        (target / name).unlink(missing_ok=True)
     for name in (*names, INDEX):
         if (folder / name).is_file():
             make_folder((target / name).parent)
