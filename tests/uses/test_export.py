@@ -360,6 +360,15 @@ def test_a_strangers_export_does_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_nothing_is_written_through_a_link(
+    run: Path, copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _linked_folder(copy)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    refused(["export", f"run={run}", f"to={copy}", "overwrite=true"], capfd, ["samples is a link"])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_a_linked_folder_of_samples_is_not_copied(
     copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

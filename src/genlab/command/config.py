@@ -18,7 +18,6 @@ from genlab.command.signatures import Parameter, read_signature
 from genlab.command.targets import Node, children, is_reference, leaves, locate
 from genlab.command.values import describe, fits, fits_target, hint
 from genlab.core.errors import GenlabError, nearest, two_lines
-from genlab.runs.exports import ExportDir
 from genlab.runs.folder import RunDir, read_config
 
 __all__ = ["SUPPLIED", "check_config", "read_trained", "with_model_settings", "without_folders"]
@@ -112,15 +111,15 @@ def read_trained(run: RunDir) -> TrainedConfig:
         GenlabError: If the file is damaged, or this version of the code cannot build what it describes.
     """
     plain, check = read_config(run), _Check()
-    if isinstance(run, ExportDir):
+    if run.spec is not None:
         plain = without_folders(plain)
     keys = [field.name for field in dataclasses.fields(TrainedConfig)]
     typed = check.group(TrainedConfig, {key: value for key, value in plain.items() if key in keys}, "")
     if check.problems:
         more = f" (and {len(check.problems) - 1} more)" if len(check.problems) > 1 else ""
         raise GenlabError(f"{run.config} describes what this version cannot build:\n{check.problems[0].text}{more}")
-    if isinstance(run, ExportDir):
-        return ExportedConfig(model=typed.model, data=typed.data, seed=typed.seed, plain=plain, spec=run.export.data)
+    if run.spec is not None:
+        return ExportedConfig(model=typed.model, data=typed.data, seed=typed.seed, plain=plain, spec=run.spec)
     return dataclasses.replace(typed, plain=plain)
 
 

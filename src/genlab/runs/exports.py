@@ -210,6 +210,10 @@ class ExportDir(RunDir):
         return self.address
 
     @property
+    def spec(self) -> DataSpec:
+        return self.export.data
+
+    @property
     def config(self) -> Path:
         return self.source / CONFIG
 

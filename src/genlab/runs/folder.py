@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genlab.core.errors import GenlabError, shown
+from genlab.core.spec import DataSpec
 from genlab.runs.atomic import check_writable, make_folder, what_is_in_the_way
 from genlab.runs.moved import at_home
 
@@ -82,6 +83,11 @@ class RunDir:
     def given(self) -> str:
         """What ``run=`` says to mean this run."""
         return str(self.path)
+
+    @property
+    def spec(self) -> DataSpec | None:
+        """What one example is, where the folder says it by itself, as an export does; None: its config's data says."""
+        return None
 
     @property
     def is_finished(self) -> bool:
