@@ -26,7 +26,7 @@ from genlab.measure.results import read_result
 from genlab.runs.atomic import write_atomic
 from genlab.runs.exports import CARD, CONFIG, DECODER, INDEX, WEIGHTS, file_info, open_export
 from genlab.runs.finding import find_run
-from genlab.uses.decoder import write_decoder
+from genlab.uses.decoder import require_decoder, write_decoder
 from tests import forkserver
 from tests.command.hostile import refused
 from tests.contract.families import CASES, make_model
@@ -430,8 +430,8 @@ def test_a_decoder_beside_the_weights(run: Path, tmp_path: Path, capfd: pytest.C
     assert not (target / DECODER).exists()
 
 
-def test_a_model_without_a_decoder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    train(tmp_path / "logs", model="gmm")
-    to = ["decoder=true", f"to={tmp_path / 'export'}"]
-    refused(["export", f"run={run_folder(tmp_path / 'logs')}", *to], capfd, ["decoder is true, but this gmm"])
-    assert not (tmp_path / "export").exists()
+@pytest.mark.parametrize("family", ["gmm", "diffusion", "pixelcnn"])
+def test_a_model_without_a_decoder(family: str) -> None:
+    model = make_model(next(case for case in CASES if case.id.startswith(family)))
+    with pytest.raises(GenlabError, match=f"decoder is true, but this {model.name} does not make data of latents"):
+        require_decoder(model)
