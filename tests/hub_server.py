@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(trouble, int):
             self._answer(trouble, {"error": f"<b>{self.hub.token}</b>"}, {"Retry-After": "7"} if trouble == 429 else {})
         elif trouble == "slow":
-            time.sleep(0.5)
+            time.sleep(1)
         elif trouble == "cut":
             self._begin(200, 1000)
             self.wfile.write(b"half")
