@@ -91,6 +91,7 @@ def test_no_code_asks_for_a_family_by_name() -> None:
     [
         "genlab",
         "genlab.runs.folder",
+        "genlab.runs.finding",
         "genlab.measure.results",
         "genlab.comparison.report",
         "genlab.command.cli",

@@ -79,6 +79,8 @@ WRONG = [
     Wrong("other examples of 300 letters", ["detect", "run={run}", f"against={LONG}"], ["against is 'aaa"]),
     Wrong("other examples that are a pipe", ["detect", "run={run}", "against=pipe"], ["against: samples is pipe"]),
     Wrong("a background below a pipe", ["detect", *FLIPPED, "background=pipe/x"], ["neither a run's folder nor a run"]),
+    *each(NOWHERE, ["export", "run={run}", "to={path}"], ["to is", "{begin}"]),
+    Wrong("an export into other files", ["export", "run={run}", "to=tables"], ["to is tables", "other files"]),
     *each(SOME_FILES, ["dashboard", "--dry-run", "out={path}"], ["out is", "{why}"]),
     *each(SOME_FILES, ["train_extractor", "data=digits", "out={path}"], ["out is", "{why}"]),
     *each(NOWHERE, ["compare", "folders=[{logs}]", "out={path}"], ["out is", "{begin}"]),

@@ -32,6 +32,7 @@ COMMANDS = {
     "anomalies": "anomalies",
     "inpaint": "inpaint",
     "augment": "augment",
+    "export": "export",
     "compare": "compare",
     "dashboard": "dashboard",
 }

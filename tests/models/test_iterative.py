@@ -184,7 +184,5 @@ def test_tails_are_tamed_where_that_suits_the_data_or_is_asked_for() -> None:
     for model in (made(PLANE), made(SERIES, "tails=none"), made(GRAY)):
         assert not isinstance(model.scaling, TamedAffine)
         assert "tamed" not in model.variant
-    with pytest.raises(
-        GenlabError, match="tails is asinh, which is for .* amplitudes, but tiny_gray has 17"
-    ):
+    with pytest.raises(GenlabError, match=r"tails is asinh, which is for .* amplitudes, but tiny_gray has 17"):
         made(GRAY, "tails=asinh")

@@ -17,7 +17,8 @@ from genlab.command.config import check_config, read_trained
 from genlab.command.load import load_run
 from genlab.core.errors import GenlabError
 from genlab.runs.atomic import write_atomic
-from genlab.runs.folder import RunDir, find_run
+from genlab.runs.finding import find_run
+from genlab.runs.folder import RunDir
 from genlab.runs.identity import IGNORED_KEYS, config_hash, run_id
 from tests.tiny import composed
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 
-from genlab.command.schemas import TrainedConfig
+from genlab.command.schemas import ExportedConfig, TrainedConfig
+from genlab.comparison.visible import visible
+from genlab.core.errors import GenlabError
 from genlab.core.memory import BuildWithinMemory, check_examples_fit
 from genlab.core.randomness import Stream, stream_seed
 from genlab.core.spec import DataSpec
@@ -20,11 +24,19 @@ def build_datamodule(config: TrainedConfig) -> GenlabDataModule:
     """Make the data module of a config; no file is read yet.
 
     Raises:
-        GenlabError: If a batch of it exceeds the machine's memory.
+        GenlabError: If a batch of it exceeds the machine's memory, or it is not what an export was trained on.
     """
     datamodule: GenlabDataModule = config.data.make()
+    if isinstance(config, ExportedConfig) and datamodule.spec != config.spec:
+        raise GenlabError(_other_data(datamodule.spec, config.spec))
     check_examples_fit("data.batch_size", datamodule.batch_size, datamodule.spec.num_dims)
     return datamodule
+
+
+def _other_data(found: DataSpec, expected: DataSpec) -> str:
+    differs = next(field.name for field in fields(found) if getattr(found, field.name) != getattr(expected, field.name))
+    what = f"{differs} is {getattr(found, differs)!r}, not {getattr(expected, differs)!r}"
+    return f"The data is not what the export was trained on: {visible(what)[:300]}. Put that data there."
 
 
 def check_protocol_fits(protocol: EvaluationProtocol, spec: DataSpec) -> None:
@@ -39,7 +51,7 @@ def build_model(config: TrainedConfig) -> GenerativeModel:
     Raises:
         GenlabError: If the family cannot take the data, or the model exceeds the machine's memory.
     """
-    spec = build_datamodule(config).spec
+    spec = config.spec if isinstance(config, ExportedConfig) else build_datamodule(config).spec
     with torch.random.fork_rng(devices=[]), BuildWithinMemory("The model"):
         torch.manual_seed(stream_seed(Stream.WEIGHTS, config.seed))
         return config.model.make(spec=spec)

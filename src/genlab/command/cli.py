@@ -25,6 +25,7 @@ __all__ = [
     "dashboard",
     "detect",
     "evaluate",
+    "export",
     "inpaint",
     "interpolate",
     "main",
@@ -94,6 +95,12 @@ def inpaint(arguments: Sequence[str] | None = None) -> int:
 def augment(arguments: Sequence[str] | None = None) -> int:
     """See whether samples make a classifier better, as ``python scripts/augment.py`` does; see :func:`train`."""
     return _enter("augment", "augment", _augment, arguments, {"run": "<path or id>"})
+
+
+def export(arguments: Sequence[str] | None = None) -> int:
+    """Export a run to a folder or to the Hub, as ``python scripts/export.py`` does; see :func:`train`."""
+    required = {"run": "<path or id>", "to": "<folder or hf://user/name>"}
+    return _enter("export", "export", _export, arguments, required)
 
 
 def train_extractor(arguments: Sequence[str] | None = None) -> int:
@@ -203,6 +210,13 @@ def _augment(config: DictConfig) -> object:
         return run(config)
 
 
+def _export(config: DictConfig) -> object:
+    from genlab.command.export import run
+
+    with working():
+        return run(config)
+
+
 def _train_extractor(config: DictConfig) -> object:
     with importing():
         from genlab.command.train_extractor import run
@@ -291,6 +305,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "detect": (detect, "score how unusual examples are, and tell another data set from a run's own"),
     "inpaint": (inpaint, "fill in the rest of examples, given a part of them"),
     "augment": (augment, "see whether samples make a classifier better"),
+    "export": (export, "share a run, as a folder or on the Hugging Face Hub"),
     "compare": (compare, "compare results, as tables and as a report"),
     "anomalies": (anomalies, "compare what runs found unusual, as tables"),
     "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),

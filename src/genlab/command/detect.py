@@ -35,7 +35,7 @@ from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.runs.atomic import write_atomic
-from genlab.runs.folder import find_run
+from genlab.runs.finding import find_run
 from genlab.uses.detect.compression import compressed_bits
 from genlab.uses.detect.detect import FLIPS, Detection, check_alike, choose_scores, detect, flipped
 from genlab.uses.detect.evidence import Evidence, Examples
@@ -176,7 +176,7 @@ def _own(settings: DetectConfig) -> dict[str, Any]:
     own = {key: getattr(settings, key) for key in keys}
     if settings.background is None:
         return own | {"background": None}
-    return own | {"background": str(find_run(settings.background, settings.paths.logs).path)}
+    return own | {"background": find_run(settings.background, settings.paths.logs).given}
 
 
 def _figures(sets: _Sets, found: Detection, background: GenerativeModel | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from genlab.command.build import build_datamodule, build_model, check_protocol_f
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config, read_trained
 from genlab.command.console import show_result
-from genlab.command.load import set_weights
+from genlab.command.load import find_checkpoint, set_weights
 from genlab.command.pictures import draw_pictures, draw_reconstructions, pictures
 from genlab.command.schemas import EvaluateConfig, TrainedConfig
 from genlab.core.batch import Batch
@@ -27,7 +27,7 @@ from genlab.measure.floor import lacks_floor, write_floor
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.measuring import choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.quality import measure_quality
+from genlab.measure.quality import Quality, measure_quality
 from genlab.measure.rehearsal import plan_evaluation
 from genlab.measure.result import CodeInfo, DataInfo, ModelInfo, ReferenceInfo, Result, Training
 from genlab.measure.results import new_result, result_path, write_result
@@ -38,13 +38,19 @@ from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.runs.checkpoints import CheckpointError, load_checkpoint, training_record
 from genlab.runs.code import codes_of, other_code
-from genlab.runs.folder import RunDir, check_folder, check_place, find_run
+from genlab.runs.exports import ExportDir
+from genlab.runs.finding import find_run
+from genlab.runs.folder import RunDir, check_folder, check_place
 from genlab.runs.identity import config_hash
+from genlab.runs.weights import open_weights
 from genlab.training.callbacks.saving import was_chosen
 
 __all__ = ["describe_data", "evaluate_run", "run"]
 
 _log = logging.getLogger("genlab")
+
+_LAST = ("likelihood_last", "quality_last")
+_ALONE = "the export holds the best checkpoint alone"
 
 
 def run(config: DictConfig) -> FinishedRun:
@@ -63,7 +69,7 @@ def run(config: DictConfig) -> FinishedRun:
     trained = read_trained(place)
     protocol: EvaluationProtocol = settings.evaluation.make()
     device, timetable = choose_device(settings.device), Timetable()
-    command = command_line("scripts/evaluate.py")
+    command = command_line("scripts/evaluate.py", place.given if isinstance(place, ExportDir) else None)
     with Display(timetable):
         result = evaluate_run(place, trained, protocol, command, settings.checkpoint, device, timetable)
     change = other_code(result.trained_by)
@@ -94,6 +100,8 @@ def evaluate_run(
     Raises:
         GenlabError: If the run has no finished training.
     """
+    if isinstance(place, ExportDir) and place.export.checkpoint == "last":
+        asked = "last"
     # Before the work, not after it.
     for path in (result_path(place, protocol, asked), *pictures(place, protocol, asked)):
         check_folder(path.parent)
@@ -116,8 +124,12 @@ def evaluate_run(
     draw_pictures(paths, title, measured, reference)
     draw_reconstructions(model, paths, title, reference, measured.sampling)
     chosen_by = None if chosen is last else model.monitor
-    likelihood_last, quality, quality_last = measured.likelihood, measured.quality, measured.quality
-    if twice:
+    likelihood_last, quality = measured.likelihood, measured.quality
+    quality_last: Quality | None = quality
+    exported_alone = twice and "state_dict" not in last
+    if exported_alone:
+        likelihood_last = quality_last = None
+    elif twice:
         set_weights(model, last, place.last_checkpoint, place)
         likelihood_last = measure_likelihood(model, reference.examples, protocol, timetable)
         if model.chosen_by_samples:  # of others the likelihood says what the choice was worth, at no cost of samples
@@ -129,12 +141,13 @@ def evaluate_run(
     missing = {
         **_reasons(model, {"likelihood": measured.likelihood, "likelihood_last": likelihood_last}, known),
         **quality.missing(),
-        **(quality_last.missing("quality_last") if model.chosen_by_samples else {}),
+        **(quality_last.missing("quality_last") if model.chosen_by_samples and quality_last else {}),
         **({} if chosen_by else {"training.chosen_by": _why_not_chosen(model, asked, checkpoint)}),
+        **(dict.fromkeys(_LAST if model.chosen_by_samples else _LAST[:1], _ALONE) if exported_alone else {}),
     }
     result = new_result(
         run_id=place.id,
-        config_hash=config_hash(config.plain),
+        config_hash=place.export.config_hash if isinstance(place, ExportDir) else config_hash(config.plain),
         command=command,
         model=_describe_model(model, measured.parameters),
         data=described,
@@ -147,7 +160,7 @@ def evaluate_run(
         protocol=protocol.describe(),
         reference=known,
         missing=missing,
-        **({"quality_last": quality_last.figures} if model.chosen_by_samples else {}),
+        **({"quality_last": quality_last and quality_last.figures} if model.chosen_by_samples else {}),
     )
     write_result(place, result, checkpoint)
     if quality.figures is not None:
@@ -157,6 +170,8 @@ def evaluate_run(
 
 def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Read the last checkpoint, for what the training was, and the one to measure; return which that is."""
+    if isinstance(place, ExportDir):
+        return _open_export(place, checkpoint)
     if not place.last_checkpoint.exists():
         raise GenlabError(f"{place.path} has no checkpoint yet. Train it first.")
     last = load_checkpoint(place.last_checkpoint, mmap=True)
@@ -172,6 +187,14 @@ def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], d
     except CheckpointError as error:
         _log.warning("%s The figures are of the last checkpoint.", error)
         return last, last, "last"
+
+
+def _open_export(place: ExportDir, asked: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Read the one checkpoint of an export; where it is not the last, of that only the training is known."""
+    chosen = open_weights(place, find_checkpoint(place, place.given, asked))
+    if asked == "last" or place.export.chosen_by is None:
+        return chosen, chosen, asked
+    return {"genlab": place.export.training.model_dump(mode="json")}, chosen, "best"
 
 
 def _describe_model(model: GenerativeModel, parameters_to_sample: int | None) -> ModelInfo:

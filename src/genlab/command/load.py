@@ -15,11 +15,12 @@ from genlab.command.schemas import TrainedConfig
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.plugins import load_plugins
 from genlab.models.base import GenerativeModel
-from genlab.runs.checkpoints import load_checkpoint
 from genlab.runs.code import codes_of, other_code
-from genlab.runs.folder import RunDir, find_run
+from genlab.runs.finding import find_run
+from genlab.runs.folder import RunDir
+from genlab.runs.weights import open_weights
 
-__all__ = ["find_checkpoint", "load_run", "set_weights"]
+__all__ = ["find_checkpoint", "load_run", "open_run", "set_weights"]
 
 _log = logging.getLogger("genlab")
 
@@ -36,7 +37,8 @@ def load_run(
     The weights are the averaged ones where the run kept an average (EMA).
 
     Args:
-        path_or_id: As for `find_run`; the path of a checkpoint file loads that checkpoint.
+        path_or_id: As for `find_run`, the folder of an export or ``hf://user/name`` too; the path of a checkpoint file
+            loads that checkpoint.
         checkpoint: ``"best"``, which validation chose, or ``"last"``.
         device: Where the model goes.
         logs: Root under which ids are looked for.
@@ -49,9 +51,22 @@ def load_run(
     """
     load_plugins()
     run = find_run(path_or_id, logs)
-    path = find_checkpoint(run, path_or_id, checkpoint)
+    return open_run(run, find_checkpoint(run, path_or_id, checkpoint), device, sampling)
+
+
+def open_run(
+    run: RunDir, path: Path, device: str | torch.device = "cpu", sampling: Mapping[str, Any] | None = None
+) -> GenerativeModel:
+    """Load the model of a run that was found; see `load_run`.
+
+    Args:
+        run: The run.
+        path: Its checkpoint, from `find_checkpoint`.
+        device: Where the model goes.
+        sampling: Settings of how samples are drawn.
+    """
     # The weights are read first: a damaged file should not have to wait for a model to be built.
-    read = load_checkpoint(path, mmap=True)
+    read = open_weights(run, path)
     config = read_trained(run)
     if sampling:
         config = with_model_settings(config, _sampling_keys(config, sampling))
@@ -59,7 +74,7 @@ def load_run(
     set_weights(model, read, path, run)
     record = read.get("genlab")
     if change := other_code(codes_of(record.get("code") if isinstance(record, Mapping) else None)):
-        _log.warning("%s was trained by %s.", run.path, change)
+        _log.warning("%s was trained by %s.", run.given, change)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -84,10 +99,10 @@ def find_checkpoint(run: RunDir, path_or_id: Path | str, checkpoint: str) -> Pat
     choices = {"best": run.best_checkpoint, "last": run.last_checkpoint}
     if checkpoint not in choices:
         raise GenlabError(f"checkpoint is '{checkpoint}', expected 'best' or 'last'.{nearest(checkpoint, choices)}")
-    path = Path(path_or_id) if Path(path_or_id).suffix == ".ckpt" else choices[checkpoint]
+    path = Path(path_or_id) if Path(path_or_id).suffix == RunDir.ENDING else choices[checkpoint]
     if not path.is_file():
         there = ", ".join(name for name, file in choices.items() if file.is_file()) or "none"
-        raise GenlabError(f"The run {run.path} has no checkpoint {path.name}; it has: {there}.")
+        raise GenlabError(f"The run {run.given} has no checkpoint {path.name}; it has: {there}.")
     return path
 
 

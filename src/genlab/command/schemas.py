@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from genlab.command.targets import Node
+from genlab.core.spec import DataSpec
 from genlab.training.settings import Count, Seed, TrainerSettings, TrainingSettings
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "EvaluateConfig",
     "EvaluateSamplesConfig",
     "EvaluationNode",
+    "ExportConfig",
+    "ExportedConfig",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
     "InpaintConfig",
@@ -122,6 +125,17 @@ class TrainedConfig(Config):
     model: ModelNode
     data: DataNode
     seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedConfig(TrainedConfig):
+    """The config of an exported run: its model is built without its data, which nobody else may have.
+
+    Attributes:
+        spec: What one example is.
+    """
+
+    spec: DataSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +276,22 @@ class AugmentConfig(UseConfig):
     fraction: Annotated[float, Gt(0), Le(1)]
     n: Count
     seeds: Annotated[int, Ge(2), Le(1000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """The keys of ``command/conf/export.yaml``; each is explained there."""
+
+    run: Text
+    to: Text
+    checkpoint: Literal["best", "last"]
+    licence: Text | None
+    data_licence: Text | None
+    decoder: bool
+    overwrite: bool
+    private: bool
+    device: Text
+    paths: PathsConfig
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,15 @@ from typing import Any
 import torch
 
 from genlab.command.command_line import command_line
-from genlab.command.load import find_checkpoint, load_run
+from genlab.command.load import find_checkpoint, open_run
 from genlab.command.schemas import UseConfig
 from genlab.core.hardware import choose_device
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import make_room, write_atomic
 from genlab.runs.code import this_code
-from genlab.runs.folder import RunDir, find_run
+from genlab.runs.exports import ExportDir
+from genlab.runs.finding import find_run
+from genlab.runs.folder import RunDir
 
 __all__ = ["UsedRun"]
 
@@ -53,10 +55,11 @@ class UsedRun:
         """
         place = find_run(settings.run, settings.paths.logs)
         device = choose_device(settings.device)
-        model = load_run(settings.run, settings.checkpoint, device, settings.paths.logs, sampling)
         checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
-        given = settings.run if settings.run.endswith(checkpoint.suffix) else str(place.path)
-        return cls(use, place, checkpoint, given, model, command_line(script))
+        model = open_run(place, checkpoint, device, sampling)
+        given = settings.run if settings.run.endswith(RunDir.ENDING) else place.given
+        command = command_line(script, given if isinstance(place, ExportDir) else None)
+        return cls(use, place, checkpoint, given, model, command)
 
     @property
     def title(self) -> str:

@@ -80,6 +80,8 @@ class GenlabDataModule(LightningDataModule):
     archives: tuple[Archive, ...] = ()
     folders: ClassVar[tuple[FolderArchive, ...]] = ()
     draw_transform: DrawTransform | None = None
+    licence: str | None = None
+    """Licence of the data, as its source names it; None: not known, as of a user's own."""
 
     def __init__(
         self,

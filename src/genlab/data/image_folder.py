@@ -323,6 +323,8 @@ class Emoji(Pictures):
         channels: 1 for gray, 3 for colour.
     """
 
+    licence = "Apache 2.0"
+
     folder: ClassVar[str] = "emoji"
     contents: ClassVar[str] = "sha256:300e182803045f3aca8ce06211f4727f9656ddd84d29ecd5765e2297032290c8"
     """Checksum of the files as :meth:`genlab.data.listing.Listing.checksum` computes it."""

@@ -60,6 +60,8 @@ class MNIST(_IdxImages):
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits.
     """
 
+    licence = "CC BY-SA 3.0"
+
     spec = DataSpec("mnist", "image", (1, 28, 28), levels=256, num_classes=10, extractor="mnist-64")
     folder = "MNIST"
     archives = _idx_archives(
@@ -92,6 +94,8 @@ class FashionMNIST(_IdxImages):
     50,000 training images, the last 10,000 of the 60,000 distributed for training as validation, 10,000 test images.
     Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, 2017 (arXiv:1708.07747).
     """
+
+    licence = "MIT"
 
     spec = DataSpec("fashion_mnist", "image", (1, 28, 28), levels=256, num_classes=10, extractor="fashion_mnist-64")
     folder = "FashionMNIST"
@@ -143,6 +147,8 @@ class BinarizedMNIST(MNIST):
     near those on it, but not comparable in the last digits.
     Source: R. Salakhutdinov, I. Murray, On the quantitative analysis of deep belief networks, ICML 2008.
     """
+
+    licence = None  # its authors name none
 
     spec = DataSpec("binarized_mnist", "image", (1, 28, 28), levels=2, num_classes=10, extractor="mnist-64")
     draw_transform = staticmethod(binarize)
@@ -210,6 +216,8 @@ class Digits(GenlabDataModule):
     share of each split. The images come with scikit-learn: nothing is read from ``root`` or downloaded.
     Source: E. Alpaydin, C. Kaynak, Optical recognition of handwritten digits, UCI repository, 1998.
     """
+
+    licence = "CC BY 4.0"
 
     spec = DataSpec("digits", "image", (1, 8, 8), levels=17, num_classes=10, extractor="digits-64")
 

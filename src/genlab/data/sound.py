@@ -115,6 +115,8 @@ class SpokenDigits(SoundData):
         label: What the classes are: the ``"digit"``, the ``"speaker"``, or both, 6 digit + speaker.
     """
 
+    licence = "CC BY-SA 4.0"
+
     folders = (
         FolderArchive(
             "v1.0.10.tar.gz",
@@ -195,6 +197,8 @@ class SpeechCommandsDigits(SoundData):
     Args:
         root: Folder with ``speech_commands_v0.02/{digit}/*.wav`` and the lists; missing ones are downloaded into it.
     """
+
+    licence = "CC BY 4.0"
 
     digits = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     lists: ClassVar[dict[Split, str]] = {"validation": "validation_list.txt", "test": "testing_list.txt"}

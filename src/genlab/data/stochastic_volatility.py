@@ -54,6 +54,8 @@ class StochasticVolatility(GenlabDataModule):
         GenlabError: If an argument is out of its range.
     """
 
+    licence = "none: it is drawn from a formula"
+
     def __init__(
         self,
         root: str | Path = "data",

@@ -291,6 +291,8 @@ class Wine(_FromScikitLearn):
     Source: S. Aeberhard and M. Forina, "Wine", UCI Machine Learning Repository, 1992; CC BY 4.0; with scikit-learn.
     """
 
+    licence = "CC BY 4.0"
+
     table, target = "wine", "cultivar"
 
     def texts(self) -> dict[str, list[str]]:
@@ -307,6 +309,8 @@ class BreastCancer(_FromScikitLearn):
     Source: W. Wolberg et al., "Breast cancer Wisconsin (diagnostic)", UCI Machine Learning Repository, 1993; CC BY 4.0;
     with scikit-learn.
     """
+
+    licence = "CC BY 4.0"
 
     table, target = "breast_cancer", "diagnosis"
 

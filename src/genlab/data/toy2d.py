@@ -40,6 +40,8 @@ class Toy2D(GenlabDataModule):
         GenlabError: If an argument is out of its range.
     """
 
+    licence = "none: it is drawn from a formula"
+
     def __init__(
         self,
         root: str | Path = "data",

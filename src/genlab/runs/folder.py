@@ -6,17 +6,17 @@ weight, and the seed; both stand in the folder's name.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genlab.core.errors import GenlabError, nearest, shown
+from genlab.core.errors import GenlabError, shown
+from genlab.core.spec import DataSpec
 from genlab.runs.atomic import check_writable, make_folder, what_is_in_the_way
 from genlab.runs.moved import at_home
 
-__all__ = ["RunDir", "check_folder", "check_name", "check_place", "find_run", "read_config"]
+__all__ = ["RunDir", "check_folder", "check_name", "check_place", "read_config"]
 
 _LONGEST_NAME = 100
 
@@ -34,6 +34,7 @@ class RunDir:
     LAST: ClassVar[str] = "last.ckpt"
     PREVIOUS: ClassVar[str] = "last.previous.ckpt"
     BEST: ClassVar[str] = "best.ckpt"
+    ENDING: ClassVar[str] = ".ckpt"
 
     @classmethod
     def locate(cls, logs: Path | str, data: str, model: str, run_id: str, rerun: bool = False) -> RunDir:
@@ -77,6 +78,16 @@ class RunDir:
     def id(self) -> str:
         """The run id, with ``-r1`` and so on for a rerun: the folder's name."""
         return self.path.name
+
+    @property
+    def given(self) -> str:
+        """What ``run=`` says to mean this run."""
+        return str(self.path)
+
+    @property
+    def spec(self) -> DataSpec | None:
+        """What one example is, where the folder says it by itself, as an export does; None: its config's data says."""
+        return None
 
     @property
     def is_finished(self) -> bool:
@@ -173,36 +184,6 @@ def check_place(file: Path) -> None:
         raise GenlabError(f"{shown(file)} cannot be written: {error.strerror}. Move what is in its place.") from error
     if there is not None:
         raise GenlabError(f"{shown(file)} is {there}, but a run has a file there. Move it away.")
-
-
-def find_run(path_or_id: Path | str, logs: Path | str = "logs") -> RunDir:
-    """Find a run by its folder, by a file in it such as a checkpoint, or by its id.
-
-    Args:
-        path_or_id: A path, a run id, or the beginning of one that no other run shares.
-        logs: Root under which ids are looked for.
-
-    Raises:
-        GenlabError: If there is no such run, or if several begin like that; names the nearest or all of them.
-    """
-    path = Path(path_or_id)
-    there = os.path.exists(path)  # a name that is too long for one is none; Path.exists would raise
-    for folder in (path, *path.absolute().parents[:2]) if there else ():
-        if (folder / "config.yaml").is_file():
-            return RunDir(folder)
-    known = sorted(config.parent for config in Path(logs).glob("runs/*/*/*/config.yaml"))
-    wanted = str(path_or_id)
-    found = [run for run in known if run.name == wanted]
-    found = found or [run for run in known if wanted and run.name.startswith(wanted)]
-    if len(found) == 1:
-        return RunDir(found[0])
-    if found:
-        first = ", ".join(map(str, found[:10])) + (" ..." if len(found) > 10 else "")
-        raise GenlabError(f"'{wanted}' fits {len(found)} runs: {first}.\nGive one of these folders, or more of the id.")
-    what = "is a path without a run's config.yaml" if there else "is neither a run's folder nor a run id"
-    hint = nearest(wanted, (run.name for run in known))
-    runs = shown(Path(logs) / "runs")
-    raise GenlabError(f"'{shown(wanted)}' {what} among the {len(known)} runs in {runs}.{hint}")
 
 
 def read_config(run: RunDir) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""Export a run: to a folder, or to the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from genlab.command.build import build_datamodule
+from genlab.command.config import check_config, read_trained, without_folders
+from genlab.command.load import find_checkpoint, open_run
+from genlab.command.schemas import ExportConfig
+from genlab.core.errors import GenlabError
+from genlab.core.hardware import choose_device
+from genlab.core.words import counted
+from genlab.models.base import GenerativeModel
+from genlab.runs.addresses import Address, is_address
+from genlab.runs.checkpoints import load_checkpoint, training_record
+from genlab.runs.code import codes_of, this_code
+from genlab.runs.exports import DECODER, Export, ExportDir, open_export
+from genlab.runs.finding import find_run
+from genlab.runs.folder import RunDir
+from genlab.runs.identity import config_hash
+from genlab.runs.pushing import look, push
+from genlab.training.callbacks.saving import was_chosen
+from genlab.uses.decoder import require_decoder, write_decoder
+from genlab.uses.export import (
+    Shared,
+    check_target,
+    copy_export,
+    put,
+    results_of,
+    shared_config,
+    write_card,
+    write_files,
+    write_samples,
+)
+
+__all__ = ["run"]
+
+
+def run(config: DictConfig) -> str:
+    """Export ``config.run`` to ``config.to``, a folder or ``hf://user/name``, and say where it is.
+
+    An export is copied as it is, with its card, whoever edited that.
+
+    Args:
+        config: The composed config.
+
+    Returns:
+        What loads it: the folder, or the address of the commit.
+    """
+    settings = check_config(config, ExportConfig)
+    if settings.run.endswith(RunDir.ENDING):
+        raise GenlabError(f"run is {settings.run}, a checkpoint. Give its run's folder, and checkpoint=best or last.")
+    address = Address.parse(settings.to) if is_address(settings.to) else None
+    target = Path(settings.to).expanduser()
+    if address is None:
+        check_target(target, settings.overwrite)
+    place = find_run(settings.run, settings.paths.logs)
+    there = None if address is None else look(address, settings.overwrite)
+    with TemporaryDirectory(dir=None if address else target.absolute().parent, prefix=".export-") as scratch:
+        folder = Path(scratch) / "export"
+        folder.mkdir()
+        export = _copy(place, folder) if isinstance(place, ExportDir) else _build(place, folder, settings)
+        size = sum(info.bytes for info in export.files.values())
+        if address is None or there is None:
+            put(folder, export, target)
+        else:
+            address = push(folder, export, address, there, settings.private)
+    where = str(address or target)
+    print(f"Exported {counted(len(export.files), 'file')}, {size / 1e6:,.1f} MB, of run {export.run_id}: {where}")
+    if there is not None and there.commit is None and settings.private:
+        print("It is private: only its owner can load it. Its page on the Hub, or private=false at first, shares it.")
+    print(f'Load it by genlab.load_run("{where}"), or run={where}.')
+    return where
+
+
+def _copy(place: ExportDir, folder: Path) -> Export:
+    open_run(place, place.best_checkpoint)  # what nobody can load, or would run code, is not passed on
+    return copy_export(place, folder)
+
+
+def _build(place: RunDir, folder: Path, settings: ExportConfig) -> Export:
+    checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
+    trained = read_trained(place)
+    model = open_run(place, checkpoint, choose_device(settings.device))
+    read = load_checkpoint(checkpoint, mmap=True)
+    last = load_checkpoint(find_checkpoint(place, settings.run, "last"), mmap=True)
+    licence = settings.data_licence or getattr(build_datamodule(trained), "licence", None)
+    about = {
+        "run_id": place.id,
+        "config_hash": config_hash(trained.plain),
+        "model": model.name,
+        "checkpoint": settings.checkpoint,
+        "chosen_by": model.monitor if settings.checkpoint == "best" and was_chosen(read) else None,
+        "progress": training_record(read, checkpoint)["progress"],
+        "training": _training(training_record(last, place.last_checkpoint)),
+        "data": model.spec,
+        "licence": settings.licence,
+        "data_licence": licence,
+        "code": this_code().as_dict(),
+    }
+    if settings.decoder:
+        require_decoder(model)  # before the work
+    results = results_of(place, settings.checkpoint)
+    state = model.state_dict()
+    shared = Shared(shared_config(without_folders(trained.plain)), state, results, about)
+    export = write_files(folder, shared)
+    # Samples and card are of what others will load.
+    loaded = _load_again(folder, settings, state)
+    if settings.decoder:
+        write_decoder(folder / DECODER, loaded.cpu())
+        loaded.to(model.device)
+    export = write_samples(folder, export, loaded, loaded.variant)
+    write_card(folder, export, loaded, results, settings.to if is_address(settings.to) else "<this folder>")
+    return export
+
+
+def _training(record: dict[str, Any]) -> dict[str, Any]:
+    hardware = {key: record["hardware"].get(key) for key in ("device", "precision", "peak_memory_bytes")}
+    codes = tuple(code.as_dict() for code in codes_of(record.get("code")))
+    return {
+        "progress": record["progress"], "hardware": hardware, "stopped_by": record["stopped_by"], "code": codes
+    }  # fmt: skip
+
+
+def _load_again(folder: Path, settings: ExportConfig, state: dict[str, torch.Tensor]) -> GenerativeModel:
+    exported = open_export(folder, settings.paths.logs)
+    model = open_run(exported, exported.best_checkpoint, choose_device(settings.device))
+    loaded = model.state_dict()
+    if state.keys() != loaded.keys() or any(not torch.equal(state[name], loaded[name]) for name in state):
+        raise RuntimeError("what was exported loads as other weights.")
+    return model
