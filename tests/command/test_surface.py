@@ -34,6 +34,7 @@ COMMANDS = {
     "augment": "augment",
     "compare": "compare",
     "dashboard": "dashboard",
+    "explore": "explore",
 }
 
 
