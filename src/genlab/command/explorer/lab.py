@@ -48,12 +48,14 @@ class Opened:
         checkpoint: ``"best"``, or ``"last"`` where validation has chosen none yet.
         model: Frozen, in eval mode, on its device.
         data: Its data.
+        scores: Of test examples by name, and why there are no others; None: not computed yet.
     """
 
     place: RunDir
     checkpoint: str
     model: GenerativeModel
     data: GenlabDataModule
+    scores: tuple[dict[str, Tensor], dict[str, str | None]] | None = None
     _codes: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     _evidence: Evidence | None = None
 

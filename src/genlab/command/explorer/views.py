@@ -143,9 +143,7 @@ def latents(lab: Lab, asked: Latents) -> dict[str, Any]:
             "strip": strip,
             "sliders": sliders,
             "example": pictures.of_samples(example.x, model.spec, _title(opened)),
-            "command": command(
-                "traverse", opened.place, **settings, reach=f"{REACH:g}", n=OTHERS, checkpoint=opened.setting
-            ),
+            "command": command("traverse", opened.place, **settings, checkpoint=opened.setting),
             "note": f"Codes: {code.shape[1]:,} numbers, {found.kind}. By importance, {found.measure}.",
         }
 
@@ -224,16 +222,17 @@ def _scores(opened: Opened, batch: Batch) -> tuple[list[dict[str, str]], list[di
     rows = some_of(torch.arange(len(test.x)), min(len(test.x), shared.examples))
     own, drawing = scored.Examples("own", test.rows(rows), 0), scored.Examples("drawing", batch, 3)
     with torch.no_grad(), full_float32():
-        reasons = {name: score.lacks(shared) for name, score in SCORES.items() if name not in WITHOUT}
-        usual = {
-            name: shared.once(("of own", name), lambda name=name: SCORES[name].of(own, shared))
-            for name, reason in reasons.items()
-            if reason is None
-        }
-        # Each drawing has a likelihood and a score of its own, which are not kept.
+        if opened.scores is None:
+            reasons = {name: score.lacks(shared) for name, score in SCORES.items() if name not in WITHOUT}
+            with shared.timetable.phase("its own test examples", len(own)):
+                usual = {name: SCORES[name].of(own, shared) for name, reason in reasons.items() if reason is None}
+            opened.scores = usual, reasons
+        usual, reasons = opened.scores
+        # Each drawing has a likelihood and scores of its own, which are not kept.
         evidence = shared.copy()
-        values = {name: float(SCORES[name].of(drawing, evidence)) for name in usual}
-        likelihood = _likelihood(opened, drawing, evidence)
+        with evidence.timetable.phase("a drawing", 1):
+            values = {name: float(SCORES[name].of(drawing, evidence)) for name in usual}
+            likelihood = _likelihood(opened, drawing, evidence)
     found: list[dict[str, Any]] = []
     for name, reason in reasons.items():
         told = {"name": name, "about": SCORES[name].about}

@@ -79,8 +79,8 @@ class Evidence:
         return self._kept[key]
 
     def copy(self) -> Evidence:
-        """Return the same, with what was computed so far; what it computes from here on is its own."""
-        return replace(self, _kept=dict(self._kept))
+        """Return the same, with what was computed so far; what it computes from here on is its own, and its time."""
+        return replace(self, timetable=Timetable(), _kept=dict(self._kept))
 
 
 @torch.no_grad()
