@@ -65,13 +65,13 @@ class Browser:
         self._loaded = self._loaded or event.get("method") == "Page.loadEventFired"
         return event
 
-    def open(self, path: Path, width: int = 1200) -> None:
-        """Open a file in a window of a width in CSS pixels, and wait until it is loaded."""
+    def open(self, path: Path | str, width: int = 1200) -> None:
+        """Open a file or an address in a window of a width in CSS pixels, and wait until it is loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
         )
         self._loaded = False
-        self.call("Page.navigate", url=path.absolute().as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.absolute().as_uri())
         while not self._loaded:
             self._next()
 

@@ -15,12 +15,15 @@ __all__ = ["command", "drawing_code", "latents_code"]
 def command(use: str, run: RunDir | None, **settings: object) -> str:
     """Return ``genlab <use> run=<folder> key=value ...``; what is None is left out."""
     given = ({} if run is None else {"run": run.path}) | settings
-    words = [f"{key}={_value(str(value))}" for key, value in given.items() if value is not None]
+    words = [f"{key}={_value(value)}" for key, value in given.items() if value is not None]
     return shlex.join(["genlab", use, *words])
 
 
-def _value(text: str) -> str:
+def _value(value: object) -> str:
     """Return a value as Hydra reads it: in quotes where it has other characters than names and numbers."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_value, value))}]"
+    text = str(value)
     if re.fullmatch(r"[\w./+-]+", text):
         return text
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # of backslashes those before a quote count

@@ -18,6 +18,7 @@ from genlab.comparison.ranking import Group, Row, compare
 from genlab.comparison.reading import RunResult, Skipped, find_result_files, read_results
 from genlab.comparison.visible import visible
 from genlab.core.errors import GenlabError
+from genlab.measure.figures import validated
 from genlab.runs.folder import RunDir, read_config
 from genlab.runs.metrics_csv import MetricsCsv
 
@@ -135,7 +136,10 @@ def curves(logs: Logs, asked: CurvesOf) -> dict[str, Any]:
     known = list(dict.fromkeys(key for each in rows for row in each for key in row if key != MetricsCsv.POSITION))
     if not known:
         raise GenlabError("None of these runs has a metrics.csv with figures yet.")
-    known.sort(key=lambda key: (not key.startswith("val/"), key))
+    # What most of these runs have is shown first, of that the main figures of validation.
+    main = [f"val/{figure.key}" for figure in validated(headlines_only=True)]
+    having = {key: sum(any(row.get(key) for row in each) for each in rows) for key in known}
+    known.sort(key=lambda key: (-having[key], key not in main, not key.startswith("val/"), key))
     figure = asked.figure if asked.figure is not None else known[0]
     if figure not in known:
         raise GenlabError(f"No run has the figure '{visible(figure)}'.")
@@ -152,7 +156,7 @@ def curves(logs: Logs, asked: CurvesOf) -> dict[str, Any]:
         svg = line_plot(series, "examples seen", visible(figure), title, "curves") if series else ""
     last = [{"run": name, "last": f"{curve[-1][1]:.5g}" if curve else "", "points": len(curve)}
             for name, curve in zip(asked.runs, points, strict=True)]  # fmt: skip
-    report = {"formats": "[html]", "out": "report", "paths.logs": logs.root}
+    report = {"formats": ["html"], "out": "report", "paths.logs": logs.root}
     return {
         "svg": svg,
         "figure": figure,

@@ -184,8 +184,7 @@ def draw(lab: Lab, asked: Draw) -> dict[str, Any]:
         back, why_none = None, None
         try:
             found = reconstruct(model, batch)
-            rows = {"example": found.x, "reconstruction": found.back}
-            back = pictures.of_rows(rows, None, spec, _title(opened))
+            back = pictures.of_samples(found.back, spec, _title(opened))
             figures = [{"label": f"reconstruction {name}", "value": f"{float(error):.4g}"}
                        for name, error in found.errors.items()]  # fmt: skip
         except GenlabError as error:
@@ -196,6 +195,7 @@ def draw(lab: Lab, asked: Draw) -> dict[str, Any]:
             "no_back": why_none,
             "figures": [*likelihood, *figures],
             "scores": scores,
+            "seen": pictures.of_samples(batch.x, spec, _title(opened)),
             "drawing": pictures.each_alone(batch.x, spec)[0],
             "command": drawing_code(opened.place, opened.checkpoint, asked.label),
         }
@@ -246,8 +246,8 @@ def _scores(opened: Opened, batch: Batch) -> tuple[list[dict[str, str]], list[di
 
 def _likelihood(opened: Opened, drawing: scored.Examples, evidence: scored.Evidence) -> list[dict[str, str]]:
     model, spec = opened.model, opened.model.spec
-    if (reason := lacks_likelihood(model, evidence.examples)) is not None:
-        return [{"label": "likelihood", "value": "none", "kind": reason}]
+    if lacks_likelihood(model, evidence.examples) is not None:  # the scores say why
+        return [{"label": "likelihood", "value": "none"}]
     log_prob = scored.log_probs(model, drawing, evidence)
     kind = model.likelihood_kind(evidence.draws) + (", mean over labels" if model.conditional else "")
     found = [{"label": "log-likelihood", "value": f"{float(log_prob):,.2f} nats", "kind": kind}]

@@ -39,22 +39,23 @@ export async function draw(view, runs) {
     element(
       "div",
       { class: "easel" },
-      element("div", { class: "papers" }, paper, element("figure", {}, seen, element("figcaption", {}, `${width} × ${height}, ${about.levels} levels`))),
+      paper,
       element(
         "div",
-        { class: "controls" },
-        button("Clear", () => pen.clear()),
-        button("Centre", () => pen.centre()),
-        field("pen", size),
-        field("label", label),
+        {},
+        element("figure", {}, seen,
+          element("figcaption", {}, `what the models see: ${width} × ${height}, ${about.levels} levels`)),
+        element("div", { class: "controls" }, button("Clear", () => pen.clear()), button("Centre", () => pen.centre()),
+          field("pen", size), field("label", label)),
+        note("Draw on the black square, or begin with a test example:"),
+        examplePicker(alike, (entry) => {
+          pen.put(entry.levels);
+          look();
+        }),
+        note("Each model gives its reconstruction, its likelihood and its scores of how unusual the drawing is. High is "
+          + "unusual; the bar says how many test examples of its own score lower."),
       ),
     ),
-    examplePicker(alike, (entry) => {
-      if (!entry.levels) return;
-      pen.put(entry.levels);
-      look();
-    }),
-    note("Draw, or begin with a test example. High scores are unusual; the bar is the share of test examples below it."),
     cards(...made.map(({ slot }) => slot.card)),
   );
   if (alike.length < runs.length) view.append(note(`Shown are the runs on ${runs[0].data}, of which the drawing is.`));
@@ -66,31 +67,39 @@ export async function draw(view, runs) {
 async function judged(run, levels, label) {
   const found = await ask("draw", { run: run.name, levels, label });
   const save = found.drawing
-    ? element("a", { href: found.drawing, download: "drawing.png" }, "Save the drawing, which the Python reads")
+    ? element("a", { href: found.drawing, download: "drawing.png", class: "save" }, "Save drawing.png, which the Python reads")
     : null;
   return [
-    found.back ? picture(found.back, `The drawing above its reconstruction by ${run.model}`) : note(found.no_back),
+    found.back
+      ? element("div", { class: "twins" },
+        element("figure", {}, picture(found.seen, "The drawing"), element("figcaption", {}, "drawing")),
+        element("figure", {}, picture(found.back, `Reconstructed by ${run.model}`),
+          element("figcaption", {}, "reconstruction")))
+      : note(found.no_back),
     figures(found.figures),
-    scores(found.scores),
+    ...scores(found.scores),
     commandLine(found.command),
     save,
   ];
 }
 
 function scores(list) {
-  const rows = list.map((score) => {
-    if (score.lacks) {
-      return element("tr", {}, element("th", { scope: "row", title: score.about }, score.name),
-        element("td", { colspan: 2, class: "muted lacks" }, `none: ${score.lacks}`));
-    }
+  const reasons = new Map();
+  for (const { name, lacks } of list) if (lacks) reasons.set(lacks, [...(reasons.get(lacks) ?? []), name]);
+  const without = Array.from(reasons, ([reason, names]) => note(`No ${names.join(", ")}: ${reason}.`));
+  const there = list.filter((score) => !score.lacks);
+  if (!there.length) return without;
+  const rows = there.map((score) => {
     const share = Math.round(100 * score.below);
     return element("tr", {}, element("th", { scope: "row", title: score.about }, score.name),
       element("td", {}, score.value),
-      element("td", {}, element("meter", { min: 0, max: 100, value: share, "aria-label": `${score.name}, share below` }),
+      element("td", {}, element("progress", { max: 100, value: share, "aria-label": `${score.name}, share below` }),
         element("span", { class: "share" }, `${share} % of ${score.of}`)));
   });
   const head = ["score", "value", "test examples below"].map((text) => element("th", { scope: "col" }, text));
-  return element("table", { class: "scores" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+  const made = element("table", { class: "scores" },
+    element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+  return [made, ...without];
 }
 
 // A pen on paper, white on black; what models see is the mean over each pixel's square, in their levels.

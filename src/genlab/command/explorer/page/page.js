@@ -112,6 +112,11 @@ export function runCard(run, number) {
   };
 }
 
+// As append, but for what is not there.
+export function add(parent, ...children) {
+  parent.append(...children.filter((child) => child !== null && child !== undefined));
+}
+
 export function cards(...children) {
   return element("div", { class: "cards" }, ...children);
 }

@@ -1,7 +1,7 @@
 // What lies on the disk: the comparison and the curves.
 
 import { note } from "./cards.js";
-import { ask, commandLine, element, field, swatch } from "./page.js";
+import { add, ask, commandLine, element, field, swatch } from "./page.js";
 
 export async function table(view, runs) {
   const found = await ask("table");
@@ -12,7 +12,7 @@ export async function table(view, runs) {
   const chosen = new Map(runs.map((run, number) => [run.name, number]));
   const ordered = [...found.groups].sort((one, other) => holds(other, chosen) - holds(one, chosen));
   view.append(...ordered.map((group) => comparison(group, chosen)));
-  view.append(element("details", { class: "legend" }, element("summary", {}, "What the marks mean"),
+  add(view, element("details", { class: "legend" }, element("summary", {}, "What the marks mean"),
     note(`Bold: ${found.legend}`)), note(found.skipped), commandLine(found.command));
 }
 
@@ -56,7 +56,7 @@ export async function curves(view, runs) {
       }
       choice.value = found.figure;
       // The server's own drawing: parsed as a picture, and no script in it would run.
-      const parsed = found.svg ? new DOMParser().parseFromString(found.svg, "image/svg+xml").documentElement : "";
+      const parsed = new DOMParser().parseFromString(found.svg, "text/html").querySelector("svg");
       drawing.replaceChildren(parsed || note("None of the chosen runs has a point of it."));
       legend.replaceChildren(...found.runs.map(({ last, points }, place) =>
         element("li", {}, swatch(place), `${runs[place].model} `, element("span", { class: "muted id" }, runs[place].id),
