@@ -42,7 +42,7 @@ class Sample:
     """New examples."""
 
     run: Name
-    n: Annotated[int, Ge(1), Le(100)] = 16
+    n: Annotated[int, Ge(1), Le(1000)] = 16
     seed: Seed = 0
     label: Label | None = None
 

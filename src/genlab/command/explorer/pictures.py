@@ -21,8 +21,8 @@ MOST_TEXT = 4000
 """Letters of a text that are shown."""
 MOST_FILES = 12
 """Sounds and texts that are shown."""
-DRAWN_PIXELS = 1000
-"""As in the report: from this width on a picture is a drawing, to be shown smooth."""
+WIDE_PIXELS = 1000
+"""As in the report: from this width on a picture is a drawing that is to be seen large."""
 
 
 def of_samples(x: Tensor, spec: DataSpec, title: str, real: Tensor | None = None) -> dict[str, Any]:
@@ -57,11 +57,17 @@ def of_rows(
 def _made(x: Tensor | None, spec: DataSpec, draw: Callable[[Path], bool]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="genlab-") as folder, DRAWING:
         path = Path(folder) / "picture.png"
-        picture = _uri(path) if draw(path) else None
         files = [] if x is None else modality_of(spec).write(x, spec, Path(folder) / "examples")
-        sounds = [_uri(file) for file in files if file.suffix == ".wav"][:MOST_FILES]
-        texts = [_text(file) for file in files if file.suffix in (".txt", ".csv")][:MOST_FILES]
-        return {"picture": picture, "smooth": picture is not None and _is_drawn(path), "sounds": sounds, "texts": texts}
+        is_read = any(file.suffix == ".txt" for file in files)  # of which a picture would be the same again
+        picture = _uri(path) if not is_read and draw(path) else None
+        return {
+            "picture": picture,
+            "smooth": modality_of(spec).layouts[0] != "grid",
+            "wide": picture is not None and _width(path) >= WIDE_PIXELS,
+            "sounds": [_uri(file) for file in files if file.suffix == ".wav"][:MOST_FILES],
+            "texts": [_text(file) for file in files if file.suffix in (".txt", ".csv")][:MOST_FILES],
+            "wrapped": is_read,
+        }
 
 
 def each_alone(x: Tensor, spec: DataSpec) -> list[str | None]:
@@ -83,6 +89,6 @@ def _text(path: Path) -> str:
     return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]} ..."
 
 
-def _is_drawn(path: Path) -> bool:
+def _width(path: Path) -> int:
     with path.open("rb") as file:
-        return int.from_bytes(file.read(20)[16:], "big") >= DRAWN_PIXELS
+        return int.from_bytes(file.read(20)[16:], "big")

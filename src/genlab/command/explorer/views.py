@@ -33,6 +33,9 @@ __all__ = ["decode_latents", "draw", "examples", "interpolate", "latents", "samp
 LATENTS, STEPS, REACH, OTHERS = 8, 9, 3.0, 64
 """As `traverse` has them by default."""
 
+AROUND = 500
+"""Real points around those of a sample."""
+
 WITHOUT = ("likelihood_ratio", "neighbour")
 """Scores that a drawing does not get: one needs a second model, the other the features of all training examples."""
 
@@ -56,13 +59,21 @@ def _title(opened: Opened) -> str:
     return f"{opened.model.name} on {opened.model.spec.name}, run {opened.place.id}"
 
 
+def _around(opened: Opened) -> Tensor | None:
+    """Return real examples to show beside samples, where one example is so small that it says nothing alone."""
+    if modality_of(opened.model.spec).preview_samples_per_image == 1:
+        return None
+    test = opened.data.tensors("test")
+    return test.x[some_of(torch.arange(len(test.x)), AROUND)]
+
+
 def sample(lab: Lab, asked: Sample) -> dict[str, Any]:
     """Draw examples, those that the command draws with the same seed."""
     with lab.using(asked.run) as opened:
         started, model = time.perf_counter(), opened.model
         x = torch.cat(list(draw_samples(model, asked.n, asked.seed, asked.label)))
         seconds = time.perf_counter() - started
-        shown = pictures.of_samples(x, model.spec, _title(opened))
+        shown = pictures.of_samples(x, model.spec, _title(opened), _around(opened))
         settings = {"n": asked.n, "seed": asked.seed, "label": asked.label, "checkpoint": opened.setting}
         return _told(opened, started) | shown | {
             "command": command("sample", opened.place, **settings),
@@ -142,7 +153,7 @@ def latents(lab: Lab, asked: Latents) -> dict[str, Any]:
             "now": now,
             "strip": strip,
             "sliders": sliders,
-            "example": pictures.of_samples(example.x, model.spec, _title(opened)),
+            "example": pictures.of_samples(example.x, model.spec, _title(opened), _around(opened)),
             "command": command("traverse", opened.place, **settings, checkpoint=opened.setting),
             "note": f"Codes: {code.shape[1]:,} numbers, {found.kind}. By importance, {found.measure}.",
         }
@@ -164,7 +175,7 @@ def _decoded(opened: Opened, example: int, chosen: list[int], values: list[float
     z[0, chosen] = torch.tensor(values)
     like = opened.test_rows("example", example)
     x = as_examples(decode(model, z, like), model.spec, like.mask)
-    shown = pictures.of_samples(x, model.spec, _title(opened))
+    shown = pictures.of_samples(x, model.spec, _title(opened), _around(opened))
     return shown | {"command": latents_code(opened.place, opened.checkpoint, example, chosen, values)}
 
 

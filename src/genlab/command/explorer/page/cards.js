@@ -9,7 +9,7 @@ large.addEventListener("click", (event) => {
 
 export function picture(made, alt) {
   if (!made.picture) return null;
-  const image = element("img", { src: made.picture, alt, class: made.smooth ? "smooth" : null });
+  const image = element("img", { src: made.picture, alt, class: [made.smooth ? "smooth" : "", made.wide ? "wide" : ""].join(" ").trim() || null });
   const open = () => {
     const shown = large.querySelector("img");
     shown.src = image.src;
@@ -31,7 +31,7 @@ export function heard(made) {
 
 export function texts(made) {
   if (!made.texts?.length) return null;
-  return element("pre", { class: "text", tabindex: 0 }, made.texts.join("\n\n"));
+  return element("pre", { class: made.wrapped ? "text" : "text rows", tabindex: 0 }, made.texts.join("\n\n"));
 }
 
 export function shown(made, alt) {

@@ -17,7 +17,7 @@ function slots(runs) {
 }
 
 export function samples(view, runs) {
-  const n = numberInput("n", 16, 1, 100);
+  const n = numberInput("n", 16, 1, 1000);
   const seed = numberInput("seed", 0, 0, Number.MAX_SAFE_INTEGER);
   const label = numberInput("label", "", 0, 1000000, { placeholder: "any" });
   const made = slots(runs);

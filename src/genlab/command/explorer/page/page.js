@@ -106,6 +106,7 @@ export function runCard(run, number) {
       } catch (error) {
         body.replaceChildren(element("p", { class: "error", role: "alert" }, error.message));
       } finally {
+        card.classList.toggle("large", body.querySelector(":not(details) > button > img.wide") !== null);
         card.removeAttribute("aria-busy");
       }
     },
