@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from genlab.runs.folder import RunDir
 
@@ -24,7 +23,7 @@ def _value(value: object) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_value, value))}]"
     text = str(value)
-    if re.fullmatch(r"[\w./+-]+", text):
+    if re.fullmatch(r"[A-Za-z0-9_./+-]+", text):
         return text
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # of backslashes those before a quote count
     ending = re.search(r"\\*$", escaped)
@@ -60,9 +59,15 @@ from genlab.uses.reconstruct import reconstruct
 model = genlab.load_run({run!r}, {checkpoint!r})
 x = modality_of(model.spec).read_one(Path("drawing.png"), model.spec)[None]
 drawing = Batch(x{label})
-back = reconstruct(model, drawing).back  # where it has a code
+"""
+_BACK = """\
+back = reconstruct(model, drawing).back
+"""
+_LOG_PROB = """\
 examples = Examples("drawing", drawing, 3)
-log_prob = log_probs(model, examples, Evidence(model, examples, drawing, 1))  # nats, where it has a likelihood
+evidence = Evidence(model, examples, drawing, 1)
+with evidence.timetable.phase("drawing", 1):
+    log_prob = log_probs(model, examples, evidence)  # nats
 """
 
 
@@ -73,7 +78,8 @@ def latents_code(run: RunDir, checkpoint: str, example: int, latents: Sequence[i
     return _LATENTS.format(run=str(run.path), checkpoint=checkpoint, example=example, after=example + 1, **settings)
 
 
-def drawing_code(run: RunDir, checkpoint: str, label: int | None) -> str:
-    """Return Python that reconstructs a drawing that was saved, as ``back``, and scores it, as ``log_prob``."""
+def drawing_code(run: RunDir, checkpoint: str, label: int | None, has_code: bool, has_likelihood: bool) -> str:
+    """Return Python that reads a drawing that was saved, and makes of it what the model can: ``back``, ``log_prob``."""
     given = "" if label is None else f", torch.tensor([{label}])"
-    return _DRAWING.format(run=str(Path(run.path)), checkpoint=checkpoint, label=given)
+    code = _DRAWING.format(run=str(run.path), checkpoint=checkpoint, label=given)
+    return code + (_BACK if has_code else "") + (_LOG_PROB if has_likelihood else "")

@@ -208,7 +208,9 @@ def draw(lab: Lab, asked: Draw) -> dict[str, Any]:
             "scores": scores,
             "seen": pictures.of_samples(batch.x, spec, _title(opened)),
             "drawing": pictures.each_alone(batch.x, spec)[0],
-            "command": drawing_code(opened.place, opened.checkpoint, asked.label),
+            "command": drawing_code(
+                opened.place, opened.checkpoint, asked.label, back is not None, likelihood[0]["value"] != "none"
+            ),
         }
 
 

@@ -59,8 +59,7 @@ export async function draw(view, runs) {
     cards(...made.map(({ slot }) => slot.card)),
   );
   if (alike.length < runs.length) view.append(note(`Shown are the runs on ${runs[0].data}, of which the drawing is.`));
-  const first = (await ask("examples", { run: runs[0].name, count: 1 })).examples[0];
-  pen.put(first.levels);
+  pen.put(about.examples[0].levels);
   look();
 }
 
