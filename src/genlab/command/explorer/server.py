@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A request is JSON.")
             return
         length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit() or int(length) > MOST_POSTED:
+        if not (length.isascii() and length.isdigit() and len(length) < 9) or int(length) > MOST_POSTED:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request has at most {MOST_POSTED:,} bytes.")
             return
         self._answer(kind, self.rfile.read(int(length)))

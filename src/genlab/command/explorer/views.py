@@ -194,6 +194,8 @@ def draw(lab: Lab, asked: Draw) -> dict[str, Any]:
         batch = Batch(_drawn(opened, asked.levels), None if asked.label is None else torch.tensor([asked.label]))
         back, why_none = None, None
         try:
+            if model.conditional and asked.label is None:
+                raise GenlabError("This model is told labels: give the drawing one, to see its reconstruction.")
             found = reconstruct(model, batch)
             back = pictures.of_samples(found.back, spec, _title(opened))
             figures = [{"label": f"reconstruction {name}", "value": f"{float(error):.4g}"}

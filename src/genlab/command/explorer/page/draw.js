@@ -8,11 +8,15 @@ const SIDE = 336; // pixels of the canvas, a multiple of 8, 16 and 28
 
 export async function draw(view, runs) {
   let about;
+  const waiting = element("p", { class: "muted", "aria-busy": "true" }, "Waiting for the first model ...");
+  view.append(waiting);
   try {
     about = await ask("examples", { run: runs[0].name, count: 1 });
   } catch (error) {
     view.append(element("p", { class: "error", role: "alert" }, error.message));
     return;
+  } finally {
+    waiting.remove();
   }
   if (!about.drawable) {
     view.append(note(`${about.data} has no small pictures in levels, which a pen could draw. Choose a run on such data.`));
