@@ -65,17 +65,18 @@ def test_the_command_makes_the_same_picture(
     np.testing.assert_array_equal(shown, np.asarray(Image.open(picture)))
 
 
-def test_sliders_decode_what_the_python_beside_them_decodes(ask: Ask, names: dict[str, str], vae: str) -> None:
-    ranked = ask("POST", "/api/latents", {"run": names["vae"], "example": 2}).json
+def test_sliders_decode_what_the_python_beside_them_decodes(ask: Ask, names: dict[str, str], logs: Path) -> None:
+    run = logs / "runs" / names["flow"]  # whose picture every latent changes
+    ranked = ask("POST", "/api/latents", {"run": names["flow"], "example": 2}).json
     chosen = [slider["latent"] for slider in ranked["sliders"]][:2]
-    asked = {"run": names["vae"], "example": 2, "latents": chosen, "values": [2.5, -1.0]}
+    asked = {"run": names["flow"], "example": 2, "latents": chosen, "values": [2.5, -1.0]}
     moved = ask("POST", "/api/decode", asked).json["now"]
     made: dict[str, Any] = {}
     exec(moved["command"], made)
     np.testing.assert_array_equal(pixels(moved["picture"]), grid(made["x"]))
     assert made["z"][0, chosen].tolist() == [2.5, -1.0]
     # Where no slider was moved, it is the reconstruction.
-    model, data = genlab.load_run(vae), build_datamodule(read_trained(find_run(vae)))
+    model, data = genlab.load_run(run), build_datamodule(read_trained(find_run(run)))
     example = data.tensors("test").x[2:3]
     back = model.decode(model.encode(example)).round().clamp(0, 16).byte()
     np.testing.assert_array_equal(pixels(ranked["now"]["picture"]), grid(back))
