@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,13 @@ class Browser:
         self._loaded = self._loaded or event.get("method") == "Page.loadEventFired"
         return event
 
-    def open(self, path: Path, width: int = 1200) -> None:
-        """Open a file in a window of a width in CSS pixels, and wait until it is loaded."""
+    def open(self, path: Path | str, width: int = 1200) -> None:
+        """Open a file or an address in a window of a width in CSS pixels, and wait until it is loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
         )
         self._loaded = False
-        self.call("Page.navigate", url=path.absolute().as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.absolute().as_uri())
         while not self._loaded:
             self._next()
 
@@ -80,6 +80,31 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, replMode=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def wait_for(self, script: str, seconds: float = 60) -> None:
+        """Wait until an expression is true in the page.
+
+        Raises:
+            AssertionError: If it is not after so many seconds.
+        """
+        look = f"""new Promise((done) => {{
+            const last = Date.now() + {1000 * seconds};
+            const look = () => ({script}) ? done(true) : Date.now() > last ? done(false) : setTimeout(look, 10);
+            look();
+        }})"""
+        answer = self.call("Runtime.evaluate", expression=look, returnByValue=True, awaitPromise=True)
+        assert answer["result"].get("value") is True, f"{script} has not come true: {answer}"
+
+    def drag(self, selector: str, way: Sequence[tuple[float, float]]) -> None:
+        """Press the mouse on an element and move it along points, in shares of its width and height; then let go."""
+        x, y, width, height = self.run(
+            f"const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
+            "const b = e.getBoundingClientRect(); [b.x, b.y, b.width, b.height]"
+        )
+        points = [(x + right * width, y + down * height) for right, down in way]
+        kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
+        for kind, (across, down) in zip(kinds, [*points, points[-1]], strict=True):
+            self.call("Input.dispatchMouseEvent", type=kind, x=across, y=down, button="left", buttons=1, clickCount=1)
 
     def press(self, key: str, code: int, text: str = "") -> None:
         """Press a key and let it go."""

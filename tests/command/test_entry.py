@@ -307,6 +307,7 @@ def test_the_installed_command_passes_the_rest_on(
         ("reconstruct", ["--help"]),
         ("compare", ["--help"]),
         ("dashboard", ["--help"]),
+        ("explore", ["--help"]),
     ],
 )
 def test_help_config_and_refusals_import_nothing_heavy(command: str, arguments: list[str]) -> None:
@@ -337,6 +338,7 @@ def test_help_config_and_refusals_import_nothing_heavy(command: str, arguments: 
         "augment",
         "compare",
         "dashboard",
+        "explore",
     ],
 )
 def test_help_has_examples_that_compose(name: str, capsys: pytest.CaptureFixture) -> None:

@@ -27,6 +27,7 @@ from genlab.command.schemas import (
     DetectConfig,
     EvaluateConfig,
     EvaluateSamplesConfig,
+    ExploreConfig,
     ExtractorConfig,
     InpaintConfig,
     InterpolateConfig,
@@ -358,6 +359,7 @@ CONFIGS: list[tuple[str, type[Config], tuple[str, ...]]] = [
     ("augment", AugmentConfig, ("run=x",)),
     ("compare", CompareConfig, ()),
     ("dashboard", DashboardConfig, ()),
+    ("explore", ExploreConfig, ()),
     ("train_extractor", ExtractorConfig, ()),
 ]
 SEEN: set[tuple[str, str]] = set()

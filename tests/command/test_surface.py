@@ -35,6 +35,7 @@ COMMANDS = {
     "export": "export",
     "compare": "compare",
     "dashboard": "dashboard",
+    "explore": "explore",
 }
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "detect",
     "evaluate",
     "export",
+    "explore",
     "inpaint",
     "interpolate",
     "main",
@@ -124,6 +125,11 @@ def dashboard(arguments: Sequence[str] | None = None) -> int:
     # A dry run is a flag in every other program; Hydra has none of its own for the jobs' settings.
     given = ["dry_run=true" if argument == "--dry-run" else argument for argument in given]
     return _enter("dashboard", "dashboard", _dashboard, given, {})
+
+
+def explore(arguments: Sequence[str] | None = None) -> int:
+    """Serve a page over the runs of a folder, as ``python scripts/explore.py`` does; see :func:`train`."""
+    return _enter("explore", "explore", _explore, arguments, {})
 
 
 def _train(config: DictConfig) -> object:
@@ -245,6 +251,13 @@ def _dashboard(config: DictConfig) -> object:
         return run(config)
 
 
+def _explore(config: DictConfig) -> object:
+    from genlab.command.explore import run
+
+    with working():
+        return run(config)
+
+
 def _compare_sweep(results: Sequence[object]) -> None:
     from genlab.command.compare import compare_sweep
 
@@ -307,6 +320,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "augment": (augment, "see whether samples make a classifier better"),
     "export": (export, "share a run, as a folder or on the Hugging Face Hub"),
     "compare": (compare, "compare results, as tables and as a report"),
+    "explore": (explore, "look at runs in a browser: samples, latents, a drawing under each model"),
     "anomalies": (anomalies, "compare what runs found unusual, as tables"),
     "dashboard": (dashboard, "save a W&B workspace for the runs of a project"),
 }

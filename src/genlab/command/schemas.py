@@ -25,6 +25,7 @@ __all__ = [
     "EvaluationNode",
     "ExportConfig",
     "ExportedConfig",
+    "ExploreConfig",
     "ExtractorBudgetConfig",
     "ExtractorConfig",
     "InpaintConfig",
@@ -355,3 +356,14 @@ class DashboardConfig(Config):
     sweep: list[str]
     dry_run: bool
     out: Text | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreConfig(Config):
+    """The keys of ``explore.yaml``; each is explained there."""
+
+    host: Text
+    port: Annotated[int, Ge(0), Le(65_535)]
+    token: bool
+    device: Text
+    paths: PathsConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -77,6 +77,10 @@ class Evidence:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+    def copy(self) -> Evidence:
+        """Return the same, with what was computed so far; what it computes from here on is its own, and its time."""
+        return replace(self, timetable=Timetable(), _kept=dict(self._kept))
 
 
 @torch.no_grad()

@@ -1,0 +1,156 @@
+"""The models and data that are in use: loaded once, and used by one request at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from genlab.command.build import build_datamodule
+from genlab.command.config import read_trained
+from genlab.command.explorer.logs import Logs
+from genlab.command.load import find_checkpoint, load_run
+from genlab.core.batch import Batch
+from genlab.core.errors import GenlabError
+from genlab.core.hardware import choose_device
+from genlab.core.randomness import some_of
+from genlab.data.base import GenlabDataModule
+from genlab.models.base import GenerativeModel
+from genlab.runs.folder import RunDir
+from genlab.uses.codes import encode
+from genlab.uses.detect.evidence import Evidence, Examples
+
+__all__ = ["SCORED", "Lab", "Opened"]
+
+MOST_RUNS, MOST_DATA = 12, 4
+"""Models, and data sets, that are kept in memory."""
+MOST_WAITING = 32
+"""Requests that wait for another to be computed."""
+SCORED, SCORED_SLOWLY = 200, 16
+"""Examples among which a drawing is placed; the latter where a likelihood takes hundreds of passes."""
+
+Made = TypeVar("Made")
+
+
+@dataclasses.dataclass
+class Opened:
+    """A run that is loaded.
+
+    Attributes:
+        place: The run.
+        checkpoint: ``"best"``, or ``"last"`` where validation has chosen none yet.
+        model: Frozen, in eval mode, on its device.
+        data: Its data.
+        scores: Of test examples by name, and why there are no others; None: not computed yet.
+    """
+
+    place: RunDir
+    checkpoint: str
+    model: GenerativeModel
+    data: GenlabDataModule
+    scores: tuple[dict[str, Tensor], dict[str, str | None]] | None = None
+    _codes: dict[int, Tensor] = dataclasses.field(default_factory=dict)
+    _evidence: Evidence | None = None
+
+    @property
+    def setting(self) -> str | None:
+        """The checkpoint as a command is told it; None where it is the default."""
+        return None if self.checkpoint == "best" else self.checkpoint
+
+    def test_rows(self, key: str, *indices: int) -> Batch:
+        """Return test examples by their numbers.
+
+        Raises:
+            GenlabError: If there are not so many; ``key`` says which setting that was.
+        """
+        test = self.data.tensors("test")
+        if max(indices) >= len(test.x):
+            raise GenlabError(f"{key} is {max(indices)}, expected 0 to {len(test.x) - 1}, a test example.")
+        return test.rows(torch.tensor(indices))
+
+    def code(self, example: int) -> Tensor:
+        """Return the code ``[1, Z]`` of a test example, found once."""
+        if example not in self._codes:
+            if len(self._codes) > 64:
+                self._codes.clear()
+            self._codes[example] = encode(self.model, self.test_rows("example", example))
+        return self._codes[example]
+
+    def evidence(self) -> Evidence:
+        """Return what scores of a drawing are computed from: as `detect` has it, of fewer examples."""
+        if self._evidence is None:
+            training = self.data.tensors("train")
+            most = self.model.likelihood_examples
+            count = SCORED if most is None else min(most, SCORED_SLOWLY)
+            rows = some_of(torch.arange(len(training.x)), count)
+            some = Examples("training", training.rows(rows), 2)
+            self._evidence = Evidence(self.model, some, training, len(some))
+        return self._evidence
+
+
+class Lab:
+    """The runs that are loaded, the last used ones of all.
+
+    Args:
+        logs: Where the runs lie.
+        device: Where models go; see `choose_device`.
+    """
+
+    def __init__(self, logs: Logs, device: str = "auto") -> None:
+        self.logs = logs
+        self._device = device
+        self._computing = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
+        self._runs: OrderedDict[tuple[str, str, int], Opened] = OrderedDict()
+        self._data: OrderedDict[str, GenlabDataModule] = OrderedDict()
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[Opened]:
+        """Within it a run is loaded and nothing else is computed.
+
+        Raises:
+            GenlabError: If there is no such run, it cannot be loaded, or too many are waiting.
+        """
+        if not self._waiting.acquire(blocking=False):
+            raise GenlabError("Too much is waiting to be computed. Try again in a while.")
+        try:
+            with self._computing:
+                yield self._opened(name)
+        finally:
+            self._waiting.release()
+
+    def _opened(self, name: str) -> Opened:
+        place = self.logs.run(name)
+        checkpoint = "best" if place.best_checkpoint.is_file() else "last"
+        file = find_checkpoint(place, place.path, checkpoint)
+        if not self.logs.holds(file):
+            raise GenlabError(f"The checkpoint of '{name}' lies outside of {self.logs.root}.")
+        # A run that is still being trained has other weights every few minutes.
+        key = (name, checkpoint, file.stat().st_mtime_ns)
+        return _kept(self._runs, key, MOST_RUNS, lambda: self._open(place, checkpoint))
+
+    def _open(self, place: RunDir, checkpoint: str) -> Opened:
+        model = load_run(place.path, checkpoint, choose_device(self._device), self.logs.root)
+        config = read_trained(place)
+        written = json.dumps(config.plain["data"], sort_keys=True, default=str)
+        return Opened(place, checkpoint, model, _kept(self._data, written, MOST_DATA, lambda: build_datamodule(config)))
+
+
+Key = TypeVar("Key")
+
+
+def _kept(there: OrderedDict[Key, Made], key: Key, most: int, make: Callable[[], Made]) -> Made:
+    """Return what is kept by a key, or make it; what was not used for the longest time goes."""
+    if key not in there:
+        there[key] = make()
+        while len(there) > most:
+            there.popitem(last=False)
+    there.move_to_end(key)
+    return there[key]

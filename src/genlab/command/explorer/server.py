@@ -1,0 +1,241 @@
+"""The server of the explorer: Python's own, with a page of plain files and no library at all."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import socket
+import threading
+import traceback
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from genlab.command.explorer import asked
+from genlab.command.explorer.guard import POLICY, Guard
+from genlab.command.explorer.logs import Logs
+from genlab.core.errors import GenlabError
+
+__all__ = ["Explorer"]
+
+MOST_POSTED = 1_000_000
+"""Bytes of a request: a drawing of 256 x 256 pixels, and then some."""
+WAIT_SECONDS = 30.0
+"""How long a connection may be silent."""
+
+_SCRIPTS = ("main", "page", "cards", "models", "draw", "tables")
+_FILES = {
+    "/": ("index.html", "text/html"),
+    "/style.css": ("style.css", "text/css"),
+    **{
+        f"/{name}.js": (f"{name}.js", "text/javascript")
+        for name in ("main", "page", "cards", "models", "draw", "tables")
+    },
+}
+"""All files that are served, by their address: no other is opened."""
+
+
+class _Answer(NamedTuple):
+    """What answers a kind of request: a function of a module, of the logs or of the loaded models."""
+
+    function: str
+    asked: type
+    computes: bool = True
+
+
+_ANSWERS = {
+    "runs": _Answer("list_runs", asked.Nothing, computes=False),
+    "table": _Answer("table", asked.Nothing, computes=False),
+    "curves": _Answer("curves", asked.CurvesOf, computes=False),
+    "sample": _Answer("sample", asked.Sample),
+    "examples": _Answer("examples", asked.Examples),
+    "interpolate": _Answer("interpolate", asked.Interpolate),
+    "latents": _Answer("latents", asked.Latents),
+    "decode": _Answer("decode_latents", asked.Decode),
+    "draw": _Answer("draw", asked.Draw),
+}
+
+
+class Explorer(ThreadingHTTPServer):
+    """Serves the page of a folder of logs. Nothing heavy is imported before the page was served once.
+
+    Args:
+        logs: The folder.
+        host: Address to listen on; one that other machines reach has a token.
+        port: Its port; 0: any that is free.
+        token: Whether every request needs the token, on this machine too.
+        device: Where models go.
+
+    Raises:
+        GenlabError: If it cannot listen there.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, logs: str, host: str = "127.0.0.1", port: int = 0, token: bool = False, device: str = "auto"):
+        self.logs = Logs(logs)
+        self.guard = Guard.of(host, token)
+        self._device = device
+        self._lab: Any = None
+        self._making = threading.Lock()
+        self._warmed = False
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            self.address_family = found[0][0]
+            super().__init__(found[0][4][:2], _Handler)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise GenlabError(
+                f"The explorer cannot listen on {host}, port {port}: {reason}. port=0 takes any that is free."
+            ) from error
+
+    @property
+    def address(self) -> str:
+        """The address of the page, with the token."""
+        host, port = self.guard.host, self.server_port
+        name = f"[{host}]" if ":" in host else host
+        query = "" if self.guard.token is None else f"?token={self.guard.token}"
+        return f"http://{name}:{port}/{query}"
+
+    def answer(self, kind: str, plain: Any) -> dict[str, Any]:
+        """Return what answers a request of a kind.
+
+        Raises:
+            GenlabError: If it cannot be answered, in a line for the page.
+        """
+        found = _ANSWERS[kind]
+        request = asked.read(found.asked, plain)
+        if not found.computes:
+            return getattr(importlib.import_module("genlab.command.explorer.tables"), found.function)(
+                self.logs, request
+            )
+        return getattr(self._views(), found.function)(self._lab, request)
+
+    def _views(self) -> Any:
+        with self._making:
+            views = importlib.import_module("genlab.command.explorer.views")
+            if self._lab is None:
+                from genlab.command.explorer.lab import Lab
+
+                self._lab = Lab(self.logs, self._device)
+            return views
+
+    def warm_up(self) -> None:
+        """Import what models need, which takes seconds, while the page is being read."""
+        if not self._warmed:
+            self._warmed = True
+            threading.Thread(target=self._views, daemon=True).start()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that has left."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Explorer
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "genlab", ""
+    timeout = WAIT_SECONDS
+
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        if not self._is_let_in(address.path, parse_qs(address.query).get("token", [None])[-1]):
+            return
+        if address.path not in _FILES:
+            self._refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
+            return
+        name, kind = _FILES[address.path]
+        self._send(HTTPStatus.OK, _page(name), f"{kind}; charset=utf-8")
+        if address.path == "/":
+            self.server.warm_up()
+
+    def do_POST(self) -> None:
+        kind = self.path.removeprefix("/api/")
+        if not self._is_let_in(self.path, None):
+            return
+        if kind == self.path or kind not in _ANSWERS:
+            self._refuse(HTTPStatus.NOT_FOUND, "There is no such request.")
+            return
+        if self.headers.get_content_type() != "application/json":  # which no form of another page can send
+            self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A request is JSON.")
+            return
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit() and len(length) < 9) or int(length) > MOST_POSTED:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request has at most {MOST_POSTED:,} bytes.")
+            return
+        self._answer(kind, self.rfile.read(int(length)))
+
+    def _answer(self, kind: str, content: bytes) -> None:
+        try:
+            plain = json.loads(content)
+        except (ValueError, RecursionError):
+            self._refuse(HTTPStatus.BAD_REQUEST, "The request is no JSON.")
+            return
+        try:
+            found = self.server.answer(kind, plain)
+        except GenlabError as error:
+            self._send_json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
+        except Exception:  # whatever is wrong with one request, the others are answered
+            traceback.print_exc()
+            line = "That failed: a fault of the program. Its traceback stands where the explorer was started."
+            self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": line})
+        else:
+            self._send_json(HTTPStatus.OK, found)
+
+    def _is_let_in(self, path: str, token: str | None) -> bool:
+        """Whether a request may be answered; if not, it is refused. The address with the token leads to the page."""
+        guard, port = self.server.guard, self.server.server_port
+        if (reason := guard.refusal(self.headers, is_page=path == "/")) is not None:
+            self._refuse(HTTPStatus.FORBIDDEN, f"Refused: {reason}.")
+            return False
+        if guard.token is None:
+            return True
+        if token is not None and path == "/" and guard.knows(token):
+            self._send(HTTPStatus.SEE_OTHER, b"", "text/plain", {"Location": "/", "Set-Cookie": guard.cookie(port)})
+            return False
+        if not guard.knows(guard.token_in(self.headers, port)):
+            self._refuse(
+                HTTPStatus.UNAUTHORIZED,
+                "Open the whole address, with its token, that the explorer printed.",
+            )
+            return False
+        return True
+
+    def _refuse(self, status: HTTPStatus, line: str) -> None:
+        self.close_connection = True  # what was sent is not read
+        if self.command == "POST":
+            self._send_json(status, {"error": line})
+        else:
+            self._send(status, f"{line}\n".encode(), "text/plain; charset=utf-8")
+
+    def _send_json(self, status: HTTPStatus, found: dict[str, Any]) -> None:
+        content = json.dumps(_finite(found), allow_nan=False).encode()
+        self._send(status, content, "application/json")
+
+    def _send(self, status: HTTPStatus, content: bytes, kind: str, more: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        closing = {"Connection": "close"} if self.close_connection else {}
+        about = {"Content-Type": kind, "Content-Length": str(len(content))}
+        for name, value in (about | POLICY | closing | (more or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Log nothing: the terminal has the address, and errors."""
+
+
+@functools.cache
+def _page(name: str) -> bytes:
+    return resources.files("genlab.command.explorer").joinpath("page", name).read_bytes()
+
+
+def _finite(value: Any) -> Any:
+    """Put None in the place of numbers that JSON has not."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and value - value != 0 else value

@@ -1,0 +1,75 @@
+"""Three tiny runs on digits, two with a code and one without, and a server of their folder."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from genlab.command.explorer.server import Explorer
+from genlab.core.plugins import load_plugins
+from tests.tiny import train
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@pytest.fixture(scope="package")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("logs")
+    load_plugins()
+    for model in ("vae", "flow", "gmm"):
+        train(folder, "budget.examples=320", model=model)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def names(logs: Path) -> dict[str, str]:
+    """The names of the runs by their model."""
+    runs = logs / "runs"
+    return {path.parts[-3]: str(path.parent.relative_to(runs)) for path in runs.glob("*/*/*/config.yaml")}
+
+
+@pytest.fixture(scope="package")
+def server(logs: Path) -> Iterator[Explorer]:
+    with Explorer(str(logs), device="cpu") as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield serving
+        serving.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="package")
+def ask(server: Explorer) -> Callable[..., Answer]:
+    """Send a request as the page does, with other headers where they are given."""
+
+    def send(method: str, path: str, settings: Any = None, to: Explorer = server, **headers: str | None) -> Answer:
+        connection = HTTPConnection("127.0.0.1", to.server_port, timeout=60)
+        given = {"Host": f"127.0.0.1:{to.server_port}", "Content-Type": "application/json"}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        body = settings if isinstance(settings, bytes) else json.dumps(settings or {}).encode()
+        connection.request(
+            method,
+            path,
+            body if method == "POST" else None,
+            {key: value for key, value in given.items() if value is not None},
+        )
+        answer = connection.getresponse()
+        found = Answer(answer.status, dict(answer.getheaders()), answer.read())
+        connection.close()
+        return found
+
+    return send

@@ -1,0 +1,133 @@
+"""The page in a real browser: it samples, moves a slider, draws, reads figures; on a desk and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from genlab.command.explorer.server import Explorer
+from tests.chromium import Browser, find_chromium, open_browser
+
+CHROMIUM = find_chromium()
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+HOSTILE = "<img src=x onerror=window.harmed=1>"
+IDLE = "document.querySelectorAll('.card').length > 0 && !document.querySelector('[aria-busy]')"
+VIEWS = ("samples", "latents", "between", "draw", "table", "curves")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    assert CHROMIUM is not None
+    with open_browser(CHROMIUM, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def show(browser: Browser, server: Explorer, view: str, width: int = 1400) -> None:
+    browser.open("about:blank", width)  # another view alone would not load the page again
+    browser.open(f"{server.address}#{view}", width)
+    ready = "!!document.querySelector('#view .group, #view .plot svg')" if view in ("table", "curves") else IDLE
+    browser.wait_for(ready)
+
+
+def test_it_samples_and_shows_the_command(browser: Browser, server: Explorer, names: dict[str, str]) -> None:
+    show(browser, server, "samples")
+    picture = "document.querySelector('.card .body img').src"
+    first = browser.run(picture)
+    assert first.startswith("data:image/png;base64,")
+    cards = browser.run("Array.from(document.querySelectorAll('.card'), (card) => card.dataset.run)")
+    assert sorted(cards) == sorted(names.values())
+    browser.click("#next")
+    browser.wait_for(f"{picture} !== {first!r}")
+    command = browser.run("document.querySelector('.card .command code').textContent")
+    assert command.startswith("genlab sample run=")
+    assert command.endswith("n=16 seed=1")
+    assert browser.problems == []
+
+
+def test_runs_are_chosen_with_their_figures(browser: Browser, server: Explorer) -> None:
+    show(browser, server, "samples")
+    figures = browser.run("Array.from(document.querySelectorAll('.run .figure'), (figure) => figure.textContent)")
+    assert any(figure.startswith("NLL (bits/dim) ") for figure in figures)
+    browser.click("#runs input")
+    browser.wait_for("document.querySelectorAll('.card').length === 2")
+    browser.click("#runs input")
+    browser.wait_for("document.querySelectorAll('.card').length === 3 && !document.querySelector('[aria-busy]')")
+
+
+def test_a_slider_moves_the_picture_and_its_command(browser: Browser, server: Explorer, names: dict[str, str]) -> None:
+    show(browser, server, "latents")
+    card = f"document.querySelector('[data-run=\"{names['flow']}\"]')"
+    before = browser.run(f"{card}.querySelector('.now img').src")
+    browser.run(f"{card}.querySelector('input[type=range]').id = 'slider'")
+    browser.click("#slider")
+    for _ in range(3):
+        browser.press("End", 35)
+    browser.wait_for(f"{card}.querySelector('.now img').src !== {before!r}")
+    value = browser.run("Number(document.getElementById('slider').value)")
+    assert value == pytest.approx(browser.run("Number(document.getElementById('slider').max)"))
+    browser.wait_for(
+        f"{card}.querySelector('.body > div .command code').textContent.includes('{value:.6f}'.slice(0, 6))"
+    )
+    other = browser.run(f"document.querySelector('[data-run=\"{names['gmm']}\"] .error').textContent")
+    assert "gmm family cannot traverse" in other
+    browser.problems.clear()  # that refusal
+
+
+def test_a_drawing_is_judged_by_every_model(browser: Browser, server: Explorer) -> None:
+    show(browser, server, "draw")
+    figure = "Array.from(document.querySelectorAll('.card'), (card) => card.querySelector('dd')?.textContent ?? '')"
+    before = browser.run(figure)
+    assert all(" nats" in text for text in before)
+    browser.run("[...document.querySelectorAll('.easel button')].find((b) => b.textContent === 'Clear').id = 'clear'")
+    browser.click("#clear")
+    browser.wait_for(f"{IDLE} && {figure}[0] !== {before[0]!r}")
+    empty = browser.run(figure)
+    browser.drag("#paper", [(0.3, 0.2), (0.7, 0.2), (0.5, 0.5), (0.4, 0.8)])
+    browser.wait_for(f"{IDLE} && {figure}.every((text, place) => text !== {empty!r}[place])")
+    scores = browser.run("Array.from(document.querySelectorAll('.scores tbody th'), (cell) => cell.textContent)")
+    assert {"nll", "typicality", "complexity", "reconstruction"} <= set(scores)
+    assert browser.problems == []
+
+
+def test_names_of_strangers_are_text(browser: Browser, server: Explorer, logs: Path) -> None:
+    run = logs / "runs" / "digits" / HOSTILE / "9-s0"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("model: {name: 'x'}\n")
+    try:
+        show(browser, server, "samples")
+        shown = browser.run("Array.from(document.querySelectorAll('.run strong'), (name) => name.textContent)")
+    finally:
+        (run / "config.yaml").unlink()
+    assert HOSTILE in shown
+    assert browser.run("window.harmed === undefined && !document.querySelector('#runs img')") is True
+    browser.run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.harmed = 1\">')")
+    assert browser.run("window.harmed === undefined") is True
+    browser.problems.clear()
+
+
+def test_no_view_needs_sideways_scrolling(browser: Browser, server: Explorer) -> None:
+    for view in VIEWS:
+        show(browser, server, view, 1400)
+        for width in (1400, 390):
+            browser.call(
+                "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
+            )
+            wide = browser.run("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{view} at {width} pixels"
+    browser.problems.clear()  # that a mixture has no code
+
+
+def test_colours_follow_the_dark_mode(browser: Browser, server: Explorer) -> None:
+    show(browser, server, "curves")
+    grounds = {"light": "rgb(253, 253, 252)", "dark": "rgb(22, 24, 26)"}
+    lines = set()
+    for mode, ground in grounds.items():
+        browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": mode}])
+        assert browser.run("getComputedStyle(document.body).backgroundColor") == ground
+        lines.add(browser.run("getComputedStyle(document.querySelector('.plot .curve path')).stroke"))
+    browser.call("Emulation.setEmulatedMedia", features=[])
+    assert len(lines) == 2
+    assert browser.problems == [], "the policy refused nothing of the drawing"

@@ -1,0 +1,195 @@
+"""Who is answered, with what, and what no request can do; two people at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from genlab.command.explorer import views
+from genlab.command.explorer.guard import Guard
+from genlab.command.explorer.server import MOST_POSTED, Explorer
+from genlab.core.errors import GenlabError
+
+Ask = Callable[..., Any]
+ABROAD = "https://evil.example"
+
+
+@contextmanager
+def served(logs: Path, **settings: Any) -> Iterator[Explorer]:
+    with Explorer(str(logs), **settings) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_the_page_and_its_files_are_there_and_nothing_else(ask: Ask) -> None:
+    for path, kind in (("/", "text/html"), ("/style.css", "text/css"), ("/main.js", "text/javascript")):
+        answer = ask("GET", path)
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith(kind)
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    for path in ("/server.py", "/../server.py", "/%2e%2e/server.py", "//etc/passwd", "/page/index.html", "/api/runs"):
+        assert ask("GET", path).status == 404
+    assert ask("POST", "/").status == ask("POST", "/api/none").status == ask("POST", "/api/../runs").status == 404
+    for method in ("PUT", "DELETE", "OPTIONS", "HEAD"):
+        assert ask(method, "/").status == 501
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:1"}, 200),  # a tunnel's port
+        ({"Host": "[::1]:8642"}, 200),
+        ({"Host": "127.0.0.1:8642", "Origin": "http://127.0.0.1:8642", "Sec_Fetch_Site": "same-origin"}, 200),
+        ({"Host": "evil.example"}, 403),  # a name that was let point here
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "10.0.0.7:8642"}, 403),
+        ({"Host": "["}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": ABROAD}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "127.0.0.1:8642", "Origin": "http://127.0.0.1:8643"}, 403),
+        ({"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Sec_Fetch_Site": "same-site"}, 403),
+        ({"Content_Type": "text/plain"}, 415),
+        ({"Content_Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content_Length": str(MOST_POSTED + 1)}, 413),
+        ({"Content_Length": "-1"}, 413),
+    ],
+)
+def test_foreign_pages_are_refused(ask: Ask, headers: dict[str, str], status: int) -> None:
+    answer = ask("POST", "/api/runs", **headers)
+    assert answer.status == status
+    assert ("groups" if status == 200 else "error") in answer.json
+
+
+def test_a_link_of_others_leads_to_the_page_and_their_pages_see_no_file(ask: Ask) -> None:
+    assert ask("GET", "/", Sec_Fetch_Site="cross-site").status == 200
+    assert ask("GET", "/main.js", Sec_Fetch_Site="cross-site").status == 403
+    assert ask("GET", "/", Origin=ABROAD).status == 403
+
+
+def test_other_machines_need_the_token(logs: Path, ask: Ask) -> None:
+    with served(logs, host="0.0.0.0") as server:
+        secret = server.guard.token
+        assert secret is not None
+        assert len(secret) >= 40
+        assert server.address.endswith(f"/?token={secret}")
+        for path in ("/", "/main.js", f"/main.js?token={secret}", "/?token=", f"/?token={secret[:-1]}"):
+            answer = ask("GET", path, to=server)
+            assert answer.status == 401
+            assert secret.encode() not in answer.body
+        assert ask("POST", "/api/runs", to=server).status == 401
+        let_in = ask("GET", f"/?token={secret}", to=server)
+        assert (let_in.status, let_in.headers["Location"]) == (303, "/")
+        assert let_in.headers["Set-Cookie"].endswith("; Path=/; HttpOnly; SameSite=Strict")
+        cookie = let_in.headers["Set-Cookie"].partition(";")[0]
+        assert ask("POST", "/api/runs", to=server, Cookie=cookie).status == 200
+        assert ask("POST", "/api/runs", to=server, Cookie=f"{cookie}x").status == 401
+        assert ask("POST", "/api/runs", to=server, Cookie=cookie, Origin=ABROAD).status == 403
+        assert ask("POST", "/api/runs", to=server, Cookie=cookie, Host="evil.example").status == 403
+        assert ask("POST", "/api/runs", to=server, Cookie=cookie, Host="10.0.0.7:80").status == 200, "no name, no trick"
+
+
+def test_a_token_may_be_asked_for_on_this_machine_and_each_start_has_another() -> None:
+    assert Guard.of("127.0.0.1", False).token is None
+    assert Guard.of("::1", False).token is None
+    assert Guard.of("127.0.0.1", True).token != Guard.of("127.0.0.1", True).token
+    for host in ("0.0.0.0", "::", "192.168.0.3", "workstation"):
+        assert Guard.of(host, False).token, host
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "line"),
+    [
+        ("sample", b"{", "The request is no JSON."),
+        ("sample", b"[" * 100_000, "The request is no JSON."),
+        ("sample", [1], "no mapping"),
+        ("sample", {}, "run is missing"),
+        ("sample", {"run": "../.."}, "is no run below"),
+        ("sample", {"run": "x", "n": 1001}, "n is 1001, expected a whole number >= 1 and <= 1000."),
+        ("sample", {"run": "x", "n": True}, "n is True"),
+        ("sample", {"run": "x", "seeds": 1}, "Unknown key 'seeds'. Did you mean 'seed'?"),
+        ("interpolate", {"run": "x", "steps": 10**9}, "steps is 1000000000"),
+        ("draw", {"run": "x", "levels": [0] * 65_537}, "levels is a list of 65,537"),
+        ("decode", {"run": "x", "example": 0, "latents": [0], "values": [float("nan")]}, "values is a list of 1"),
+        ("curves", {"runs": []}, "runs is a list of 0"),
+    ],
+)
+def test_what_cannot_be_answered_is_said_in_a_line(ask: Ask, kind: str, settings: Any, line: str) -> None:
+    answer = ask("POST", f"/api/{kind}", settings)
+    assert answer.status in (400, 422)
+    assert line in answer.json["error"]
+
+
+def test_a_fault_of_the_program_shows_no_traceback_in_the_page(
+    ask: Ask, names: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(views, "sample", lambda lab, asked: 1 / 0)
+    answer = ask("POST", "/api/sample", {"run": names["gmm"]})
+    assert answer.status == 500
+    assert b"ZeroDivisionError" not in answer.body
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_two_people_at_once_get_what_each_would_get_alone(
+    ask: Ask, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [{"run": name, "n": 4, "seed": seed} for seed in range(4) for name in names.values()]
+    alone = [ask("POST", "/api/sample", request).json["picture"] for request in requests]
+    assert len(set(alone)) == len(alone)
+    busy, most = 0, 0
+
+    def watched(*arguments: Any) -> Iterator[torch.Tensor]:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        found = list(draw(*arguments))
+        busy -= 1
+        yield from found
+
+    draw = views.draw_samples
+    monkeypatch.setattr(views, "draw_samples", watched)
+    with ThreadPoolExecutor(2) as people:
+        answers = list(people.map(lambda request: ask("POST", "/api/sample", request), requests))
+    assert [answer.json["picture"] for answer in answers] == alone
+    assert most == 1, "one model computes at a time"
+
+
+def test_a_port_that_is_taken_is_said_in_a_line(server: Explorer, logs: Path) -> None:
+    with pytest.raises(GenlabError, match="port=0 takes any that is free"):
+        Explorer(str(logs), port=server.server_port)
+
+
+def test_page_table_and_curves_need_no_torch(logs: Path, names: dict[str, str]) -> None:
+    code = f"""
+import json, sys, threading, urllib.request
+from genlab.command.explorer.server import Explorer
+Explorer.warm_up = lambda self: print("served", "torch" in sys.modules)
+with Explorer({str(logs)!r}) as server:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    urllib.request.urlopen(server.address).read()
+    for kind, settings in (("runs", {{}}), ("table", {{}}), ("curves", {{"runs": [{names["gmm"]!r}]}})):
+        request = urllib.request.Request(server.address + "api/" + kind, json.dumps(settings).encode(),
+            {{"Content-Type": "application/json"}})
+        urllib.request.urlopen(request).read()
+    print("torch" in sys.modules)
+    server.shutdown()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["served", "False", "False"]
