@@ -127,11 +127,13 @@ def evaluate_run(
             quality_last = measure_quality(samples, reference, instruments, timetable=timetable)
     described = describe_data(datamodule, protocol)
     known = ReferenceInfo(true_entropy_nats=datamodule.true_entropy())
+    why_unknown = "others have trained it" if model.comes_trained else _why_not_chosen(model, asked, checkpoint)
+    training = Training.elsewhere() if model.comes_trained else _describe_training(last, chosen_by)
     missing = {
         **_reasons(model, {"likelihood": measured.likelihood, "likelihood_last": likelihood_last}, known),
         **quality.missing(),
         **(quality_last.missing("quality_last") if model.chosen_by_samples else {}),
-        **({} if chosen_by else {"training.chosen_by": _why_not_chosen(model, asked, checkpoint)}),
+        **dict.fromkeys(training.unknown(), why_unknown),
     }
     result = new_result(
         run_id=place.id,
@@ -140,7 +142,7 @@ def evaluate_run(
         model=_describe_model(model, measured.parameters),
         data=described,
         seed=config.seed,
-        training=_describe_training(last, chosen_by),
+        training=training,
         likelihood=measured.likelihood,
         likelihood_last=likelihood_last,
         quality=quality.figures,
