@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import Generator, Tensor
 
+from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
@@ -16,18 +17,60 @@ from genlab.models.options import CommonOptions, SamplingSteps
 from genlab.networks.pretrained.folder import path_of, trained_on
 from genlab.networks.pretrained.pipeline import load_pipeline
 
-__all__ = ["Pretrained"]
+__all__ = ["ComesTrained", "Pretrained"]
 
 
-class Pretrained(GenerativeModel):
-    """An unconditional pipeline of diffusers, as somebody has trained and saved it: DDPM, DDIM or a consistency model.
-
-    Nothing is trained: the run is its evaluation. What it was trained on is what its card says, or unknown, and may
-    well include the test examples. Its samples, pictures in [-1, 1], become [0, 1] and then the nearest of the data's
-    levels, the lowest at 0 and the highest at 1. It has no likelihood.
+class ComesTrained(GenerativeModel):
+    """A model that others have trained. Nothing is trained here: a run is its evaluation.
 
     The run's checkpoints hold no weights, but the checksum of the files that they are in: with other files under the
     same path they do not load.
+
+    The other arguments are those of :class:`genlab.models.options.CommonOptions`.
+
+    Args:
+        spec: What one example is.
+        path: Folder of the model.
+
+    Raises:
+        GenlabError: If there is no such folder.
+    """
+
+    learns_by_steps = False
+    comes_trained = True
+    chosen_by_samples = False
+    files: Tensor
+
+    def __init__(self, spec: DataSpec, *, path: str | None, **shared: Unpack[CommonOptions]) -> None:
+        super().__init__(spec, **shared, optimizer=torch.optim.SGD, lr=1.0, schedule=lambda _: 1.0, grad_clip=None)
+        self.folder = path_of(path)
+        self.trained_on = trained_on(self.folder)
+
+    def _remember(self, sha256: bytes) -> None:
+        self.register_buffer("files", torch.tensor(list(sha256), dtype=torch.uint8))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        known = state_dict.get(f"{prefix}files")
+        if known is not None and not torch.equal(known.cpu(), self.files.cpu()):
+            raise GenlabError(
+                f"{shown(self.folder)} holds other files than those that this run is of. rerun=true evaluates these."
+            )
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+    @property
+    def not_captured(self) -> str | None:
+        return "no step trains it"
+
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
+        raise GenlabError(f"{self.name} comes trained, and is not trained here.")
+
+
+class Pretrained(ComesTrained):
+    """An unconditional pipeline of diffusers, as somebody has trained and saved it: DDPM, DDIM or a consistency model.
+
+    What it was trained on is what its card says, or unknown, and may
+    well include the test examples. Its samples, pictures in [-1, 1], become [0, 1] and then the nearest of the data's
+    levels, the lowest at 0 and the highest at 1. It has no likelihood.
 
     Sources: Ho et al. (2020), "Denoising diffusion probabilistic models", algorithm 2; Song et al. (2021), "Denoising
     diffusion implicit models", equation 12 with eta 0; Song et al. (2023), "Consistency models", algorithm 1.
@@ -49,20 +92,16 @@ class Pretrained(GenerativeModel):
     layouts: ClassVar[Mapping[Layout, str]] = {"grid": "pipeline"}
     alternative = "Use model=diffusion, which is trained on them."
     sampling_options: ClassVar[tuple[str, ...]] = ("steps",)
-    learns_by_steps = False
-    comes_trained = True
-    chosen_by_samples = False
 
     def __init__(
         self, spec: DataSpec, *, path: str | None, steps: SamplingSteps | None, **shared: Unpack[CommonOptions]
     ) -> None:
-        super().__init__(spec, **shared, optimizer=torch.optim.SGD, lr=1.0, schedule=lambda _: 1.0, grad_clip=None)
-        folder = path_of(path)
-        pipeline = load_pipeline(folder)
+        super().__init__(spec, path=path, **shared)
+        pipeline = load_pipeline(self.folder)
         if pipeline.shape != spec.shape:
             raise GenlabError(
-                f"The pipeline in {shown(folder)} draws pictures {list(pipeline.shape)}, but those of {spec.name} are "
-                f"{list(spec.shape)}, [channels, height, width]. Choose data of its size."
+                f"The pipeline in {shown(self.folder)} draws pictures {list(pipeline.shape)}, but those of "
+                f"{spec.name} are {list(spec.shape)}, [channels, height, width]. Choose data of its size."
             )
         self.nfe = steps or pipeline.steps
         if self.nfe > pipeline.most_steps:
@@ -71,8 +110,7 @@ class Pretrained(GenerativeModel):
             )
         # No part of the module: its weights stay in its own files.
         self._pipeline = (pipeline,)
-        self._trained_on = trained_on(folder)
-        self.register_buffer("files", torch.tensor(list(pipeline.sha256), dtype=torch.uint8))
+        self._remember(pipeline.sha256)
 
     @classmethod
     def unsupported(cls, spec: DataSpec) -> str | None:
@@ -81,19 +119,9 @@ class Pretrained(GenerativeModel):
             return f"The {cls.family} family draws levels, but {spec.name} is continuous. {cls.alternative}"
         return reason
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        known = state_dict.get(f"{prefix}files")
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
-        if known is not None and not torch.equal(
-            known.cpu(), torch.tensor(list(self._pipeline[0].sha256), dtype=torch.uint8)
-        ):
-            raise GenlabError(
-                "model.path holds other files than those that this run is of. rerun=true evaluates these."
-            )
-
     @property
     def variant(self) -> str:
-        return f"{self._pipeline[0].name}, trained on: {self._trained_on}"
+        return f"{self._pipeline[0].name}, trained on: {self.trained_on}"
 
     @property
     def num_parameters(self) -> int:
