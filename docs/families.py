@@ -16,13 +16,13 @@ from genlab.models.base import GenerativeModel
 KINDS = {
     "pictures": DataSpec("pictures", "image", (1, 28, 28), levels=256),
     "vectors": DataSpec("vectors", "vector", (2,)),
-    "text": DataSpec("text", "text", (256,), levels=65),
+    "text": DataSpec("text", "text", (256,), levels=256),
     "sound": DataSpec("sound", "waveform", (1, 5120), levels=256, sampling_rate_hz=8000, has_mask=True),
     "tables of numbers": DataSpec("numbers", "table", (2,), fields=(Field("length"), Field("width"))),
     "mixed tables": DataSpec("mixed", "table", (2,), fields=(Field("age", decimals=0, rounded=True), Field("sex", 2))),
     "series": DataSpec("series", "series", (1, 32)),
 }
-"""An example of each kind of data: gray levels, points, characters, mu-law recordings of several lengths, numbers that
+"""An example of each kind of data: gray levels, points, bytes, mu-law recordings of several lengths, numbers that
 have densities, rounded ones beside categories, windows."""
 
 INTRODUCTION = """# Which model takes which data

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from genlab.command.targets import locate
+from genlab.core.spec import DataSpec
 from making.measured import comparisons, likelihood, single_runs
 from making.text import ROOT, commands, opening, read_settings, recipe, table
 
@@ -48,7 +49,7 @@ def part(model: str) -> str:
     said = " ".join(opening(text)).removesuffix(".")
     sections = [
         f"## `model={model}`\n\n{said}.\n",
-        commands([f"python train.py model={model} data={_data(model)}"]),
+        commands([f"python train.py model={model}{_path(model)} data={_data(model)}"]),
         _takes(model), _settings(model), _recipes(model), _search(model), _measured(model), _in_the_code(model),
     ]  # fmt: skip
     return "\n".join(section for section in sections if section)
@@ -58,8 +59,15 @@ def _data(model: str) -> str:
     """A small data set that the model takes: the first of these."""
     networks = dict(zip(_families()["KINDS"], _families()["networks"](model), strict=True))
     small = {"pictures": "digits", "vectors": "toy2d", "mixed tables": "diabetes", "text": "shakespeare"}
+    if target(model).unsupported(DataSpec("characters", "text", (256,), levels=65, alphabet="")):
+        small["text"] = "text_file data.by=bytes data.path=text.txt"
     small |= {"tables of numbers": "wine", "series": "stochastic_volatility", "sound": "spoken_digits"}
     return next((data for kind, data in small.items() if networks[kind] != "-"), "csv data.path=table.csv")
+
+
+def _path(model: str) -> str:
+    """What says where a model lies that others have trained; nothing of any other."""
+    return " model.path=DIR" if "path" in OmegaConf.load(lineage(model)[0]) else ""
 
 
 def _takes(model: str) -> str:

@@ -19,7 +19,7 @@ SPECS = {size: DataSpec(f"colour_{size}", "image", (3, size, size), levels=256, 
 FAMILIES = sorted(
     name
     for name in (path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
-    if not locate(model_config(name)["_target_"]).unsupported(SPECS[32])
+    if not (family := locate(model_config(name)["_target_"])).unsupported(SPECS[32]) and not family.comes_trained
 )
 
 

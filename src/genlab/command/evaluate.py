@@ -138,11 +138,13 @@ def evaluate_run(
             quality_last = measure_quality(samples, reference, instruments, timetable=timetable)
     described = describe_data(datamodule, protocol)
     known = ReferenceInfo(true_entropy_nats=datamodule.true_entropy())
+    why_unknown = "others have trained it" if model.comes_trained else _why_not_chosen(model, asked, checkpoint)
+    training = Training.elsewhere() if model.comes_trained else _describe_training(last, chosen_by)
     missing = {
         **_reasons(model, {"likelihood": measured.likelihood, "likelihood_last": likelihood_last}, known),
         **quality.missing(),
         **(quality_last.missing("quality_last") if model.chosen_by_samples and quality_last else {}),
-        **({} if chosen_by else {"training.chosen_by": _why_not_chosen(model, asked, checkpoint)}),
+        **dict.fromkeys(training.unknown(), why_unknown),
         **(dict.fromkeys(_LAST if model.chosen_by_samples else _LAST[:1], _ALONE) if exported_alone else {}),
     }
     result = new_result(
@@ -152,7 +154,7 @@ def evaluate_run(
         model=_describe_model(model, measured.parameters),
         data=described,
         seed=config.seed,
-        training=_describe_training(last, chosen_by),
+        training=training,
         likelihood=measured.likelihood,
         likelihood_last=likelihood_last,
         quality=quality.figures,

@@ -31,18 +31,6 @@ from genlab.uses.foreign import read_samples
 
 __all__ = ["run"]
 
-_NOBODY_KNOWS = Training(
-    examples_seen=None,
-    optimizer_steps=None,
-    wall_seconds=None,
-    device="unknown",
-    precision="unknown",
-    peak_memory_bytes=None,
-    examples_per_second=None,
-    stopped_by="unknown",
-    checkpoint="none",
-)
-
 
 def run(config: DictConfig) -> FinishedRun:
     """Measure the samples in ``config.samples`` against ``config.data`` as a run's are, and write and show the result.
@@ -93,7 +81,7 @@ def _result(
     command: str,
 ) -> Result:
     trained_on = settings.trained_on or "not declared"
-    unknown = [f"training.{name}" for name in _NOBODY_KNOWS.model_fields_set if _NOBODY_KNOWS.get(name) is None]
+    training = Training.elsewhere()
     return new_result(
         run_id=place.id,
         config_hash=identity,
@@ -107,7 +95,7 @@ def _result(
         ),
         data=describe_data(datamodule, protocol),
         seed=protocol.seed,
-        training=_NOBODY_KNOWS,
+        training=training,
         likelihood=None,
         likelihood_last=None,
         quality=measured.quality.figures,
@@ -116,7 +104,9 @@ def _result(
         reference=ReferenceInfo(true_entropy_nats=datamodule.true_entropy()),
         missing={
             **dict.fromkeys(("likelihood", "likelihood_last"), "foreign samples have none"),
-            **dict.fromkeys(("sampling", "model.parameters", "model.parameters_to_sample", *unknown), "not declared"),
+            **dict.fromkeys(
+                ("sampling", "model.parameters", "model.parameters_to_sample", *training.unknown()), "not declared"
+            ),
             **({"reference.true_entropy_nats": "not known"} if datamodule.true_entropy() is None else {}),
             **measured.quality.missing(),
         },

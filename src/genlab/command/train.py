@@ -42,8 +42,8 @@ from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.processes.ranks import is_first_process, others_wait
 from genlab.runs.atomic import write_atomic
-from genlab.runs.checkpoints import load_checkpoint, resume_checkpoint, training_record
-from genlab.runs.code import code_version, codes_of, other_code
+from genlab.runs.checkpoints import AtomicCheckpointIO, load_checkpoint, resume_checkpoint, training_record
+from genlab.runs.code import code_version, codes_of, other_code, this_code
 from genlab.runs.folder import RunDir, check_name, check_place
 from genlab.runs.identity import run_id
 from genlab.runs.locks import RunLock
@@ -147,7 +147,9 @@ def _lead(job: _TrainingJob) -> FinishedRun:
         if result is None:
             stack.enter_context(_closed(loggers))
             with display:
-                if start.train:
+                if start.train and model.comes_trained:
+                    _keep(job.place, model)
+                elif start.train:
                     _fit(trainer, model, job.datamodule, start)
                 command = command_line("train.py")
                 result = evaluate_run(job.place, job.config, job.protocol, command, timetable=display.timetable)
@@ -269,6 +271,18 @@ def _fit(trainer: Trainer, model: GenerativeModel, datamodule: GenlabDataModule,
         stop_helpers(trainer)
         raise
     leave_together()
+
+
+def _keep(place: RunDir, model: GenerativeModel) -> None:
+    """Leave a model that comes trained where one that was trained here would be."""
+    record = {
+        "progress": {"examples": 0, "batches": 0, "seconds": 0.0, "fraction": 1.0},
+        "hardware": {},
+        "stopped_by": "comes trained",
+        "code": [this_code().as_dict()],
+    }
+    for path in (place.best_checkpoint, place.last_checkpoint):
+        AtomicCheckpointIO().save_checkpoint({"state_dict": dict(model.state_dict()), "genlab": record}, path)
 
 
 def _initialize(model: GenerativeModel, datamodule: GenlabDataModule, seed: int) -> None:

@@ -144,6 +144,17 @@ class Training(Section):
     chosen_by: Text | None = None
     code: Annotated[tuple[CodeInfo, ...], MinLen(1), Field(strict=False)] | None = None
 
+    @classmethod
+    def elsewhere(cls) -> Self:
+        """Return what is known of a training that others have done: nothing."""
+        unknown = ("examples_seen", "optimizer_steps", "wall_seconds", "peak_memory_bytes", "examples_per_second")
+        said = {"device": "unknown", "precision": "unknown", "stopped_by": "unknown", "checkpoint": "none"}
+        return cls(**dict.fromkeys(unknown), **said)
+
+    def unknown(self) -> list[str]:
+        """Return the dotted keys of what is not known, of which a result says why."""
+        return [f"training.{name}" for name in self.model_fields_set if self.get(name) is None]
+
 
 class OrdinaryDifferentialEquation(Section):
     """How the equation of a likelihood of kind ``ode`` or ``dequantized-ode`` was solved.

@@ -104,6 +104,8 @@ class GenerativeModel(LightningModule):
     learns_by_steps: ClassVar[bool] = True
     """Whether steps train the model. One that :meth:`initialize` fits for good has no parameters, and a training of one
     step, which only measures the loss; the examples it has seen are those that it was fitted to."""
+    comes_trained: ClassVar[bool] = False
+    """Whether others have trained the model: then no step is taken, and a run is its evaluation."""
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""What others have trained and published, read from a folder without running a line of theirs."""

@@ -1,0 +1,138 @@
+"""The folder of a pretrained model: found, and each file in it looked at before a library opens it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genlab.core.errors import GenlabError, shown
+from genlab.core.memory import memory_bytes, say_bytes
+from genlab.runs.atomic import what_is_in_the_way
+
+__all__ = ["checksum", "file_in", "path_of", "read_json", "trained_on", "weights_in"]
+
+MOST_SETTINGS = 2**20
+"""Bytes of a file of settings or of a model's card; those that people publish have a few thousand."""
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_MOST_NAMES, _MOST_SHOWN = 8, 80
+
+
+def path_of(reference: str | None) -> Path:
+    """Return the folder that a setting names.
+
+    Raises:
+        GenlabError: If none was given, there is no such folder, or it is an address on a hub.
+    """
+    if not reference:
+        raise GenlabError("model.path is not given, expected the folder of a pretrained model. Add model.path=...")
+    if reference.startswith("hf://"):
+        raise GenlabError(f"model.path is {shown(reference)}, expected a local folder. Download it first.")
+    folder = Path(reference).expanduser()
+    try:
+        is_folder = folder.is_dir()
+    except OSError:  # a name that is too long for one
+        is_folder = False
+    if not is_folder:
+        raise GenlabError(f"model.path is {shown(folder)}, which is no folder, expected that of a pretrained model.")
+    return folder
+
+
+def file_in(folder: Path, name: str, most: float = MOST_SETTINGS) -> Path:
+    """Return a file of a folder that may be opened.
+
+    Args:
+        folder: As of :func:`path_of`.
+        name: Where it lies in the folder.
+        most: Most bytes that it may have.
+
+    Raises:
+        GenlabError: If it is missing, no file, too large, or a link that leads out of the folder.
+    """
+    path = folder / name
+    try:
+        there = what_is_in_the_way(path)
+        if there is None and not path.resolve(strict=True).is_relative_to(folder.resolve()):
+            there = "a link out of that folder"
+        size = path.stat().st_size if there is None else 0
+    except (FileNotFoundError, NotADirectoryError):
+        raise GenlabError(f"{shown(folder)} has no {name}: it is no pretrained model of this kind.") from None
+    except (OSError, RuntimeError) as error:  # a link to itself is either
+        raise GenlabError(f"{shown(path)} cannot be read ({error}).") from error
+    if there is not None:
+        raise GenlabError(f"{shown(path)} is {there}, expected a file.")
+    if size > most:
+        raise GenlabError(f"{shown(path)} has {say_bytes(size)}, expected at most {say_bytes(most)}.")
+    return path
+
+
+def weights_in(folder: Path, name: str) -> Path:
+    """Return a file of weights in safetensors; arguments as of :func:`file_in`.
+
+    Raises:
+        GenlabError: Also if the weights are divided among several files, or pickled, which runs code when it is opened.
+    """
+    place = (folder / name).parent
+    if (place / f"{Path(name).name}.index.json").exists():
+        raise GenlabError(f"The weights in {shown(place)} are in several files, expected one, {Path(name).name}.")
+    if not (folder / name).exists() and place.is_dir():
+        pickled = sorted(file.name for file in place.iterdir() if file.suffix in PICKLES)
+        if pickled:
+            raise GenlabError(
+                f"{shown(place)} has weights as {shown(pickled[0])}, which may run code when it is opened. "
+                f"Expected {Path(name).name}: save them as safetensors."
+            )
+    return file_in(folder, name, memory_bytes())
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """Read a file of settings; arguments as of :func:`file_in`.
+
+    Raises:
+        GenlabError: Also if it is damaged.
+    """
+    path = file_in(folder, name)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise GenlabError(f"{shown(path)} is damaged: {reason}") from error
+    if not isinstance(found, dict):
+        raise GenlabError(f"{shown(path)} holds a {type(found).__name__}, expected settings.")
+    return found
+
+
+def trained_on(folder: Path) -> str:
+    """Return what the model's card says that it was trained on, a few words; ``unknown`` where it says nothing.
+
+    The card is ``README.md``, whose head, between two lines of three dashes, names ``datasets``. Nobody checks it.
+    """
+    if not (folder / "README.md").exists():
+        return "unknown"
+    text = file_in(folder, "README.md").read_text(encoding="utf-8", errors="replace")
+    opening, _, rest = text.removeprefix("\ufeff").partition("\n")
+    head, end, _ = rest.partition("\n---")
+    if opening.strip() != "---" or not end or "&" in head:  # an anchor: a few lines of them stand for a huge list
+        return "unknown"
+    try:
+        said = yaml.safe_load(head)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return "unknown"
+    named = said.get("datasets") if isinstance(said, dict) else None
+    names = [named] if isinstance(named, str) else named if isinstance(named, list) else []
+    words = [shown(" ".join(name.split()))[:_MOST_SHOWN] for name in names if isinstance(name, str) and name.strip()]
+    more = ["..."] * (len(words) > _MOST_NAMES)
+    return f"{', '.join(words[:_MOST_NAMES] + more)} (its card)" if words else "unknown"
+
+
+def checksum(files: Iterable[Path]) -> bytes:
+    """Return the SHA-256 of what files hold, one after the other, by which two states of a model are told apart."""
+    digest = hashlib.sha256()
+    for path in files:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.digest()

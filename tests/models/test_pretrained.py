@@ -1,0 +1,212 @@
+"""Pipelines of others: what they draw, what stands in the table, and what is refused before a library opens it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from genlab.command.evaluate import run as evaluate
+from genlab.command.load import load_run
+from genlab.core.errors import GenlabError
+from genlab.core.noise import ExampleNoise, normal
+from genlab.core.spec import DataSpec
+from genlab.models.pretrained import Pretrained
+from genlab.networks.pretrained.folder import trained_on
+from tests.tiny import composed, run_folder, train
+
+SPEC = DataSpec("tiny", "image", (1, 8, 8), levels=17)
+CARD = '---\ndatasets:\n- mnist\n- "my\\x1b[31m own"\n---\n# A model\n'
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder for each kind of pipeline, as diffusers saves it, around the same small network."""
+    import diffusers
+
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8,), norm_num_groups=2,
+        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), add_attention=False,
+    )  # fmt: skip
+    made = {
+        "ddpm": diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler(num_train_timesteps=6)),
+        "ddim": diffusers.DDIMPipeline(unet, diffusers.DDIMScheduler(num_train_timesteps=8)),
+        "consistency": diffusers.ConsistencyModelPipeline(unet, diffusers.CMStochasticIterativeScheduler()),
+    }
+    folder = tmp_path_factory.mktemp("pipelines")
+    for name, pipeline in made.items():
+        pipeline.save_pretrained(folder / name)
+    (folder / "ddpm" / "README.md").write_text(CARD)
+    return {name: folder / name for name in made}
+
+
+def model_of(folder: Path, spec: DataSpec = SPEC, steps: int | None = None) -> Pretrained:
+    return Pretrained(spec, path=str(folder), steps=steps, name="pretrained").eval()
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("ddpm", None), ("ddim", 4), ("consistency", 3)])
+def test_samples_are_those_of_the_librarys_own_pipeline(
+    saved: dict[str, Path], monkeypatch: pytest.MonkeyPatch, kind: str, steps: int | None
+) -> None:
+    import diffusers
+
+    model, noise = model_of(saved[kind], steps=steps), ExampleNoise(3)
+    drawn = model.sample(3, generator=ExampleNoise(3))
+    for module in ("pipelines.ddpm.pipeline_ddpm", "pipelines.ddim.pipeline_ddim",
+                   "pipelines.consistency_models.pipeline_consistency_models", "schedulers.scheduling_ddpm",
+                   "schedulers.scheduling_consistency_models"):  # fmt: skip
+        monkeypatch.setattr(
+            f"diffusers.{module}.randn_tensor",
+            lambda shape, dtype=None, **_: normal(shape, noise, torch.device("cpu"), dtype),
+        )
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(saved[kind], use_safetensors=True)
+    pipeline.set_progress_bar_config(disable=True)
+    pictures = pipeline(batch_size=3, num_inference_steps=model.nfe, output_type="np").images
+    expected = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    assert torch.equal(drawn, (16 * expected).round().to(torch.uint8))
+    assert drawn.unique().numel() > 2
+    assert model.nfe == {"ddpm": 6, "ddim": 4, "consistency": 3}[kind]
+
+
+@pytest.mark.parametrize("kind", ["ddpm", "consistency"])
+def test_a_sample_does_not_depend_on_its_batch(saved: dict[str, Path], kind: str) -> None:
+    model = model_of(saved[kind], steps=3)
+    together = model.sample(4, generator=ExampleNoise(1))
+    apart = [model.sample(2, generator=ExampleNoise(1, first)) for first in (0, 2)]
+    assert torch.equal(together, torch.cat(apart))
+    assert not torch.equal(together[0], together[1])
+
+
+def test_it_stands_in_the_table_without_a_training(saved: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "pipeline"
+    shutil.copytree(saved["ddpm"], folder)
+    logs = [f"paths.logs={tmp_path}"]
+    result = train(tmp_path, f"model.path={folder}", "model.steps=2", "evaluation.num_samples=100", model="pretrained")
+    network = sum(p.numel() for p in model_of(folder)._pipeline[0].unet.parameters())
+    assert result.model.parameters == result.model.parameters_to_sample == network
+    assert result.model.variant == r"DDPMPipeline, trained on: mnist, my\x1b[31m own (its card)"
+    assert result.likelihood is None
+    assert result.quality.get("fid") > 0
+    assert result.sampling.nfe == 2
+    assert result.sampling.ms_per_sample > 0
+    assert (result.training.examples_seen, result.training.checkpoint) == (None, "none")
+    assert result.reason("training.wall_seconds") == "others have trained it"
+    place = run_folder(tmp_path)
+    assert (place / "checkpoints" / "best.ckpt").stat().st_size < 10_000
+    again = evaluate(
+        composed(
+            [f"run={place}", "evaluation=quick", "evaluation.num_samples=100", "evaluation.max_examples=50", *logs],
+            "evaluate",
+        )
+    )
+    assert again.result.quality.get("fid") == result.quality.get("fid")
+    assert load_run(place, sampling={"steps": 3}).nfe == 3
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(GenlabError, match="other files than those that this run is of"):
+        load_run(place)
+
+
+def _named(key: str, value: object, file: str = "model_index.json") -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / file
+        path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+
+    return change
+
+
+def _pickled(folder: Path) -> None:
+    os.replace(folder / "unet/diffusion_pytorch_model.safetensors", folder / "unet/diffusion_pytorch_model.bin")
+
+
+def _linked(folder: Path) -> None:
+    outside = folder.parent / "outside.safetensors"
+    os.replace(folder / "unet/diffusion_pytorch_model.safetensors", outside)
+    (folder / "unet/diffusion_pytorch_model.safetensors").symlink_to(outside)
+
+
+def _cut(folder: Path) -> None:
+    path = folder / "unet/diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def _divided(folder: Path) -> None:
+    (folder / "unet/diffusion_pytorch_model.safetensors.index.json").write_text('{"weight_map": {"a": "../../b"}}')
+
+
+HOSTILE = [
+    (_named("_class_name", "StableDiffusionPipeline"), "names the pipeline 'StableDiffusionPipeline', expected one of"),
+    (_named("unet", ["os", "system"]), r"unet: \['os', 'system'\], expected UNet2DModel of diffusers"),
+    (_named("unet", ["diffusers", "UNet2DConditionModel"]), "expected UNet2DModel of diffusers"),
+    (_named("scheduler", ["my_code", "DDPMScheduler"]), "expected DDPMScheduler or DDIMScheduler of diffusers"),
+    (_named("extra", ["my_code", "Thing"]), "has extra: .* expected no such part"),
+    (_named("_class_name", "AutoencoderKL", "unet/config.json"), "is of 'AutoencoderKL', expected UNet2DModel"),
+    (_named("auto_map", {"x": "y"}, "unet/config.json"), "has auto_map, which is not read here"),
+    (_named("num_class_embeds", 10, "unet/config.json"), "draws given classes"),
+    (_named("sample_size", -1, "unet/config.json"), "sample_size is -1"),
+    (_named("layers_per_block", 2, "unet/config.json"), "are not those of its config.json"),
+    (_named("num_train_timesteps", 10**12, "scheduler/scheduler_config.json"), "num_train_timesteps is 1000000000000"),
+    (_named("beta_schedule", "mine", "scheduler/scheduler_config.json"), "diffusers cannot make DDPMPipeline of"),
+    (_pickled, r"has weights as diffusion_pytorch_model.bin, which may run code.*save them as safetensors"),
+    (_linked, "is a link out of that folder"),
+    (_cut, "diffusers cannot make DDPMPipeline of"),
+    (_divided, "are in several files"),
+    (lambda folder: (folder / "model_index.json").write_text("[" * 10**5), "is damaged"),
+    (lambda folder: (folder / "model_index.json").write_text(" " * 2**21), "expected at most"),
+    (lambda folder: (folder / "model_index.json").unlink(), "has no model_index.json"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)), ids=lambda number: HOSTILE[number][1][:40])
+def test_what_could_run_code_or_is_damaged_is_refused(saved: dict[str, Path], tmp_path: Path, number: int) -> None:
+    change, line = HOSTILE[number]
+    folder = tmp_path / "pipeline"
+    shutil.copytree(saved["ddpm"], folder)
+    change(folder)
+    with pytest.raises(GenlabError, match=line) as caught:
+        model_of(folder)
+    assert str(caught.value).count("\n") < 2
+
+
+def test_what_does_not_fit_is_refused(saved: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(GenlabError, match=r"draws pictures \[1, 8, 8\], but those of large are \[3, 32, 32\]"):
+        model_of(saved["ddpm"], DataSpec("large", "image", (3, 32, 32), levels=256))
+    with pytest.raises(GenlabError, match=r"model.steps is 7, expected at most the 6 of its training"):
+        model_of(saved["ddpm"], steps=7)
+    assert "is continuous" in (Pretrained.unsupported(DataSpec("real", "image", (1, 8, 8))) or "")
+    for path, line in ((None, "model.path is not given"), ("hf://user/name", "expected a local folder"),
+                       (str(tmp_path / "no"), "is no folder"), ("x" * 5000, "is no folder")):  # fmt: skip
+        with pytest.raises(GenlabError, match=line):
+            Pretrained(SPEC, path=path, steps=None, name="pretrained")
+
+
+def test_the_first_pipelines_lie_in_one_folder(saved: dict[str, Path], tmp_path: Path) -> None:
+    for file in saved["ddpm"].rglob("*.*"):
+        if file.is_file():
+            shutil.copy(file, tmp_path / file.name)
+    drawn = [model_of(folder).sample(2, generator=ExampleNoise(0)) for folder in (tmp_path, saved["ddpm"])]
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ("---\ndatasets: cifar10\n---\n", "cifar10 (its card)"),
+        ("---\nlicense: mit\n---\n", "unknown"),
+        ("---\ndatasets: [&a x, *a]\n---\n", "unknown"),
+        ("---\ndatasets: !!python/object/apply:os.system [id]\n---\n", "unknown"),
+        ("# No head\ndatasets: x\n", "unknown"),
+    ],
+)
+def test_the_card_says_what_it_was_trained_on(tmp_path: Path, card: str, said: str) -> None:
+    assert trained_on(tmp_path) == "unknown"
+    (tmp_path / "README.md").write_text(card)
+    assert trained_on(tmp_path) == said
