@@ -135,7 +135,7 @@ def load_pipeline(folder: Path) -> Pipeline:
     scheduler_class = kind.schedulers[named["scheduler"][1]]
     network = _read_settings(folder, f"{unet_place}config.json", "UNet2DModel")
     weights = weights_in(folder, f"{unet_place}{WEIGHTS}")
-    _check_sizes(settings, network, folder)
+    _check_sizes(settings, network, folder, kind.schedulers[named["scheduler"][1]] == _DDPM)
     names = ("model_index.json", f"{scheduler_place}scheduler_config.json", f"{unet_place}config.json")
     sha256 = checksum([*(file_in(folder, each) for each in names), weights])
     try:
@@ -173,13 +173,19 @@ def _read_settings(folder: Path, name: str, expected: str) -> dict[str, Any]:
     return settings
 
 
-def _check_sizes(scheduler: Mapping[str, Any], unet: Mapping[str, Any], folder: Path) -> None:
+def _check_sizes(scheduler: dict[str, Any], unet: Mapping[str, Any], folder: Path, is_ddpm: bool) -> None:
     """Refuse what a library would take, and only a sample would show."""
     steps = scheduler.setdefault("num_train_timesteps", 40 if "sigma_min" in scheduler else 1000)
     if type(steps) is not int or not 1 <= steps <= MOST_STEPS:
         raise GenlabError(f"{shown(folder)}: num_train_timesteps is {_said(steps)}, expected 1 to {MOST_STEPS:,}.")
     if unet.get("num_class_embeds") is not None or unet.get("class_embed_type") is not None:
         raise GenlabError(f"The pipeline in {shown(folder)} draws given classes, expected an unconditional one.")
+    given, found = unet.get("in_channels", 3), unet.get("out_channels", 3)  # as diffusers has them by default
+    learns_variance = is_ddpm and str(scheduler.get("variance_type")).startswith("learned")
+    if type(given) is not int or given < 1 or found != (2 * given if learns_variance else given):
+        raise GenlabError(
+            f"{shown(folder)}: the network makes {_said(found)} channels of {_said(given)}, expected as many."
+        )
     size = unet.get("sample_size")
     sizes = size if isinstance(size, list) and len(size) == 2 else [size]
     if any(type(each) is not int or each < 1 for each in sizes):
