@@ -153,6 +153,7 @@ HOSTILE = [
     (_named("_class_name", "AutoencoderKL", "unet/config.json"), "is of 'AutoencoderKL', expected UNet2DModel"),
     (_named("auto_map", {"x": "y"}, "unet/config.json"), "has auto_map, which is not read here"),
     (_named("num_class_embeds", 10, "unet/config.json"), "draws given classes"),
+    (_named("out_channels", 2, "unet/config.json"), "makes 2 channels of 1"),
     (_named("sample_size", -1, "unet/config.json"), "sample_size is -1"),
     (_named("layers_per_block", 2, "unet/config.json"), "are not those of its config.json"),
     (_named("num_train_timesteps", 10**12, "scheduler/scheduler_config.json"), "num_train_timesteps is 1000000000000"),

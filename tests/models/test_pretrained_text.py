@@ -145,6 +145,14 @@ def test_samples_have_the_models_chances_and_belong_to_themselves(saved: dict[st
     assert 0.5 * (first.bincount(minlength=256) / len(first) - expected).abs().sum() < 0.1
 
 
+def test_a_mark_is_never_drawn(saved: dict[str, Path]) -> None:
+    model = model_of(saved["marked"], 3)
+    tokens = model._language_model[0].tokens
+    tokens.content = [content if content == b"a" else b"" for content in tokens.content]
+    assert model.sample(4, generator=ExampleNoise(0)).tolist() == [[97] * 3] * 4
+    assert model.nfe == 3
+
+
 def test_it_stands_in_the_table_in_bits_per_byte(saved: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text(TEXT)

@@ -293,11 +293,11 @@ def _enter(
 def _as_words(argument: str, keys: Sequence[str]) -> str:
     """Quote what is given for keys that take words: their commas would be those of a sweep, of one run each."""
     key, _, value = argument.partition("=")
-    if key not in keys or value in ("", "null") or value[0] in "'\"":
+    if key not in keys or value[:1] in ("", "'", '"') or re.fullmatch(r"[\w./ -]+", value):
         return argument
     # Within quotes a backslash stands for itself, but before a quote.
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (r"\'" if found[2] else ""), value)
-    return f"{key}='{escaped}'"
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + (r"\"" if found[2] else ""), value)
+    return f'{key}="{escaped}"'
 
 
 def _complete(arguments: Sequence[str]) -> int:

@@ -165,9 +165,11 @@ def _draw_panels(
         axes.set_axis_off()
     for axes, (name, windows) in zip(grid.flat, panels, strict=False):
         shades = iter(colormaps["viridis"](np.linspace(0, 0.9, len(windows))))
-        for label, window in windows.items():
+        for number, (label, window) in enumerate(windows.items()):
             colour = next(shades) if is_way else "0.45" if label == "example" else None
-            axes.plot(np.arange(1, len(window) + 1), window, linewidth=0.9, label=label, color=colour)
+            # The first on top: what is given is part of each completion.
+            steps = np.arange(1, len(window) + 1)
+            axes.plot(steps, window, linewidth=0.9, label=label, color=colour, zorder=2 - number / 100)
         axes.set_title(name, fontsize=8, loc="left")
         axes.tick_params(labelsize=6)
     for axes in grid[-1]:

@@ -19,6 +19,7 @@ from genlab.core.noise import uniform
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import modality_of
+from genlab.models.base import GenerativeModel
 from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import ConditionalOptions, Width
 from genlab.networks.blocks.channel_scaling import ChannelScaling
@@ -57,7 +58,7 @@ class AutoregressiveOptions(ConditionalOptions):
     components: Width
 
 
-class Autoregressive(FillsIn):
+class Autoregressive(FillsIn, GenerativeModel):
     """What the autoregressive families share; each adds the network that predicts the values' distributions.
 
     The log-probability is exact. Samples are drawn value by value, every activation being computed once. Continuous

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
+from genlab.core.codec import Codec
 from genlab.core.contract import Inpainting
-from genlab.models.base import GenerativeModel
 
 __all__ = ["FillsIn", "Given"]
 
@@ -28,11 +29,14 @@ class Given(NamedTuple):
     y: Tensor | None
 
 
-class FillsIn(GenerativeModel):
-    """A family that :class:`genlab.core.contract.Inpaints`. It implements :meth:`_fill_in` and :meth:`inpainting`.
+class FillsIn:
+    """Beside :class:`genlab.models.base.GenerativeModel`, a family that :class:`genlab.core.contract.Inpaints`.
 
-    The arguments are those of :class:`GenerativeModel`.
+    It implements :meth:`_fill_in` and :meth:`inpainting`.
     """
+
+    codec: Codec
+    _labels_to_draw: Callable[[int, Tensor | None, Generator | None], Tensor | None]
 
     @torch.no_grad()
     def inpaint(

@@ -26,6 +26,7 @@ from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import Layout, has_layout, modality_of
+from genlab.models.base import GenerativeModel
 from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import ConditionalOptions, Depth, Repeats, Width
 from genlab.networks.blocks.lengths import Lengths
@@ -181,7 +182,7 @@ class TableConfig:
         return RowCells(spec, self.hidden if self.dequantization == "variational" else None, logit)
 
 
-class Flow(FillsIn):
+class Flow(FillsIn, GenerativeModel):
     """Normalizing flow: a multi-scale coupling flow for images, an autoregressive or coupling one for vectors.
 
     Continuous data has an exact density. Discrete data is filled with noise and, on ``[0, 1]``, mapped to

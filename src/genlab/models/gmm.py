@@ -20,6 +20,7 @@ from genlab.core.likelihood import (
 )
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of
+from genlab.models.base import GenerativeModel
 from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import TrainingOptions, Width
 from genlab.networks.blocks.lengths import Lengths
@@ -46,7 +47,7 @@ HELD_OUT = 0.2
 """Fraction of the starting examples on which they are compared."""
 
 
-class GMM(FillsIn):
+class GMM(FillsIn, GenerativeModel):
     """Gaussian mixture, or for binary data Bernoulli mixture, started by k-means++ and EM, trained by gradient.
 
     A level of discrete data has the normal's mass over its bin; the outer bins reach to infinity. The log-probability

@@ -20,6 +20,7 @@ from genlab.core.noise import normal, uniform
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import modality_of
+from genlab.models.base import GenerativeModel
 from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import TrainingOptions, Width
 from genlab.networks.blocks.columns import Columns
@@ -139,7 +140,7 @@ class LatentOptions(TrainingOptions):
     objective: ObjectiveConfig
 
 
-class LatentModel(FillsIn):
+class LatentModel(FillsIn, GenerativeModel):
     """A model with latent variables z, a decoder p(x | z) and an approximate posterior q(z | x).
 
     A subclass implements the methods below and sets ``num_latents``. Continuous data is standardized on the way

@@ -19,6 +19,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, modality_of
+from genlab.models.base import GenerativeModel
 from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import ConditionalOptions, Depth, SamplingSteps, Width
 from genlab.networks.diffusion.unmasking import UnmaskingTransformer
@@ -26,7 +27,7 @@ from genlab.networks.diffusion.unmasking import UnmaskingTransformer
 __all__ = ["MaskedDiffusion"]
 
 
-class MaskedDiffusion(FillsIn):
+class MaskedDiffusion(FillsIn, GenerativeModel):
     """Diffusion of symbols by an absorbing mask, in continuous time.
 
     Sahoo et al. (2024), "Simple and effective masked diffusion language models"; Shi et al. (2024), "Simplified and

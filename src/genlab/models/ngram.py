@@ -16,6 +16,7 @@ from genlab.core.noise import uniform
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import Layout, Modality, modality_of
+from genlab.models.base import GenerativeModel
 from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import CommonOptions
 from genlab.networks.blocks.lengths import Lengths
@@ -34,7 +35,7 @@ PARTICLES = 64
 """Of each example that is filled in, unless said otherwise."""
 
 
-class NGram(FillsIn):
+class NGram(FillsIn, GenerativeModel):
     """N-grams with interpolated Witten-Bell smoothing: each value given the n - 1 before it.
 
     The log-probability is exact. All training examples are counted once; nothing is learned after that, so that a

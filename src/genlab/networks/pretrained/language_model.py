@@ -218,7 +218,8 @@ def load_language_model(folder: Path) -> LanguageModel:
         reason = " ".join(str(error).split())[:200]
         raise GenlabError(f"transformers cannot make {name} of {shown(folder)}: {reason}") from error
     if lacking := [*loaded["missing_keys"], *loaded["unexpected_keys"], *loaded["mismatched_keys"]]:
-        raise GenlabError(f"The weights in {shown(weights)} are not those of its config.json: {lacking[0]} differs.")
+        named = shown(lacking[0])[:120]
+        raise GenlabError(f"The weights in {shown(weights)} are not those of its config.json: {named} differs.")
     if not tokens.is_complete or len(tokens.content) > network.config.vocab_size:
         raise GenlabError(
             f"{shown(tokenizer)} has {len(tokens.content):,} tokens, not all bytes among them or more than the network "

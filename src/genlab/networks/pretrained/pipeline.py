@@ -122,30 +122,14 @@ def load_pipeline(folder: Path) -> Pipeline:
     Raises:
         GenlabError: If the folder is no such pipeline, names other classes, or diffusers is not installed.
     """
-    index = read_json(folder, "model_index.json")
-    name = index.get("_class_name")
-    if not isinstance(name, str) or name not in PIPELINES:
-        hint = nearest(name, PIPELINES) if isinstance(name, str) else ""
-        raise GenlabError(
-            f"{shown(folder)}/model_index.json names the pipeline {_said(name)}, expected one of "
-            f"{', '.join(PIPELINES)}.{hint}"
-        )
+    name, scheduler_named = _read_index(folder)
     kind = PIPELINES[name]
-    allowed = {"unet": ("UNet2DModel",), "scheduler": tuple(kind.schedulers)}
-    named = {key: value for key, value in index.items() if not key.startswith("_")}
-    for key in {**allowed, **named}:
-        classes = allowed.get(key, ())
-        if named.get(key) not in [["diffusers", each] for each in classes]:
-            expected = f"{' or '.join(classes)} of diffusers" if classes else "no such part"
-            raise GenlabError(
-                f"{shown(folder)}/model_index.json has {shown(key)}: {_said(named.get(key))}, expected {expected}."
-            )
+    scheduler_class = kind.schedulers[scheduler_named]
     unet_place, scheduler_place = _place(folder, "unet"), _place(folder, "scheduler")
-    settings = _read_settings(folder, f"{scheduler_place}scheduler_config.json", named["scheduler"][1])
-    scheduler_class = kind.schedulers[named["scheduler"][1]]
+    settings = _read_settings(folder, f"{scheduler_place}scheduler_config.json", scheduler_named)
     network = _read_settings(folder, f"{unet_place}config.json", "UNet2DModel")
     weights = weights_in(folder, f"{unet_place}{WEIGHTS}")
-    _check_sizes(settings, network, folder)
+    _check_sizes(settings, network, folder, scheduler_class == _DDPM)
     names = ("model_index.json", f"{scheduler_place}scheduler_config.json", f"{unet_place}config.json")
     sha256 = checksum([*(file_in(folder, each) for each in names), weights])
     try:
@@ -167,6 +151,29 @@ def load_pipeline(folder: Path) -> Pipeline:
     return Pipeline(name, unet, scheduler, min(kind.steps or MOST_STEPS, settings["num_train_timesteps"]), sha256)
 
 
+def _read_index(folder: Path) -> tuple[str, str]:
+    """Return the pipeline and the scheduler that a folder names, if it names nothing but what is known."""
+    index = read_json(folder, "model_index.json")
+    name = index.get("_class_name")
+    if not isinstance(name, str) or name not in PIPELINES:
+        hint = nearest(name, PIPELINES) if isinstance(name, str) else ""
+        raise GenlabError(
+            f"{shown(folder)}/model_index.json names the pipeline {_said(name)}, expected one of "
+            f"{', '.join(PIPELINES)}.{hint}"
+        )
+    kind = PIPELINES[name]
+    allowed = {"unet": ("UNet2DModel",), "scheduler": tuple(kind.schedulers)}
+    named = {key: value for key, value in index.items() if not key.startswith("_")}
+    for key in {**allowed, **named}:
+        classes = allowed.get(key, ())
+        if named.get(key) not in [["diffusers", each] for each in classes]:
+            expected = f"{' or '.join(classes)} of diffusers" if classes else "no such part"
+            raise GenlabError(
+                f"{shown(folder)}/model_index.json has {shown(key)}: {_said(named.get(key))}, expected {expected}."
+            )
+    return name, named["scheduler"][1]
+
+
 def _place(folder: Path, part: str) -> str:
     return f"{part}/" if (folder / part).is_dir() else ""  # the first pipelines were published in one folder
 
@@ -183,13 +190,19 @@ def _read_settings(folder: Path, name: str, expected: str) -> dict[str, Any]:
     return settings
 
 
-def _check_sizes(scheduler: Mapping[str, Any], unet: Mapping[str, Any], folder: Path) -> None:
+def _check_sizes(scheduler: dict[str, Any], unet: Mapping[str, Any], folder: Path, is_ddpm: bool) -> None:
     """Refuse what a library would take, and only a sample would show."""
     steps = scheduler.setdefault("num_train_timesteps", 40 if "sigma_min" in scheduler else 1000)
     if type(steps) is not int or not 1 <= steps <= MOST_STEPS:
         raise GenlabError(f"{shown(folder)}: num_train_timesteps is {_said(steps)}, expected 1 to {MOST_STEPS:,}.")
     if unet.get("num_class_embeds") is not None or unet.get("class_embed_type") is not None:
         raise GenlabError(f"The pipeline in {shown(folder)} draws given classes, expected an unconditional one.")
+    given, found = unet.get("in_channels", 3), unet.get("out_channels", 3)  # as diffusers has them by default
+    learns_variance = is_ddpm and str(scheduler.get("variance_type")).startswith("learned")
+    if type(given) is not int or given < 1 or found != (2 * given if learns_variance else given):
+        raise GenlabError(
+            f"{shown(folder)}: the network makes {_said(found)} channels of {_said(given)}, expected as many."
+        )
     size = unet.get("sample_size")
     sizes = size if isinstance(size, list) and len(size) == 2 else [size]
     if any(type(each) is not int or each < 1 for each in sizes):
