@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ class Hub:
         requests: Method, path and whether a token came, of all that was asked.
         trouble: For the beginning of a path after its method: an HTTP status, ``"slow"``, ``"cut"``, ``"endless"`` or
             an address to which it is sent on.
+        says: What it says of files of these names, where that is not what they are.
     """
 
     token = "hf_thetokenofthetests"
@@ -35,7 +37,13 @@ class Hub:
         self.private: set[str] = set()
         self.requests: list[tuple[str, str, bool]] = []
         self.trouble: dict[str, int | str] = {}
+        self.says: dict[str, dict[str, Any]] = {}
         self.url = ""
+
+    def put(self, name: str, folder: Path) -> None:
+        """Take the files of a folder as those of a model."""
+        files = (path for path in folder.rglob("*") if path.is_file())
+        self.models[name] = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
     def commit(self, name: str) -> str:
         """Return the commit that a model's files are."""
@@ -73,13 +81,23 @@ class _Handler(BaseHTTPRequestHandler):
             name, _, revision = path.removeprefix("/api/models/").partition("/revision/")
             if name not in self.hub.models or revision not in ("", "main", self.hub.commit(name)):
                 return self._answer(404, {"error": "not found"})
-            siblings = [{"rfilename": file} for file in self.hub.models[name]]
+            siblings = [self._listed(file, content) for file, content in self.hub.models[name].items()]
             return self._answer(200, {"id": name, "sha": self.hub.commit(name), "siblings": siblings})
         name, _, rest = path.strip("/").partition("/resolve/")
         commit, _, file = rest.partition("/")
         if file in self.hub.models.get(name, {}) and commit == self.hub.commit(name):
             return self._answer(200, self.hub.models[name][file])
         self._answer(404, {"error": "not found"})
+
+    def _listed(self, name: str, content: bytes) -> dict[str, Any]:
+        about: dict[str, Any] = {"rfilename": name}
+        if "blobs=" in self.path:
+            about["size"] = len(content)
+            if name.endswith(".safetensors"):
+                sha256 = hashlib.sha256(content).hexdigest()
+                about["lfs"] = {"size": len(content), "sha256": sha256, "pointerSize": 134}
+            about |= self.hub.says.get(name, {})
+        return about
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

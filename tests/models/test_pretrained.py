@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from genlab.core.noise import ExampleNoise, normal
 from genlab.core.spec import DataSpec
 from genlab.models.pretrained import Pretrained
 from genlab.networks.pretrained.folder import trained_on
+from genlab.runs.caches import user_cache_folder
+from tests.hub_server import Hub, serving
 from tests.tiny import composed, run_folder, train
 
 SPEC = DataSpec("tiny", "image", (1, 8, 8), levels=17)
@@ -46,7 +48,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / name for name in made}
 
 
-def model_of(folder: Path, spec: DataSpec = SPEC, steps: int | None = None) -> Pretrained:
+def model_of(folder: Path | str, spec: DataSpec = SPEC, steps: int | None = None) -> Pretrained:
     return Pretrained(spec, path=str(folder), steps=steps, name="pretrained").eval()
 
 
@@ -183,7 +185,7 @@ def test_what_does_not_fit_is_refused(saved: dict[str, Path], tmp_path: Path) ->
     with pytest.raises(GenlabError, match=r"model.steps is 7, expected at most the 6 of its training"):
         model_of(saved["ddpm"], steps=7)
     assert "is continuous" in (Pretrained.unsupported(DataSpec("real", "image", (1, 8, 8))) or "")
-    for path, line in ((None, "model.path is not given"), ("hf://user/name", "expected a local folder"),
+    for path, line in ((None, "model.path is not given"), ("hf://name", "is no address"),
                        (str(tmp_path / "no"), "is no folder"), ("x" * 5000, "is no folder")):  # fmt: skip
         with pytest.raises(GenlabError, match=line):
             Pretrained(SPEC, path=path, steps=None, name="pretrained")
@@ -211,3 +213,102 @@ def test_the_card_says_what_it_was_trained_on(tmp_path: Path, card: str, said: s
     assert trained_on(tmp_path) == "unknown"
     (tmp_path / "README.md").write_text(card)
     assert trained_on(tmp_path) == said
+
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+OPENED = ["README.md", "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", WEIGHTS]
+
+
+@pytest.fixture
+def hub(saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub that has a pipeline, and an empty cache folder."""
+    monkeypatch.setenv("GENLAB_HOME", str(tmp_path / "home"))
+    with serving(monkeypatch) as hub:
+        hub.put("ada/ddpm", saved["ddpm"])
+        yield hub
+
+
+def _kept() -> list[Path]:
+    return [path for path in user_cache_folder().rglob("*") if path.is_file()]
+
+
+def test_a_pipeline_is_pulled_once_and_its_commit_named(hub: Hub, saved: dict[str, Path]) -> None:
+    hub.models["ada/ddpm"] |= {"unet/setup.py": b"", "unet/diffusion_pytorch_model.bin": b"", "model.ckpt": b""}
+    first, pinned = hub.commit("ada/ddpm"), f"hf://ada/ddpm@{hub.commit('ada/ddpm')}"
+    model = model_of("hf://ada/ddpm")
+    assert torch.equal(*(each.sample(2, generator=ExampleNoise(0)) for each in (model, model_of(saved["ddpm"]))))
+    assert model.variant == rf"DDPMPipeline of {pinned}, trained on: mnist, my\x1b[31m own (its card)"
+    assert sorted(path.relative_to(model.folder).as_posix() for path in _kept()) == OPENED
+    fetched = [path.partition("/resolve/")[2] for _, path, _ in hub.requests if "/resolve/" in path]
+    assert sorted(fetched) == [f"{first}/{name}" for name in OPENED]
+    asked = len(hub.requests)
+    assert model_of(pinned).variant == model.variant
+    assert len(hub.requests) == asked, "a commit that is there is asked about"
+    assert model_of("hf://ada/ddpm@main").folder == model.folder
+    assert len(hub.requests) == asked + 1, "the files are fetched again"
+    hub.put("ada/ddpm", saved["ddim"])
+    assert "DDIMPipeline of hf://ada/ddpm@" in model_of("hf://ada/ddpm").variant
+    assert model_of(pinned).variant == model.variant
+
+
+def test_a_pulled_pipeline_stands_in_the_table_and_tells_when_its_branch_moved(
+    hub: Hub, saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = f"hf://ada/ddpm@{hub.commit('ada/ddpm')}"
+    result = train(tmp_path, "model.path=hf://ada/ddpm", "model.steps=1", model="pretrained")
+    assert f" of {pinned}, " in result.model.variant
+    hub.put("ada/ddpm", saved["ddim"])
+    with pytest.raises(GenlabError, match="other files than those that this run is of"):
+        load_run(run_folder(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(GenlabError, match=r"no connection to .* Pulled before: hf://ada/ddpm@"):
+        load_run(run_folder(tmp_path))
+
+
+def test_a_repository_of_pickles_is_left(hub: Hub) -> None:
+    files = hub.models["ada/ddpm"]
+    files["unet/diffusion_pytorch_model.bin"] = files.pop(WEIGHTS)
+    with pytest.raises(GenlabError, match=r"^hf://ada/ddpm/unet has weights as diffusion_pytorch_model.bin, which may"):
+        model_of("hf://ada/ddpm")
+    files["unet/diffusion_pytorch_model.safetensors.index.json"] = b""
+    with pytest.raises(GenlabError, match="in several files"):
+        model_of("hf://ada/ddpm")
+    hub.models["ada/ddpm"] = {"README.md": b""}
+    with pytest.raises(GenlabError, match=r"hf://ada/ddpm has no model_index.json: it is no pretrained model"):
+        model_of("hf://ada/ddpm")
+    assert not [path for _, path, _ in hub.requests if "/resolve/" in path]
+    assert not _kept()
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "line"),
+    [
+        ("unet/config.json", {"size": 10_000}, r"unet/config.json was cut off after [\d,]+ of 10,000 bytes"),
+        ("unet/config.json", {"size": 10}, r"unet/config.json is larger than 10 bytes"),
+        (WEIGHTS, {"lfs": {"size": 1, "sha256": "0" * 64, "pointerSize": 1}}, f"{WEIGHTS} is not what http.* says"),
+        (WEIGHTS, {"size": 2**60}, f"{WEIGHTS} has 1,152,921,504,606,846,976 bytes, expected at most"),
+        ("README.md", {"size": 2**21}, "README.md has 2,097,152 bytes, expected at most 1,048,576"),
+        ("README.md", {"size": None}, "does not say how large README.md is"),
+        ("README.md", {"size": "9"}, "cannot be read"),
+    ],
+)
+def test_what_is_cut_off_too_large_or_other_than_the_hub_says_is_left(
+    hub: Hub, name: str, says: dict[str, object], line: str
+) -> None:
+    hub.says = {name: says}
+    with pytest.raises(GenlabError, match=line) as caught:
+        model_of("hf://ada/ddpm")
+    assert "\n" not in str(caught.value)
+    assert not _kept()
+
+
+def test_trouble_in_the_middle_and_a_full_disk_leave_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    for trouble, line in (("cut", "the connection was cut off"), (404, "the Hub says 404"), (401, "private, missing")):
+        hub.trouble = {f"GET /ada/ddpm/resolve/{hub.commit('ada/ddpm')}/{WEIGHTS}": trouble}
+        with pytest.raises(GenlabError, match=line):
+            model_of("hf://ada/ddpm")
+    usage = shutil.disk_usage("/")._replace(free=10)
+    monkeypatch.setattr("genlab.runs.pulling.shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(GenlabError, match=r"cannot be kept: .* 10 are free"):
+        model_of("hf://ada/ddpm")
+    assert not _kept()

@@ -14,6 +14,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.noise import ExampleNoise
 from genlab.core.spec import DataSpec
 from genlab.models.pretrained_text import PretrainedText
+from tests.hub_server import serving
 from tests.tiny import train
 
 TEXT = "the cat sat on the mat; thé end <|endoftext|> of the theatre. " * 20
@@ -46,7 +47,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-def model_of(folder: Path, length: int = 12) -> PretrainedText:
+def model_of(folder: Path | str, length: int = 12) -> PretrainedText:
     spec = DataSpec("tiny", "text", (length,), levels=256)
     return PretrainedText(spec, path=str(folder), name="pretrained_text").eval()
 
@@ -198,3 +199,21 @@ def test_what_does_not_fit_or_could_run_code_is_refused(saved: dict[str, Path], 
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(GenlabError, match="transformers cannot make"):
         model_of(folder)
+
+
+def test_a_model_of_the_hub_is_that_of_its_folder(
+    saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENLAB_HOME", str(tmp_path))
+    with serving(monkeypatch) as hub:
+        hub.put("ada/gpt", saved["marked"])
+        hub.models["ada/gpt"] |= {"pytorch_model.bin": b"", "vocab.txt": b""}
+        model = model_of("hf://ada/gpt")
+        assert f"GPT2LMHeadModel of hf://ada/gpt@{hub.commit('ada/gpt')}, " in model.variant
+    assert sorted(path.name for path in model.folder.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
+    x = window(TEXT, 12)[None]
+    assert torch.equal(model.log_prob(x), model_of(saved["marked"]).log_prob(x))

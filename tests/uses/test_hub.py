@@ -54,8 +54,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.fixture
 def shared(hub: Hub, export: Path) -> Hub:
     """The export is on the hub."""
-    files = (path for path in export.rglob("*") if path.is_file())
-    hub.models["ada/gmm"] = {path.relative_to(export).as_posix(): path.read_bytes() for path in files}
+    hub.put("ada/gmm", export)
     return hub
 
 

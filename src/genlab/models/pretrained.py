@@ -14,8 +14,8 @@ from genlab.core.spec import DataSpec
 from genlab.modalities import Layout
 from genlab.models.base import GenerativeModel
 from genlab.models.options import CommonOptions, SamplingSteps
-from genlab.networks.pretrained.folder import path_of, trained_on
-from genlab.networks.pretrained.pipeline import load_pipeline
+from genlab.networks.pretrained.folder import Files, find_model, trained_on
+from genlab.networks.pretrained.pipeline import load_pipeline, pipeline_files
 
 __all__ = ["ComesTrained", "Pretrained"]
 
@@ -30,10 +30,16 @@ class ComesTrained(GenerativeModel):
 
     Args:
         spec: What one example is.
-        path: Folder of the model.
+        path: Folder of the model, or its address on the Hugging Face Hub, from which the files that are opened are
+            pulled.
+        files: Says which these are.
+
+    Attributes:
+        folder: Where the files are.
+        address: Of the commit that was pulled; None: it is a folder of the user's.
 
     Raises:
-        GenlabError: If there is no such folder.
+        GenlabError: If there is no such folder, or it cannot be pulled.
     """
 
     learns_by_steps = False
@@ -41,10 +47,15 @@ class ComesTrained(GenerativeModel):
     chosen_by_samples = False
     files: Tensor
 
-    def __init__(self, spec: DataSpec, *, path: str | None, **shared: Unpack[CommonOptions]) -> None:
+    def __init__(self, spec: DataSpec, *, path: str | None, files: Files, **shared: Unpack[CommonOptions]) -> None:
         super().__init__(spec, **shared, optimizer=torch.optim.SGD, lr=1.0, schedule=lambda _: 1.0, grad_clip=None)
-        self.folder = path_of(path)
+        self.folder, self.address = find_model(path, self.family, files)
         self.trained_on = trained_on(self.folder)
+
+    def _describe(self, name: str) -> str:
+        """Say what it is by its class; a commit of the Hub is named, since its branches move on."""
+        source = f" of {self.address}" if self.address else ""
+        return f"{name}{source}, trained on: {self.trained_on}"
 
     def _remember(self, sha256: bytes) -> None:
         self.register_buffer("files", torch.tensor(list(sha256), dtype=torch.uint8))
@@ -77,15 +88,15 @@ class Pretrained(ComesTrained):
 
     Args:
         spec: Discrete pictures of the size and the channels that the pipeline draws.
-        path: Its folder, as ``save_pretrained`` leaves it.
+        path: Its folder, as ``save_pretrained`` leaves it, or ``hf://user/name@revision``.
         steps: Evaluations of the network for a sample; None: as many as the pipeline takes by default, of DDPM all of
             the training's process, of DDIM 50, of a consistency model 1.
 
     The other arguments are those of :class:`genlab.models.options.CommonOptions`.
 
     Raises:
-        GenlabError: If there is no such folder, it holds anything else or what could run code, or its pictures are not
-            of the data's size.
+        GenlabError: If there is no such folder or address, it holds anything else or what could run code, or its
+            pictures are not of the data's size.
     """
 
     family = "pretrained"
@@ -96,7 +107,7 @@ class Pretrained(ComesTrained):
     def __init__(
         self, spec: DataSpec, *, path: str | None, steps: SamplingSteps | None, **shared: Unpack[CommonOptions]
     ) -> None:
-        super().__init__(spec, path=path, **shared)
+        super().__init__(spec, path=path, files=pipeline_files, **shared)
         pipeline = load_pipeline(self.folder)
         if pipeline.shape != spec.shape:
             raise GenlabError(
@@ -121,7 +132,7 @@ class Pretrained(ComesTrained):
 
     @property
     def variant(self) -> str:
-        return f"{self._pipeline[0].name}, trained on: {self.trained_on}"
+        return self._describe(self._pipeline[0].name)
 
     @property
     def num_parameters(self) -> int:

@@ -12,7 +12,7 @@ from genlab.core.spec import DataSpec
 from genlab.modalities import Layout, Modality
 from genlab.models.options import CommonOptions
 from genlab.models.pretrained import ComesTrained
-from genlab.networks.pretrained.language_model import load_language_model
+from genlab.networks.pretrained.language_model import language_model_files, load_language_model
 
 __all__ = ["PretrainedText"]
 
@@ -29,12 +29,13 @@ class PretrainedText(ComesTrained):
 
     Args:
         spec: Text in bytes.
-        path: Its folder, with ``config.json``, ``tokenizer.json``, byte-level, and ``model.safetensors``.
+        path: Its folder, with ``config.json``, ``tokenizer.json``, byte-level, and ``model.safetensors``,
+            or ``hf://user/name@revision``.
 
     The other arguments are those of :class:`genlab.models.options.CommonOptions`.
 
     Raises:
-        GenlabError: If there is no such folder, or it holds anything else or what could run code.
+        GenlabError: If there is no such folder or address, or it holds anything else or what could run code.
     """
 
     family = "pretrained_text"
@@ -42,7 +43,7 @@ class PretrainedText(ComesTrained):
     alternative = "Use model=transformer, which is trained on it."
 
     def __init__(self, spec: DataSpec, *, path: str | None, **shared: Unpack[CommonOptions]) -> None:
-        super().__init__(spec, path=path, **shared)
+        super().__init__(spec, path=path, files=language_model_files, **shared)
         language_model = load_language_model(self.folder)
         # No part of the module: its weights stay in its own files.
         self._language_model = (language_model,)
@@ -65,7 +66,7 @@ class PretrainedText(ComesTrained):
 
     @property
     def variant(self) -> str:
-        return f"{self._language_model[0].name}, trained on: {self.trained_on}"
+        return self._describe(self._language_model[0].name)
 
     @property
     def num_parameters(self) -> int:

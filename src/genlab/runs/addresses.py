@@ -1,4 +1,4 @@
-"""Addresses of exports on the Hugging Face Hub: ``hf://user/name``, or ``hf://user/name@revision``."""
+"""Addresses of exports and models on the Hugging Face Hub: ``hf://user/name``, or ``hf://user/name@revision``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_address(text: Path | str) -> bool:
 
 @dataclass(frozen=True)
 class Address:
-    """Where an export lies on the Hub.
+    """Where an export or a model lies on the Hub.
 
     Attributes:
         repo: ``user/name``.

@@ -1,4 +1,4 @@
-"""Exports from the Hugging Face Hub: pulled once into the user's cache folder, whole or not at all."""
+"""Exports and models from the Hugging Face Hub: pulled once into the user's cache folder, whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from operator import index
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from genlab.core.errors import GenlabError, shown
 from genlab.runs import hub
 from genlab.runs.addresses import Address
 from genlab.runs.atomic import atomic_file, make_folder, sync_folder, write_atomic
 from genlab.runs.caches import user_cache_folder
-from genlab.runs.exports import CARD, INDEX, Export, FileInfo, most_bytes, parse_index
+from genlab.runs.exports import CARD, INDEX, FileInfo, most_bytes, parse_index
 
 if TYPE_CHECKING:
     from httpx2 import Response
+    from huggingface_hub.hf_api import RepoSibling
 
-__all__ = ["Pulled", "pull"]
+__all__ = ["Pulled", "pull", "pull_files"]
 
 ALLOWED_SECONDS = 60.0
 SLOWEST_BYTES_PER_SECOND = 20_000
@@ -33,7 +35,7 @@ SLOWEST_BYTES_PER_SECOND = 20_000
 
 
 class Pulled(NamedTuple):
-    """An export that lies in the cache folder.
+    """An export or a model that lies in the cache folder.
 
     Attributes:
         folder: Where.
@@ -42,6 +44,21 @@ class Pulled(NamedTuple):
 
     folder: Path
     address: Address
+
+
+class _Listed(NamedTuple):
+    """What the Hub says of a file: its size, and its SHA-256 where it is stored as a large one."""
+
+    bytes: int | None
+    sha256: str | None
+
+    @classmethod
+    def of(cls, file: RepoSibling) -> Self:
+        return cls(None if file.size is None else index(file.size), file.lfs.sha256 if file.lfs else None)
+
+
+_Listing = Mapping[str, _Listed]
+_Fetch = Callable[[Address, _Listing, Path, Mapping[str, str]], None]
 
 
 def pull(address: Address) -> Pulled:
@@ -53,21 +70,57 @@ def pull(address: Address) -> Pulled:
     Raises:
         GenlabError: If it cannot be, or is no export; the cache folder is as it was then.
     """
-    kept = user_cache_folder() / "hub" / address.repo
-    if address.commit and (kept / address.commit / INDEX).is_file():
+    return _pull(address, user_cache_folder() / "hub", _fetch_export)
+
+
+def pull_files(address: Address, kind: str, choose: Callable[[Collection[str]], Mapping[str, float]]) -> Pulled:
+    """Return files of anybody's model on the Hub, pulled as :func:`pull` pulls exports.
+
+    Their sizes and, where the Hub says it, their SHA-256 are checked.
+
+    Args:
+        address: Of the model.
+        kind: What is chosen, a word: of one commit each kind is kept by itself.
+        choose: Returns, of the names of all files, those that are fetched and the most bytes that each may have. Raises
+            a :class:`GenlabError` where none should be.
+
+    Raises:
+        GenlabError: If they cannot be pulled, or one is too large; the cache folder is as it was then.
+    """
+
+    def fetch(pinned: Address, listed: _Listing, folder: Path, headers: Mapping[str, str]) -> None:
+        chosen = choose(listed)
+        for name, most in chosen.items():
+            if (size := listed[name].bytes) is None:
+                raise GenlabError(f"{pinned}: {shown(hub.endpoint())} does not say how large {name} is.")
+            if size > most:
+                raise GenlabError(f"{pinned}: {name} has {size:,} bytes, expected at most {most:,.0f}.")
+        lies = f"is not what {shown(hub.endpoint())} says. Try again."
+        _fetch_files(pinned, {name: listed[name] for name in chosen}, folder, headers, lies)
+
+    return _pull(address, user_cache_folder() / "hub-models" / kind, fetch)
+
+
+def _pull(address: Address, root: Path, fetch: _Fetch) -> Pulled:
+    kept = root / address.repo
+    if address.commit and (kept / address.commit).is_dir():
         return Pulled(kept / address.commit, address)
     client = hub.open_client()
     timeout = hub.CONNECT_SECONDS + hub.READ_SECONDS
     with hub.asked(address, "pulled", _there(address, kept)):
-        info = client.model_info(address.repo, revision=address.revision, timeout=timeout)
+        info = client.model_info(address.repo, revision=address.revision, timeout=timeout, files_metadata=True)
         pinned = address.at(info.sha)
-        names = {sibling.rfilename for sibling in info.siblings or ()}
+        listed = {file.rfilename: _Listed.of(file) for file in info.siblings or ()}
     folder = kept / str(pinned.revision)
-    if not (folder / INDEX).is_file():
-        if INDEX not in names:
-            raise GenlabError(f"{address} has no {INDEX}: it is no export of genlab.")
+    if not folder.is_dir():
         try:
-            _fetch(pinned, folder, CARD in names, client._build_hf_headers())
+            make_folder(kept)
+            # Beside its place, so that the last step is a rename within one file system: it is there whole or not.
+            with TemporaryDirectory(dir=kept, prefix=".pull-") as scratch:
+                whole = Path(scratch) / folder.name
+                whole.mkdir()
+                fetch(pinned, listed, whole, client._build_hf_headers())
+                _put(whole, folder)
         except OSError as error:
             if error.errno is None:
                 raise
@@ -77,52 +130,52 @@ def pull(address: Address) -> Pulled:
 
 
 def _there(address: Address, kept: Path) -> str:
-    found = [path.parent for path in kept.glob(f"*/{INDEX}")]
+    found = list(kept.glob("[0-9a-f]*"))
     if not found:
         return ""
     newest = max(found, key=lambda path: path.stat().st_mtime)
     return f"Pulled before: hf://{address.repo}@{newest.name}."
 
 
-def _fetch(address: Address, folder: Path, has_card: bool, headers: Mapping[str, str]) -> None:
-    make_folder(folder.parent)
-    # Beside its place, so that the last step is a rename within one file system: it is there whole or not.
-    with TemporaryDirectory(dir=folder.parent, prefix=".pull-") as scratch:
-        index = io.BytesIO()
-        _download(address, INDEX, index, most_bytes(INDEX), headers)
-        export = parse_index(index.getvalue(), f"{INDEX} of {address}")
-        whole = Path(scratch) / folder.name
-        whole.mkdir()
-        _check_room(export, whole)
-        for name, info in export.files.items():
-            (whole / name).parent.mkdir(exist_ok=True)
-            with atomic_file(whole / name) as file:
-                _check(address, name, info, _download(address, name, file, info.bytes, headers))
-        if has_card:
-            with atomic_file(whole / CARD) as file:
-                _download(address, CARD, file, most_bytes(CARD), headers)
-        write_atomic(whole / INDEX, index.getvalue())
-        try:
-            os.replace(whole, folder)
-        except OSError:
-            if not (folder / INDEX).is_file():  # else somebody else was faster
-                raise
-        sync_folder(folder.parent)
+def _put(whole: Path, folder: Path) -> None:
+    try:
+        os.replace(whole, folder)
+    except OSError:
+        if not folder.is_dir():  # else somebody else was faster
+            raise
+    sync_folder(folder.parent)
 
 
-def _check_room(export: Export, folder: Path) -> None:
-    needed, free = sum(info.bytes for info in export.files.values()), shutil.disk_usage(folder).free
+def _fetch_export(address: Address, listed: _Listing, folder: Path, headers: Mapping[str, str]) -> None:
+    if INDEX not in listed:
+        raise GenlabError(f"{address} has no {INDEX}: it is no export of genlab.")
+    content = io.BytesIO()
+    _download(address, INDEX, content, most_bytes(INDEX), headers)
+    export = parse_index(content.getvalue(), f"{INDEX} of {address}")
+    lies = f"is not what its {INDEX} says. Do not use it, and tell who exported it."
+    _fetch_files(address, export.files, folder, headers, lies)
+    if CARD in listed:
+        with atomic_file(folder / CARD) as file:
+            _download(address, CARD, file, most_bytes(CARD), headers)
+    write_atomic(folder / INDEX, content.getvalue())
+
+
+def _fetch_files(
+    address: Address, files: Mapping[str, FileInfo | _Listed], folder: Path, headers: Mapping[str, str], lies: str
+) -> None:
+    """Fetch files of known sizes into a folder; what is said of one that is not what it should be is ``lies``."""
+    needed, free = sum(info.bytes or 0 for info in files.values()), shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed, {free:,} are free", os.fspath(folder))
-
-
-def _check(address: Address, name: str, expected: FileInfo, found: FileInfo) -> None:
-    if found.bytes < expected.bytes:
-        raise GenlabError(
-            f"{address}: {name} was cut off after {found.bytes:,} of {expected.bytes:,} bytes. Try again."
-        )
-    if found != expected:
-        raise GenlabError(f"{address}: {name} is not what its {INDEX} says. Do not use it, and tell who exported it.")
+    for name, info in files.items():
+        size = info.bytes or 0
+        (folder / name).parent.mkdir(exist_ok=True)
+        with atomic_file(folder / name) as file:
+            found = _download(address, name, file, size, headers)
+            if found.bytes < size:
+                raise GenlabError(f"{address}: {name} was cut off after {found.bytes:,} of {size:,} bytes. Try again.")
+            if found.sha256 != (info.sha256 or found.sha256):
+                raise GenlabError(f"{address}: {name} {lies}")
 
 
 def _download(address: Address, name: str, sink: IO[bytes], most: int, headers: Mapping[str, str]) -> FileInfo:

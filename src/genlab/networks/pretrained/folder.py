@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from genlab.core.errors import GenlabError, shown
 from genlab.core.memory import memory_bytes, say_bytes
+from genlab.runs.addresses import Address, is_address
 from genlab.runs.atomic import what_is_in_the_way
+from genlab.runs.pulling import pull_files
 
-__all__ = ["checksum", "file_in", "path_of", "read_json", "trained_on", "weights_in"]
+__all__ = ["Files", "checksum", "file_in", "find_model", "read_json", "trained_on", "weights_in"]
 
 MOST_SETTINGS = 2**20
 """Bytes of a file of settings or of a model's card; those that people publish have a few thousand."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+CARD = "README.md"
 _MOST_NAMES, _MOST_SHOWN = 8, 80
 
+Files = Callable[[Collection[str]], dict[str, float]]
+"""Says which files of a kind of model are opened, given the names of all that there are, and the most bytes of each."""
 
-def path_of(reference: str | None) -> Path:
-    """Return the folder that a setting names.
+
+def find_model(reference: str | None, kind: str, files: Files) -> tuple[Path, Address | None]:
+    """Return the folder that a setting names, and the address of its commit where it was pulled from the Hub.
+
+    Args:
+        reference: A folder, or an address as of :mod:`genlab.runs.addresses`.
+        kind: What kind of model it is, a word.
+        files: The files that are pulled, and the model's card.
 
     Raises:
-        GenlabError: If none was given, there is no such folder, or it is an address on a hub.
+        GenlabError: If none was given, there is no such folder, or it cannot be pulled.
     """
     if not reference:
         raise GenlabError("model.path is not given, expected the folder of a pretrained model. Add model.path=...")
-    if reference.startswith("hf://"):
-        raise GenlabError(f"model.path is {shown(reference)}, expected a local folder. Download it first.")
+    if is_address(reference):
+        address = Address.parse(reference)
+        return pull_files(address, kind, lambda names: _chosen(str(address), names, files(names)))
     folder = Path(reference).expanduser()
     try:
         is_folder = folder.is_dir()
@@ -39,14 +51,23 @@ def path_of(reference: str | None) -> Path:
         is_folder = False
     if not is_folder:
         raise GenlabError(f"model.path is {shown(folder)}, which is no folder, expected that of a pretrained model.")
-    return folder
+    return folder, None
+
+
+def _chosen(where: str, names: Collection[str], files: dict[str, float]) -> dict[str, float]:
+    for name in files:
+        if name.endswith(".safetensors"):
+            _check_weights(where, names, name)
+        if name not in names:
+            raise GenlabError(f"{where} has no {name}: it is no pretrained model of this kind.")
+    return {**files, CARD: MOST_SETTINGS} if CARD in names else files
 
 
 def file_in(folder: Path, name: str, most: float = MOST_SETTINGS) -> Path:
     """Return a file of a folder that may be opened.
 
     Args:
-        folder: As of :func:`path_of`.
+        folder: As of :func:`find_model`.
         name: Where it lies in the folder.
         most: Most bytes that it may have.
 
@@ -77,16 +98,24 @@ def weights_in(folder: Path, name: str) -> Path:
         GenlabError: Also if the weights are divided among several files, or pickled, which runs code when it is opened.
     """
     place = (folder / name).parent
-    if (place / f"{Path(name).name}.index.json").exists():
-        raise GenlabError(f"The weights in {shown(place)} are in several files, expected one, {Path(name).name}.")
-    if not (folder / name).exists() and place.is_dir():
-        pickled = sorted(file.name for file in place.iterdir() if file.suffix in PICKLES)
-        if pickled:
-            raise GenlabError(
-                f"{shown(place)} has weights as {shown(pickled[0])}, which may run code when it is opened. "
-                f"Expected {Path(name).name}: save them as safetensors."
-            )
+    there = [file.relative_to(folder).as_posix() for file in place.iterdir()] if place.is_dir() else []
+    _check_weights(shown(folder), there, name)
     return file_in(folder, name, memory_bytes())
+
+
+def _check_weights(where: str, names: Collection[str], name: str) -> None:
+    """Refuse weights that are not in their one file, by the names of all that there are, seen from ``where``."""
+    path = PurePosixPath(name)
+    place = where if len(path.parts) == 1 else f"{where}/{path.parent}"
+    if f"{name}.index.json" in names:
+        raise GenlabError(f"The weights in {place} are in several files, expected one, {path.name}.")
+    beside = [each for each in map(PurePosixPath, names) if each.parent == path.parent]
+    pickled = sorted(each.name for each in beside if each.suffix in PICKLES)
+    if pickled and name not in names:
+        raise GenlabError(
+            f"{place} has weights as {shown(pickled[0])}, which may run code when it is opened. "
+            f"Expected {path.name}: save them as safetensors."
+        )
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -111,9 +140,9 @@ def trained_on(folder: Path) -> str:
 
     The card is ``README.md``, whose head, between two lines of three dashes, names ``datasets``. Nobody checks it.
     """
-    if not (folder / "README.md").exists():
+    if not (folder / CARD).exists():
         return "unknown"
-    text = file_in(folder, "README.md").read_text(encoding="utf-8", errors="replace")
+    text = file_in(folder, CARD).read_text(encoding="utf-8", errors="replace")
     opening, _, rest = text.removeprefix("\ufeff").partition("\n")
     head, end, _ = rest.partition("\n---")
     if opening.strip() != "---" or not end or "&" in head:  # an anchor: a few lines of them stand for a huge list

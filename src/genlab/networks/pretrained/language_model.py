@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import torch
 from torch import Generator, Tensor
 
 from genlab.core.errors import GenlabError, shown
+from genlab.core.memory import memory_bytes
 from genlab.core.noise import uniform
-from genlab.networks.pretrained.folder import checksum, file_in, read_json, weights_in
+from genlab.networks.pretrained.folder import MOST_SETTINGS, checksum, file_in, read_json, weights_in
 
-__all__ = ["LanguageModel", "Tokens", "load_language_model"]
+__all__ = ["LanguageModel", "Tokens", "language_model_files", "load_language_model"]
 
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 MOST_TOKENIZER = 2**26
@@ -171,6 +172,11 @@ class LanguageModel:
             raise GenlabError(
                 f"A window has {tokens:,} tokens, and {self.name} reads at most {self.positions:,}. Lower data.length."
             )
+
+
+def language_model_files(names: Collection[str]) -> dict[str, float]:
+    """Return the files that :func:`load_language_model` opens, whatever else there is, and the most bytes of each."""
+    return {"config.json": MOST_SETTINGS, TOKENIZER: MOST_TOKENIZER, WEIGHTS: memory_bytes()}
 
 
 def load_language_model(folder: Path) -> LanguageModel:

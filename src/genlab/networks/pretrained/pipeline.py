@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,11 @@ from torch import Generator, Tensor
 from torch.overrides import TorchFunctionMode
 
 from genlab.core.errors import GenlabError, nearest, shown
+from genlab.core.memory import memory_bytes
 from genlab.core.noise import normal
-from genlab.networks.pretrained.folder import checksum, file_in, read_json, weights_in
+from genlab.networks.pretrained.folder import MOST_SETTINGS, checksum, file_in, read_json, weights_in
 
-__all__ = ["Pipeline", "load_pipeline"]
+__all__ = ["Pipeline", "load_pipeline", "pipeline_files"]
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 MOST_STEPS = 100_000
@@ -101,6 +102,15 @@ class _NoiseOfExamples(TorchFunctionMode):
             options = dict(kwargs or {})
             return normal(args[0], self.generator, torch.device(options["device"]), options.get("dtype"))
         return func(*args, **(kwargs or {}))
+
+
+def pipeline_files(names: Collection[str]) -> dict[str, float]:
+    """Return the files that :func:`load_pipeline` opens, of all these, and the most bytes of each."""
+    unet, scheduler = (
+        f"{part}/" if any(name.startswith(f"{part}/") for name in names) else "" for part in ("unet", "scheduler")
+    )
+    settings = ("model_index.json", f"{unet}config.json", f"{scheduler}scheduler_config.json")
+    return dict.fromkeys(settings, MOST_SETTINGS) | {f"{unet}{WEIGHTS}": memory_bytes()}
 
 
 def load_pipeline(folder: Path) -> Pipeline:
