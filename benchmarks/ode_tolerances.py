@@ -27,7 +27,7 @@ from genlab.command.config import read_trained
 from genlab.core import noise
 from genlab.measure.measuring import reference_of
 from genlab.models.iterative import IterativeModel
-from genlab.runs.folder import find_run
+from genlab.runs.finding import find_run
 
 
 def score(model: IterativeModel, x: Tensor, y: Tensor | None, tolerance: float) -> Tensor:

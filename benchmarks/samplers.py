@@ -29,7 +29,7 @@ from genlab.measure.features.choice import choose_extractor
 from genlab.measure.measuring import reference_of
 from genlab.measure.quality import measure_quality
 from genlab.models.diffusion import Diffusion
-from genlab.runs.folder import find_run
+from genlab.runs.finding import find_run
 
 BATCH = 250
 REFERENCE = "ddpm-1000"

@@ -92,7 +92,8 @@ def test_a_run_leaves_what_it_promises(finished: Path) -> None:
     assert result.likelihood.kind == "dequantized-1"
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "last.previous.ckpt", "best.ckpt"}
     pictures = {path.name for path in (run / "samples").iterdir()}
-    assert pictures == {"examples_0000000320.png", "examples_0000000640.png", "quick.png"}
+    drawn = {"quick.png", "quick_reconstructions.png", "quick_reconstructions.json"}
+    assert pictures == {"examples_0000000320.png", "examples_0000000640.png", *drawn}
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     validated = [int(row["examples_seen"]) for row in rows if row.get("val/bits_per_dim")]
     assert validated == [320, 640]

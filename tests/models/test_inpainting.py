@@ -137,7 +137,7 @@ def test_latents_weigh_in_the_chain_what_they_weigh_in_the_bound(case: Case) -> 
 )
 def test_the_chain_of_a_flow_becomes_exact(spec: DataSpec, scale: float, given: list[int]) -> None:
     # Moved further, its density is so narrow within a cell that no number of draws tells the cell's probability.
-    model = made("flow", spec, "network=nsf", scale=scale)
+    model = made("flow", spec, "network=nsf", "vector.transforms=3", scale=scale)
     kept = [True] + [False] * (spec.num_dims - 2) + [True]
     check_frequencies(model, given, kept, n=300, draws=500, rounds=16)
     assert str(model.inpainting(torch.tensor([kept]))).startswith("approximate: Hamiltonian Monte Carlo, 100 steps")

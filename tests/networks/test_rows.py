@@ -74,7 +74,7 @@ def test_weights_have_the_probability_of_the_row_for_their_mean(hidden: int | No
 
 
 def flow(spec: DataSpec, *changes: str) -> GenerativeModel:
-    model = make_model(Case("flow", spec, [*SMALL_FLOW, *changes]))
+    model = make_model(Case("flow", spec, [*SMALL_FLOW, "vector.transforms=3", *changes]))
     perturb(model.density)
     perturb(model.cells, 0.1)  # noise much narrower than the density would leave weights of no finite variance
     return model.eval()

@@ -224,7 +224,7 @@ def test_noise_belongs_to_the_example() -> None:
 
 @pytest.mark.parametrize("model", ["diffusion", "flow_matching"])
 def test_what_is_not_there_enters_no_error(model: str) -> None:
-    (case,) = (c for c in CASES if (c.model, c.spec) == (model, SOUND) and "likelihood=vlb" not in c.overrides)
+    case = next(c for c in CASES if (c.model, c.spec) == (model, SOUND))
     network, batch = make_model(case).eval(), make_batch(SOUND, 4, seed=2)
     perturb(network)
     given = {"mask": batch.mask, "ratios": [0.3, 1.0]}

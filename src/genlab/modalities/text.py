@@ -32,7 +32,7 @@ class Text(Modality):
 
     name = "text"
     axes = ("T",)
-    layouts = ("sequence",)
+    layouts = ("sequence", "symbols")
     has_order = False
     is_stationary = True
     judged_as = frozenset({"text"})

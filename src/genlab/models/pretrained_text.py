@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from genlab.core.spec import DataSpec
-from genlab.modalities import Layout, Modality
+from genlab.modalities import Layout
 from genlab.models.options import CommonOptions
 from genlab.models.pretrained import ComesTrained
 from genlab.networks.pretrained.language_model import language_model_files, load_language_model
@@ -39,7 +39,7 @@ class PretrainedText(ComesTrained):
     """
 
     family = "pretrained_text"
-    layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "language model"}
+    layouts: ClassVar[Mapping[Layout, str]] = {"symbols": "language model"}
     alternative = "Use model=transformer, which is trained on it."
 
     def __init__(self, spec: DataSpec, *, path: str | None, **shared: Unpack[CommonOptions]) -> None:
@@ -59,10 +59,6 @@ class PretrainedText(ComesTrained):
                 "Use data=text_file data.by=bytes data.path=..."
             )
         return reason
-
-    @classmethod
-    def _shared_layouts(cls, modality: Modality) -> list[Layout]:
-        return super()._shared_layouts(modality) if "text" in modality.judged_as else []
 
     @property
     def variant(self) -> str:

@@ -24,7 +24,8 @@ from genlab.core.batch import Batch
 from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, some_of, stream_seed
 from genlab.modalities.image import image_grid
-from genlab.runs.folder import RunDir, find_run
+from genlab.runs.finding import find_run
+from genlab.runs.folder import RunDir
 
 Ask = Callable[..., Any]
 

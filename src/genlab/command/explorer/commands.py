@@ -35,7 +35,7 @@ import torch
 import genlab
 from genlab.command.build import build_datamodule
 from genlab.command.config import read_trained
-from genlab.runs.folder import find_run
+from genlab.runs.finding import find_run
 from genlab.uses.codes import as_examples, decode, encode
 
 run = {run!r}
