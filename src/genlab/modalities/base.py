@@ -17,8 +17,8 @@ __all__ = ["Layout", "Modality"]
 
 Layout = Literal["grid", "sequence", "flat", "signal", "series", "symbols"]
 """How a network sees an example: as a ``grid`` ``[C, H, W]``, a ``sequence`` of values in an order, a ``flat`` vector
-``[D]``, a ``signal`` ``[C, T]``, a ``series``, which is a short window ``[C, T]`` of columns over time, or as ``symbols``
-``[T]`` that people read."""
+``[D]``, a ``signal`` ``[C, T]``, a ``series``, which is a short window ``[C, T]`` of columns over time, or as
+``symbols`` ``[T]`` that people read."""
 
 
 class Modality(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal, Unpack
 
@@ -267,7 +267,7 @@ class Gan(GenerativeModel):
             return sizes.build(self.spec, self.latent_dims + self.num_classes + self.spec.has_mask)
         self.initial_examples = MOST_ROWS
         inputs = RowGenerator.inputs(self.rows, self.latent_dims) + self.num_classes
-        network, features = sizes.build(replace(self.spec, shape=(self.rows.dims,), fields=()), inputs)
+        network, features = sizes.build(self.rows.spec, inputs)
         return RowGenerator(network, self.rows, self.latent_dims, self.num_classes), features
 
     @property

@@ -6,7 +6,6 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, Unpack
 
 import torch
@@ -149,7 +148,7 @@ class IterativeModel(GenerativeModel):
         sizes: dict[str, Sizes] = {"unet": unet, "dit": dit, "mlp": mlp, "diffwave": diffwave}
         if self.rows is not None:
             self.initial_examples = MOST_ROWS
-        seen = spec if self.rows is None else replace(spec, shape=(self.rows.dims,), fields=())
+        seen = spec if self.rows is None else self.rows.spec
         self.seen_shape = seen.shape
         self.network = sizes[kind].build(seen, self.num_classes)
         self.tails = _tails(spec, tails)

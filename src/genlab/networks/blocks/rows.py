@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -40,6 +42,7 @@ class Rows(nn.Module):
 
     Attributes:
         dims: Length of a vector: its numbers, and then the categories of each column that has some.
+        spec: What such a vector is to a network: a row of as many numbers, without columns of a name.
         levels: Number of categories of the columns that have some.
     """
 
@@ -59,6 +62,7 @@ class Rows(nn.Module):
         self.levels = [field.levels for field in spec.fields if field.levels is not None]
         self.num_numbers, self.symbols = len(numbers), sum(self.levels)
         self.dims = self.num_numbers + self.symbols
+        self.spec = replace(spec, shape=(self.dims,), fields=(), predicted=None)
         knots = torch.linspace(0, 1, _EVEN + _IN_TAILS)
         self.register_buffer("probabilities", knots)
         self.register_buffer("values", knots.repeat(len(numbers), 1))
