@@ -7,7 +7,16 @@ import torch
 
 from genlab.core.errors import GenlabError
 from genlab.models.truncation import TruncationConfig
-from tests.contract.families import GRAY, SMALL_TRANSFORMER, TEXT, Case, make_batch, make_model, perturb
+from tests.contract.families import (
+    GRAY,
+    SMALL_MASKED_DIFFUSION,
+    SMALL_TRANSFORMER,
+    TEXT,
+    Case,
+    make_batch,
+    make_model,
+    perturb,
+)
 
 PROBABILITIES = torch.tensor([[0.5, 0.3, 0.15, 0.05], [0.1, 0.2, 0.3, 0.4]])
 
@@ -29,16 +38,24 @@ def test_the_distribution_is_that_of_the_definition(settings: dict[str, float], 
     torch.testing.assert_close(found, torch.tensor(expected).float(), atol=1e-6, rtol=1e-5)
 
 
-def test_samples_change_and_say_so_and_the_likelihood_does_not() -> None:
-    plain = make_model(Case("transformer", TEXT, SMALL_TRANSFORMER)).eval()
-    narrow = make_model(Case("transformer", TEXT, [*SMALL_TRANSFORMER, "sampling.top_k=1", "sampling.temperature=0.5"]))
+@pytest.mark.parametrize(
+    ("family", "settings", "variant"),
+    [
+        ("transformer", SMALL_TRANSFORMER, "categorical"),
+        ("masked_diffusion", [*SMALL_MASKED_DIFFUSION, "steps=1"], "masked, ancestral-1"),  # all symbols at once
+    ],
+)
+def test_samples_change_and_say_so_and_the_likelihood_does_not(family: str, settings: list[str], variant: str) -> None:
+    plain = make_model(Case(family, TEXT, settings)).eval()
+    narrow = make_model(Case(family, TEXT, [*settings, "sampling.top_k=1", "sampling.temperature=0.5"]))
     perturb(plain, 0.5)
     narrow.eval().load_state_dict(plain.state_dict())
     x = make_batch(TEXT, 8).x
-    assert torch.equal(plain.log_prob(x), narrow.log_prob(x))
+    log_prob = (model.log_prob(x, generator=torch.Generator().manual_seed(2)) for model in (plain, narrow))
+    assert torch.equal(*log_prob)
     assert len(narrow.sample(50, generator=torch.Generator().manual_seed(0)).unique(dim=0)) == 1
     assert len(plain.sample(50, generator=torch.Generator().manual_seed(0)).unique(dim=0)) > 1
-    assert narrow.variant == "categorical, temperature 0.5, top-k 1"
+    assert narrow.variant == f"{variant}, temperature 0.5, top-k 1"
     assert narrow.sampling_settings == {"temperature": 0.5, "top_k": 1}
     assert plain.sampling_settings == {}
 

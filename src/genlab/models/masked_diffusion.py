@@ -22,6 +22,7 @@ from genlab.modalities import Layout, modality_of
 from genlab.models.base import GenerativeModel
 from genlab.models.filling_in import FillsIn, Given
 from genlab.models.options import ConditionalOptions, Depth, SamplingSteps, Width
+from genlab.models.truncation import TruncationConfig
 from genlab.networks.diffusion.unmasking import UnmaskingTransformer
 
 __all__ = ["MaskedDiffusion"]
@@ -45,12 +46,13 @@ class MaskedDiffusion(FillsIn, GenerativeModel):
         dropout: Probability that a feature of a block is dropped in training.
         steps: Steps of the sampler, each an evaluation of the network.
         bound_levels: Numbers of masked places, evenly spread, at which the bound is taken for each example.
+        sampling: How symbols of samples are drawn; what is filled in is drawn from the probabilities as they are.
 
     The other arguments are those of :class:`ConditionalOptions`.
     """
 
     family = "diffusion"
-    sampling_options = ("steps",)
+    sampling_options = ("steps", "sampling.temperature", "sampling.top_k", "sampling.top_p")
     layouts: ClassVar[Mapping[Layout, str]] = {"sequence": "transformer"}
     alternative = "Use model=diffusion."
 
@@ -64,6 +66,7 @@ class MaskedDiffusion(FillsIn, GenerativeModel):
         dropout: Annotated[float, Ge(0), Lt(1)],
         steps: SamplingSteps,
         bound_levels: SamplingSteps,
+        sampling: TruncationConfig | None = None,
         **shared: Unpack[ConditionalOptions],
     ) -> None:
         super().__init__(spec, **shared)
@@ -71,6 +74,7 @@ class MaskedDiffusion(FillsIn, GenerativeModel):
             raise GenlabError(f"steps is {steps} and bound_levels {bound_levels}, expected at least 1.")
         self.steps = steps
         self.bound_levels = bound_levels
+        self.truncation = sampling or TruncationConfig()
         size = {"hidden": hidden, "layers": layers, "heads": heads, "dropout": dropout}
         self.network = UnmaskingTransformer(spec.levels or 0, spec.num_dims, self.num_classes, **size)
 
@@ -85,7 +89,12 @@ class MaskedDiffusion(FillsIn, GenerativeModel):
 
     @property
     def variant(self) -> str:
-        return f"masked, ancestral-{self.steps}" + (", class-conditional" if self.conditional else "")
+        words = (f"masked, ancestral-{self.steps}", str(self.truncation), "class-conditional" * self.conditional)
+        return ", ".join(filter(None, words))
+
+    @property
+    def sampling_settings(self) -> dict[str, Any]:
+        return self.truncation.settings
 
     @property
     def nfe(self) -> int:
@@ -133,11 +142,12 @@ class MaskedDiffusion(FillsIn, GenerativeModel):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         x = torch.zeros((n, *self.spec.shape), dtype=torch.int64, device=self.device)
-        return self._unmasked(x, torch.ones_like(x, dtype=torch.bool), self._labels_to_draw(n, y, generator), generator)
+        labels = self._labels_to_draw(n, y, generator)
+        return self._unmasked(x, torch.ones_like(x, dtype=torch.bool), labels, generator, self.truncation)
 
     def _fill_in(self, given: Given, generator: Generator | None, rounds: int | None) -> Tensor:
         """Draw the missing symbols, given all that are kept."""
-        return self._unmasked(given.x.where(given.kept, 0), ~given.kept, given.y, generator)
+        return self._unmasked(given.x.where(given.kept, 0), ~given.kept, given.y, generator, TruncationConfig())
 
     def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
         if not mask.any():
@@ -145,7 +155,9 @@ class MaskedDiffusion(FillsIn, GenerativeModel):
         # Predictions given the same symbols need not be those of one distribution, whatever the order.
         return Inpainting(False, "unmasked from the given symbols on, each prediction given all that are there")
 
-    def _unmasked(self, x: Tensor, masked: Tensor, y: Tensor | None, generator: Generator | None) -> Tensor:
+    def _unmasked(
+        self, x: Tensor, masked: Tensor, y: Tensor | None, generator: Generator | None, truncation: TruncationConfig
+    ) -> Tensor:
         """Draw what is masked in steps from t to s < t, in each of which a masked place is drawn by chance 1 - s/t.
 
         Sahoo et al. (2024), equation 7.
@@ -153,7 +165,8 @@ class MaskedDiffusion(FillsIn, GenerativeModel):
         network = replayed(partial(self.network, y=y), self.device, self.steps, "the unmasking")
         for step in range(self.steps):
             with torch.autocast(self.device.type, enabled=False):
-                probabilities = network(x, masked).double().softmax(-1)
+                logits = truncation(network(x, masked).flatten(0, 1)).unflatten(0, x.shape)
+            probabilities = logits.double().softmax(-1)
             cumulative = probabilities.cumsum(-1)[..., :-1]
             chance = noise.uniform(x.shape, generator, x.device, torch.float64)
             drawn = (cumulative <= chance[..., None]).sum(-1)
