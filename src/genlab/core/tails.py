@@ -59,7 +59,7 @@ class TamedAmplitude(Affine):
     """
 
     BEND = 5.0
-    """The b of the formula. On spoken digits 20 did as well, and mu-law, which is about 255, far worse."""
+    """The b of the formula. On spoken digits 20 did as well, in one short run of each."""
     _LARGEST = 30.0
     """Largest argument of the hyperbolic sine, far outside of what there is; what is larger would overflow."""
 
