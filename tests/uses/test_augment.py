@@ -31,7 +31,7 @@ def test_a_fraction_of_each_class() -> None:
 
 
 def test_only_models_that_are_told_labels() -> None:
-    with pytest.raises(GenlabError, match=r"not class-conditional\. Train one with model\.conditional=true\.$"):
+    with pytest.raises(GenlabError, match=r"not class-conditional\. Train a flow, .* with model\.conditional=true\.$"):
         require_labels(make_model(Case("made", PLANE, ["hidden=8"])))
     with pytest.raises(GenlabError, match="augment has no classifier of text data"):
         learner_of(TEXT)

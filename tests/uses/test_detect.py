@@ -269,7 +269,7 @@ def test_scores_that_are_unknown_or_none() -> None:
     there, missing = choose_scores(evidence_of(FLOW))
     assert there == ["nll", "typicality", "complexity"]
     assert set(there) | set(missing) == set(SCORES)
-    with pytest.raises(GenlabError, match=r"has no score of an example. Nll: the gan family has no likelihood"):
+    with pytest.raises(GenlabError, match=r"has no score of an example. No nll: the gan family has no likelihood"):
         choose_scores(evidence_of(Case("gan", PLANE), background=None))
 
 

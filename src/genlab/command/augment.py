@@ -39,16 +39,16 @@ def run(config: DictConfig) -> Path:
     settings = check_config(config, AugmentConfig)
     used = UsedRun.load("augment", settings, "scripts/augment.py")
     model, spec = used.model, used.model.spec
+    learner = learner_of(spec)  # what no label would help comes first
+    if spec.num_classes is None:
+        raise GenlabError(f"augment needs labels, and {spec.name} has none.")
     require_labels(model)
-    learner = learner_of(spec)
     check_examples_fit("n", settings.n, spec.num_dims, "samples", modality_of(spec).dtype(spec).itemsize)
     last = "_last" if settings.checkpoint == "last" else ""
     name = f"augment_f{settings.fraction:g}_n{settings.n}_seeds{settings.seeds}{last}"
     path = used.place_for(settings.out, name, (".json",))
     datamodule = build_datamodule(read_trained(used.place))
     train, test = datamodule.tensors("train"), datamodule.tensors("test")
-    if train.y is None or test.y is None:
-        raise GenlabError(f"augment needs labels, and {spec.name} has none.")
     timetable = Timetable()
     with Display(timetable), timetable.phase("classifiers", len(KINDS) * settings.seeds, counts=True):
         found = accuracies(

@@ -66,6 +66,10 @@ def run(config: DictConfig) -> Path:
     data = build_datamodule(read_trained(used.place))
     background = _background(settings, spec, model.device)
     sets = _sets(data, settings)
+    if (fewest := min(len(sets.own.x), len(sets.other.x))) < 2:
+        raise GenlabError(
+            f"A set has {counted(fewest, 'example')}, expected at least 2 of {spec.name} and {sets.name}."
+        )
     path = used.place_for(settings.out, _name(settings, sets.name), ENDINGS)
     timetable, training = Timetable(), data.tensors("train")
     rows = some_of(torch.arange(len(training.x)), settings.n)
@@ -117,7 +121,7 @@ class _Sets(NamedTuple):
 def _sets(data: GenlabDataModule, settings: DetectConfig) -> _Sets:
     """Choose the examples; where both are of one set, none is in both: standard errors are of independent ones."""
     against, spec, own = settings.against, data.spec, data.tensors(settings.split)
-    name, other = (against, None) if against in FLIPS else _other(against, spec, settings.split)
+    name, other = (against, None) if against in FLIPS else _other(against, data, settings.split)
     if other is not None and name != spec.name:
         rows, others = (some_of(torch.arange(len(batch.x)), settings.n) for batch in (own, other))
         return _Sets(name, own.rows(rows), other.rows(others), rows, others)
@@ -128,8 +132,9 @@ def _sets(data: GenlabDataModule, settings: DetectConfig) -> _Sets:
     return _Sets(against, own.rows(rows), other, rows, others)
 
 
-def _other(against: str, spec: DataSpec, split: Split) -> tuple[str, Batch]:
+def _other(against: str, own: GenlabDataModule, split: Split) -> tuple[str, Batch]:
     """Return the name and the examples of a data set, with the settings of its config, or of a file of examples."""
+    spec = own.spec
     known = GlobalHydra.instance().config_loader().get_group_options("data")
     if against in known:
         data = _other_data(against)
@@ -140,15 +145,23 @@ def _other(against: str, spec: DataSpec, split: Split) -> tuple[str, Batch]:
         raise GenlabError(
             f"against is '{shown(against)}', expected a data set, {', '.join(FLIPS)}, or a file or folder.{near}"
         )
-    if spec.has_mask:
+    path = Path(against)
+    return re.sub(r"[^A-Za-z0-9]+", "_", path.resolve().stem)[:40], _of_file(path, own)
+
+
+def _of_file(path: Path, own: GenlabDataModule) -> Batch:
+    if not own.spec.has_mask:
+        try:
+            return read_samples(path, own.spec)
+        except GenlabError as error:
+            raise GenlabError(f"against: {error}") from error
+    found = own.examples_of(path)
+    if found is None:
         raise GenlabError(
-            f"against is {shown(against)}, but examples of {spec.name} differ in length, which such files do not say. "
+            f"against is {shown(path)}, but examples of {own.spec.name} differ in length, which such files do not say. "
             "Give a data set."
         )
-    try:
-        return re.sub(r"[^A-Za-z0-9]+", "_", Path(against).resolve().stem)[:40], read_samples(Path(against), spec)
-    except GenlabError as error:
-        raise GenlabError(f"against: {error}") from error
+    return found
 
 
 def _other_data(name: str) -> GenlabDataModule:

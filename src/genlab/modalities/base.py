@@ -154,6 +154,10 @@ class Modality(ABC):
         """
         return []
 
+    def has_files(self, spec: DataSpec) -> bool:
+        """Return whether :meth:`write_one` writes such an example as a file of its own."""
+        return bool(self.endings_of_one)
+
     def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path | None:
         """Write one example as a file that other programs read, and return it; None where this kind has no such file.
 

@@ -70,8 +70,11 @@ class Image(Modality):
         save_grid(rows_grid(list(rows.values()), spec.levels, columns or PAIRS_IN_A_ROW), path, title)
         return True
 
+    def has_files(self, spec: DataSpec) -> bool:
+        return spec.levels is not None and spec.levels <= 256 and _has_colours(spec)  # a PNG of 8 bits would lose some
+
     def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path | None:
-        if spec.levels is None or spec.levels > 256 or not _has_colours(spec):  # a PNG of 8 bits would lose some
+        if not self.has_files(spec) or spec.levels is None:
             return None
         path = stem.with_name(f"{stem.name}.png")
         values = (_brightness(example, spec.levels) * 255).round().byte().permute(1, 2, 0).numpy()

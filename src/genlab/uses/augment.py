@@ -25,6 +25,9 @@ __all__ = ["KINDS", "Accuracies", "Interval", "Learner", "accuracies", "learner_
 KINDS = ("real", "synthetic", "both")
 """What a classifier is trained on."""
 
+TELL = "Train a flow, a gan, diffusion, flow_matching or an autoregressive model with model.conditional=true."
+"""What draws samples with labels, and how."""
+
 CONFIDENCE = 0.95
 
 Learner = Callable[[Batch, Batch, int], float]
@@ -91,7 +94,7 @@ def require_labels(model: GenerativeModel) -> None:
     if not model.conditional:
         raise GenlabError(
             f"augment needs samples with labels, but this {model.name} on {model.spec.name} is not class-conditional. "
-            "Train one with model.conditional=true."
+            f"{TELL}"
         )
 
 
