@@ -23,11 +23,9 @@ from genlab.modalities import all_modalities
 from genlab.runs.folder import RunDir
 from tests.tiny import run_folder, train
 
-__all__ = ["KINDS", "RATE_HZ", "SOUNDS", "Left", "Used", "trained", "without_pictures"]
+__all__ = ["KINDS", "RATE_HZ", "Left", "Used", "trained", "without_pictures"]
 
 RATE_HZ = 8000
-SOUNDS = 4
-"""Tones of the test split: a tenth of each pitch."""
 SHORT = ["budget.examples=64", "budget.validations=1", "data.validation_examples=8", "evaluation.max_examples=8"]
 VAE = ["model.latent_dims=3", "model.mlp.hidden=[8]", "model.recurrent.hidden=8", "model.signal.channels=[4,4]"]
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from genlab.core.spec import DataSpec, Field
 from genlab.modalities import modality_of
+from genlab.modalities.base import Places
 from genlab.modalities.image import image_grid, pairs_grid
 from genlab.modalities.table_pictures import _association, draw_pair, related_pairs
 from genlab.modalities.text import decoded
@@ -57,9 +58,9 @@ def test_values_are_drawn_place_by_place(spec: DataSpec, tmp_path: Path, monkeyp
     figures = []
     saved = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), saved(self, *a, **k)))
-    for columns in (None, 3):
-        rows = {"example": x, "given": given} if columns is None else {"latent 1": x, "latent 0": 1 - x}
-        assert modality_of(spec).preview_rows(rows, spec, tmp_path / "a.png", "Run 7", columns)
+    for places in (None, Places("rank", ["1", "2", "3"])):
+        rows = {"example": x, "given": given} if places is None else {"latent 1": x, "latent 0": 1 - x}
+        assert modality_of(spec).preview_rows(rows, spec, tmp_path / "a.png", "Run 7", places)
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.text["Title"] == "Run 7"
     panels = [len([axes for axes in figure.axes if axes.has_data()]) for figure in figures]

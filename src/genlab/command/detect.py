@@ -32,6 +32,7 @@ from genlab.measure.case import Instruments
 from genlab.measure.features.cache import FeatureCache, MemoryCache
 from genlab.measure.features.choice import choose_extractor
 from genlab.modalities import modality_of
+from genlab.modalities.base import Places
 from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.runs.atomic import write_atomic
@@ -216,17 +217,22 @@ def _figures(sets: _Sets, found: Detection, background: GenerativeModel | None) 
 def _write(path: Path, used: UsedRun, sets: _Sets, found: Detection) -> None:
     spec = used.model.spec
     write_atomic(path.with_name(f"{path.name}_scores.csv"), _table(spec, sets, found))
+    pictures, files = [], []
     if found.found:
         names = (f"{spec.name} (its own)", sets.name)
         draw_scores(found.found, names, path.with_name(f"{path.name}_histograms.png"), used.title)
-        unusual = {name: sets.own.x[one.own.argsort(descending=True)[:UNUSUAL]] for name, one in found.found.items()}
+        most = min(UNUSUAL, modality_of(spec).most_shown or UNUSUAL)
+        unusual = {name: sets.own.x[one.own.argsort(descending=True)[:most]] for name, one in found.found.items()}
         picture = path.with_name(f"{path.name}_unusual.png")
-        modality_of(spec).preview_rows(unusual, spec, picture, f"{used.title}: most unusual of its own", UNUSUAL)
-        modality_of(spec).write(next(iter(unusual.values())), spec, path.with_name(f"{path.name}_unusual"))
-    print("\n".join(_said(path, spec, sets, found)))
+        ranks = Places("rank", [str(rank) for rank in range(1, len(next(iter(unusual.values()))) + 1)])
+        drawn = modality_of(spec).preview_rows(unusual, spec, picture, f"{used.title}: most unusual of its own", ranks)
+        files = modality_of(spec).write(next(iter(unusual.values())), spec, path.with_name(f"{path.name}_unusual"))
+        pictures = ["_histograms.png", *(["_unusual.png"] if drawn else [])]
+    saved = used.saved(path, [".json"], ["_scores.csv"], pictures, files)
+    print("\n".join([*_said(spec, sets, found), saved]))
 
 
-def _said(path: Path, spec: DataSpec, sets: _Sets, found: Detection) -> list[str]:
+def _said(spec: DataSpec, sets: _Sets, found: Detection) -> list[str]:
     counts = f"{counted(len(sets.own_rows), 'example')} of {spec.name} and {len(sets.other_rows):,} of {sets.name}"
     lines = [f"Scored {counts}. High scores are unusual; 0.5 is chance.", ""]
     lines.append(f"{'score':18}{'AUROC':>16}{'average precision':>20}{'FPR at 95 % TPR':>18}")
@@ -238,7 +244,7 @@ def _said(path: Path, spec: DataSpec, sets: _Sets, found: Detection) -> list[str
         )  # fmt: skip
         lines.append(f"{name:18}{cells[0]:>16}{cells[1]:>20}{cells[2]:>18}")
     lines += [f"No {name}: {reason}." for name, reason in found.missing.items()]
-    return [*lines, f"Saved: {path}.json, _scores.csv, _histograms.png, _unusual.png (a row for each score)"]
+    return lines
 
 
 def _table(spec: DataSpec, sets: _Sets, found: Detection) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 from genlab.core.errors import GenlabError, shown
 from genlab.core.log_mel import BANDS, LEVELS, frames_of, log_mel
 from genlab.core.spec import DataSpec
-from genlab.modalities.base import Modality
+from genlab.modalities.base import Modality, Places
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file, write_atomic
 
@@ -147,9 +147,9 @@ class Waveform(Modality):
         return True
 
     def preview_rows(
-        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, places: Places | None = None
     ) -> bool:
-        _draw_bands(rows, columns or IN_A_ROW, spec, path, title)
+        _draw_bands(rows, len(places.names) if places else IN_A_ROW, spec, path, title, places)
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
@@ -197,7 +197,9 @@ def _levels(amplitudes: Tensor, levels: int) -> Tensor:
     return ((amplitudes.double().clamp(-1, 1) + 1) / 2 * (levels - 1)).round().long()
 
 
-def _draw_bands(rows: Mapping[str, Tensor], most: int, spec: DataSpec, path: Path, title: str) -> None:
+def _draw_bands(
+    rows: Mapping[str, Tensor], most: int, spec: DataSpec, path: Path, title: str, places: Places | None = None
+) -> None:
     """Draw rows of sounds, each as its waveform above its spectrogram."""
     # The object interface: pyplot would look for a display and keep the figure alive.
     from matplotlib.figure import Figure
@@ -211,7 +213,8 @@ def _draw_bands(rows: Mapping[str, Tensor], most: int, spec: DataSpec, path: Pat
         for column, sound in enumerate(amplitudes(sounds.cpu(), spec).mean(1).numpy()):
             above, below = panels[2 * band : 2 * band + 2, column]
             image = _draw_sound(above, below, sound, spec.sampling_rate_hz)
-            above.set_title(f"{name} {column + 1}", fontsize=8, loc="left")
+            of = f"{name} {column + 1}" if places is None else f"{name}: {places.names[column]}"
+            above.set_title(of, fontsize=8, loc="left", parse_math=False)
             if column == 0:
                 above.set_ylabel("amplitude", fontsize=8)
                 below.set_ylabel("frequency (Hz)" if spec.sampling_rate_hz else "cycles per sample", fontsize=8)
@@ -219,7 +222,8 @@ def _draw_bands(rows: Mapping[str, Tensor], most: int, spec: DataSpec, path: Pat
             axes.set_axis_off()
     if image is not None:
         figure.colorbar(image, ax=panels[1::2, -1], label="dB below full scale", fraction=0.08)
-    figure.suptitle(textwrap.fill(title, 40 * columns), fontsize=8)
+    along = "" if places is None else f"; across: {places.label}"
+    figure.suptitle(textwrap.fill(f"{title}{along}", 40 * columns), fontsize=8, parse_math=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
