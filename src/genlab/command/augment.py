@@ -27,6 +27,9 @@ _VERDICTS = {
 }
 
 
+GUESS = "the most frequent class"
+
+
 def run(config: DictConfig) -> Path:
     """Train classifiers on a part of a run's training data, on its samples and on both, and compare them on test data.
 
@@ -60,6 +63,8 @@ def run(config: DictConfig) -> Path:
         "accuracies": found.of_seeds,
         "mean": {kind: asdict(found.interval(kind)) for kind in KINDS},
         "gain": asdict(found.gain),
+        "synthetic_less_real": asdict(found.gap),
+        "most_frequent_class": found.guess,
         "real_examples": found.real,
         "model_saw": len(train.x),
     }
@@ -75,12 +80,14 @@ def _say(found: Accuracies, seen: int, tested: int, seeds: int, name: str) -> No
         "synthetic": f"{found.synthetic:,} synthetic",
         "both": f"{found.real:,} real and {found.synthetic:,} synthetic",
     }
-    width = max(map(len, counts.values()))
+    width = max(map(len, (*counts.values(), GUESS)))
     print(f"Accuracy on {tested:,} test examples of {name}, mean of {seeds} seeds and its 95 % interval:")
     for kind in KINDS:
         print(f"  {counts[kind]:{width}}  {_percent(found.interval(kind))}")
+    print(f"  {GUESS:{width}}  {100 * found.guess:.2f}")
     gain = found.gain
     print(f"{_VERDICTS[gain.sign]}: both less real is {_percent(gain, '+')} points.")
+    print(f"Trained on synthetic, tested on real: less real is {_percent(found.gap, '+')} points.")
     if found.real < seen:
         print(f"The model learned from all {seen:,} training examples, of which a classifier saw {found.real:,}.")
 

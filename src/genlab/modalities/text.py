@@ -70,8 +70,10 @@ class Text(Modality):
         elif len(rows) <= 2:
             _draw(_side_by_side(rows, spec), path, title)
         else:
-            _draw([[(f"{name} {number}", decoded(text, spec)) for number, text in enumerate(x[:ACROSS], 1)]
-                   for name, x in rows.items()], path, title)  # fmt: skip
+            names = {name: [f"example {number + 1}" if name == "example" else name for number in range(ACROSS)]
+                     for name in rows}  # fmt: skip
+            _draw([[(name, decoded(text, spec)) for name, text in zip(names[row], x, strict=False)]
+                   for row, x in rows.items()], path, title)  # fmt: skip
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
@@ -155,16 +157,17 @@ def _draw(cells: Cells, path: Path, title: str) -> None:
     texts = [[_wrapped(text) for _, text in line] for line in cells]
     heights = [INCHES_OF_LINE * (2.5 + max(text.count("\n") + 1 for text in line)) for line in texts]
     across = len(cells[0])
-    figure = Figure(figsize=(max(5.2, 4.1 * across), sum(heights) + 0.6), layout="constrained")
+    figure = Figure(figsize=(max(5.2, 4.4 * across), sum(heights) + 0.6), layout="constrained")
     panels = figure.subplots(len(cells), across, squeeze=False, height_ratios=heights)
     for axes, (name, _), text in zip(panels.flat, itertools.chain(*cells), itertools.chain(*texts), strict=True):
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title(name, fontsize=8, loc="left", parse_math=False)
         # A dollar sign is one, and no formula.
-        axes.text(
+        written = axes.text(
             0.01, 0.98, text, va="top", fontsize=7, family="monospace", parse_math=False, transform=axes.transAxes
         )
+        written.set_in_layout(False)  # a long line would make its panel narrower
     figure.suptitle(textwrap.fill(title, 65 * max(1, across)), fontsize=8, parse_math=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:

@@ -214,6 +214,7 @@ def _draw_bands(
             above, below = panels[2 * band : 2 * band + 2, column]
             image = _draw_sound(above, below, sound, spec.sampling_rate_hz)
             of = f"{name} {column + 1}" if places is None else f"{name}: {places.names[column]}"
+            of = name if band and "example" in bands else of
             above.set_title(of, fontsize=8, loc="left", parse_math=False)
             if column == 0:
                 above.set_ylabel("amplitude", fontsize=8)
