@@ -157,7 +157,7 @@ def _draw(cells: Cells, path: Path, title: str) -> None:
     texts = [[_wrapped(text) for _, text in line] for line in cells]
     heights = [INCHES_OF_LINE * (2.5 + max(text.count("\n") + 1 for text in line)) for line in texts]
     across = len(cells[0])
-    figure = Figure(figsize=(max(5.2, 4.4 * across), sum(heights) + 0.6), layout="constrained")
+    figure = Figure(figsize=(max(5.2, 4.6 * across), sum(heights) + 0.6), layout="constrained")
     panels = figure.subplots(len(cells), across, squeeze=False, height_ratios=heights)
     for axes, (name, _), text in zip(panels.flat, itertools.chain(*cells), itertools.chain(*texts), strict=True):
         axes.set_xticks([])
