@@ -124,8 +124,8 @@ def test_reconstructions_and_the_ways_between_them(kind: str, runs: Runs, tmp_pa
     for name, mean in found.record["mean_error"].items():
         assert np.mean([float(row[name]) for row in table]) == pytest.approx(mean)
     a, b = rows[:2]
-    way = left("interpolate", used, tmp_path / "way", f"a={a}", f"b={b}", "steps=3")
-    assert endings(way) == readable(kind, 3)
+    way = left("interpolate", used, tmp_path / "way", f"a={a}", f"b={b}", "steps=2")
+    assert endings(way) == readable(kind, 2)
     assert np.allclose(way.arrays["x"][[0, -1]], found.arrays["reconstruction"][:2], rtol=1e-4, atol=1e-4)
     assert np.allclose(way.arrays["z"][[0, -1]], found.arrays["z"][:2])
     assert len(way.record["ends_error"]) == len(found.record["mean_error"])
@@ -134,10 +134,10 @@ def test_reconstructions_and_the_ways_between_them(kind: str, runs: Runs, tmp_pa
 @pytest.mark.parametrize("kind", KINDS)
 def test_traversals(kind: str, runs: Runs, tmp_path: Path) -> None:
     used = runs[kind, "vae"]
-    found = left("traverse", used, tmp_path / "made", "latents=2", "steps=2", "n=4")
-    assert endings(found) == readable(kind, 4)
-    assert found.arrays["x"].shape == (2, 2, *used.module.spec.shape)
-    assert found.arrays["z"].shape == (2, 2)
+    found = left("traverse", used, tmp_path / "made", "latents=1", "steps=2", "n=4")
+    assert endings(found) == readable(kind, 2)
+    assert found.arrays["x"].shape == (1, 2, *used.module.spec.shape)
+    assert found.arrays["z"].shape == (1, 2)
     assert ("slope" in found.record["importance_is"]) == (kind != "text"), "symbols have no derivative"
 
 
@@ -146,8 +146,8 @@ def test_traversals(kind: str, runs: Runs, tmp_path: Path) -> None:
 )
 def test_what_is_filled_in(kind: str, mask: str, runs: Runs, tmp_path: Path) -> None:
     used = runs[kind, "vae"]
-    found = left("inpaint", used, tmp_path / "made", f"mask={mask}", "n=3", "each=2", "rounds=3")
-    assert endings(found) == readable(kind, 3)
+    found = left("inpaint", used, tmp_path / "made", f"mask={mask}", "n=2", "each=2", "rounds=3")
+    assert endings(found) == readable(kind, 2)
     x, given = found.arrays["x"], found.arrays["given"].astype(bool)
     batch = used.test(found.record["examples"])
     assert np.array_equal(x, batch.x)
@@ -191,14 +191,14 @@ def other_examples(used: Used, folder: Path) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_unusual(kind: str, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detect, "UNUSUAL", 2)
+    monkeypatch.setattr(detect, "UNUSUAL", 1)
     used = runs[kind, "vae"]
     words = [f"run={used.path}", f"against={other_examples(used, tmp_path)}", "n=10"]
     found = Left.of("detect", words, tmp_path / "made")
     with without_pictures():
         again = Left.of("detect", words_of(found.record, tmp_path / "made"), tmp_path / "again")
     pictures = {"_histograms.png", "_unusual.png"}
-    assert set(found.files()) == {"_scores.csv", *pictures, *readable(kind, 2, "_unusual")}
+    assert set(found.files()) == {"_scores.csv", *pictures, *readable(kind, 1, "_unusual")}
     assert {n: c for n, c in again.files().items() if n not in pictures} == {
         n: c for n, c in found.files().items() if n not in pictures
     }
@@ -219,7 +219,7 @@ def test_what_is_unusual(kind: str, runs: Runs, tmp_path: Path, monkeypatch: pyt
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Classifiers of pictures are trained for a few steps."""
-    monkeypatch.setattr(classification_accuracy, "STEPS", 5)
+    monkeypatch.setattr(classification_accuracy, "STEPS", 1)
 
 
 @pytest.mark.parametrize(("kind", "model"), list(LABELLED))
