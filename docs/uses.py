@@ -8,6 +8,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+from genlab.command.signatures import read_signature
 from genlab.uses.catalogue import USES
 
 FAMILIES = runpy.run_path(str(Path(__file__).with_name("families.py")))
@@ -17,10 +18,12 @@ def main() -> None:
     """Print the table."""
     folder = Path(__file__).parents[1] / "conf" / "model"
     models = sorted(path.stem for path in folder.glob("*.yaml"))
-    rows = [["model", *USES], ["---"] * (1 + len(USES))]
+    rows = [["model", *USES, "augment"], ["---"] * (2 + len(USES))]
     for name in models:
         family = FAMILIES["family_of"](name)
-        rows.append([f"`{name}`", *("yes" if use.can(family) else "-" for use in USES.values())])
+        # Samples are worth something to a classifier where they were drawn for a label.
+        found = [*(use.can(family) for use in USES.values()), "conditional" in read_signature(family).parameters]
+        rows.append([f"`{name}`", *("yes" if can else "-" for can in found)])
     print("\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 

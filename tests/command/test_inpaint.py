@@ -92,7 +92,7 @@ def _words(record: dict[str, dict[str, object]]) -> list[str]:
         ("inpaint run={run} exact={run} each=1", "each is 1"),
         ("inpaint run={run} rounds=-1", "rounds is -1"),
         ("inpaint run={run} each=0", "each is 0"),
-        ("augment run={mixture}", "is not class-conditional. Train one with model.conditional=true."),
+        ("augment run={mixture}", "is not class-conditional. Train a flow, a gan"),
         ("augment run={run} n=0", "n is 0"),
     ],
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import json
 import platform
 import random
 import re
@@ -156,6 +157,22 @@ def test_samples_are_read_and_heard_in_the_page(logs: Path) -> None:
     assert "x" * 8000 not in words
     assert len(page.all("pre")) == 1, "a row without a text has none"
     assert len(page.all("script")) == 1
+
+
+def test_reconstructions_say_how_far_off_they_are_and_which_rows_they_have(logs: Path) -> None:
+    errors = {"mean_error": {"rmse": 1.25}, "unit": f"levels{NASTY}", "codes": "means"}
+    contents = (
+        json.dumps(errors | {"rows": ["example", "1 of the layers", "reconstruction"]}),
+        json.dumps(errors | {"rows": ["example", "reconstruction"]}),
+        '{"mean_error": 7}',
+    )
+    for number, content in enumerate(contents):
+        folder = logs / "runs" / f"m{number}" / "s0" / "samples"
+        pyplot.imsave(folder / "standard_reconstructions.png", [[0.0, 1.0]])
+        (folder / "standard_reconstructions.json").write_text(content)
+    words = "".join(page_of(compare(*read_results([logs])))[1].words)
+    assert words.count("rmse 1.25, means in levels") == 2
+    assert words.count("rows from above: example, 1 of the layers, reconstruction") == 1
 
 
 def test_the_page_needs_nothing_but_itself(logs: Path) -> None:

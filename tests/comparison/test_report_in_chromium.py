@@ -37,6 +37,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (run / "config.yaml").touch()
         (run / "samples").mkdir()
         pyplot.imsave(run / "samples" / "standard.png", [[number, 1.0], [1.0, 0.0]])
+        pyplot.imsave(run / "samples" / "standard_reconstructions.png", [[number, 1.0, 0.0, 1.0]] * (1 + number))
         (run / "metrics.csv").write_text("examples_seen,val/bits_per_dim\n100,3.5\n400,1.5\n")
     path = folder / "comparison.html"
     path.write_text(to_html(compare(*read_results([folder]))), encoding="utf-8")
@@ -101,10 +102,12 @@ def test_pictures_have_one_size_and_a_phone_needs_no_sideways_scroll(browser: Br
     for width in (1200, 360):
         browser.open(report, width)
         sizes = browser.run(
-            "Array.from(document.querySelectorAll('.grids img'), (i) => `${i.clientWidth} ${i.clientHeight}`)"
+            "Array.from(document.querySelectorAll('.grids:not(.rows) img'),(i) => `${i.clientWidth} ${i.clientHeight}`)"
         )
         assert len(sizes) == 4
         assert len(set(sizes)) == 1
+        shapes = "Array.from(document.querySelectorAll('.rows img'), (i) => i.clientHeight / i.clientWidth)"
+        assert sorted(browser.run(shapes)) == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=0.01), "rows keep their shape"
         assert browser.run("document.documentElement.scrollWidth") <= width
         assert browser.run("document.querySelectorAll('.plots svg[role=img]').length") == 5
     assert browser.picture().startswith(b"\x89PNG")

@@ -162,6 +162,20 @@ class TestWavFolder:
         assert 380 < int(batch.mask.sum()) <= 400
         assert (batch.x[~batch.mask] == 128).all()
 
+    def test_the_recordings_of_another_folder_are_treated_as_ones_own(self, tmp_path: Path) -> None:
+        """Those of one's own folder are its examples, whose rate, length and ends are any."""
+        for number, rate in enumerate((RATE, 2 * RATE, RATE, RATE)):
+            tone(tmp_path / "birds" / f"{number}.wav", seconds=0.03 + 0.04 * number, rate=rate)
+        data = folder(tmp_path)
+        found, own = data.examples_of(tmp_path), [data.tensors(split) for split in ("train", "validation", "test")]
+        assert found.mask is not None
+        rows = [{(tuple(x.flatten().tolist()), int(m.sum())) for batch in batches
+                 for x, m in zip(batch.x, batch.mask, strict=True)} for batches in ([found], own)]  # fmt: skip
+        assert rows[0] == rows[1]
+        assert len(rows[0]) == 4
+        with pytest.raises(GenlabError, match=r"against is .*none, which is missing, expected a folder of recordings"):
+            data.examples_of(tmp_path / "none")
+
     @pytest.fixture
     def with_broken(self, tmp_path: Path) -> Path:
         for number in range(8):

@@ -11,8 +11,10 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from genlab.comparison.figures import LEAST_DRAWN
 from genlab.core.spec import DataSpec, Field
 from genlab.modalities import modality_of
+from genlab.modalities.base import Places
 from genlab.modalities.image import image_grid, pairs_grid
 from genlab.modalities.table_pictures import _association, draw_pair, related_pairs
 from genlab.modalities.text import decoded
@@ -57,9 +59,9 @@ def test_values_are_drawn_place_by_place(spec: DataSpec, tmp_path: Path, monkeyp
     figures = []
     saved = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), saved(self, *a, **k)))
-    for columns in (None, 3):
-        rows = {"example": x, "given": given} if columns is None else {"latent 1": x, "latent 0": 1 - x}
-        assert modality_of(spec).preview_rows(rows, spec, tmp_path / "a.png", "Run 7", columns)
+    for places in (None, Places("rank", ["1", "2", "3"])):
+        rows = {"example": x, "given": given} if places is None else {"latent 1": x, "latent 0": 1 - x}
+        assert modality_of(spec).preview_rows(rows, spec, tmp_path / "a.png", "Run 7", places)
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.text["Title"] == "Run 7"
     panels = [len([axes for axes in figure.axes if axes.has_data()]) for figure in figures]
@@ -103,6 +105,23 @@ def test_pictures_open_and_say_which_run(spec: DataSpec, samples: torch.Tensor, 
     with Image.open(path) as picture:
         assert picture.text["Title"] == "flow, run 1"
         assert min(picture.size) > 100
+
+
+def test_texts_beside_real_ones_are_so_wide_that_a_report_shows_them_large(tmp_path: Path) -> None:
+    x = torch.zeros(2, 5, dtype=torch.long)
+    assert modality_of(LETTERS).preview_rows({"example": x, "reconstruction": x}, LETTERS, tmp_path / "a.png", "Run 7")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width >= LEAST_DRAWN
+
+
+def test_only_columns_that_were_filled_in_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.tensor([[1.5, 0.5, 1, 0], [2.5, 1.5, 0, 1]])
+    rows = {"example": x, "given": x.clone(), "completion 1": x + 0}
+    rows["given"][0, 3] = torch.nan
+    shown: list[str] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: shown.extend(a.get_title("left") for a in self.axes))
+    modality_of(MIXED_TABLE).preview_rows(rows, MIXED_TABLE, tmp_path / "a.png", "Run 7")
+    assert shown == ["$d_"]
 
 
 def mixed(count: int, seed: int) -> np.ndarray:

@@ -17,9 +17,10 @@ def test_intervals_are_students() -> None:
     assert found.mean == pytest.approx(0.6)
     assert found.half_width == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5)
     assert (found.sign, Interval.of([0.5, 0.6, -0.6]).sign, Interval.of([-0.1, -0.11]).sign) == (1, 0, -1)
-    pairs = Accuracies({"real": [0.5, 0.8], "both": [0.6, 0.9], "synthetic": [0, 0]}, 1, 1)
+    pairs = Accuracies({"real": [0.5, 0.8], "both": [0.6, 0.9], "synthetic": [0.5, 0.6]}, 1, 1, 0.5)
     assert pairs.gain.mean == pytest.approx(0.1), "seed by seed"
     assert pairs.gain.half_width == pytest.approx(0)
+    assert pairs.gap.mean == pytest.approx(-0.1), "train on synthetic, test on real"
 
 
 def test_a_fraction_of_each_class() -> None:
@@ -31,7 +32,7 @@ def test_a_fraction_of_each_class() -> None:
 
 
 def test_only_models_that_are_told_labels() -> None:
-    with pytest.raises(GenlabError, match=r"not class-conditional\. Train one with model\.conditional=true\.$"):
+    with pytest.raises(GenlabError, match=r"not class-conditional\. Train a flow, .* with model\.conditional=true\.$"):
         require_labels(make_model(Case("made", PLANE, ["hidden=8"])))
     with pytest.raises(GenlabError, match="augment has no classifier of text data"):
         learner_of(TEXT)
@@ -53,6 +54,7 @@ def test_what_classifiers_see(spec: DataSpec) -> None:
     assert (len(real.x), len(synthetic.x), len(both.x)) == (found.real, 30, found.real + 30)
     rows = {tuple(row) for row in train.x.tolist()}
     assert all(tuple(row) in rows for row in real.x.tolist())
+    assert found.guess == (test.y == train.y.bincount().argmax()).double().mean()
     assert torch.equal(both.x, torch.cat([real.x, synthetic.x]))
     assert torch.equal(both.y, torch.cat([real.y, synthetic.y]))
     assert not torch.equal(real.x, again.x), "another seed has other real examples"

@@ -32,6 +32,7 @@ from tests.contract.families import (
     PLANE,
     SMALL_FLOW,
     SOUND,
+    TABLE,
     TEXT,
     Case,
     make_batch,
@@ -185,6 +186,18 @@ def test_the_neighbour_is_the_nearest_training_example() -> None:
     assert found.settings["extractor_sha256"] == extractor.sha256
 
 
+def test_the_neighbour_of_a_row_counts_deviations_and_categories_that_differ() -> None:
+    case = Case("gmm", TABLE, ["components=2"])
+    evidence = evidence_of(case)
+    own, other = sets_of(case)
+    found = detect(own, other, evidence, ["neighbour"]).found["neighbour"]
+    rows = evidence.all_training.x.double()
+    numbers = ((own.x[:, None, [0, 2]] - rows[:, [0, 2]]) / rows[:, [0, 2]].std(0, correction=0)).square().sum(2)
+    expected = (numbers + (own.x[:, None, [1, 3]] != rows[:, [1, 3]]).sum(2)).amin(1).sqrt()
+    assert torch.allclose(found.own, expected, atol=1e-6)
+    assert found.settings["training_examples"] == len(rows)
+
+
 def test_a_reconstruction_error_is_the_distance_to_what_comes_back() -> None:
     case = Case("vae", GRAY, ["latent_dims=3", "mlp.hidden=[16]", "conv.channels=[8,8]"])
     evidence = evidence_of(case)
@@ -269,7 +282,7 @@ def test_scores_that_are_unknown_or_none() -> None:
     there, missing = choose_scores(evidence_of(FLOW))
     assert there == ["nll", "typicality", "complexity"]
     assert set(there) | set(missing) == set(SCORES)
-    with pytest.raises(GenlabError, match=r"has no score of an example. Nll: the gan family has no likelihood"):
+    with pytest.raises(GenlabError, match=r"has no score of an example. No nll: the gan family has no likelihood"):
         choose_scores(evidence_of(Case("gan", PLANE), background=None))
 
 

@@ -27,6 +27,9 @@ _VERDICTS = {
 }
 
 
+GUESS = "the most frequent class"
+
+
 def run(config: DictConfig) -> Path:
     """Train classifiers on a part of a run's training data, on its samples and on both, and compare them on test data.
 
@@ -39,16 +42,16 @@ def run(config: DictConfig) -> Path:
     settings = check_config(config, AugmentConfig)
     used = UsedRun.load("augment", settings, "scripts/augment.py")
     model, spec = used.model, used.model.spec
+    learner = learner_of(spec)  # what no label would help comes first
+    if spec.num_classes is None:
+        raise GenlabError(f"augment needs labels, and {spec.name} has none.")
     require_labels(model)
-    learner = learner_of(spec)
     check_examples_fit("n", settings.n, spec.num_dims, "samples", modality_of(spec).dtype(spec).itemsize)
     last = "_last" if settings.checkpoint == "last" else ""
     name = f"augment_f{settings.fraction:g}_n{settings.n}_seeds{settings.seeds}{last}"
     path = used.place_for(settings.out, name, (".json",))
     datamodule = build_datamodule(read_trained(used.place))
     train, test = datamodule.tensors("train"), datamodule.tensors("test")
-    if train.y is None or test.y is None:
-        raise GenlabError(f"augment needs labels, and {spec.name} has none.")
     timetable = Timetable()
     with Display(timetable), timetable.phase("classifiers", len(KINDS) * settings.seeds, counts=True):
         found = accuracies(
@@ -60,6 +63,8 @@ def run(config: DictConfig) -> Path:
         "accuracies": found.of_seeds,
         "mean": {kind: asdict(found.interval(kind)) for kind in KINDS},
         "gain": asdict(found.gain),
+        "synthetic_less_real": asdict(found.gap),
+        "most_frequent_class": found.guess,
         "real_examples": found.real,
         "model_saw": len(train.x),
     }
@@ -75,12 +80,14 @@ def _say(found: Accuracies, seen: int, tested: int, seeds: int, name: str) -> No
         "synthetic": f"{found.synthetic:,} synthetic",
         "both": f"{found.real:,} real and {found.synthetic:,} synthetic",
     }
-    width = max(map(len, counts.values()))
+    width = max(map(len, (*counts.values(), GUESS)))
     print(f"Accuracy on {tested:,} test examples of {name}, mean of {seeds} seeds and its 95 % interval:")
     for kind in KINDS:
         print(f"  {counts[kind]:{width}}  {_percent(found.interval(kind))}")
+    print(f"  {GUESS:{width}}  {100 * found.guess:.2f}")
     gain = found.gain
     print(f"{_VERDICTS[gain.sign]}: both less real is {_percent(gain, '+')} points.")
+    print(f"Trained on synthetic, tested on real: less real is {_percent(found.gap, '+')} points.")
     if found.real < seen:
         print(f"The model learned from all {seen:,} training examples, of which a classifier saw {found.real:,}.")
 

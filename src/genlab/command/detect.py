@@ -32,6 +32,7 @@ from genlab.measure.case import Instruments
 from genlab.measure.features.cache import FeatureCache, MemoryCache
 from genlab.measure.features.choice import choose_extractor
 from genlab.modalities import modality_of
+from genlab.modalities.base import Places
 from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.runs.atomic import write_atomic
@@ -66,6 +67,10 @@ def run(config: DictConfig) -> Path:
     data = build_datamodule(read_trained(used.place))
     background = _background(settings, spec, model.device)
     sets = _sets(data, settings)
+    if (fewest := min(len(sets.own.x), len(sets.other.x))) < 2:
+        raise GenlabError(
+            f"A set has {counted(fewest, 'example')}, expected at least 2 of {spec.name} and {sets.name}."
+        )
     path = used.place_for(settings.out, _name(settings, sets.name), ENDINGS)
     timetable, training = Timetable(), data.tensors("train")
     rows = some_of(torch.arange(len(training.x)), settings.n)
@@ -117,7 +122,7 @@ class _Sets(NamedTuple):
 def _sets(data: GenlabDataModule, settings: DetectConfig) -> _Sets:
     """Choose the examples; where both are of one set, none is in both: standard errors are of independent ones."""
     against, spec, own = settings.against, data.spec, data.tensors(settings.split)
-    name, other = (against, None) if against in FLIPS else _other(against, spec, settings.split)
+    name, other = (against, None) if against in FLIPS else _other(against, data, settings.split)
     if other is not None and name != spec.name:
         rows, others = (some_of(torch.arange(len(batch.x)), settings.n) for batch in (own, other))
         return _Sets(name, own.rows(rows), other.rows(others), rows, others)
@@ -128,8 +133,9 @@ def _sets(data: GenlabDataModule, settings: DetectConfig) -> _Sets:
     return _Sets(against, own.rows(rows), other, rows, others)
 
 
-def _other(against: str, spec: DataSpec, split: Split) -> tuple[str, Batch]:
+def _other(against: str, own: GenlabDataModule, split: Split) -> tuple[str, Batch]:
     """Return the name and the examples of a data set, with the settings of its config, or of a file of examples."""
+    spec = own.spec
     known = GlobalHydra.instance().config_loader().get_group_options("data")
     if against in known:
         data = _other_data(against)
@@ -140,15 +146,23 @@ def _other(against: str, spec: DataSpec, split: Split) -> tuple[str, Batch]:
         raise GenlabError(
             f"against is '{shown(against)}', expected a data set, {', '.join(FLIPS)}, or a file or folder.{near}"
         )
-    if spec.has_mask:
+    path = Path(against)
+    return re.sub(r"[^A-Za-z0-9]+", "_", path.resolve().stem)[:40], _of_file(path, own)
+
+
+def _of_file(path: Path, own: GenlabDataModule) -> Batch:
+    if not own.spec.has_mask:
+        try:
+            return read_samples(path, own.spec)
+        except GenlabError as error:
+            raise GenlabError(f"against: {error}") from error
+    found = own.examples_of(path)
+    if found is None:
         raise GenlabError(
-            f"against is {shown(against)}, but examples of {spec.name} differ in length, which such files do not say. "
+            f"against is {shown(path)}, but examples of {own.spec.name} differ in length, which such files do not say. "
             "Give a data set."
         )
-    try:
-        return re.sub(r"[^A-Za-z0-9]+", "_", Path(against).resolve().stem)[:40], read_samples(Path(against), spec)
-    except GenlabError as error:
-        raise GenlabError(f"against: {error}") from error
+    return found
 
 
 def _other_data(name: str) -> GenlabDataModule:
@@ -203,17 +217,22 @@ def _figures(sets: _Sets, found: Detection, background: GenerativeModel | None) 
 def _write(path: Path, used: UsedRun, sets: _Sets, found: Detection) -> None:
     spec = used.model.spec
     write_atomic(path.with_name(f"{path.name}_scores.csv"), _table(spec, sets, found))
+    pictures, files = [], []
     if found.found:
         names = (f"{spec.name} (its own)", sets.name)
         draw_scores(found.found, names, path.with_name(f"{path.name}_histograms.png"), used.title)
-        unusual = {name: sets.own.x[one.own.argsort(descending=True)[:UNUSUAL]] for name, one in found.found.items()}
+        most = min(UNUSUAL, modality_of(spec).most_shown or UNUSUAL)
+        unusual = {name: sets.own.x[one.own.argsort(descending=True)[:most]] for name, one in found.found.items()}
         picture = path.with_name(f"{path.name}_unusual.png")
-        modality_of(spec).preview_rows(unusual, spec, picture, f"{used.title}: most unusual of its own", UNUSUAL)
-        modality_of(spec).write(next(iter(unusual.values())), spec, path.with_name(f"{path.name}_unusual"))
-    print("\n".join(_said(path, spec, sets, found)))
+        ranks = Places("rank", [str(rank) for rank in range(1, len(next(iter(unusual.values()))) + 1)])
+        drawn = modality_of(spec).preview_rows(unusual, spec, picture, f"{used.title}: most unusual of its own", ranks)
+        files = modality_of(spec).write(next(iter(unusual.values())), spec, path.with_name(f"{path.name}_unusual"))
+        pictures = ["_histograms.png", *(["_unusual.png"] if drawn else [])]
+    saved = used.saved(path, [".json"], ["_scores.csv"], pictures, files)
+    print("\n".join([*_said(spec, sets, found), saved]))
 
 
-def _said(path: Path, spec: DataSpec, sets: _Sets, found: Detection) -> list[str]:
+def _said(spec: DataSpec, sets: _Sets, found: Detection) -> list[str]:
     counts = f"{counted(len(sets.own_rows), 'example')} of {spec.name} and {len(sets.other_rows):,} of {sets.name}"
     lines = [f"Scored {counts}. High scores are unusual; 0.5 is chance.", ""]
     lines.append(f"{'score':18}{'AUROC':>16}{'average precision':>20}{'FPR at 95 % TPR':>18}")
@@ -225,7 +244,7 @@ def _said(path: Path, spec: DataSpec, sets: _Sets, found: Detection) -> list[str
         )  # fmt: skip
         lines.append(f"{name:18}{cells[0]:>16}{cells[1]:>20}{cells[2]:>18}")
     lines += [f"No {name}: {reason}." for name, reason in found.missing.items()]
-    return [*lines, f"Saved: {path}.json, _scores.csv, _histograms.png, _unusual.png (a row for each score)"]
+    return lines
 
 
 def _table(spec: DataSpec, sets: _Sets, found: Detection) -> str:

@@ -63,7 +63,7 @@ def run(config: DictConfig) -> Path:
     found = inpaint(model, examples, given, settings.each, settings.seed, settings.rounds)
     scores = _scores(found, examples, data, exact, settings, spec)
     drawn = modality_of(spec).preview_rows(_shown(found, spec), spec, _with(path, ".png"), used.title)
-    modality_of(spec).write(found.drawn[0], spec, path)
+    files = modality_of(spec).write(found.drawn[0], spec, path)
     arrays = {"x": found.x, "given": found.given.to(torch.uint8), "completions": found.drawn}
     array = _with(path, ".npz")
     write_arrays(array, {name: Stored.of(x.contiguous()) for name, x in arrays.items()}, "npz")
@@ -76,7 +76,7 @@ def run(config: DictConfig) -> Path:
         f"each; {share:.0%} of the values were given, mask {shown(settings.mask)}.\n{_sentence(str(found.kind))}."
     )
     print("".join(f"{_TITLES[name]}: {score}\n" for name, score in scores.items()), end="")
-    print(f"Saved: {path}.npz, {'.png, ' if drawn else ''}.json")
+    print(used.saved(path, [".npz"], [".png"] if drawn else [], [".json"], files))
     return array
 
 

@@ -45,6 +45,11 @@ def run(config: DictConfig) -> Path:
     model, n, label = used.model, settings.n, settings.label
     spec, modality = model.spec, modality_of(model.spec)
     check_label(model, label)
+    if settings.files and not modality.has_files(spec):
+        raise GenlabError(
+            f"files is true, but {spec.modality} data like {spec.name} has no files of single examples. Leave files "
+            f"out: all are in the .{settings.format} file."
+        )
     name = f"sample_n{n}_s{settings.seed}" + ("" if label is None else f"_y{label}")
     name += "".join(f"_{key}{value}" for key, value in (settings.sampling or {}).items())
     endings = (f".{settings.format}", ".png", ".json")
@@ -130,8 +135,4 @@ class _Parts:
         spec = self._used.model.spec
         digits = len(str(self._settings.n - 1))
         for number, example in enumerate(part, first):
-            if modality_of(spec).write_one(example, spec, folder / f"{number:0{digits}d}") is None:
-                raise GenlabError(
-                    f"files is true, but {spec.modality} data like {spec.name} has no files of single examples. "
-                    f"Leave files out: all are in the .{self._settings.format} file."
-                )
+            modality_of(spec).write_one(example, spec, folder / f"{number:0{digits}d}")

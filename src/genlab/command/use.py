@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -23,6 +23,7 @@ from genlab.core.randomness import some_of
 from genlab.core.words import counted
 from genlab.data.base import Split
 from genlab.modalities import modality_of
+from genlab.modalities.base import Places
 from genlab.runs.atomic import write_atomic
 from genlab.uses.arrays import Stored, write_arrays
 from genlab.uses.catalogue import require
@@ -34,6 +35,8 @@ from genlab.uses.traverse import traverse
 __all__ = ["run_interpolate", "run_reconstruct", "run_traverse"]
 
 _ENDINGS = (".npz", ".png", ".json")
+ERRORS = "_errors.csv"
+"""How far off each reconstruction is."""
 _NOT_OWN = {"run", "out", "device", "paths", "plain"}
 """Settings that say where a run lies and what is written goes, and not what."""
 
@@ -81,19 +84,21 @@ class _Outcome(NamedTuple):
         path: Of the files, without their endings.
         arrays: For the file of arrays.
         rows: Of the picture.
-        columns: As of :meth:`genlab.modalities.base.Modality.preview_rows`.
+        places: As of :meth:`genlab.modalities.base.Modality.preview_rows`.
         examples: To read or to listen to, by what stands between path and ending.
         measured: For the record.
         said: What is printed, but for the files.
+        tables: Files of figures, by what stands between path and ending.
     """
 
     path: Path
     arrays: Mapping[str, Tensor]
     rows: Mapping[str, Tensor]
-    columns: int | None
+    places: Places | None
     examples: Mapping[str, Tensor]
     measured: Mapping[str, Any]
     said: str
+    tables: Sequence[str] = ()
 
 
 Settings = TypeVar("Settings", ReconstructConfig, InterpolateConfig, TraverseConfig)
@@ -105,23 +110,23 @@ def _run(use: str, settings: Settings, work: Callable[[_Opened, Settings], _Outc
     require(use, used.model)
     opened = _Opened(used, build_datamodule(read_trained(used.place)).tensors(settings.split), settings.split)
     made, spec = work(opened, settings), used.model.spec
-    drawn = modality_of(spec).preview_rows(made.rows, spec, _with(made.path, ".png"), used.title, made.columns)
-    for which, x in made.examples.items():
-        modality_of(spec).write(x, spec, _with(made.path, which))
+    drawn = modality_of(spec).preview_rows(made.rows, spec, _with(made.path, ".png"), used.title, made.places)
+    files = [modality_of(spec).write(x, spec, _with(made.path, which)) for which, x in made.examples.items()]
     array = _with(made.path, ".npz")
     write_arrays(array, {name: Stored.of(x.contiguous()) for name, x in made.arrays.items()}, "npz")
     own = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name not in _NOT_OWN}
     used.record(made.path, own, made.measured)
-    print(f"{made.said}\nSaved: {made.path}.npz, {'.png, ' if drawn else ''}.json")
+    pictures = [".png"] if drawn else []
+    print(f"{made.said}\n{used.saved(made.path, ['.npz'], pictures, ['.json'], made.tables, *files)}")
     return array
 
 
 def _reconstructed(opened: _Opened, settings: ReconstructConfig) -> _Outcome:
     spec, data = opened.used.model.spec, opened.data
     rows = some_of(torch.arange(len(data.x)), settings.n)
-    path = opened.place_for(settings, f"n{len(rows)}", "_errors.csv")
+    path = opened.place_for(settings, f"n{len(rows)}", ERRORS)
     found = reconstruct(opened.used.model, data.rows(rows), deviations(data.x, spec))
-    write_atomic(_with(path, "_errors.csv"), _table(rows, None if data.y is None else data.y[rows], found.errors))
+    write_atomic(_with(path, ERRORS), _table(rows, None if data.y is None else data.y[rows], found.errors))
     measured = {
         "mean_error": found.mean_errors, "unit": unit_of_errors(spec), "codes": found.kind,
         "latents": found.z.shape[1], "examples": rows.tolist(), "rows": list(found.rows),
@@ -131,9 +136,8 @@ def _reconstructed(opened: _Opened, settings: ReconstructConfig) -> _Outcome:
         f"{errors_in_words(found.mean_errors, spec)}.\nCodes: {found.z.shape[1]:,} numbers, {found.kind}."
     )
     arrays = {"x": found.x, "reconstruction": found.back, "z": found.z}
-    return _Outcome(
-        path, arrays, found.rows, None, {"_example": found.x, "_reconstruction": found.back}, measured, said
-    )
+    examples = {"_example": found.x, "_reconstruction": found.back}
+    return _Outcome(path, arrays, found.rows, None, examples, measured, said, [ERRORS])
 
 
 def _interpolated(opened: _Opened, settings: InterpolateConfig) -> _Outcome:
@@ -151,7 +155,7 @@ def _interpolated(opened: _Opened, settings: InterpolateConfig) -> _Outcome:
         f"{counted(settings.steps, 'step')}.\nCodes: {found.z.shape[1]:,} numbers, {found.kind}."
     )
     arrays = {"x": found.x, "z": found.z}
-    return _Outcome(path, arrays, {"step": found.x}, settings.steps, {"": found.x}, measured, said)
+    return _Outcome(path, arrays, found.rows, found.places, {"": found.x}, measured, said)
 
 
 def _traversed(opened: _Opened, settings: TraverseConfig) -> _Outcome:
@@ -169,7 +173,7 @@ def _traversed(opened: _Opened, settings: TraverseConfig) -> _Outcome:
         f"{settings.split}: {', '.join(map(str, found.latents))}.\nBy importance, {found.measure}."
     )
     arrays = {"x": found.x, "z": found.z}
-    return _Outcome(path, arrays, found.rows, settings.steps, {"": found.x.flatten(0, 1)}, measured, said)
+    return _Outcome(path, arrays, found.rows, found.places, {"": found.x.flatten(0, 1)}, measured, said)
 
 
 class _Opened(NamedTuple):

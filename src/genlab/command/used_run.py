@@ -84,6 +84,18 @@ class UsedRun:
             make_room(path.with_name(path.name + ending))
         return path
 
+    @staticmethod
+    def saved(path: Path, *written: Sequence[str | Path]) -> str:
+        """Return the line that names what was written: of many files of one kind the first and the last.
+
+        Args:
+            path: That of all files, without an ending.
+            written: Files of one kind each, or endings.
+        """
+        names = [[str(file).removeprefix(str(path)) for file in files] for files in written if files]
+        said = [", ".join(files) if len(files) < 3 else f"{files[0]} to {files[-1]}" for files in names]
+        return f"Saved: {path}{', '.join(said)}"
+
     def record(self, path: Path, settings: Mapping[str, Any], found: Mapping[str, Any]) -> Path:
         """Write the JSON file beside what came out: what was found, and all that is needed to make it again.
 

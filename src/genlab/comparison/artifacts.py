@@ -60,7 +60,9 @@ def reconstructions_caption(run: RunResult) -> str:
     try:
         said = json.loads(_content(path, MOST_CHARACTERS) or "{}")
         means = ", ".join(f"{name.replace('_', ' ')} {float(mean):.4g}" for name, mean in said["mean_error"].items())
-        return visible(f"{means}, means in {said['unit']}; codes: {said['codes']}")
+        rows = [str(name) for name in said.get("rows", [])]
+        from_above = f"; rows from above: {', '.join(rows)}" if len(rows) > 2 else ""
+        return visible(f"{means}, means in {said['unit']}; codes: {said['codes']}{from_above}")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # another program's file, or damaged
         return ""
 

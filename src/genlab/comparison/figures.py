@@ -95,12 +95,14 @@ class Gallery:
         pictures: At least one.
         left_out: How many more rows have such a picture.
         note: Stands below; may be empty.
+        in_rows: Whether pictures are rows of examples, of any shape, and not square grids.
     """
 
     name: str
     pictures: Sequence[Picture]
     left_out: int
     note: str
+    in_rows: bool
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def _gallery(group: Group, name: str, find: Callable[[RunResult], Path | None], 
             shown = f"real data, {row.first.variant}" if row.reference == FLOOR else row_name(row)
             drawn = picture_width(path) >= LEAST_DRAWN
             pictures.append(Picture(row, shown, f"{name} of {shown}, run {row.first.run_id}", uri, drawn))
-    return Gallery(name, pictures, left_out, note)
+    return Gallery(name, pictures, left_out, note, in_rows=find is not samples_picture)
 
 
 def curves(group: Group, ident: str) -> list[Plot]:

@@ -139,6 +139,17 @@ class GenlabDataModule(LightningDataModule):
         """
         return split
 
+    def examples_of(self, folder: Path) -> Batch | None:
+        """Return the examples in anybody's folder, treated as the set's own are; None where it reads no such folder.
+
+        Args:
+            folder: What ``against`` of `detect` names.
+
+        Raises:
+            GenlabError: If there are none, or one cannot be read.
+        """
+        return None
+
     def true_entropy(self) -> float | None:
         """Return the differential entropy of the distribution behind the data in nats, or None if it is not known."""
         return None

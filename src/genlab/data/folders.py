@@ -45,20 +45,21 @@ def name_of(kind: str, path: Path, *words: str, checksum: str = "") -> str:
     return "_".join(part for part in (kind, stem, *words, found.partition(":")[2][:6]) if part)
 
 
-def files_below(folder: Path, suffixes: Sequence[str], what: str) -> list[Path]:
+def files_below(folder: Path, suffixes: Sequence[str], what: str, key: str = "data.path") -> list[Path]:
     """Return all files in a folder and below whose names end in one of some ways, sorted by their paths.
 
     Args:
         folder: The folder that the user named.
         suffixes: Ends of names in lower case, with the dot.
         what: What the files are called, e.g. ``"recordings"``.
+        key: The setting that names the folder.
 
     Raises:
         GenlabError: If there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "is missing"
-        raise GenlabError(f"data.path is {shown(folder)}, which {state}, expected a folder of {what}.")
+        raise GenlabError(f"{key} is {shown(folder)}, which {state}, expected a folder of {what}.")
     found = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
     found = sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file())
     if not found:

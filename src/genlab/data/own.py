@@ -21,7 +21,7 @@ from genlab.data.base import LoaderOptions, Split
 from genlab.data.columns import ColumnsConfig, parse_csv
 from genlab.data.files import contents_checksum
 from genlab.data.folders import class_folders, files_below, name_of, path_given
-from genlab.data.sound import Recording, Seconds, SoundData
+from genlab.data.sound import SUFFIXES, Recording, Seconds, SoundData
 from genlab.data.tables import Missing, Rounding, TableData
 from genlab.data.text import TextData, WindowLength
 from genlab.runs.atomic import what_is_in_the_way
@@ -30,7 +30,6 @@ __all__ = ["CsvTable", "TextFile", "WavFolder"]
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".wav", ".flac", ".ogg")
 SamplingRate = Annotated[int, Ge(1_000), Le(192_000)]
 
 

@@ -16,10 +16,13 @@ from genlab.core.errors import GenlabError, nearest
 from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.files import FolderArchive
+from genlab.data.folders import files_below
 from genlab.modalities.waveform import ENCODINGS, Encoding
 
-__all__ = ["Recording", "SoundData", "SpeechCommandsDigits", "SpokenDigits", "trimmed"]
+__all__ = ["SUFFIXES", "Recording", "SoundData", "SpeechCommandsDigits", "SpokenDigits", "trimmed"]
 
+SUFFIXES = (".wav", ".flac", ".ogg")
+"""Of files of recordings."""
 Seconds = Annotated[float, Gt(0), Le(600)]
 Labels = Literal["digit", "speaker", "digit_and_speaker"]
 
@@ -84,7 +87,15 @@ class SoundData(GenlabDataModule):
         raise NotImplementedError
 
     def load(self, split: Split) -> dict[Split, Batch]:
-        found = self.recordings(split)
+        return {split: self._examples(self.recordings(split))}
+
+    def examples_of(self, folder: Path) -> Batch:
+        from genlab.data.audio import read_audio
+
+        files = files_below(folder, SUFFIXES, "recordings", key="against")
+        return self._examples([Recording(read_audio(path, self.sampling_rate_hz), None) for path in files])
+
+    def _examples(self, found: Sequence[Recording]) -> Batch:
         silence = self.encoding.levels // 2
         x = torch.full((len(found), 1, self.length), silence)
         mask = torch.zeros_like(x, dtype=torch.bool)
@@ -93,7 +104,7 @@ class SoundData(GenlabDataModule):
             x[row, 0, : len(kept)] = self.encoding.encode(torch.from_numpy(kept))
             mask[row, 0, : len(kept)] = True
         labels = [recording.label for recording in found]
-        return {split: Batch(x, _tensor(labels), mask)}
+        return Batch(x, _tensor(labels), mask)
 
 
 def _tensor(labels: list[int | None]) -> Tensor | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -13,12 +14,25 @@ from torch import Tensor
 from genlab.core.codec import Codec
 from genlab.core.spec import DataSpec
 
-__all__ = ["Layout", "Modality"]
+__all__ = ["Layout", "Modality", "Places"]
 
 Layout = Literal["grid", "sequence", "flat", "signal", "series", "symbols"]
 """How a network sees an example: as a ``grid`` ``[C, H, W]``, a ``sequence`` of values in an order, a ``flat`` vector
 ``[D]``, a ``signal`` ``[C, T]``, a ``series``, which is a short window ``[C, T]`` of columns over time, or as
 ``symbols`` ``[T]`` that people read."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the places of rows are that are ways or rankings.
+
+    Attributes:
+        label: What is said of an axis along them.
+        names: Of each place, from the first on.
+    """
+
+    label: str
+    names: Sequence[str]
 
 
 class Modality(ABC):
@@ -129,17 +143,18 @@ class Modality(ABC):
         return False
 
     def preview_rows(
-        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, places: Places | None = None
     ) -> bool:
         """Save a picture of rows of examples that belong together place by place, and say whether there is one.
 
         Args:
             rows: For each name ``[N, *spec.shape]`` in the data's own values, as many in each; what is called
-                ``example`` is real.
+                ``example`` is real, and what is called ``given`` what a model was told of it, blank elsewhere.
             spec: What one example is.
             path: File to write; its folder is made.
             title: Says which run; kept in the PNG's metadata.
-            columns: Examples side by side, where a picture has so many rows that they are cut; None: some.
+            places: What the places of the rows are, where these are ways or rankings; None: examples, of which some
+                stand side by side.
         """
         drawn = torch.cat([x for name, x in rows.items() if name != "example"])
         return self.preview(drawn, spec, path, title, rows.get("example"))
@@ -153,6 +168,10 @@ class Modality(ABC):
             stem: Path of the files without what tells them apart; the folder is made.
         """
         return []
+
+    def has_files(self, spec: DataSpec) -> bool:
+        """Return whether :meth:`write_one` writes such an example as a file of its own."""
+        return bool(self.endings_of_one)
 
     def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path | None:
         """Write one example as a file that other programs read, and return it; None where this kind has no such file.

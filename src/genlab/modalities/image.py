@@ -12,7 +12,7 @@ from torch import Tensor
 from genlab.core.codec import levels_to_unit
 from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
-from genlab.modalities.base import Modality
+from genlab.modalities.base import Modality, Places
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file
 
@@ -63,15 +63,19 @@ class Image(Modality):
         return True
 
     def preview_rows(
-        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, places: Places | None = None
     ) -> bool:
         if not _has_colours(spec):
             return False
-        save_grid(rows_grid(list(rows.values()), spec.levels, columns or PAIRS_IN_A_ROW), path, title)
+        columns = PAIRS_IN_A_ROW if places is None else len(places.names)
+        save_grid(rows_grid(list(rows.values()), spec.levels, columns), path, title)
         return True
 
+    def has_files(self, spec: DataSpec) -> bool:
+        return spec.levels is not None and spec.levels <= 256 and _has_colours(spec)  # a PNG of 8 bits would lose some
+
     def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path | None:
-        if spec.levels is None or spec.levels > 256 or not _has_colours(spec):  # a PNG of 8 bits would lose some
+        if not self.has_files(spec) or spec.levels is None:
             return None
         path = stem.with_name(f"{stem.name}.png")
         values = (_brightness(example, spec.levels) * 255).round().byte().permute(1, 2, 0).numpy()

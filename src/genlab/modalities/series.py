@@ -17,9 +17,10 @@ from torch import Tensor
 from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
 from genlab.core.stylized_facts import WindowFacts, resampled
-from genlab.modalities.base import Modality
+from genlab.modalities.base import Modality, Places
 from genlab.modalities.csv_rows import read_rows
 from genlab.modalities.registry import register
+from genlab.modalities.value_pictures import seen
 from genlab.runs.atomic import atomic_file, write_atomic
 
 __all__ = ["Series", "column_names"]
@@ -70,10 +71,11 @@ class Series(Modality):
             _draw_facts(panels.flat[2:], x, name, colour)
         for axes in panels.flat[2:]:
             axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
-        panels[0, 0].set(xlabel="step")
+        panels[0, 0].set_xlabel("step", fontsize=8)
         panels[0, 0].set_title("some windows, one above the other", fontsize=9)
         panels[0, 1].set_title("share of values farther from the mean", fontsize=9)
-        panels[0, 1].set(xlabel="distance in standard deviations", xscale="log", yscale="log")
+        panels[0, 1].set(xscale="log", yscale="log")
+        panels[0, 1].set_xlabel("distance in standard deviations", fontsize=8)
         panels[0, 1].legend(fontsize=8)
         for axes in panels.flat:
             axes.tick_params(labelsize=7)
@@ -87,17 +89,17 @@ class Series(Modality):
         return math.nan  # a gap in the line
 
     def preview_rows(
-        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, places: Places | None = None
     ) -> bool:
         """Save a panel for each place with the windows of all rows; or, where rows are ways, one for each way."""
         first = {name: x[:, 0].cpu().double().numpy() for name, x in rows.items()}
-        if columns is None:
+        if places is None:
             shown = min(WAYS_DRAWN, len(next(iter(first.values()))))
-            panels = [(str(place + 1), {name: x[place] for name, x in first.items()}) for place in range(shown)]
+            panels = [(f"window {place + 1}", {name: x[place] for name, x in first.items()}) for place in range(shown)]
         else:
             ways = list(first.items())[:WAYS_DRAWN]
-            panels = [(name, {str(step): x for step, x in enumerate(way, 1)}) for name, way in ways]
-        _draw_panels(panels, column_names(spec)[0], path, title, is_way=columns is not None)
+            panels = [(name, dict(zip(places.names, way, strict=True))) for name, way in ways]
+        _draw_panels(panels, column_names(spec), path, title, places)
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
@@ -151,7 +153,11 @@ def _shown(name: str) -> str:
 
 
 def _draw_panels(
-    panels: Sequence[tuple[str, Mapping[str, np.ndarray]]], column: str, path: Path, title: str, is_way: bool
+    panels: Sequence[tuple[str, Mapping[str, np.ndarray]]],
+    columns: Sequence[str],
+    path: Path,
+    title: str,
+    places: Places | None,
 ) -> None:
     """Draw windows ``[T]`` that belong together over each other; those of a way from dark to bright."""
     from matplotlib import colormaps
@@ -166,7 +172,7 @@ def _draw_panels(
     for axes, (name, windows) in zip(grid.flat, panels, strict=False):
         shades = iter(colormaps["viridis"](np.linspace(0, 0.9, len(windows))))
         for number, (label, window) in enumerate(windows.items()):
-            colour = next(shades) if is_way else "0.45" if label == "example" else None
+            colour = next(shades) if places else "0.45" if label == "example" else None
             # The first on top: what is given is part of each completion.
             steps = np.arange(1, len(window) + 1)
             axes.plot(steps, window, linewidth=0.9, label=label, color=colour, zorder=2 - number / 100)
@@ -174,8 +180,15 @@ def _draw_panels(
         axes.tick_params(labelsize=6)
     for axes in grid[-1]:
         axes.set_xlabel("time step", fontsize=7)
-    grid.flat[0].legend(fontsize=6, title="place" if is_way else None, title_fontsize=6)
-    figure.suptitle(textwrap.fill(f"{_shown(column)}: {title}", 45 * max(2, across)), fontsize=8, parse_math=False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(seen(columns[0], 36), fontsize=7, parse_math=False)
+    # Beside the panels, since lines are everywhere in them.
+    figure.legend(
+        *grid.flat[0].get_legend_handles_labels(), loc="outside right upper", fontsize=6,
+        title=textwrap.fill(places.label, 18) if places else None, title_fontsize=6,
+    )  # fmt: skip
+    more = f"; the first of {len(columns)} columns" if len(columns) > 1 else ""
+    figure.suptitle(textwrap.fill(f"{title}{more}", 45 * max(2, across)), fontsize=8, parse_math=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=110, metadata={"Title": title})

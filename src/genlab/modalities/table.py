@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec, Field
-from genlab.modalities.base import Modality
+from genlab.modalities.base import Modality, Places
 from genlab.modalities.csv_rows import read_rows
 from genlab.modalities.registry import register
 from genlab.modalities.table_pictures import draw_column, draw_pair, related_pairs
@@ -77,9 +77,9 @@ class Table(Modality):
         return math.nan
 
     def preview_rows(
-        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, places: Places | None = None
     ) -> bool:
-        draw_rows(rows, spec.fields, path, title, columns)
+        draw_rows(rows, spec.fields, path, title, places)
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from genlab.core.errors import GenlabError, shown
 from genlab.core.spec import DataSpec
-from genlab.modalities.base import Modality
+from genlab.modalities.base import Modality, Places
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file, write_atomic
 
@@ -20,6 +21,9 @@ __all__ = ["Text", "as_string", "decoded"]
 
 IN_A_PICTURE = 4
 """Samples in a picture, and as many real ones beside them: what one reads at a glance."""
+ACROSS = 4
+"""Texts side by side, at most."""
+INCHES_OF_LINE = 0.13
 COLUMNS, LINES = 64, 13
 """Of a sample in a picture; what is longer is cut off."""
 
@@ -50,13 +54,26 @@ class Text(Modality):
 
     def preview(self, samples: Tensor, spec: DataSpec, path: Path, title: str, real: Tensor | None = None) -> bool:
         sides = {"sample": samples} if real is None else {"sample": samples, "real": real}
-        _draw(sides, IN_A_PICTURE, spec, path, title)
+        _draw(_side_by_side(sides, spec), path, title)
         return True
 
     def preview_rows(
-        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, places: Places | None = None
     ) -> bool:
-        _draw(rows, columns or IN_A_PICTURE, spec, path, title)
+        """Save two rows side by side, more of them below each other with fewer examples, and ways downwards."""
+        if places is not None:
+            ways = list(rows.items())[:ACROSS]
+            cells = [[(f"{name}: {place}", decoded(x[step], spec)) for name, x in ways]
+                     for step, place in enumerate(places.names)]  # fmt: skip
+            more = f"; {len(rows) - ACROSS} more are not shown" if len(rows) > ACROSS else ""
+            _draw(cells, path, f"{title}; down: {places.label}{more}")
+        elif len(rows) <= 2:
+            _draw(_side_by_side(rows, spec), path, title)
+        else:
+            names = {name: [f"example {number + 1}" if name == "example" else name for number in range(ACROSS)]
+                     for name in rows}  # fmt: skip
+            _draw([[(name, decoded(text, spec)) for name, text in zip(names[row], x, strict=False)]
+                   for row, x in rows.items()], path, title)  # fmt: skip
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
@@ -122,28 +139,36 @@ def decoded(x: Tensor, spec: DataSpec) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _draw(sides: Mapping[str, Tensor], most: int, spec: DataSpec, path: Path, title: str) -> None:
-    """Draw texts below each other, of several sides beside each other."""
+Cells = Sequence[Sequence[tuple[str, str]]]
+"""What stands above a text, and the text, line by line of a picture."""
+
+
+def _side_by_side(sides: Mapping[str, Tensor], spec: DataSpec) -> Cells:
+    shown = min(IN_A_PICTURE, max(map(len, sides.values())))
+    return [[(f"{name} {row + 1}", decoded(texts[row], spec)) if row < len(texts) else ("", "")
+             for name, texts in sides.items()] for row in range(shown)]  # fmt: skip
+
+
+def _draw(cells: Cells, path: Path, title: str) -> None:
+    """Draw texts in lines and columns, each line as high as its longest text."""
     # The object interface: pyplot would look for a display and keep the figure alive.
     from matplotlib.figure import Figure
 
-    rows = min(most, len(next(iter(sides.values()))))
-    figure = Figure(figsize=(5.2 * len(sides), 2.0 * rows), layout="constrained")
-    panels = figure.subplots(rows, len(sides), squeeze=False)
-    for column, (name, texts) in enumerate(sides.items()):
-        for row in range(rows):
-            axes = panels[row, column]
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if row < len(texts):
-                axes.set_title(f"{name} {row + 1}", fontsize=8, loc="left")
-                text = _wrapped(decoded(texts[row], spec))
-                # A dollar sign is one, and no formula.
-                axes.text(
-                    0.01, 0.98, text, va="top", fontsize=7, family="monospace", parse_math=False,
-                    transform=axes.transAxes,
-                )  # fmt: skip
-    figure.suptitle(textwrap.fill(title, 100 if len(sides) > 1 else 60), fontsize=8)
+    texts = [[_wrapped(text) for _, text in line] for line in cells]
+    heights = [INCHES_OF_LINE * (2.5 + max(text.count("\n") + 1 for text in line)) for line in texts]
+    across = len(cells[0])
+    figure = Figure(figsize=(max(5.2, 4.6 * across), sum(heights) + 0.6), layout="constrained")
+    panels = figure.subplots(len(cells), across, squeeze=False, height_ratios=heights)
+    for axes, (name, _), text in zip(panels.flat, itertools.chain(*cells), itertools.chain(*texts), strict=True):
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(name, fontsize=8, loc="left", parse_math=False)
+        # A dollar sign is one, and no formula.
+        written = axes.text(
+            0.01, 0.98, text, va="top", fontsize=7, family="monospace", parse_math=False, transform=axes.transAxes
+        )
+        written.set_in_layout(False)  # a long line would make its panel narrower
+    figure.suptitle(textwrap.fill(title, 65 * max(1, across)), fontsize=8, parse_math=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=110, metadata={"Title": title})

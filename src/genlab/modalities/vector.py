@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from genlab.core.spec import DataSpec, Field
-from genlab.modalities.base import Modality
+from genlab.modalities.base import Modality, Places
 from genlab.modalities.registry import register
 from genlab.modalities.value_pictures import draw_rows
 from genlab.runs.atomic import atomic_file
@@ -54,10 +54,10 @@ class Vector(Modality):
         return super().blank(spec) if spec.is_discrete else math.nan
 
     def preview_rows(
-        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, places: Places | None = None
     ) -> bool:
         fields = [Field(f"dimension {number}") for number in range(1, spec.num_dims + 1)]
-        draw_rows({name: x.flatten(1) for name, x in rows.items()}, fields, path, title, columns)
+        draw_rows({name: x.flatten(1) for name, x in rows.items()}, fields, path, title, places)
         return True
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from genlab.core.errors import GenlabError, shown
 from genlab.core.log_mel import BANDS, LEVELS, frames_of, log_mel
 from genlab.core.spec import DataSpec
-from genlab.modalities.base import Modality
+from genlab.modalities.base import Modality, Places
 from genlab.modalities.registry import register
 from genlab.runs.atomic import atomic_file, write_atomic
 
@@ -29,6 +29,8 @@ IN_A_ROW = 4
 """Samples in a picture, and as many real ones below them."""
 QUIETEST_DB = 90
 """Where the scale of spectrograms ends, below full scale."""
+LEAST_PEAK = 0.01
+"""Largest amplitude of a scale that is not drawn larger: what is quieter is silence."""
 DEFAULT_RATE_HZ = 8000
 """Of files of sound whose rate nobody said."""
 
@@ -147,9 +149,9 @@ class Waveform(Modality):
         return True
 
     def preview_rows(
-        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, columns: int | None = None
+        self, rows: Mapping[str, Tensor], spec: DataSpec, path: Path, title: str, places: Places | None = None
     ) -> bool:
-        _draw_bands(rows, columns or IN_A_ROW, spec, path, title)
+        _draw_bands(rows, len(places.names) if places else IN_A_ROW, spec, path, title, places)
         return True
 
     def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
@@ -197,29 +199,39 @@ def _levels(amplitudes: Tensor, levels: int) -> Tensor:
     return ((amplitudes.double().clamp(-1, 1) + 1) / 2 * (levels - 1)).round().long()
 
 
-def _draw_bands(rows: Mapping[str, Tensor], most: int, spec: DataSpec, path: Path, title: str) -> None:
+def _draw_bands(
+    rows: Mapping[str, Tensor], most: int, spec: DataSpec, path: Path, title: str, places: Places | None = None
+) -> None:
     """Draw rows of sounds, each as its waveform above its spectrogram."""
     # The object interface: pyplot would look for a display and keep the figure alive.
     from matplotlib.figure import Figure
 
-    bands = {name: sounds[:most] for name, sounds in rows.items()}
+    bands = {name: amplitudes(sounds[:most].cpu(), spec).mean(1).numpy() for name, sounds in rows.items()}
+    # One scale for all, that of the loudest: quiet recordings would be lines.
+    peak = max(float(np.abs(sounds[np.isfinite(sounds)]).max(initial=LEAST_PEAK)) for sounds in bands.values())
     columns = max(map(len, bands.values()))
     figure = Figure(figsize=(2.9 * columns + 0.8, 3.4 * len(bands) + 0.5), layout="constrained")
     panels = figure.subplots(2 * len(bands), columns, squeeze=False, height_ratios=[1, 2] * len(bands))
     image = None
     for band, (name, sounds) in enumerate(bands.items()):
-        for column, sound in enumerate(amplitudes(sounds.cpu(), spec).mean(1).numpy()):
+        for column, sound in enumerate(sounds):
             above, below = panels[2 * band : 2 * band + 2, column]
             image = _draw_sound(above, below, sound, spec.sampling_rate_hz)
-            above.set_title(f"{name} {column + 1}", fontsize=8, loc="left")
+            above.set_ylim(-1.05 * peak, 1.05 * peak)
+            of = f"{name} {column + 1}" if places is None else f"{name}: {places.names[column]}"
+            of = name if band and "example" in bands else of
+            above.set_title(of, fontsize=8, loc="left", parse_math=False)
             if column == 0:
                 above.set_ylabel("amplitude", fontsize=8)
                 below.set_ylabel("frequency (Hz)" if spec.sampling_rate_hz else "cycles per sample", fontsize=8)
         for axes in panels[2 * band : 2 * band + 2, len(sounds) :].flat:
             axes.set_axis_off()
     if image is not None:
-        figure.colorbar(image, ax=panels[1::2, -1], label="dB below full scale", fraction=0.08)
-    figure.suptitle(textwrap.fill(title, 40 * columns), fontsize=8)
+        scale = figure.colorbar(image, ax=panels[1::2, -1], fraction=0.08)
+        scale.set_label("dB, 0 being full scale", fontsize=8)
+        scale.ax.tick_params(labelsize=7)
+    along = "" if places is None else f"; across: {places.label}"
+    figure.suptitle(textwrap.fill(f"{title}{along}", 40 * columns), fontsize=8, parse_math=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=110, metadata={"Title": title})
@@ -231,7 +243,7 @@ def _draw_sound(above: Any, below: Any, sound: np.ndarray, rate: int | None) -> 
 
     rate, unit = (rate, "time (s)") if rate else (1, "sample")
     above.plot(np.arange(len(sound)) / rate, sound, linewidth=0.4, color="tab:blue")
-    above.set(xlim=(0, len(sound) / rate), ylim=(-1.02, 1.02))
+    above.set_xlim(0, len(sound) / rate)
     window = min(256, len(sound))
     frequencies, times, power = spectrogram(sound, rate, nperseg=window, noverlap=3 * window // 4, scaling="spectrum")
     decibels = 10 * np.log10(power + 1e-12)

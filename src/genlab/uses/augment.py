@@ -25,6 +25,9 @@ __all__ = ["KINDS", "Accuracies", "Interval", "Learner", "accuracies", "learner_
 KINDS = ("real", "synthetic", "both")
 """What a classifier is trained on."""
 
+TELL = "Train a flow, a gan, diffusion, flow_matching or an autoregressive model with model.conditional=true."
+"""What draws samples with labels, and how."""
+
 CONFIDENCE = 0.95
 
 Learner = Callable[[Batch, Batch, int], float]
@@ -65,11 +68,13 @@ class Accuracies:
         of_seeds: For each of :data:`KINDS` one for each seed.
         real: Real examples that a classifier saw.
         synthetic: Synthetic ones.
+        guess: Accuracy of naming the most frequent class of the training examples, whatever there is to see.
     """
 
     of_seeds: dict[str, list[float]]
     real: int
     synthetic: int
+    guess: float
 
     def interval(self, kind: str) -> Interval:
         """Return the mean accuracy of one kind."""
@@ -78,8 +83,16 @@ class Accuracies:
     @property
     def gain(self) -> Interval:
         """What synthetic examples add to the real ones: both less real, seed by seed."""
-        pairs = zip(self.of_seeds["both"], self.of_seeds["real"], strict=True)
-        return Interval.of([both - real for both, real in pairs])
+        return self._less_real("both")
+
+    @property
+    def gap(self) -> Interval:
+        """What synthetic examples alone are worth against the real ones: train on synthetic, test on real."""
+        return self._less_real("synthetic")
+
+    def _less_real(self, kind: str) -> Interval:
+        pairs = zip(self.of_seeds[kind], self.of_seeds["real"], strict=True)
+        return Interval.of([other - real for other, real in pairs])
 
 
 def require_labels(model: GenerativeModel) -> None:
@@ -91,7 +104,7 @@ def require_labels(model: GenerativeModel) -> None:
     if not model.conditional:
         raise GenlabError(
             f"augment needs samples with labels, but this {model.name} on {model.spec.name} is not class-conditional. "
-            "Train one with model.conditional=true."
+            f"{TELL}"
         )
 
 
@@ -192,6 +205,7 @@ def accuracies(
     """
     require_labels(model)
     assert train.y is not None
+    assert test.y is not None
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     real = Batch(train.x)
     for seed in range(seeds):
@@ -203,4 +217,5 @@ def accuracies(
         for kind, batch in zip(KINDS, (real, synthetic, both), strict=True):
             found[kind].append(learner(batch, test, seed))
             done()
-    return Accuracies(found, len(real.x), n)
+    guess = (test.y == train.y.mode().values).double().mean().item()
+    return Accuracies(found, len(real.x), n, guess)

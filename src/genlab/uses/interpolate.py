@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.batch import Batch
+from genlab.modalities.base import Places
 from genlab.models.base import GenerativeModel
 from genlab.uses.catalogue import require
 from genlab.uses.codes import as_examples, decode, encode
@@ -36,6 +37,16 @@ class Interpolation:
     x: Tensor
     z: Tensor
     kind: str
+
+    @property
+    def rows(self) -> dict[str, Tensor]:
+        """The row of a picture."""
+        return {"step": self.x}
+
+    @property
+    def places(self) -> Places:
+        """What stands below the steps of a picture."""
+        return Places("share of the way", [f"{share:.0%}" for share in torch.linspace(0, 1, len(self.x)).tolist()])
 
 
 def interpolate(model: GenerativeModel, ends: Batch, steps: int, path: PathName = "spherical") -> Interpolation:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.noise import normal
+from genlab.modalities.base import Places
 from genlab.models.base import GenerativeModel
 from genlab.uses.catalogue import require
 from genlab.uses.codes import as_examples, decode, encode
@@ -30,6 +31,7 @@ class Traversal:
         z: Values ``[L, steps]`` that each takes.
         x: What they decode to, ``[L, steps, *spec.shape]``, as examples.
         kind: How codes are found; a few words.
+        shares: The steps, in standard deviations of a latent over the examples from its mean.
     """
 
     latents: list[int]
@@ -38,11 +40,19 @@ class Traversal:
     z: Tensor
     x: Tensor
     kind: str
+    shares: list[float]
 
     @property
     def rows(self) -> dict[str, Tensor]:
         """Rows of a picture, one for each latent."""
         return {f"latent {latent}": x for latent, x in zip(self.latents, self.x, strict=True)}
+
+    @property
+    def places(self) -> Places:
+        """What stands below the steps of a picture."""
+        return Places(
+            "latent, in standard deviations from its mean", [f"{share:+.3g}" if share else "0" for share in self.shares]
+        )
 
 
 def traverse(
@@ -73,7 +83,9 @@ def traverse(
     like = example.rows(torch.zeros(len(chosen) * steps, dtype=torch.int64))
     x = as_examples(decode(model, z.flatten(0, 1), like), model.spec, like.mask)
     x = x.unflatten(0, (len(chosen), steps))
-    return Traversal(chosen.tolist(), weight[chosen].tolist(), measure, values, x, model.encoding_kind())
+    return Traversal(
+        chosen.tolist(), weight[chosen].tolist(), measure, values, x, model.encoding_kind(), shares.tolist()
+    )
 
 
 def importance(model: GenerativeModel, codes: Tensor, examples: Batch) -> tuple[Tensor, str]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from genlab.command.explorer.tables import DRAWING
 from genlab.core.spec import DataSpec
 from genlab.modalities import modality_of
+from genlab.modalities.base import Places
 
 __all__ = ["each_alone", "of_rows", "of_samples"]
 
@@ -39,7 +40,7 @@ def of_samples(x: Tensor, spec: DataSpec, title: str, real: Tensor | None = None
 
 
 def of_rows(
-    rows: Mapping[str, Tensor], heard: Tensor | None, spec: DataSpec, title: str, columns: int | None = None
+    rows: Mapping[str, Tensor], heard: Tensor | None, spec: DataSpec, title: str, places: Places | None = None
 ) -> dict[str, Any]:
     """Return the picture of rows of examples; see `Modality.preview_rows`.
 
@@ -48,10 +49,10 @@ def of_rows(
         heard: Which of them are there to hear or read, too; None: none.
         spec: What one example is.
         title: As for `Modality.preview_rows`.
-        columns: Likewise.
+        places: Likewise.
     """
     modality = modality_of(spec)
-    return _made(heard, spec, lambda path: modality.preview_rows(rows, spec, path, title, columns))
+    return _made(heard, spec, lambda path: modality.preview_rows(rows, spec, path, title, places))
 
 
 def _made(x: Tensor | None, spec: DataSpec, draw: Callable[[Path], bool]) -> dict[str, Any]:

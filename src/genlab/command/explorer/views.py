@@ -109,7 +109,7 @@ def interpolate(lab: Lab, asked: Interpolate) -> dict[str, Any]:
         require("interpolate", model)
         ends = _ends(opened, asked)
         found = ways.interpolate(model, ends, asked.steps, asked.path)
-        shown = pictures.of_rows({"step": found.x}, found.x, model.spec, _title(opened), asked.steps)
+        shown = pictures.of_rows({"step": found.x}, found.x, model.spec, _title(opened), found.places)
         settings = {"split": "test", "a": asked.a, "b": asked.b, "steps": asked.steps, "path": asked.path}
         return _told(opened, started) | shown | {
             "command": command("interpolate", opened.place, **settings, checkpoint=opened.setting),
@@ -132,7 +132,7 @@ def latents(lab: Lab, asked: Latents) -> dict[str, Any]:
         example = opened.test_rows("example", asked.example)
         others = test.rows(some_of(torch.arange(len(test.x)), OTHERS))
         found = traverse(model, example, others, LATENTS, STEPS, REACH)
-        strip = pictures.of_rows(found.rows, None, model.spec, _title(opened), STEPS)
+        strip = pictures.of_rows(found.rows, None, model.spec, _title(opened), found.places)
         code, total = opened.code(asked.example), sum(found.importance) or 1.0
         sliders = [
             {

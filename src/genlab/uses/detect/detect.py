@@ -75,8 +75,8 @@ def choose_scores(evidence: Evidence, wanted: Sequence[str] | None = None) -> tu
         raise GenlabError(f"This {model.name} has no score {name}: {reason}.")
     there = [name for name in reasons if name not in missing]
     if not there:
-        said = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
-        raise GenlabError(f"This {model.name} has no score of an example. {said[0].upper()}{said[1:]}.")
+        said = "; no ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise GenlabError(f"This {model.name} has no score of an example. No {said}.")
     return there, missing
 
 

@@ -15,13 +15,15 @@ from torch import Tensor
 from genlab.core.batch import Batch
 from genlab.core.contract import Denoises, Encodes
 from genlab.core.noise import ExampleNoise
+from genlab.core.randomness import some_of
 from genlab.measure.batches import BatchSizes
 from genlab.measure.case import MOST_TRAINED, Case, Reference
-from genlab.measure.metrics.distances import centre_of, nearest_neighbours
+from genlab.measure.metrics.distances import Neighbours, centre_of, nearest_neighbours
 from genlab.models.base import GenerativeModel
 from genlab.uses.codes import decode, deviations, encode, errors_of
 from genlab.uses.detect.compression import compressed_bits, compressors
 from genlab.uses.detect.evidence import Evidence, Examples, bits, log_probs
+from genlab.uses.inpaint import as_points
 
 __all__ = ["SCORES", "Score"]
 
@@ -226,29 +228,43 @@ class DenoisingError(Score):
 
 
 class NearestNeighbour(Score):
-    """The baseline, which knows nothing of the model: how far the nearest training example is."""
+    """The baseline, which knows nothing of the model: how far the nearest training example is.
+
+    In the features of the protocol; of a table, which has none, in standard deviations of each column, and the squared
+    distance of two categories is the number of those that differ.
+    """
 
     name = "neighbour"
     about = "distance to the nearest training example in the protocol's features; of any run the same: the baseline"
 
     def lacks(self, evidence: Evidence) -> str | None:
-        if evidence.instruments.extractor is None:
+        if evidence.instruments.extractor is None and not evidence.model.spec.fields:
             return f"nothing extracts features of {evidence.model.spec.modality} data"
         return None
 
     def of(self, examples: Examples, evidence: Evidence) -> Tensor:
+        by = self._of_rows if evidence.instruments.extractor is None else self._of_features
+        found = by(examples, evidence)
+        evidence.timetable.advance(len(examples))
+        return found.squared_distances[:, 0].sqrt().cpu()
+
+    def _of_rows(self, examples: Examples, evidence: Evidence) -> Neighbours:
+        spec, rows = evidence.model.spec, some_of(evidence.all_training.x, MOST_TRAINED)
+        points, trained = (as_points(x, spec, rows) for x in (examples.batch.x, rows))
+        return nearest_neighbours(points, trained, 1, centre_of(trained))
+
+    def _of_features(self, examples: Examples, evidence: Evidence) -> Neighbours:
         # The features of training examples are those that evaluations keep.
         reference = Reference(evidence.model.spec, examples.batch, examples.name, evidence.all_training)
         case = Case(examples.batch, reference, evidence.instruments)
         trained = case.trained.values
-        found = nearest_neighbours(case.fake.values, trained, 1, centre_of(trained))
-        evidence.timetable.advance(len(examples))
-        return found.squared_distances[:, 0].sqrt().cpu()
+        return nearest_neighbours(case.fake.values, trained, 1, centre_of(trained))
 
     def settings(self, evidence: Evidence) -> Mapping[str, Any]:
         extractor = evidence.instruments.extractor
-        assert extractor is not None
         count = min(len(evidence.all_training.x), MOST_TRAINED)
+        if extractor is None:
+            return {"distance": "standard deviations of each column", "training_examples": count}
         return {"extractor": extractor.name, "extractor_sha256": extractor.sha256, "training_examples": count}
 
 
