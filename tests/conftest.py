@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
+from tests import forkserver
+
 # One thread for each process that tests run in or start, before any of them imports torch. The models are tiny: threads
 # would wait for each other, most of all where tests run beside each other. And the number of threads changes the order
 # of sums, so that bits compare between processes only where it is the same.
@@ -43,6 +45,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # One more: some tests wait for a cluster, a signal or a lease.
     return min(cores + 1, MOST_WORKERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Let all workers share the server whose imports take as long as many a test."""
+    forkserver.offer()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
