@@ -51,6 +51,7 @@ class _Fork:
         os.environ.clear()
         os.environ.update(self._environment)
         os.sched_setaffinity(0, self._cores)
+        self._extend_path()
         sys.executable = self._python
         for target, descriptor in enumerate(self._descriptors):
             os.dup2(descriptor, target)
@@ -62,6 +63,15 @@ class _Fork:
         sys.stderr = sys.__stderr__ = open(2, "w", closefd=False, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         sys.stderr.reconfigure(line_buffering=True, write_through=unbuffered)
         self._seed()
+
+    def _extend_path(self) -> None:
+        more = [place for place in self._environment.get("PYTHONPATH", "").split(os.pathsep) if place]
+        if more := [place for place in more if place not in sys.path]:
+            sys.path[1:1] = more
+            importlib.invalidate_caches()
+            if any((Path(place) / "sitecustomize.py").exists() for place in more):
+                sys.modules.pop("sitecustomize", None)
+                importlib.import_module("sitecustomize")
 
     def _seed(self) -> None:
         import numpy

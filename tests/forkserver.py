@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["ForkedProcess", "offer", "run", "start"]
+__all__ = ["ForkedProcess", "offer", "python", "run", "start"]
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 300
@@ -72,7 +72,7 @@ class ForkedProcess:
             "cwd": str(cwd or os.getcwd()),
             "environment": dict(os.environ if env is None else env),
             "cores": sorted(os.sched_getaffinity(0)),
-            "python": str(folder / "python") if children_too else sys.executable,
+            "python": python() if children_too else sys.executable,
         }
         self._way = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._way.connect(str(folder / "socket"))
@@ -157,6 +157,11 @@ def run(
         process.kill()
         raise
     return subprocess.CompletedProcess(process.args, process.wait(), out, err)
+
+
+def python() -> str:
+    """What stands in for ``sys.executable`` where others start a command, as a cluster does; see `ForkedProcess`."""
+    return str(_folder() / "python")
 
 
 _folders: list[Path] = [Path(os.environ[_FOLDER])] if _FOLDER in os.environ else []
