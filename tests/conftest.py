@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
+from genlab.processes.deferring import deferred
 from tests import forkserver
 
 # One thread for each process that tests run in or start, before any of them imports torch. The models are tiny: threads
@@ -51,6 +52,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def pytest_xdist_setupnodes() -> None:
     """Let all workers share the server whose imports take as long as many a test."""
     forkserver.offer()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each worker begin as genlab's commands do, without what torchmetrics imports for figures of texts."""
+    if hasattr(config, "workerinput"):
+        with deferred("transformers"):
+            import torchmetrics  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from genlab.processes.deferring import deferred
+
 PRELOADED = ("genlab", "hydra_plugins")
 """Packages that the server imports whole."""
 PRELOADED_TOO = (
@@ -105,15 +107,14 @@ class _Fork:
 
 def _preload() -> None:
     gc.disable()  # imports leave no garbage
-    for name in PRELOADED:
-        package = importlib.import_module(name)
-        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-            try:
-                importlib.import_module(module.name)
-            except ImportError:  # what an extra brings in
-                continue
-    for name in PRELOADED_TOO:
-        importlib.import_module(name)
+    with deferred("transformers"):  # as genlab's commands begin
+        for name in PRELOADED:
+            package = importlib.import_module(name)
+            for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+                with suppress(ImportError):  # what an extra brings in
+                    importlib.import_module(module.name)
+        for name in PRELOADED_TOO:
+            importlib.import_module(name)
     if len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError("An import has started a thread, which a fork would not have.")
     gc.collect()
