@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -13,11 +14,12 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from genlab.processes.deferring import deferred
 
@@ -83,8 +85,32 @@ class _Fork:
         numpy.random.seed()
         torch.set_num_threads(int(self._environment.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
 
-    def execute(self) -> None:
-        """Do as ``python`` with these arguments does; what it raises ends this process as it ends any other."""
+    def run(self) -> NoReturn:
+        """Do as ``python`` with these arguments does, and end as it does, but for taking all that is imported apart.
+
+        That would take a third of a second: each object that is freed makes a copy of its page of memory.
+        """
+        code, interrupted = 0, False
+        try:
+            self._execute()
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(left.code is not None)
+            if code and not isinstance(left.code, int):
+                print(left.code, file=sys.stderr)
+        except BaseException as error:
+            code, interrupted = 1, isinstance(error, KeyboardInterrupt)
+            sys.excepthook(*sys.exc_info())
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(ValueError, OSError):  # it was closed
+                stream.flush()
+        if interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        os._exit(code & 0xFF)
+
+    def _execute(self) -> None:
         kind, *rest = self.arguments
         if kind == "-c":
             code, *words = rest
@@ -218,7 +244,7 @@ def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _preload()
     if (fork := _Server(listener, alive).serve()) is not None:
-        fork.execute()
+        fork.run()
 
 
 if __name__ == "__main__":
