@@ -16,13 +16,15 @@ from contextlib import suppress
 from types import FrameType
 
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+NUMBERED = "submitit.local._local"
+"""A module whose process names files by its own number, for its parent, which knows the number of this process."""
 
 
 def main() -> None:
     words, environment = sys.argv[1:], dict(os.environ)
     if words[:1] == ["-u"]:
         words, environment["PYTHONUNBUFFERED"] = words[1:], "1"
-    if not words or (words[0].startswith("-") and words[0] not in ("-c", "-m")):
+    if not words or (words[0].startswith("-") and words[0] not in ("-c", "-m")) or words[1:2] == [NUMBERED]:
         os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
     group, early = 0, list[int]()
 
