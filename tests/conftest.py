@@ -61,15 +61,16 @@ def pytest_configure(config: pytest.Config) -> None:
             import torchmetrics  # noqa: F401
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the rooms that all others stand on."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the rooms that all others stand on; beside other workers, with what waits while they compute."""
+    beside_others = hasattr(config, "workerinput")
     here = Path(__file__).parent
 
     def floor(item: pytest.Item) -> int:
         room = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
         return ROOMS.index(room) if room in ROOMS else -1
 
-    items.sort(key=floor)
+    items.sort(key=lambda item: (not (beside_others and item.get_closest_marker("waits")), floor(item)))
 
 
 def pytest_collection_finish() -> None:

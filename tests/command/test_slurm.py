@@ -25,6 +25,7 @@ from tests.tiny import ROOT, SHORT, SMALL, command_to_train, run_folder, train_i
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.waits,
     pytest.mark.timeout(3 * PATIENCE_SECONDS),
     pytest.mark.skipif(bool(WHY_NOT), reason=f"SLURM is {WHY_NOT}"),
 ]

@@ -23,6 +23,7 @@ from genlab.command.entry import config_folder
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.remote import RemoteJob
 from hydra_plugins.genlab_cluster_launchers.launchers import RayLauncher, SubmititLauncher
+from tests import forkserver
 
 DEADLINE_SECONDS = 120.0
 """Far beyond what anything here takes: reached only when it never happens."""
@@ -48,7 +49,8 @@ def run(config):
     if config.seed == 2: os.kill(os.getpid(), signal.SIGKILL)
     if config.seed == 3 and rank == "0" and not Path("warned").exists():
         Path("warned").touch()
-        os.kill(os.getppid(), signal.SIGUSR2)  # as a cluster warns what it has started
+        started = Path(f"slurm/started{os.environ.get('SLURM_ARRAY_TASK_ID', '')}.0").read_text()
+        os.kill(int(started), signal.SIGUSR2)  # as a cluster warns what it has started
         time.sleep(600)
     if config.seed == 4:
         try: time.sleep(600)
@@ -75,7 +77,10 @@ echo "Submitted batch job 42"
     "srun": """
 export SLURM_STEP_NUM_TASKS=$SLURM_NTASKS
 while [ "${1#-}" != "$1" ]; do case $1 in --output|--error) shift 2 ;; *) shift ;; esac; done
-for rank in $(seq 0 $((SLURM_NTASKS - 1))); do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" & done
+for rank in $(seq 0 $((SLURM_NTASKS - 1))); do
+  SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" &
+  echo $! > {state}/started$SLURM_ARRAY_TASK_ID.$rank
+done
 wait
 """,
     "scontrol": """
@@ -115,6 +120,12 @@ def slurm(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "program.py", "-m", *arguments]
+    return forkserver.run(command, timeout=DEADLINE_SECONDS, children_too=True)
+
+
+def sweep_afresh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """As `sweep`, in processes that begin with nothing: what cannot be imported was not."""
     command = [sys.executable, "program.py", "-m", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
 
@@ -186,12 +197,12 @@ def test_what_slurm_refuses_is_told(place: Path, slurm: Path) -> None:
 
 def test_without_slurm_or_submitit_a_line_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(place / "bin"))  # where nothing is
-    done = sweep("hydra/launcher=submitit_slurm", "seed=0")
+    done = sweep_afresh("hydra/launcher=submitit_slurm", "seed=0")
     assert done.returncode == 2
     assert "srun" in done.stderr
     assert len(done.stderr.splitlines()) <= 2
     (place / "submitit.py").write_text("raise ImportError('not installed')")
-    done = sweep("hydra/launcher=submitit_local", "seed=0")
+    done = sweep_afresh("hydra/launcher=submitit_local", "seed=0")
     assert done.returncode == 2
     assert "pip install 'genlab[slurm]'" in done.stderr
     assert "Traceback" not in done.stderr
