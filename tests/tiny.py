@@ -35,10 +35,10 @@ SMALL = {
     "flow": [
         "model.multiscale.hidden=[4]",
         "model.multiscale.channel_steps=[1]",
-        "model.multiscale.checkerboard_steps=1",
+        "model.multiscale.checkerboard_steps=2",
         "model.multiscale.bins=4",
         "model.multiscale.dequantization_hidden=4",
-        "model.multiscale.dequantization_steps=1",
+        "model.multiscale.dequantization_steps=2",
         "model.vector.transforms=2",
         "model.vector.hidden=[8]",
     ],
