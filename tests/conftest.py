@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
+from genlab.processes.deferring import deferred
+from tests import forkserver
+
 # One thread for each process that tests run in or start, before any of them imports torch. The models are tiny: threads
 # would wait for each other, most of all where tests run beside each other. And the number of threads changes the order
 # of sums, so that bits compare between processes only where it is the same.
@@ -45,15 +48,29 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return min(cores + 1, MOST_WORKERS)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the rooms that all others stand on."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Let all workers share the server whose imports take as long as many a test."""
+    forkserver.offer()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each worker begin as genlab's commands do, without what torchmetrics imports for figures of texts."""
+    if hasattr(config, "workerinput"):
+        with deferred("transformers"):
+            import torchmetrics  # noqa: F401
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the rooms that all others stand on; beside other workers, with what waits while they compute."""
+    beside_others = hasattr(config, "workerinput")
     here = Path(__file__).parent
 
     def floor(item: pytest.Item) -> int:
         room = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
         return ROOMS.index(room) if room in ROOMS else -1
 
-    items.sort(key=floor)
+    items.sort(key=lambda item: (not (beside_others and item.get_closest_marker("waits")), floor(item)))
 
 
 def pytest_collection_finish() -> None:

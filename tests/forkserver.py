@@ -1,44 +1,38 @@
 """Processes that begin with torch, Lightning and genlab imported, for tests whose command is a process of its own.
 
 The imports of a training take four seconds, the tiny trainings of the tests less than one. A server imports them once
-and forks for each command. The fork is a real process, with arguments, environment, working folder, output, signals and
-exit code of its own, which executes the command as Python's own start does: what differs is only that the imports are
-done. Tests of what is imported, or of how a command is found and started, use :mod:`subprocess`.
+for all that run tests at a time, and forks for each command. The fork is a real process, with arguments, environment,
+working folder, output, signals and exit code of its own, which executes the command as Python's own start does: what
+differs is only that the imports are done. Tests of what is imported, or of how a command is found and started, use
+:mod:`subprocess`.
 """
 
 from __future__ import annotations
 
 import atexit
-import gc
-import importlib
 import json
 import os
-import pkgutil
-import random
-import runpy
-import selectors
+import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType, ModuleType
 from typing import IO, Any
 
-__all__ = ["ForkedProcess", "run", "start"]
+__all__ = ["ForkedProcess", "offer", "python", "run", "start"]
 
 ROOT = Path(__file__).parents[1]
-PRELOADED = ("genlab", "hydra_plugins")
-"""Packages that the server imports whole."""
-PRELOADED_TOO = ("pytest", "sklearn.datasets", "torch.distributed.run", "torch.profiler", "tests.tiny")
-"""Modules that a training imports only once it runs."""
 START_SECONDS = 300
 """Until the server counts as hung: only its imports can take long."""
-_MESSAGE_BYTES = 2**20
 _ENVIRONMENT = dict(os.environ)
 """That of the whole suite, without what a test has set when it happens to be the first to need the server."""
+_FOLDER = "GENLAB_TESTS_FORKSERVER"
+"""Variable that names the folder of the server that all workers share."""
 
 
 class ForkedProcess:
@@ -52,6 +46,8 @@ class ForkedProcess:
             ``[sys.executable, script, ...]``.
         cwd: Its working folder; the suite's by default.
         env: Its environment; that of the caller by default.
+        children_too: Whether the Python processes that it starts, as jobs of a sweep or ranks of a training, are
+            forks as well, each behind a process that its parent knows: :mod:`tests.forked_python`.
 
     Attributes:
         pid: Its number.
@@ -59,27 +55,35 @@ class ForkedProcess:
     """
 
     def __init__(
-        self, command: Sequence[str], cwd: Path | str | None = None, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        cwd: Path | str | None = None,
+        env: Mapping[str, str] | None = None,
+        children_too: bool = False,
     ) -> None:
         if command[0] != sys.executable:
             raise ValueError(f"{command[0]} is not this Python, {sys.executable}.")
         self.args = list(command)
         self.returncode: int | None = None
         self._output = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # noqa: SIM115 (read when it has ended)
+        folder = _folder()
         request = {
             "arguments": self.args[1:],
             "cwd": str(cwd or os.getcwd()),
             "environment": dict(os.environ if env is None else env),
+            "cores": sorted(os.sched_getaffinity(0)),
+            "python": python() if children_too else sys.executable,
         }
-        self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            descriptors = [theirs.fileno(), *(file.fileno() for file in self._output)]
-            socket.send_fds(_server(), [json.dumps(request).encode()], descriptors)
+        self._way = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._way.connect(str(folder / "socket"))
+        with open(os.devnull) as nothing:
+            descriptors = [file.fileno() for file in (nothing, *self._output)]
+            socket.send_fds(self._way, [json.dumps(request).encode()], descriptors)
         self.pid = self._receive(START_SECONDS)
 
     def _receive(self, timeout: float | None) -> int:
-        self._status.settimeout(timeout)
-        message = self._status.recv(64)
+        self._way.settimeout(timeout)
+        message = self._way.recv(64)
         if not message:
             raise RuntimeError("The server that forks processes for the tests has ended.")
         return int(message)
@@ -102,7 +106,7 @@ class ForkedProcess:
                 self.returncode = self._receive(timeout)
             except (TimeoutError, BlockingIOError):
                 raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
-            self._status.close()
+            self._way.close()
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
@@ -126,11 +130,14 @@ class ForkedProcess:
 
 
 def start(
-    command: Sequence[str], cwd: Path | str | None = None, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    cwd: Path | str | None = None,
+    env: Mapping[str, str] | None = None,
+    children_too: bool = False,
 ) -> ForkedProcess | subprocess.Popen[str]:
     """Start a command; see :class:`ForkedProcess`. Only Linux forks: elsewhere libraries do not outlive that."""
     if sys.platform == "linux":
-        return ForkedProcess(command, cwd, env)
+        return ForkedProcess(command, cwd, env, children_too)
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **pipes)
 
@@ -140,9 +147,10 @@ def run(
     cwd: Path | str | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    children_too: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, as ``subprocess.run(..., capture_output=True, text=True)``; see :func:`start`."""
-    process = start(command, cwd, env)
+    process = start(command, cwd, env, children_too)
     try:
         out, err = process.communicate(timeout)
     except BaseException:
@@ -151,180 +159,65 @@ def run(
     return subprocess.CompletedProcess(process.args, process.wait(), out, err)
 
 
-_ways: list[socket.socket] = []
+def python() -> str:
+    """What stands in for ``sys.executable`` where others start a command, as a cluster does; see `ForkedProcess`."""
+    return str(_folder() / "python")
 
 
-def _server() -> socket.socket:
-    """The way to the server of this process, which is started when it is needed first and ends with this process."""
-    if not _ways:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        paths = [str(ROOT), str(ROOT / "src"), *_ENVIRONMENT.get("PYTHONPATH", "").split(os.pathsep)]
-        with theirs:
-            server = subprocess.Popen(
-                [sys.executable, "-m", "tests.forkserver", str(theirs.fileno())],
-                cwd=ROOT,
-                # Threads that wait for work would not be in the forks.
-                env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        _ways.append(ours)
-        atexit.register(_end, ours, server)
-    return _ways[0]
+_folders: list[Path] = [Path(os.environ[_FOLDER])] if _FOLDER in os.environ else []
 
 
-def _end(way: socket.socket, server: subprocess.Popen[bytes]) -> None:
-    way.close()
+def _folder() -> Path:
+    """The folder of the server, which is started when it is needed first: of this process, if none is shared."""
+    if not _folders:
+        _launch(_listen())
+    return _folders[0]
+
+
+def offer() -> None:
+    """Let the processes that this one starts share a server, which begins when the first of them asks for it."""
+    listener = _listen()
+    os.environ[_FOLDER] = str(_folders[0])
+
+    def wait() -> None:
+        select.select([listener], [], [])
+        _launch(listener)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _listen() -> socket.socket:
+    """Make the folder of a server with the socket that it will read, and the stand-in for Python."""
+    folder = Path(tempfile.mkdtemp(prefix="genlab-fork-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    stand_in = folder / "python"
+    stand_in.write_text(f"#!{sys.executable} -IS\n{(ROOT / 'tests' / 'forked_python.py').read_text()}")
+    stand_in.chmod(0o700)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(folder / "socket"))
+    listener.listen(100)
+    _folders.append(folder)
+    return listener
+
+
+def _launch(listener: socket.socket) -> None:
+    """Start the server, which ends with this process."""
+    ours, theirs = socket.socketpair()
+    paths = [str(ROOT), str(ROOT / "src"), *_ENVIRONMENT.get("PYTHONPATH", "").split(os.pathsep)]
+    with theirs, listener:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.forking", str(listener.fileno()), str(theirs.fileno())],
+            cwd=ROOT,
+            # Threads that wait for work would not be in the forks.
+            env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[listener.fileno(), theirs.fileno()],
+            start_new_session=True,
+        )
+    atexit.register(_end, ours, server)
+
+
+def _end(alive: socket.socket, server: subprocess.Popen[bytes]) -> None:
+    alive.close()
     server.wait()
-
-
-class _Fork:
-    """What a fork is asked to do: it makes itself ready in the server's loop and executes when that is left."""
-
-    def __init__(self, request: dict[str, Any], out: int, err: int) -> None:
-        self.arguments: list[str] = request["arguments"]
-        self._cwd: str = request["cwd"]
-        self._environment: dict[str, str] = request["environment"]
-        self._out = out
-        self._err = err
-
-    def become(self) -> None:
-        """Be what Python would find at its start."""
-        os.setsid()
-        for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(signum, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for signum in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(signum, signal.SIG_IGN)
-        os.chdir(self._cwd)
-        os.environ.clear()
-        os.environ.update(self._environment)
-        for target, descriptor in ((1, self._out), (2, self._err)):
-            os.dup2(descriptor, target)
-            os.close(descriptor)
-        unbuffered = bool(self._environment.get("PYTHONUNBUFFERED"))
-        sys.stdout = sys.__stdout__ = open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
-        sys.stdout.reconfigure(write_through=unbuffered)
-        sys.stderr = sys.__stderr__ = open(2, "w", closefd=False, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-        sys.stderr.reconfigure(line_buffering=True, write_through=unbuffered)
-        self._seed()
-
-    def _seed(self) -> None:
-        import numpy
-        import torch
-
-        random.seed()
-        numpy.random.seed()
-        torch.set_num_threads(int(self._environment.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
-
-    def execute(self) -> None:
-        """Do as ``python`` with these arguments does; what it raises ends this process as it ends any other."""
-        kind, *rest = self.arguments
-        if kind == "-c":
-            code, *words = rest
-            sys.argv, sys.path[0] = ["-c", *words], ""
-            self._execute_as_main(code, "<string>")
-        elif kind == "-m":
-            sys.argv, sys.path[0] = rest, os.getcwd()
-            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-        else:
-            script = Path(kind).absolute()
-            sys.argv, sys.path[0] = self.arguments, str(script.parent)
-            self._execute_as_main(script.read_text(), str(script), __file__=str(script))
-
-    @staticmethod
-    def _execute_as_main(code: str, name: str, **variables: str) -> None:
-        main = sys.modules["__main__"] = ModuleType("__main__")
-        main.__dict__.update(variables)
-        exec(compile(code, name, "exec"), main.__dict__)
-
-
-def _preload() -> None:
-    gc.disable()  # imports leave no garbage
-    for name in PRELOADED:
-        package = importlib.import_module(name)
-        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-            try:
-                importlib.import_module(module.name)
-            except ImportError:  # what an extra brings in
-                continue
-    for name in PRELOADED_TOO:
-        importlib.import_module(name)
-    if len(os.listdir("/proc/self/task")) > 1:
-        raise RuntimeError("An import has started a thread, which a fork would not have.")
-    gc.collect()
-    gc.freeze()  # collections in a fork leave alone, and so uncopied, what it shares with the server
-    gc.enable()
-
-
-def _serve(control: socket.socket) -> _Fork | None:
-    """Fork for each request and report the ends.
-
-    Returns:
-        In a fork: what it has to do. In the server: None, when the tests are over.
-    """
-    woken, wake = socket.socketpair()
-    for end in (woken, wake):
-        end.setblocking(False)
-    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, _no_more_than_wake)
-    children: dict[int, socket.socket] = {}
-    with selectors.DefaultSelector() as selector:
-        selector.register(control, selectors.EVENT_READ)
-        selector.register(woken, selectors.EVENT_READ)
-        while True:
-            ready = {key.fileobj for key, _ in selector.select()}
-            if woken in ready:
-                woken.recv(4096)
-                _report_ends(children)
-            if control not in ready:
-                continue
-            message, descriptors, *_ = socket.recv_fds(control, _MESSAGE_BYTES, 3)
-            if not message:
-                break
-            status = socket.socket(fileno=descriptors[0])
-            if pid := os.fork():
-                children[pid] = status
-                for descriptor in descriptors[1:]:
-                    os.close(descriptor)
-                continue
-            signal.set_wakeup_fd(-1)
-            for each in (control, woken, wake, *children.values()):
-                each.close()
-            fork = _Fork(json.loads(message), *descriptors[1:])
-            fork.become()
-            with status:  # it hears signals from here on, and who sends them learns its number only now
-                status.send(str(os.getpid()).encode())
-            return fork
-    for pid in children:
-        os.killpg(pid, signal.SIGKILL)
-    return None
-
-
-def _no_more_than_wake(signum: int, frame: FrameType | None) -> None:
-    pass
-
-
-def _report_ends(children: dict[int, socket.socket]) -> None:
-    for pid in list(children):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            with children.pop(pid) as way:
-                try:
-                    way.send(str(os.waitstatus_to_exitcode(status)).encode())
-                except BrokenPipeError:  # nobody waits for it any more
-                    continue
-
-
-def _main() -> None:
-    control = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _preload()
-    if (fork := _serve(control)) is not None:
-        fork.execute()
-
-
-if __name__ == "__main__":
-    _main()

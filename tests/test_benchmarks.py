@@ -92,7 +92,7 @@ def test_it_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> None:
         arguments = [str(run_folder(tmp_path)), *arguments]
     file = tmp_path / "figures.json"
     command = [sys.executable, f"benchmarks/{name}.py", *arguments, "--out", str(file)]
-    done = forkserver.run(command, cwd=ROOT, timeout=250)
+    done = forkserver.run(command, cwd=ROOT, timeout=250, children_too=True)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(file.read_text())
     assert figures["command"].startswith(f"python benchmarks/{name}.py")

@@ -25,6 +25,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.plugins import Plugin, find_plugins, load_plugins
 from genlab.measure.figures import FIGURES
 from genlab.modalities import registry
+from tests import forkserver
 from tests.tiny import ROOT, SHORT, composed
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
@@ -69,14 +70,8 @@ def site(tmp_path: Path) -> Path:
 
 def command(site: Path, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(site), str(ROOT / "src")])
-    return subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments],
-        capture_output=True,
-        text=True,
-        cwd=site,
-        env={**os.environ, "PYTHONPATH": path, **environment},
-        timeout=240,
-    )
+    words = [sys.executable, str(ROOT / script), *arguments]
+    return forkserver.run(words, cwd=site, env={**os.environ, "PYTHONPATH": path, **environment}, timeout=240)
 
 
 @pytest.fixture

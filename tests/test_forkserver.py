@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -39,8 +40,22 @@ CODES = {
 }
 
 
+START = """
+import json, subprocess, sys
+done = subprocess.run([sys.executable, *sys.argv[1:]], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+print(json.dumps([done.returncode, done.stdout, done.stderr]))
+"""
+
+
 def subprocess_run(command: list[str], cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+def run_by_a_fork(command: list[str], cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run it as a fork starts a Python process, which is then a fork as well."""
+    done = forkserver.run([sys.executable, "-c", START, *command[1:]], cwd=cwd, env=env, children_too=True)
+    assert done.returncode == 0, done.stderr
+    return subprocess.CompletedProcess(command, *json.loads(done.stdout))
 
 
 # How it ends has nothing to do with how it was found.
@@ -53,10 +68,11 @@ def test_it_does_as_a_process_of_its_own(what: str, kind: str, tmp_path: Path) -
     how = {"code": ["-c", CODES[what]], "script": ["program.py"], "module": ["-m", "program"]}[kind]
     command = [sys.executable, *how, "a b", "--c"]
     environment = {"LOOK": "ä b", "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
-    run: list[Callable[..., subprocess.CompletedProcess[str]]] = [forkserver.run, subprocess_run]
-    fork, own = (each(command, cwd=tmp_path, env=environment) for each in run)
-    assert (fork.returncode, fork.stdout) == (own.returncode, own.stdout)
-    assert fork.stderr.splitlines()[-1:] == own.stderr.splitlines()[-1:]
+    run: list[Callable[..., subprocess.CompletedProcess[str]]] = [subprocess_run, forkserver.run, run_by_a_fork]
+    own, *forks = (each(command, cwd=tmp_path, env=environment) for each in run)
+    for fork in forks:
+        assert (fork.returncode, fork.stdout) == (own.returncode, own.stdout)
+        assert fork.stderr.splitlines()[-1:] == own.stderr.splitlines()[-1:]
 
 
 def test_its_imports_are_done_and_its_threads_are_the_environments() -> None:

@@ -113,9 +113,9 @@ def command_to_train(logs: Path, *overrides: str, prelude: str = "", model: str 
 def train_in_a_process(
     logs: Path, *overrides: str, prelude: str = "", model: str = "flow", timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``command_to_train`` in a process that has its imports done; see :mod:`tests.forkserver`."""
+    """Run ``command_to_train`` in processes that have their imports done; see :mod:`tests.forkserver`."""
     command = command_to_train(logs, *overrides, prelude=prelude, model=model)
-    return forkserver.run(command, cwd=ROOT, timeout=timeout)
+    return forkserver.run(command, cwd=ROOT, timeout=timeout, children_too=True)
 
 
 def train_afresh(logs: Path, *overrides: str, prelude: str = "") -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     # load_run needs torch, which `import genlab` must not.
     if name == "load_run":
-        from genlab.command.load import load_run
+        from genlab.processes.deferring import deferred
+
+        with deferred("transformers"):  # which torchmetrics imports for a figure of texts
+            from genlab.command.load import load_run
 
         return load_run
     raise AttributeError(f"module 'genlab' has no attribute {name!r}")

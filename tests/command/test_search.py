@@ -325,7 +325,7 @@ def test_a_search_from_the_command_to_the_recipe(launcher: str, tmp_path: Path) 
     small += [o for o in SHORT if not o.startswith("budget.examples")]
     command = [sys.executable, str(ROOT / "train.py"), "-m", "search=gmm", "hydra.sweeper.trials=2", *small]
     command.append(f"hydra/launcher={launcher}")
-    ended = forkserver.run([*command, f"paths.logs={tmp_path}"], cwd=tmp_path, timeout=280)
+    ended = forkserver.run([*command, f"paths.logs={tmp_path}"], cwd=tmp_path, timeout=280, children_too=True)
     assert ended.returncode == 0, ended.stderr
     assert "2 trials: 2 complete." in ended.stdout
     said = ended.stdout + ended.stderr

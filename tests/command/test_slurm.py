@@ -25,6 +25,7 @@ from tests.tiny import ROOT, SHORT, SMALL, command_to_train, run_folder, train_i
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.waits,
     pytest.mark.timeout(3 * PATIENCE_SECONDS),
     pytest.mark.skipif(bool(WHY_NOT), reason=f"SLURM is {WHY_NOT}"),
 ]
@@ -100,7 +101,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def sweep(logs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "train.py", "-m", *arguments, *ON_SLURM, f"paths.logs={logs}"]
-    return forkserver.run(command, cwd=ROOT, timeout=PATIENCE_SECONDS)
+    return forkserver.run(command, cwd=ROOT, timeout=PATIENCE_SECONDS, children_too=True)
+
+
+def forked(command: list[str]) -> list[str]:
+    """The same command with its imports done, for a cluster to start."""
+    return [forkserver.python(), *command[1:]]
 
 
 def weights(logs: Path) -> dict[str, Any]:
@@ -171,7 +177,7 @@ def test_a_search_runs_its_trials_as_jobs(cluster: Cluster, tmp_path: Path) -> N
 def test_two_ranks_that_are_preempted_save_and_go_on_as_if_they_never_were(cluster: Cluster, tmp_path: Path) -> None:
     mark, logs, never = tmp_path / "mark", tmp_path / "preempted", tmp_path / "never"
     wait = WAIT.format(mark=str(mark), patience=PATIENCE_SECONDS)
-    command = ["srun", "--kill-on-bad-exit=1", *command_to_train(logs, *TWO, prelude=wait)]
+    command = ["srun", "--kill-on-bad-exit=1", *forked(command_to_train(logs, *TWO, prelude=wait))]
     low = cluster.submit("--partition=low", "--ntasks-per-node=2", "--requeue", script=shlex.join(command))
     cluster.wait_for(low, "the run does not train", lambda shown: mark.exists())
     high = cluster.submit("--partition=high", "--ntasks=2", script="true")
@@ -190,7 +196,7 @@ def test_two_ranks_that_are_preempted_save_and_go_on_as_if_they_never_were(clust
 def test_a_run_whose_time_is_up_saves_and_goes_on_as_if_it_never_was(cluster: Cluster, tmp_path: Path) -> None:
     mark, logs, never = tmp_path / "mark", tmp_path / "limited", tmp_path / "never"
     wait = WAIT.format(mark=str(mark), patience=PATIENCE_SECONDS)
-    command = ["srun", *command_to_train(logs, prelude=wait)]
+    command = ["srun", *forked(command_to_train(logs, prelude=wait))]
     job = cluster.submit("--time=60", "--signal=USR1@120", "--requeue", script=shlex.join(command))
     cluster.wait_for(job, "the run does not train", lambda shown: mark.exists())
     # A limit so short from the start would be over on a busy machine before the run trains. SLURM counts in minutes,

@@ -21,6 +21,7 @@ from genlab.command.sweep_record import SweepRecord
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.places import allowed_cores, make_places
 from hydra_plugins.genlab_process_launcher.launcher import ProcessLauncher
+from tests import forkserver
 from tests.tiny import ROOT, SHORT, SMALL
 
 CONFIG = """
@@ -85,7 +86,7 @@ def place(tmp_path: Path) -> Path:
 
 def sweep(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "job.py", "-m", *arguments]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=120)
+    return forkserver.run(command, cwd=place, timeout=120, children_too=True)
 
 
 def results(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -123,7 +124,7 @@ def test_three_jobs_of_four_fail_each_in_its_way_and_just_they_run_again(place: 
     # The command that it names, in good health.
     again = [sys.executable, *shlex.split(said[-1])[1:], "ill={}"]
     again.remove(ill)
-    second = subprocess.run(again, cwd=place, capture_output=True, text=True, timeout=120)
+    second = forkserver.run(again, cwd=place, timeout=120, children_too=True)
     assert second.returncode == 0, second.stderr
     assert sorted(logs(place)) == [1, 2, 3], "as they were numbered"
     assert sorted(result["seed"] for result in results(second)) == [1, 2, 3]
@@ -167,7 +168,7 @@ def test_a_config_may_ask_for_a_sweep_itself(place: Path) -> None:
     (place / "found" / "style").mkdir(parents=True)
     (place / "found" / "style" / "other.yaml").write_text("temperature: 3.0\n")
     command = [sys.executable, "job.py", "style=other", f"hydra.searchpath=[{place / 'found'}]"]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=120)
+    done = forkserver.run(command, cwd=place, timeout=120, children_too=True)
     assert [result["style"] for result in results(done)] == [{"temperature": 3.0}], "Hydra's own settings come along"
 
 
@@ -284,7 +285,7 @@ def test_jobs_that_are_not_there_are_not_run(
 def test_a_sweep_of_trainings_trains_each_once_and_ends_with_their_table(tmp_path: Path) -> None:
     arguments = [*SHORT, "data=toy2d", "model=gmm", *SMALL["gmm"], f"paths.logs={tmp_path}", "-m"]
     command = [sys.executable, "train.py", *arguments, "hydra.launcher.jobs=2", "seed=0,1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = forkserver.run(command, cwd=ROOT, timeout=280, children_too=True)
     assert done.returncode == 0, done.stderr
     assert "2 seeds" in done.stdout
     assert "1 done, 1 running, about " in done.stderr, done.stderr
@@ -296,13 +297,13 @@ def test_a_sweep_of_trainings_trains_each_once_and_ends_with_their_table(tmp_pat
     shares = [int(place.environment["OMP_NUM_THREADS"]) for place in make_places(2, cores=allowed_cores())]
     assert sorted(threads) == sorted(shares)
     # Started again, it says at once what is there.
-    again = subprocess.run([*command[:-1], "seed=0,1"], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    again = forkserver.run([*command[:-1], "seed=0,1"], cwd=ROOT, timeout=280, children_too=True)
     assert again.returncode == 0, again.stderr
     assert [(path, path.stat().st_mtime_ns) for path in runs] == before
     assert again.stdout.count("2 seeds") == 1
     # One job is a sweep like any other, also where the launcher shows nothing while it runs.
     one = [sys.executable, "train.py", *arguments, "hydra/launcher=submitit_local", "seed=0"]
-    done = subprocess.run(one, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = forkserver.run(one, cwd=ROOT, timeout=280, children_too=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("toy2d_two_moons, quick") == 1
     assert "gmm" in done.stdout

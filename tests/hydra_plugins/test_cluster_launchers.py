@@ -23,6 +23,7 @@ from genlab.command.entry import config_folder
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.remote import RemoteJob
 from hydra_plugins.genlab_cluster_launchers.launchers import RayLauncher, SubmititLauncher
+from tests import forkserver
 
 DEADLINE_SECONDS = 120.0
 """Far beyond what anything here takes: reached only when it never happens."""
@@ -48,7 +49,8 @@ def run(config):
     if config.seed == 2: os.kill(os.getpid(), signal.SIGKILL)
     if config.seed == 3 and rank == "0" and not Path("warned").exists():
         Path("warned").touch()
-        os.kill(os.getppid(), signal.SIGUSR2)  # as a cluster warns what it has started
+        started = Path(f"slurm/started{os.environ.get('SLURM_ARRAY_TASK_ID', '')}.0").read_text()
+        os.kill(int(started), signal.SIGUSR2)  # as a cluster warns what it has started
         time.sleep(600)
     if config.seed == 4:
         try: time.sleep(600)
@@ -75,7 +77,10 @@ echo "Submitted batch job 42"
     "srun": """
 export SLURM_STEP_NUM_TASKS=$SLURM_NTASKS
 while [ "${1#-}" != "$1" ]; do case $1 in --output|--error) shift 2 ;; *) shift ;; esac; done
-for rank in $(seq 0 $((SLURM_NTASKS - 1))); do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" & done
+for rank in $(seq 0 $((SLURM_NTASKS - 1))); do
+  SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" &
+  echo $! > {state}/started$SLURM_ARRAY_TASK_ID.$rank
+done
 wait
 """,
     "scontrol": """
@@ -116,6 +121,12 @@ def slurm(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "program.py", "-m", *arguments]
+    return forkserver.run(command, timeout=DEADLINE_SECONDS, children_too=True)
+
+
+def sweep_afresh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """As `sweep`, in processes that begin with nothing: what cannot be imported was not."""
+    command = [sys.executable, "program.py", "-m", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
 
 
@@ -125,7 +136,8 @@ def began(place: Path) -> list[str]:
 
 @pytest.mark.parametrize("launcher", ["submitit_local", "joblib", *(["ray"] if find_spec("ray") else [])])
 def test_a_job_that_fails_or_is_killed_leaves_the_others_going(place: Path, launcher: str) -> None:
-    done = sweep(f"hydra/launcher={launcher}", "seed=0,1,2,5")
+    start = sweep if launcher == "submitit_local" else sweep_afresh  # the workers of others inherit open files
+    done = start(f"hydra/launcher={launcher}", "seed=0,1,2,5")
     assert "results [0, 5]" in done.stdout, done.stderr
     assert done.returncode == 2, done.stderr
     assert "2 of 4 jobs failed" in done.stderr
@@ -134,7 +146,7 @@ def test_a_job_that_fails_or_is_killed_leaves_the_others_going(place: Path, laun
     assert began(place) == ["0 0", "1 0", "2 0", "5 0"]
     (again,) = re.findall(r"^ *python program\.py (-m .*only=.*)$", done.stderr, re.MULTILINE)
     (place / "began").unlink()
-    sweep(*shlex.split(again)[1:])
+    start(*shlex.split(again)[1:])
     assert began(place) == ["1 0", "2 0"]
 
 
@@ -186,12 +198,12 @@ def test_what_slurm_refuses_is_told(place: Path, slurm: Path) -> None:
 
 def test_without_slurm_or_submitit_a_line_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(place / "bin"))  # where nothing is
-    done = sweep("hydra/launcher=submitit_slurm", "seed=0")
+    done = sweep_afresh("hydra/launcher=submitit_slurm", "seed=0")
     assert done.returncode == 2
     assert "srun" in done.stderr
     assert len(done.stderr.splitlines()) <= 2
     (place / "submitit.py").write_text("raise ImportError('not installed')")
-    done = sweep("hydra/launcher=submitit_local", "seed=0")
+    done = sweep_afresh("hydra/launcher=submitit_local", "seed=0")
     assert done.returncode == 2
     assert "pip install 'genlab[slurm]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -244,7 +244,7 @@ def test_the_other_process_says_nothing(together: Path) -> None:
 def test_torchrun_leaves_one_run_and_the_figures_of_one_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train.py"]
     overrides = [*TINY, *DDP, *TWO, "budget.examples=64", f"paths.logs={tmp_path}"]
-    done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    done = forkserver.run([*command, *overrides], cwd=ROOT, timeout=PATIENCE_SECONDS, children_too=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\nprotocol ") == 1, "one table"
     place = run_folder(tmp_path)
@@ -286,26 +286,15 @@ def test_an_error_of_the_first_process_alone_ends_both(tmp_path: Path) -> None:
 
 
 KEEP_WEIGHTS = """
-import importlib.util, os, sys
+import os
+import torch
+from genlab.models.base import GenerativeModel
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name != "genlab.models.base":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        load = spec.loader.exec_module
-        spec.loader.exec_module = lambda module: (load(module), listen(module.GenerativeModel))
-        return spec
+def keep(self):
+    name = os.path.basename(self.trainer.default_root_dir)
+    torch.save(self.state_dict(), f"{os.environ['KEEP_WEIGHTS']}/{name}.{self.trainer.global_rank}.pt")
 
-def listen(model):
-    def keep(self):
-        import torch
-        name = os.path.basename(self.trainer.default_root_dir)
-        torch.save(self.state_dict(), f"{os.environ['KEEP_WEIGHTS']}/{name}.{self.trainer.global_rank}.pt")
-    model.on_train_end = keep
-
-sys.meta_path.insert(0, Finder())
+GenerativeModel.on_train_end = keep
 """
 """What every Python process of a sweep executes first: it keeps the weights in which it ends a training."""
 
@@ -314,13 +303,12 @@ def test_a_sweep_makes_two_runs_of_two_processes_each(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(KEEP_WEIGHTS)
     paths = os.pathsep.join([str(tmp_path), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     overrides = [*TINY, *DDP, *TWO, *THREE_STEPS, f"paths.logs={tmp_path / 'logs'}", "seed=0,1"]
-    done = subprocess.run(
+    done = forkserver.run(
         [sys.executable, "train.py", "-m", *overrides],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": paths, "KEEP_WEIGHTS": str(tmp_path)},
-        capture_output=True,
-        text=True,
         timeout=PATIENCE_SECONDS,
+        children_too=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     runs = sorted(path.parents[1].name for path in tmp_path.glob("logs/runs/*/*/*/results/quick.json"))
