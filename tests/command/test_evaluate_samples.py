@@ -42,7 +42,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         modality_of(digits.spec).write_one(example, digits.spec, folder / "a" / f"{number:03d}")
     for name, file in NAMES.items():
         given = [f"samples={folder / file}", "data=digits", "evaluation=quick", f"evaluation.num_samples={COUNT}"]
-        assert cli.evaluate([*given, f"paths.logs={folder}", f"name={name}", "trained_on=all digits"]) == 0
+        assert cli.evaluate([*given, f"paths.logs={folder}", f"name={name}", f"trained_on=all digits, {file}"]) == 0
     return folder
 
 
