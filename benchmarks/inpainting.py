@@ -162,7 +162,7 @@ def show(lines: Mapping[str, Mapping[str, float]], rows: Sequence[Mapping[str, A
     table = Table(title=title)
     for heading in ("model", "energy distance", "energy score", "s each", "changed"):
         table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
-    table.add_column("how")
+    table.add_column("how", overflow="fold")
     for name, line in lines.items():
         table.add_row("-", *_figures(line), "", "", name)
     table.add_section()
@@ -184,8 +184,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("--exact", required=True, metavar="RUN", help="whose completions are the measure")
-    parser.add_argument("--examples", type=int, default=250, help="test pictures")
-    parser.add_argument("--each", type=int, default=16, help="completions of each, at least 2")
+    parser.add_argument("--examples", type=int, default=100, help="test pictures")
+    parser.add_argument("--each", type=int, default=8, help="completions of each, at least 2")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     try:
