@@ -14,10 +14,16 @@ import pytest
 from tests import forkserver
 from tests.tiny import ROOT, run_folder, train
 
+sys.path.append(str(ROOT / "docs"))  # behind all packages: only `making` is looked for there
+
+from making import worth
+
 TINY = {
     "compare": ["--files", "20", "--rounds", "1"],
     "data_loading": ["--batches", "5", "--rounds", "1"],
+    "generate": ["--samples", "20"],
     "gpu": ["--models", "vae", "--batch", "8", "--steps", "2", "--seconds", "40"],
+    "inpainting": ["--examples", "4", "--each", "2"],
     "loop_overhead": ["--steps", "4", "--rounds", "1"],
     "same_bits": ["--only", "flow on two moons", "--examples", "64"],
     "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],
@@ -48,6 +54,10 @@ TINY = {
     "unet": ["--batch", "1", "--rounds", "1"],
     "wavenet_sampling": ["--samples", "1", "--seconds", "0.02", "--values", "1", "--rounds", "1"],
 }  # fmt: skip
+OF_RUNS = {"generate": "gmm", "inpainting": "made", "ode_tolerances": "diffusion", "samplers": "diffusion"}
+"""Those that are given a run, and of which model."""
+ON_PAGES = {"generate": worth.generating, "inpainting": worth.inpainting}
+"""Those whose figures the documentation shows, and by what."""
 ON_MNIST = ["data_loading", "start_up"]
 
 
@@ -87,9 +97,11 @@ def test_it_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> None:
     if name in ON_MNIST and not (Path(os.environ.get("GENLAB_DATA", "data")) / "MNIST" / "raw").is_dir():
         pytest.skip("the files of mnist are not in $GENLAB_DATA")
     arguments = TINY[name]
-    if name in ("ode_tolerances", "samplers"):
-        train(tmp_path, "budget.examples=64", "budget.validations=1", model="diffusion")
+    if name in OF_RUNS:
+        train(tmp_path, "budget.examples=64", "budget.validations=1", model=OF_RUNS[name])
         arguments = [str(run_folder(tmp_path)), *arguments]
+    if name == "inpainting":
+        arguments += ["--exact", arguments[0]]
     file = tmp_path / "figures.json"
     command = [sys.executable, f"benchmarks/{name}.py", *arguments, "--out", str(file)]
     done = forkserver.run(command, cwd=ROOT, timeout=250, children_too=True)
@@ -98,3 +110,5 @@ def test_it_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> None:
     assert figures["command"].startswith(f"python benchmarks/{name}.py")
     assert numbers(figures)
     assert all(map(math.isfinite, numbers(figures)))
+    if name in ON_PAGES:
+        assert f"| {OF_RUNS[name]} |" in ON_PAGES[name](figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -22,7 +23,7 @@ from tests.tiny import ROOT
 DOCS = ROOT / "docs"
 sys.path.append(str(DOCS))  # behind all packages: only `making` is looked for there
 
-from making import choosing, gallery, models, site  # noqa: E402
+from making import choosing, gallery, models, site, worth  # noqa: E402
 from making.measured import RESULTS, comparisons  # noqa: E402
 from making.text import read_settings  # noqa: E402
 
@@ -188,6 +189,23 @@ def test_what_was_measured_stands_under_its_kind_of_data() -> None:
     text = choosing.part().partition("### Text")[2]
     assert "ngram 2.424" in text, "the best likelihood of that comparison"
     assert "transformer_shakespeare" not in text.partition("###")[0]
+
+
+def test_uses_that_are_not_measured_say_so_and_reports_of_detect_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worth, "RESULTS", tmp_path)
+    assert set(worth.parts().values()) == {"Not measured yet.\n"}
+    figures = {key: 0.75 for name in ("auroc", "average_precision", "fpr_at_95") for key in (name, f"{name}_se")}
+    report = {
+        "use": "detect", "run": "1-s0", "model": {"name": "flow", "variant": ""}, "data": {"name": "digits"},
+        "settings": {"split": "test", "n": 2, "checkpoint": "best"}, "other": "vertical_flip", "own_examples": 2,
+        "other_examples": 2, "scores": {"nll": figures}, "missing": {},
+    }  # fmt: skip
+    (tmp_path / "detect").mkdir()
+    (tmp_path / "detect" / "a.json").write_text(json.dumps(report))
+    assert "### AUROC, digits against vertical\\_flip" in worth.parts()["detecting"]
+    assert "| flow | 1-s0 | 0.750 ± 0.750 |" in worth.parts()["detecting"]
 
 
 def test_pages_that_the_index_does_not_name_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from genlab.core.plugins import load_plugins
 from genlab.measure.figures import FIGURES
 from genlab.runs.atomic import write_atomic
-from making import choosing, gallery, models
+from making import choosing, gallery, models, worth
 from making.measured import RESULTS, comparisons
 from making.text import ROOT, commands, opening, read_settings, table
 
@@ -49,6 +49,8 @@ def _pages() -> Iterator[tuple[str, str]]:
         else:
             yield f"models/{model}.md", f"# `{model}`\n\n{models.part(model)}"
     yield "parts/choosing.md", choosing.part()
+    for name, text in worth.parts().items():
+        yield f"parts/{name}.md", text
     yield "parts/figures.md", _figures()
     yield "parts/data.md", _data()
     yield "parts/settings.md", _settings()

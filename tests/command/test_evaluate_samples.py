@@ -15,31 +15,45 @@ from genlab.core.randomness import Stream, generator
 from genlab.data.images import Digits
 from genlab.measure.figures import of_section
 from genlab.measure.results import read_result
+from genlab.modalities import modality_of
 from genlab.runs.atomic import write_atomic
 from tests.command.hostile import refused
 
 COUNT = 300
 
 
+NAMES = {"theirs": "a.npy", "zipped": "a.npz", "pictures": "a"}
+"""Who gives which file or folder of the same samples: of each kind that keeps their values."""
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The results of training digits that are given as foreign, and of the floor; the floor draws the same ones."""
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Logs with the results of training digits that are given as foreign, and of the floor, which draws the same."""
     folder = tmp_path_factory.mktemp("foreign")
-    train = Digits().tensors("train").x
-    rows = torch.randperm(len(train), generator=generator(Stream.SAMPLES, 0))[:COUNT]
-    content = io.BytesIO()
-    np.save(content, train[rows].numpy())
-    write_atomic(folder / "a.npy", content.getvalue())
-    given = [f"samples={folder / 'a.npy'}", "data=digits", "evaluation=quick", f"evaluation.num_samples={COUNT}"]
-    assert cli.evaluate([*given, f"paths.logs={folder}", "name=theirs", "trained_on=all digits"]) == 0
-    (foreign,), (floor,) = (
-        list(folder.glob(f"runs/digits/{name}/*/results/quick.json")) for name in ("theirs", "floor")
-    )
-    return foreign, floor
+    digits = Digits()
+    train = digits.tensors("train").x
+    x = train[torch.randperm(len(train), generator=generator(Stream.SAMPLES, 0))[:COUNT]]
+    for name, save in (("a.npy", np.save), ("a.npz", np.savez_compressed)):
+        content = io.BytesIO()
+        save(content, x.numpy())
+        write_atomic(folder / name, content.getvalue())
+    (folder / "a").mkdir()
+    for number, example in enumerate(x):
+        modality_of(digits.spec).write_one(example, digits.spec, folder / "a" / f"{number:03d}")
+    for name, file in NAMES.items():
+        given = [f"samples={folder / file}", "data=digits", "evaluation=quick", f"evaluation.num_samples={COUNT}"]
+        assert cli.evaluate([*given, f"paths.logs={folder}", f"name={name}", f"trained_on=all digits, {file}"]) == 0
+    return folder
 
 
-def test_real_data_given_as_foreign_has_the_floors_figures(results: tuple[Path, Path]) -> None:
-    foreign, floor = map(read_result, results)
+def found(logs: Path, name: str) -> Path:
+    (path,) = logs.glob(f"runs/digits/{name}/*/results/quick.json")
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_real_data_given_as_foreign_has_the_floors_figures(name: str, logs: Path) -> None:
+    foreign, floor = read_result(found(logs, name)), read_result(found(logs, "floor"))
     compared = 0
     for figure in of_section("quality"):
         # As for copies, the floor counts as trained on the others; and what class a sample was to be, nobody has said.
@@ -51,22 +65,19 @@ def test_real_data_given_as_foreign_has_the_floors_figures(results: tuple[Path, 
     assert foreign.protocol == floor.protocol
 
 
-def test_the_result_says_what_nobody_declared(results: tuple[Path, Path]) -> None:
-    foreign = read_result(results[0])
+def test_the_result_says_what_nobody_declared(logs: Path) -> None:
+    foreign = read_result(found(logs, "theirs"))
     assert foreign.model.family == "foreign"
     assert "trained on: all digits" in foreign.model.variant
     assert foreign.sampling is foreign.likelihood is foreign.model.parameters is None
     assert foreign.reason("model.parameters") == "not declared"
     assert foreign.checkpoint == "none"
-    assert (results[0].parents[1] / "samples" / "quick.png").is_file()
+    assert (found(logs, "theirs").parents[1] / "samples" / "quick.png").is_file()
 
 
-def test_it_stands_in_the_table_marked_as_foreign(
-    results: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
-    logs = results[0].parents[5]
-    found, skipped = read_results([logs])
-    assert {run.model for run in found} == {"theirs", "floor"}
+def test_it_stands_in_the_table_marked_as_foreign(logs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    read, skipped = read_results([logs])
+    assert {run.model for run in read} == {*NAMES, "floor"}
     assert not skipped
     capfd.readouterr()
     assert cli.compare([f"paths.logs={logs}"]) == 0
@@ -100,9 +111,6 @@ def test_words_with_commas_are_words(words: str) -> None:
         ("samples={file} data=digits nonsense=1", "nonsense"),
     ],
 )
-def test_what_cannot_be_measured(
-    words: str, says: str, results: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
-    logs = results[0].parents[5]
+def test_what_cannot_be_measured(words: str, says: str, logs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     given = words.replace("{file}", str(logs / "a.npy")).split()
     refused(["evaluate", *given, "evaluation=quick", f"paths.logs={logs}"], capfd, [says])

@@ -11,9 +11,18 @@ import torch
 from PIL import Image
 
 from genlab.core.batch import Batch
+from genlab.core.contract import Inpainting
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec, Field
-from genlab.uses.inpaint import Estimate, as_points, energy_distance, energy_score, inpaint
+from genlab.uses.inpaint import (
+    Completions,
+    Estimate,
+    as_points,
+    energy_distance,
+    energy_score,
+    inpaint,
+    score_completions,
+)
 from genlab.uses.masks import mask_of
 from tests.contract.families import CASES, SERIES, SOUND, TABLE, make_batch, make_model
 
@@ -111,6 +120,24 @@ def test_energy_distances_are_those_of_normals() -> None:
     score = Estimate.of(energy_score(a, b[0]))
     assert abs(score.mean - within / 2) < 4 * score.error
     assert energy_score(a + shift, b[0]).mean() > score.mean
+
+
+def test_completions_that_are_off_are_farther_than_chance_and_score_worse() -> None:
+    noise = torch.Generator().manual_seed(0)
+    centre = torch.randint(0, 8, (200, *PICTURE.shape), generator=noise)
+    given = mask_of("half", PICTURE, 200)
+
+    def drawn(shift: int, each: int) -> torch.Tensor:
+        wobble = torch.randint(0, 4, (each, 200, *PICTURE.shape), generator=noise)
+        return (centre + wobble + shift * ~given).to(torch.uint8)
+
+    x, kind = drawn(0, 1)[0], Inpainting(True, "by hand")
+    first, second, off = (Completions(x, given, drawn(shift, 4), kind) for shift in (0, 0, 3))
+    found = score_completions(off, PICTURE, x, (first, second))
+    assert found["energy_distance"].mean > 10 * found["energy_distance"].error
+    assert abs(found["energy_distance_of_exact"].mean) < 4 * found["energy_distance_of_exact"].error
+    assert found["energy_score_of_exact"].mean < 0.9 * found["energy_score"].mean
+    assert set(score_completions(off, PICTURE, x)) == {"energy_score"}
 
 
 def test_points_have_the_distances_that_they_should() -> None:

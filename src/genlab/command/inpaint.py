@@ -26,7 +26,7 @@ from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.uses.arrays import Stored, write_arrays
 from genlab.uses.catalogue import require
-from genlab.uses.inpaint import Completions, Estimate, as_points, energy_distance, energy_score, inpaint
+from genlab.uses.inpaint import Completions, Estimate, inpaint, score_completions
 from genlab.uses.masks import mask_of
 
 __all__ = ["run"]
@@ -121,17 +121,15 @@ def _scores(
 ) -> dict[str, Estimate]:
     if settings.each < 2:
         return {}
-    points, truth = (as_points(x, spec, data.x) for x in (found.drawn, examples.x))
-    scores = {"energy_score": energy_score(points, truth)}
+    measure = None
     if exact is not None:
         # Other seeds than the completions': two draws of one model with one seed would be the same.
-        sets = [inpaint(exact, examples, found.given, settings.each, seed, settings.rounds).drawn
-                for seed in (settings.seed + 1, settings.seed + 2)]  # fmt: skip
-        first, second = (as_points(x, spec, data.x) for x in sets)
-        scores["energy_score_of_exact"] = energy_score(first, truth)
-        scores["energy_distance"] = energy_distance(points, first)
-        scores["energy_distance_of_exact"] = energy_distance(second, first)
-    return {name: Estimate.of(values) for name, values in scores.items()}
+        first, second = (
+            inpaint(exact, examples, found.given, settings.each, seed, settings.rounds)
+            for seed in (settings.seed + 1, settings.seed + 2)
+        )
+        measure = first, second
+    return score_completions(found, spec, data.x, measure)
 
 
 def _shown(found: Completions, spec: DataSpec) -> Mapping[str, Any]:

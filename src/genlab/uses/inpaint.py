@@ -20,7 +20,7 @@ from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.uses.catalogue import require
 
-__all__ = ["Completions", "Estimate", "as_points", "energy_distance", "energy_score", "inpaint"]
+__all__ = ["Completions", "Estimate", "as_points", "energy_distance", "energy_score", "inpaint", "score_completions"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,31 @@ class Estimate(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.mean:.4g} ± {self.error:.2g}"
+
+
+def score_completions(
+    found: Completions, spec: DataSpec, data: Tensor, exact: tuple[Completions, Completions] | None = None
+) -> dict[str, Estimate]:
+    """Return how good completions are: means over examples, by name.
+
+    ``energy_score`` against what there really was. With exact completions, twice, drawn apart from each other and from
+    ``found``: ``energy_distance`` to these, ``energy_distance_of_exact``, which is that of the one to the other and so
+    chance alone, and ``energy_score_of_exact``.
+
+    Args:
+        found: At least 2 of each example.
+        spec: What one example is.
+        data: ``[M, *spec.shape]``, the unit of continuous values; see :func:`as_points`.
+        exact: Of the same examples, given the same of them.
+    """
+    points, truth = as_points(found.drawn, spec, data), as_points(found.x, spec, data)
+    scores = {"energy_score": energy_score(points, truth)}
+    if exact is not None:
+        first, second = (as_points(one.drawn, spec, data) for one in exact)
+        scores["energy_score_of_exact"] = energy_score(first, truth)
+        scores["energy_distance"] = energy_distance(points, first)
+        scores["energy_distance_of_exact"] = energy_distance(second, first)
+    return {name: Estimate.of(values) for name, values in scores.items()}
 
 
 def as_points(x: Tensor, spec: DataSpec, data: Tensor) -> Tensor:
