@@ -64,7 +64,7 @@ def compare(*words: str) -> Comparison:
         words: E.g. ``"data=digits", "out=report"``.
 
     Returns:
-        Its groups and rows; a notebook shows it as a table of all columns.
+        Its groups and rows.
     """
     from genlab.command.compare import run
 
