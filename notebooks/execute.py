@@ -28,8 +28,8 @@ from genlab.runs.atomic import write_atomic
 __all__ = ["checksum", "execute", "kept", "notebooks", "with_parameters"]
 
 FOLDER = Path(__file__).parent
-LONGEST = 900
-"""Seconds of a cell."""
+LONGEST_START = 600
+"""Seconds until a kernel answers; a cell may take as long as it likes."""
 LARGEST = 300_000
 """Bytes of a notebook with its outputs."""
 _PROGRESS = re.compile(r"^ *(\d+|--)%  .*\n?", re.MULTILINE)
@@ -78,8 +78,8 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookN
     client = NotebookClient(
         executed,
         kernel_name="python3",
-        timeout=LONGEST,
-        startup_timeout=LONGEST,
+        timeout=None,
+        startup_timeout=LONGEST_START,
         record_timing=False,
         extra_arguments=["--IPKernelApp.log_level=40"],  # it would warn that it listens to this machine's programs
     )
