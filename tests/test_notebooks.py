@@ -24,7 +24,7 @@ SMALL = {"gmm": ["model.components=5", "model.em_steps=2"], "vae": ["model.conv.
 TINY = {
     "anomalies": {"examples": 256, "more": SHORT},
     "compare_pictures": {"examples": 128, "families": SMALL, "more": SHORT},
-    "table_privacy": {"examples": 256, "more": SHORT},
+    "table_privacy": {"examples": 256, "families": ["forest", "vae"], "more": SHORT},
 }
 """Parameters with which a notebook takes seconds."""
 IN_A_KERNEL = "compare_pictures"
@@ -92,7 +92,7 @@ def test_a_table_with_its_privacy(tmp_path: Path) -> None:
     for file in tmp_path.glob("logs/runs/*/*/*/results/quick.json"):
         result = json.loads(file.read_text())
         shares[result["model"]["name"]] = result["quality"]["nearer_share"]
-    assert set(shares) == {"copy", "forest", "gmm", "made", "vae"}
+    assert set(shares) == {"copy", "forest", "vae"}
     assert max(shares, key=shares.get) == "copy"
 
 
