@@ -32,8 +32,8 @@ LONGEST_START = 600
 """Seconds until a kernel answers; a cell may take as long as it likes."""
 LARGEST = 300_000
 """Bytes of a notebook with its outputs."""
-_PROGRESS = re.compile(r"^ *(\d+|--)%  .*\n?", re.MULTILINE)
-"""Lines of how far a training is, which say nothing afterwards."""
+_PROGRESS = re.compile(r"^( *(\d+|--)%  .*\n?|.*TqdmWarning: IProgress not found.*\n.*\n?)", re.MULTILINE)
+"""Lines of how far a training is, which say nothing afterwards, and that there are no widgets for that."""
 
 
 def notebooks() -> list[Path]:

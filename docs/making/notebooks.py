@@ -42,6 +42,8 @@ def _shown(output: Mapping[str, Any]) -> Iterator[str]:
         yield _fenced("text", "".join(output["text"]))
     elif "image/png" in (found := output.get("data", {})):
         yield f"![](data:image/png;base64,{''.join(found['image/png'].split())})"
+    elif "text/html" in found:
+        yield "".join(found["text/html"]).strip()
     elif "text/plain" in found:
         yield _fenced("text", "".join(found["text/plain"]))
 
