@@ -132,9 +132,7 @@ def test_parameters_are_exchanged_by_name_and_only_those_that_there_are() -> Non
 
 def test_lines_of_progress_are_no_output_and_warnings_are() -> None:
     lines = " --%  training 32/640  159/s\n 45%  0:03 left  samples 3/9\nA warning of 45%\n"
-    lines += (
-        "/here/tqdm/auto.py:21: TqdmWarning: IProgress not found. Please update.\n  from .autonotebook import tqdm\n"
-    )
+    lines += "/here/tqdm/auto.py:21: TqdmWarning: IProgress not found. Update.\n  from .autonotebook import tqdm\n"
     kept = EXECUTE.kept([nbformat.v4.new_output("stream", name="stderr", text=lines)])
     assert [output.text for output in kept] == ["A warning of 45%\n"]
 
