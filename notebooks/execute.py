@@ -1,6 +1,6 @@
 """Execute the notebooks, each in a fresh kernel and an empty folder, and keep what came out in them.
 
-python notebooks/execute.py                          # all of them, two minutes each on two cores
+python notebooks/execute.py                          # all of them, about two minutes each on two cores
 python notebooks/execute.py notebooks/anomalies.ipynb
 
 Their outputs are committed, so that a reader sees them without running anything. Stored with them is a checksum of all

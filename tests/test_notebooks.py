@@ -21,10 +21,11 @@ NOTEBOOKS = EXECUTE.notebooks()
 
 SHORT = ["trainer=cpu", "budget.validations=1", "validation_samples=null", "evaluation.num_samples=100"]
 SMALL = {"gmm": ["model.components=5", "model.em_steps=2"], "vae": ["model.conv.channels=[4, 8]"]}
+TABLES = {"forest": ["model=forest", "model.trees=3"], "vae": ["model=vae", "model.mlp.hidden=[16]"]}
 TINY = {
     "anomalies": {"examples": 256, "more": SHORT},
     "compare_pictures": {"examples": 128, "families": SMALL, "more": SHORT},
-    "table_privacy": {"examples": 256, "families": ["forest", "vae"], "more": SHORT},
+    "table_privacy": {"examples": 256, "families": TABLES, "chosen": "forest", "more": SHORT},
 }
 """Parameters with which a notebook takes seconds."""
 IN_A_KERNEL = "compare_pictures"
@@ -92,8 +93,8 @@ def test_a_table_with_its_privacy(tmp_path: Path) -> None:
     for file in tmp_path.glob("logs/runs/*/*/*/results/quick.json"):
         result = json.loads(file.read_text())
         shares[result["model"]["name"]] = result["quality"]["nearer_share"]
-    assert set(shares) == {"copy", "forest", "vae"}
-    assert max(shares, key=shares.get) == "copy"
+    assert set(shares) - {"floor"} == {"copy", "forest", "vae"}
+    assert shares["copy"] > 0.5
 
 
 def test_anomalies(tmp_path: Path) -> None:
