@@ -10,7 +10,7 @@ from pathlib import Path
 from genlab.core.plugins import load_plugins
 from genlab.measure.figures import FIGURES
 from genlab.runs.atomic import write_atomic
-from making import choosing, gallery, models, worth
+from making import choosing, gallery, models, notebooks, worth
 from making.measured import RESULTS, comparisons
 from making.text import ROOT, commands, opening, read_settings, table
 
@@ -40,7 +40,8 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield "gallery.md", gallery.overview()
     for comparison in comparisons():
         yield f"gallery/{comparison.name}.md", gallery.page(comparison)
-    yield "results.md", _rebased((RESULTS / "README.md").read_text())
+    yield "results.md", _rebased((RESULTS / "README.md").read_text(), RESULTS)
+    yield from notebook_pages()
     yield "changes.md", (ROOT / "CHANGELOG.md").read_text()
     written = set(_INCLUDED.findall("\n".join(path.read_text() for path in (DOCS / "models").glob("*.md"))))
     for model in models.names():
@@ -58,6 +59,12 @@ def _pages() -> Iterator[tuple[str, str]]:
     for room in ROOMS:
         if (ROOT / "src" / "genlab" / room).is_dir():
             yield f"api/{room}.md", _api(room)
+
+
+def notebook_pages() -> Iterator[tuple[str, str]]:
+    """Yield the pages of the notebooks, with their names below `docs/made/`."""
+    for path in notebooks.notebooks():
+        yield f"notebooks/{path.stem}.md", _rebased(notebooks.page(path), notebooks.FOLDER, depth=3)
 
 
 def others() -> list[str]:
@@ -98,22 +105,23 @@ def linked(text: str, page: str) -> str:
 def _places() -> dict[Path, str]:
     places = {RESULTS / "README.md": "/made/results.md", ROOT / "CHANGELOG.md": "/made/changes.md"}
     places |= {found.folder / "comparison.md": found.page for found in comparisons()}
+    places |= {path: f"/made/notebooks/{path.stem}.md" for path in notebooks.notebooks()}
     return places | {ROOT / "README.md": "/index.md"}
 
 
-def _rebased(text: str) -> str:
-    """The text of a file in `results/`, its links as they are from `docs/made/`."""
+def _rebased(text: str, folder: Path, depth: int = 2) -> str:
+    """The text of a file outside `docs/`, its links as they are from a page so many folders below the repository."""
 
     def turned(match: re.Match) -> str:
         path = match[1]
-        if path.startswith(("http", "#", "/")):
+        if path.startswith(("http", "#", "/", "data:")):
             return match[0]
-        target = (RESULTS / path).resolve()
+        target = (folder / path).resolve()
         if target in _places():
             return f"]({_places()[target]})"
         if target.is_relative_to(DOCS):
             return f"](/{target.relative_to(DOCS)})"
-        return f"](../../{target.relative_to(ROOT)})"
+        return f"]({'../' * depth}{target.relative_to(ROOT)})"
 
     return re.sub(r"\]\(([^)\s]+)\)", turned, text)
 

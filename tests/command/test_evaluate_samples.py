@@ -92,12 +92,12 @@ def test_it_stands_in_the_table_marked_as_foreign(logs: Path, capfd: pytest.Capt
 def test_words_with_commas_are_words(words: str) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    (override,) = OverridesParser.create().parse_overrides([cli._as_words(f"trained_on={words}", ("trained_on",))])
+    (override,) = OverridesParser.create().parse_overrides([cli.as_words(f"trained_on={words}", ("trained_on",))])
     assert not override.is_sweep_override()
     expected = None if words == "null" else words.strip('"') if words.startswith('"') else words
     value = override.value()
     assert (value if value is None else str(value)) == expected
-    assert cli._as_words("data=a,b", ("trained_on",)) == "data=a,b"
+    assert cli.as_words("data=a,b", ("trained_on",)) == "data=a,b"
 
 
 @pytest.mark.parametrize(

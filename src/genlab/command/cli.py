@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "anomalies",
+    "as_words",
     "augment",
     "compare",
     "dashboard",
@@ -276,7 +277,7 @@ def _enter(
     program = Path(sys.argv[0])
     is_script = program.suffix == ".py" and program.name != "__main__.py"  # as which `python -m genlab` goes
     command = sys.argv[:1] if is_script else [sys.argv[0], name]
-    given = [_as_words(argument, words) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    given = [as_words(argument, words) for argument in (sys.argv[1:] if arguments is None else arguments)]
     if arguments is None:
         begin(is_job())
     try:
@@ -290,8 +291,13 @@ def _enter(
         drop_unread()
 
 
-def _as_words(argument: str, keys: Sequence[str]) -> str:
-    """Quote what is given for keys that take words: their commas would be those of a sweep, of one run each."""
+def as_words(argument: str, keys: Sequence[str]) -> str:
+    """Quote what is given for keys that take words: their commas would be those of a sweep, of one run each.
+
+    Args:
+        argument: Of a command line.
+        keys: Those that take words.
+    """
     key, _, value = argument.partition("=")
     if key not in keys or value[:1] in ("", "'", '"') or re.fullmatch(r"[\w./ -]+", value):
         return argument

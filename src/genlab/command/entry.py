@@ -9,15 +9,16 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.main import get_args_parser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 import genlab
+from genlab.command.arguments import read_arguments
 from genlab.command.explain import CommandLine, explain, explain_job
 from genlab.command.hydra_node import check_hydra_node
 from genlab.command.sweep_options import check_line
@@ -30,7 +31,7 @@ from genlab.command.sweep_record import (
     is_trial,
 )
 from genlab.command.targets import FUNCTIONS
-from genlab.core.errors import GenlabError, Interrupted, nearest
+from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.plugins import load_plugins
 from genlab.core.secrets import redact_text
 from genlab.core.words import counted
@@ -41,12 +42,13 @@ from genlab.processes.ranks import is_first_process
 from genlab.processes.signals import stoppable
 from genlab.sweeps.jobs import Outcome
 
-__all__ = ["config_folder", "run_entry"]
+__all__ = ["call_entry", "config_folder", "run_entry"]
 
 BUG, USER_ERROR, CTRL_C = 1, 2, 130
 NO_READER = 128 + signal.SIGPIPE
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_ONE_RUN = "hydra.mode=RUN"
 
 
 def config_folder(config_name: str = "config") -> Path:
@@ -108,6 +110,52 @@ def run_entry(
     return ending.code
 
 
+def call_entry(
+    run: Callable[[DictConfig], object],
+    config_name: str,
+    arguments: Sequence[str],
+    command: Sequence[str],
+    required: Mapping[str, str] | None = None,
+) -> object:
+    """Compose the config of a command line and run its one job, for a program that goes on afterwards.
+
+    Args:
+        run: The job, called with the composed config.
+        config_name: Name of the primary config.
+        arguments: What stands after the command; no sweep.
+        command: The command itself, as for `run_entry`.
+        required: What to give for keys that have no default, by key.
+
+    Returns:
+        What the job returned; None where the arguments ask for none, as ``--cfg job``.
+
+    Raises:
+        GenlabError: For what the user can mend. A bug is raised as it is.
+    """
+    job = _Task(run, command, required or {})
+    # Said last, so that no recipe makes a sweep of it either.
+    line = read_arguments([*arguments, _ONE_RUN], config_name, config_folder(config_name))
+    if line.multirun or any(argument.lstrip("+").startswith("hydra.mode=") for argument in arguments):
+        raise GenlabError("A sweep is for the command. In Python, call this once for each run.")
+    job.line = line
+    with _hydra_of_its_own():
+        try:
+            _compose(job, config_name)
+        except _Failed as failed:
+            error, message = failed.error, explain_job(failed.error)
+        except SystemExit as left:  # of Hydra, which has said why
+            if not left.code:
+                return None
+            error, message = left, "Hydra refuses these arguments, as is said above."
+        except Exception as raised:
+            error, message = raised, explain(raised, line)
+        else:
+            return job.results[0] if job.results else None
+    if message is None:
+        raise error
+    raise GenlabError(redact_text(message)) from None  # the message says all, and Hydra's frames nothing
+
+
 class _Ending(NamedTuple):
     code: int
     message: str | None = None
@@ -121,16 +169,11 @@ def _run(
     after_sweep: Callable[[Sequence[object]], object] | None,
 ) -> _Ending:
     try:
-        job.line = line = _read(arguments, config_name, conf or config_folder(config_name))
+        job.line = line = read_arguments(arguments, config_name, conf or config_folder(config_name))
     except GenlabError as error:
         return _say(str(error), USER_ERROR)
-    # What Hydra itself makes before a job, as callbacks, has no need of what the job makes by `instantiate`.
-    decorate = hydra.main(str(line.conf), config_name, execution_whitelist=FUNCTIONS)
     try:
-        with stoppable(), _replaced([sys.argv[0], *arguments], full_error="1"):
-            check_line(line)
-            check_hydra_node(line, config_name)
-            decorate(job)()
+        _compose(job, config_name)
         if job.swept and after_sweep is not None:
             load_plugins()
             after_sweep(job.sweep.results() or job.results)
@@ -154,36 +197,27 @@ def _run(
     return _report(error, message)
 
 
-def _read(arguments: Sequence[str], config_name: str, conf: Path) -> CommandLine:
-    parser = get_args_parser()
-    for action in parser._actions:
-        if "--version" in action.option_strings:
-            action.version = f"genlab {genlab.__version__} ({action.version})"  # type: ignore[attr-defined]
-    flags = [flag for action in parser._actions for flag in action.option_strings]
+def _compose(job: _Task, config_name: str) -> None:
+    """Let Hydra compose the config of the job's line and call the job."""
+    line = job.line
+    # What Hydra itself makes before a job, as callbacks, has no need of what the job makes by `instantiate`.
+    decorate = hydra.main(str(line.conf), config_name, execution_whitelist=FUNCTIONS)
+    with stoppable(), _replaced([sys.argv[0], *line.arguments], full_error="1"):
+        check_line(line)
+        check_hydra_node(line, config_name)
+        decorate(job)()
 
-    def refuse(message: str) -> NoReturn:
-        unknown = next((a for a in arguments if a.startswith("-") and a.partition("=")[0] not in flags), None)
-        if unknown is None:
-            raise GenlabError(f"{message[0].upper()}{message[1:]}.")
-        flag = "" if "=" in unknown else nearest(unknown, flags)
-        hint = flag or " Settings are given without dashes: key=value."
-        raise GenlabError(f"Unknown flag '{unknown}'.{hint}")
 
-    # Hydra parses the arguments again; this only comes first, to refuse in a line what argparse refuses in a page.
-    parser.error = refuse  # type: ignore[method-assign]
-    parsed = parser.parse_intermixed_args(list(arguments))
-    if parsed.experimental_rerun is not None:
-        raise GenlabError("--experimental-rerun is not for genlab: the same command goes on with the same run.")
-    if parsed.config_path is not None and not os.path.isabs(parsed.config_path):
-        raise GenlabError(f"--config-path is '{parsed.config_path}', expected a whole path, from the root on.")
-    if ".." in Path(parsed.config_name or "").parts:  # which Hydra would follow to any file
-        raise GenlabError(f"--config-name is '{parsed.config_name}', expected a name. Give its folder by --config-dir.")
-    extra = os.path.abspath(parsed.config_dir) if parsed.config_dir else None
-    given = {"--config-path": parsed.config_path, "--config-name": parsed.config_name, "--config-dir": extra}
-    flags = tuple(f"{flag}={value}" for flag, value in given.items() if value)
-    name = parsed.config_name or config_name
-    overrides = tuple(parsed.overrides)
-    return CommandLine(conf, name, overrides, parsed.multirun, extra, parsed.config_path, flags, tuple(arguments))
+@contextmanager
+def _hydra_of_its_own() -> Iterator[None]:
+    """Leave what Hydra knows of the program's own job, in a notebook that uses Hydra too, as it was before."""
+    whole, own = GlobalHydra.instance(), HydraConfig.instance()
+    before = whole.hydra, own.cfg
+    whole.clear()
+    try:
+        yield
+    finally:
+        whole.hydra, own.cfg = before
 
 
 class _Failed(BaseException):
