@@ -17,6 +17,9 @@ from tests.tiny import ROOT, run_folder, train
 TINY = {
     "compare": ["--files", "20", "--rounds", "1"],
     "data_loading": ["--batches", "5", "--rounds", "1"],
+    "explorer": [
+        "--data", "digits", "--models", "gmm", "--pauses", "0", "--examples", "64", "--later", "1", "--rounds", "1"
+    ],
     "gpu": ["--models", "vae", "--batch", "8", "--steps", "2", "--seconds", "40"],
     "loop_overhead": ["--steps", "4", "--rounds", "1"],
     "same_bits": ["--only", "flow on two moons", "--examples", "64"],
