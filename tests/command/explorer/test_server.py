@@ -183,8 +183,13 @@ def test_who_asks_while_it_warms_up_waits_and_nothing_is_loaded_twice(
         loaded.append((threading.current_thread().name, place))
         return load_run(place, *arguments)
 
-    load_run = lab.load_run
+    def warm(self: lab.Lab, runs: list[str]) -> None:
+        warmed.append(runs)
+        load_first(self, runs)
+
+    load_run, load_first, warmed = lab.load_run, lab.Lab.load, []
     monkeypatch.setattr(lab, "load_run", load)
+    monkeypatch.setattr(lab.Lab, "load", warm)
     with served(logs, device="cpu") as server, ThreadPoolExecutor(3) as people:
         for _ in range(2):
             server.warm_up()
@@ -194,6 +199,7 @@ def test_who_asks_while_it_warms_up_waits_and_nothing_is_loaded_twice(
         assert not any(answer.done() for answer in asked)
         may_load.set()
         assert [answer.result().json["picture"] for answer in asked] == expected
+    assert [sorted(runs) for runs in warmed] == [sorted(names.values())], "it warms up twice"
     assert len({place for _, place in loaded}) == len(loaded) == len(names)
     assert "warm-up" in {thread for thread, _ in loaded}
 
