@@ -22,6 +22,9 @@ TINY = {
     "compare": ["--files", "20", "--rounds", "1"],
     "data_loading": ["--batches", "5", "--rounds", "1"],
     "generate": ["--samples", "20"],
+    "explorer": [
+        "--data", "digits", "--models", "gmm", "--pauses", "0", "--examples", "64", "--later", "1", "--rounds", "1"
+    ],
     "gpu": ["--models", "vae", "--batch", "8", "--steps", "2", "--seconds", "40"],
     "inpainting": ["--examples", "4", "--each", "2"],
     "loop_overhead": ["--steps", "4", "--rounds", "1"],

@@ -121,12 +121,31 @@ def test_there_are_errors() -> None:
     assert len(errors()) >= 12
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_lead_to_files(page: Path) -> None:
-    text = re.sub(r"`[^`\n]*`", "", page.read_text())
-    for link in re.findall(r"\]\(([^)#\s]+)", text):
-        if "://" not in link and not link.startswith("made/"):
-            assert (page.parent / link).exists(), link
+READ_ON_GITHUB = sorted(
+    [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *DOCS.glob("models/*.md"), *(ROOT / "results").rglob("*.md"),
+     *(ROOT / ".github").rglob("*.md")]
+)  # fmt: skip
+LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?")
+
+
+@pytest.mark.parametrize("page", READ_ON_GITHUB, ids=lambda page: str(page.relative_to(ROOT).with_suffix("")))
+def test_links_lead_to_files_that_are_there_before_the_site_is_made(page: Path) -> None:
+    text = re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL))
+    for link, anchor in LINK.findall(text):
+        if ":" in link:
+            continue
+        target = (page.parent / link).resolve() if link else page
+        assert target.exists(), link
+        assert not target.is_relative_to(DOCS / "made"), f"{link} is made with the site: on GitHub it leads nowhere"
+        assert target.is_relative_to(ROOT), link
+        if anchor and target.suffix == ".md":
+            assert anchor[1:] in anchors(target.read_text()), link + anchor
+
+
+def anchors(text: str) -> set[str]:
+    """Anchors of the headings of a page, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in found}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "model").glob("*.yaml")), ids=lambda path: path.stem)
@@ -221,4 +240,8 @@ def test_links_out_of_the_folder_lead_to_pages_of_the_site() -> None:
     text = "[a](../results/README.md#speed) [b](../results/comparison_mnist/comparison.md) [c](../results/sweep.json)"
     assert site.linked(text, "scaling") == (
         "[a](/made/results.md#speed) [b](/made/gallery/comparison_mnist.md) [c](../results/sweep.json)"
+    )
+    folders = "[a](../results) [b](../conf/experiment) [c](../src/genlab/core) [d](../conf/model)"
+    assert site.linked(folders, "scaling") == (
+        "[a](/made/gallery.md) [b](/made/recipes.md) [c](/made/api/core.md) [d](../conf/model)"
     )

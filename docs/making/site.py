@@ -106,6 +106,9 @@ def _places() -> dict[Path, str]:
     places = {RESULTS / "README.md": "/made/results.md", ROOT / "CHANGELOG.md": "/made/changes.md"}
     places |= {found.folder / "comparison.md": found.page for found in comparisons()}
     places |= {path: f"/made/notebooks/{path.stem}.md" for path in notebooks.notebooks()}
+    # Of a page that is made of a folder's files there is only the folder where pages are read beside the code.
+    places |= {RESULTS: "/made/gallery.md", ROOT / "conf" / "experiment": "/made/recipes.md"}
+    places |= {ROOT / "src" / "genlab" / room: f"/made/api/{room}.md" for room in ROOMS}
     return places | {ROOT / "README.md": "/index.md"}
 
 

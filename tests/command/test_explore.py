@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from genlab.command.cli import explore
+from genlab.command.explorer.server import Explorer
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,21 @@ def test_the_page_is_there_at_once_and_a_signal_ends_it(
         out, err = process.communicate(timeout=30)
     assert process.returncode == code
     assert (out.removeprefix("Ctrl-C ends it.\n").strip(), err.strip()) == says
+
+
+def test_models_are_warmed_up_while_the_address_is_being_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    said = []
+    monkeypatch.setattr(Explorer, "warm_up", lambda self: said.append(capsys.readouterr().out))
+
+    def leave(self: Explorer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Explorer, "serve_forever", leave)
+    assert explore(["port=0", f"paths.logs={tmp_path}"]) == 0
+    (before,) = said
+    assert "http://127.0.0.1:" in before, "the address comes first"
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ CASES: list[tuple[str, str]] = [
     (f"inpaint run={{run}} rounds={HUGE}", "rounds is"),
     ("export run={run}", "to is required"),
     ("export run={run} to=''", "to is ''"),
-    ("export run={run} to=x decoder=1", "decoder is 1"),
+    ("export run={run} to=x network=1", "network is 1"),
     ("explore port=99999", "port is 99999"),
     ("explore host=''", "host is ''"),
     ("augment run={run} fraction=0", "fraction is 0"),

@@ -19,6 +19,7 @@ from genlab.core.spec import DataSpec
 from genlab.models.pretrained import Pretrained
 from genlab.networks.pretrained.folder import trained_on
 from genlab.runs.caches import user_cache_folder
+from genlab.runs.folder import RunDir, read_config
 from tests.hub_server import Hub, serving
 from tests.tiny import composed, run_folder, train
 
@@ -90,7 +91,7 @@ def test_it_stands_in_the_table_without_a_training(saved: dict[str, Path], tmp_p
     shutil.copytree(saved["ddpm"], folder)
     logs = [f"paths.logs={tmp_path}"]
     result = train(tmp_path, f"model.path={folder}", "model.steps=2", "evaluation.num_samples=100", model="pretrained")
-    network = sum(p.numel() for p in model_of(folder)._pipeline[0].unet.parameters())
+    network = sum(p.numel() for p in model_of(folder)._pipeline[0].networks[0].parameters())
     assert result.model.parameters == result.model.parameters_to_sample == network
     assert result.model.variant == r"DDPMPipeline, trained on: mnist, my\x1b[31m own (its card)"
     assert result.likelihood is None
@@ -184,6 +185,8 @@ def test_what_does_not_fit_is_refused(saved: dict[str, Path], tmp_path: Path) ->
         model_of(saved["ddpm"], DataSpec("large", "image", (3, 32, 32), levels=256))
     with pytest.raises(GenlabError, match=r"model.steps is 7, expected at most the 6 of its training"):
         model_of(saved["ddpm"], steps=7)
+    with pytest.raises(GenlabError, match=r"model.guidance is 2, but DDPMPipeline is told no classes. Leave model.gu"):
+        Pretrained(SPEC, path=str(saved["ddpm"]), steps=None, guidance=2.0, name="pretrained")
     assert "is continuous" in (Pretrained.unsupported(DataSpec("real", "image", (1, 8, 8))) or "")
     for path, line in ((None, "model.path is not given"), ("hf://name", "is no address"),
                        (str(tmp_path / "no"), "is no folder"), ("x" * 5000, "is no folder")):  # fmt: skip
@@ -251,18 +254,47 @@ def test_a_pipeline_is_pulled_once_and_its_commit_named(hub: Hub, saved: dict[st
     assert model_of(pinned).variant == model.variant
 
 
-def test_a_pulled_pipeline_stands_in_the_table_and_tells_when_its_branch_moved(
+def test_a_run_of_a_branch_stays_that_of_the_commit_that_it_was(
     hub: Hub, saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pinned = f"hf://ada/ddpm@{hub.commit('ada/ddpm')}"
-    result = train(tmp_path, "model.path=hf://ada/ddpm", "model.steps=1", model="pretrained")
+    pinned, asked = f"hf://ada/ddpm@{hub.commit('ada/ddpm')}", ["model.path=hf://ada/ddpm", "model.steps=1"]
+    result = train(tmp_path, *asked, model="pretrained")
     assert f" of {pinned}, " in result.model.variant
+    assert read_config(RunDir(run_folder(tmp_path)))["model"]["path"] == pinned
+    drawn = load_run(run_folder(tmp_path)).sample(2, generator=ExampleNoise(0))
     hub.put("ada/ddpm", saved["ddim"])
-    with pytest.raises(GenlabError, match="other files than those that this run is of"):
-        load_run(run_folder(tmp_path))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    loaded = load_run(run_folder(tmp_path))
+    assert torch.equal(loaded.sample(2, generator=ExampleNoise(0)), drawn)
+    again = train(tmp_path, *asked, "evaluation.name=other", model="pretrained")
+    assert again.model.variant == result.model.variant
+    assert again.config_hash == result.config_hash
     with pytest.raises(GenlabError, match=r"no connection to .* Pulled before: hf://ada/ddpm@"):
-        load_run(run_folder(tmp_path))
+        train(tmp_path, *asked, "rerun=true", model="pretrained")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "file", "line"),
+    [
+        ("unet", ["os", "system"], "model_index.json", r"^hf://ada/ddpm@[0-9a-f]{40}/model_index.json has unet: "),
+        (
+            "auto_map",
+            {},
+            "unet/config.json",
+            r"^hf://ada/ddpm@[0-9a-f]{40}/unet/config.json has auto_map, which is",
+        ),
+        ("num_train_timesteps", 0, "scheduler/scheduler_config.json", r"^hf://ada/ddpm@[0-9a-f]{40}: num_train_times"),
+    ],
+)
+def test_what_is_not_read_here_is_refused_before_its_weights_are_fetched(
+    hub: Hub, key: str, value: object, file: str, line: str
+) -> None:
+    files = hub.models["ada/ddpm"]
+    files[file] = json.dumps({**json.loads(files[file]), key: value}).encode()
+    with pytest.raises(GenlabError, match=line):
+        model_of("hf://ada/ddpm")
+    assert not [path for _, path, _ in hub.requests if path.endswith(".safetensors")]
+    assert not _kept()
 
 
 def test_a_repository_of_pickles_is_left(hub: Hub) -> None:
@@ -276,7 +308,7 @@ def test_a_repository_of_pickles_is_left(hub: Hub) -> None:
     hub.models["ada/ddpm"] = {"README.md": b""}
     with pytest.raises(GenlabError, match=r"hf://ada/ddpm has no model_index.json: it is no pretrained model"):
         model_of("hf://ada/ddpm")
-    assert not [path for _, path, _ in hub.requests if "/resolve/" in path]
+    assert not [path for _, path, _ in hub.requests if path.endswith((".bin", ".safetensors"))]
     assert not _kept()
 
 

@@ -210,6 +210,11 @@ def test_a_model_of_the_hub_is_that_of_its_folder(
         hub.models["ada/gpt"] |= {"pytorch_model.bin": b"", "vocab.txt": b""}
         model = model_of("hf://ada/gpt")
         assert f"GPT2LMHeadModel of hf://ada/gpt@{hub.commit('ada/gpt')}, " in model.variant
+        asked = len(hub.requests)
+        hub.models["ada/gpt"]["config.json"] = b'{"architectures": ["MyModel"]}'
+        with pytest.raises(GenlabError, match=r"^hf://ada/gpt@[0-9a-f]{40}/config.json is of .*MyModel"):
+            model_of("hf://ada/gpt")
+        assert all(path.endswith(".json") or "/api/" in path for _, path, _ in hub.requests[asked:])
     assert sorted(path.name for path in model.folder.iterdir()) == [
         "config.json",
         "model.safetensors",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shlex
 import shutil
 import sys
@@ -24,9 +25,8 @@ from genlab.command import cli
 from genlab.core.errors import GenlabError
 from genlab.measure.results import read_result
 from genlab.runs.atomic import write_atomic
-from genlab.runs.exports import CARD, CONFIG, DECODER, INDEX, WEIGHTS, file_info, open_export
+from genlab.runs.exports import CARD, CONFIG, INDEX, NETWORK, WEIGHTS, file_info, open_export
 from genlab.runs.finding import find_run
-from genlab.uses.decoder import require_decoder, write_decoder
 from tests import forkserver
 from tests.command.hostile import refused
 from tests.contract.families import CASES, make_model
@@ -401,37 +401,15 @@ def test_its_place_is_told_by_its_weights(export: Path, tmp_path: Path) -> None:
     assert find_run(export / WEIGHTS, tmp_path) == place
 
 
-DECODERS = [case for case in CASES if case.id in ("vae-tiny_gray", "gan-tiny_gray-conditional=true", "vae-tiny_series")]
-
-
-@pytest.mark.parametrize("case", DECODERS, ids=lambda case: case.id)
-def test_a_decoder_decodes_as_the_model_does(case: Any, tmp_path: Path) -> None:
-    model = make_model(case).eval().requires_grad_(False)
-    write_decoder(tmp_path / DECODER, model)
-    assert b".py" not in (tmp_path / DECODER).read_bytes(), "it names files of this machine"
-    program = torch.export.load(tmp_path / DECODER).module()
-    y = (torch.tensor([2, 0]),) if model.conditional else ()
-    z = torch.randn(2, model.noise_dims if hasattr(model, "noise_dims") else model.num_latents)
-    torch.testing.assert_close(program(z, *y), model.decode(z, *y))
-
-
-def test_there_are_cases_of_decoders() -> None:
-    assert len(DECODERS) == 3
-
-
-def test_a_decoder_beside_the_weights(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_network_beside_the_weights(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "vae"
-    assert cli.export([f"run={run}", f"to={target}", "decoder=true"]) == 0
-    assert DECODER in index(target)["files"]
-    write_atomic(target / DECODER, pickle.dumps(Runs()))
+    assert cli.export([f"run={run}", f"to={target}", "network=true"]) == 0
+    assert NETWORK in index(target)["files"]
+    card = (target / CARD).read_text()
+    assert "- `z`: [4] after the batch: latents" in card
+    assert re.search(r"their outputs differ by [\d.e-]+ at\nmost, where the largest is [\d.]+\.", card)
+    write_atomic(target / NETWORK, pickle.dumps(Runs()))
     assert genlab.load_run(target).num_latents == 4, "it is not even looked at"
-    refused(["export", f"run={target}", f"to={tmp_path / 'again'}"], capfd, [f"{DECODER} is damaged"])
+    refused(["export", f"run={target}", f"to={tmp_path / 'again'}"], capfd, [f"{NETWORK} is damaged"])
     assert cli.export([f"run={run}", f"to={target}", "overwrite=true"]) == 0
-    assert not (target / DECODER).exists()
-
-
-@pytest.mark.parametrize("family", ["gmm", "diffusion", "pixelcnn"])
-def test_a_model_without_a_decoder(family: str) -> None:
-    model = make_model(next(case for case in CASES if case.id.startswith(family)))
-    with pytest.raises(GenlabError, match=f"decoder is true, but this {model.name} does not make data of latents"):
-        require_decoder(model)
+    assert not (target / NETWORK).exists()

@@ -23,6 +23,7 @@ from genlab.runs.folder import RunDir, read_config
 __all__ = ["SUPPLIED", "check_config", "read_trained", "with_model_settings", "without_folders"]
 
 C = TypeVar("C", bound=Config)
+T = TypeVar("T", bound=TrainedConfig)
 
 SUPPLIED: dict[str, dict[str, str]] = {
     "logger": dict.fromkeys(("run_dir", "run_id", "config", "code_version"), "the run"),
@@ -143,11 +144,11 @@ def _last_name(path: Any) -> str | None:
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1] if isinstance(path, str) else None
 
 
-def with_model_settings(config: TrainedConfig, changes: Mapping[str, Any]) -> TrainedConfig:
+def with_model_settings(config: T, changes: Mapping[str, Any]) -> T:
     """Return the config of a run with other settings of its model.
 
     Args:
-        config: From `read_trained`.
+        config: Checked.
         changes: Values by dotted key below ``model``.
 
     Raises:

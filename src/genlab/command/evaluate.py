@@ -200,13 +200,14 @@ def _open_export(place: ExportDir, asked: str) -> tuple[dict[str, Any], dict[str
 
 
 def _describe_model(model: GenerativeModel, parameters_to_sample: int | None) -> ModelInfo:
+    # What no step trains may be in no parameter whose reads could be counted.
+    are_counted = model.learns_by_steps or parameters_to_sample
     return ModelInfo(
         name=model.name,
         family=model.family,
         variant=model.variant,
         parameters=model.num_parameters,
-        # What no step trains is in no parameter whose reads could be counted.
-        parameters_to_sample=parameters_to_sample if model.learns_by_steps else model.num_parameters,
+        parameters_to_sample=parameters_to_sample if are_counted else model.num_parameters,
     )
 
 

@@ -32,6 +32,7 @@ def run(config: DictConfig) -> None:
         if not is_loopback(settings.host):
             print("Other machines reach it, unencrypted: whoever has this address can use the models.", flush=True)
         print("Ctrl-C ends it.", flush=True)
+        server.warm_up()  # while the address is being opened
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -20,13 +20,12 @@ from genlab.models.base import GenerativeModel
 from genlab.runs.addresses import Address, is_address
 from genlab.runs.checkpoints import load_checkpoint, training_record
 from genlab.runs.code import codes_of, this_code
-from genlab.runs.exports import DECODER, Export, ExportDir, open_export
+from genlab.runs.exports import NETWORK, Export, ExportDir, open_export
 from genlab.runs.finding import find_run
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import config_hash
 from genlab.runs.pushing import look, push
 from genlab.training.callbacks.saving import was_chosen
-from genlab.uses.decoder import require_decoder, write_decoder
 from genlab.uses.export import (
     Shared,
     check_target,
@@ -38,6 +37,7 @@ from genlab.uses.export import (
     write_files,
     write_samples,
 )
+from genlab.uses.network import require_network, write_network
 
 __all__ = ["run"]
 
@@ -104,19 +104,19 @@ def _build(place: RunDir, folder: Path, settings: ExportConfig) -> Export:
         "data_licence": licence,
         "code": this_code().as_dict(),
     }
-    if settings.decoder:
-        require_decoder(model)  # before the work
+    if settings.network:
+        require_network(model)  # before the work
     results = results_of(place, settings.checkpoint)
     state = model.state_dict()
     shared = Shared(shared_config(without_folders(trained.plain)), state, results, about)
     export = write_files(folder, shared)
     # Samples and card are of what others will load.
     loaded = _load_again(folder, settings, state)
-    if settings.decoder:
-        write_decoder(folder / DECODER, loaded.cpu())
-        loaded.to(model.device)
+    program = write_network(folder / NETWORK, loaded.cpu()) if settings.network else None
+    loaded.to(model.device)
     export = write_samples(folder, export, loaded, loaded.variant)
-    write_card(folder, export, loaded, results, settings.to if is_address(settings.to) else "<this folder>")
+    where = settings.to if is_address(settings.to) else "<this folder>"
+    write_card(folder, export, loaded, results, where, program)
     return export
 
 

@@ -288,7 +288,7 @@ class ExportConfig(Config):
     checkpoint: Literal["best", "last"]
     licence: Text | None
     data_licence: Text | None
-    decoder: bool
+    network: bool
     overwrite: bool
     private: bool
     device: Text

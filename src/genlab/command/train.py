@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import Logger
 
 from genlab.command.build import build_datamodule, build_model, check_protocol_fits
 from genlab.command.command_line import command_line
-from genlab.command.config import check_config
+from genlab.command.config import check_config, with_model_settings
 from genlab.command.console import log_to, quiet, show_result
 from genlab.command.evaluate import evaluate_run
 from genlab.command.finished import finished_remark
@@ -44,7 +44,7 @@ from genlab.processes.ranks import is_first_process, others_wait
 from genlab.runs.atomic import write_atomic
 from genlab.runs.checkpoints import AtomicCheckpointIO, load_checkpoint, resume_checkpoint, training_record
 from genlab.runs.code import code_version, codes_of, other_code, this_code
-from genlab.runs.folder import RunDir, check_name, check_place
+from genlab.runs.folder import RunDir, check_name, check_place, read_config
 from genlab.runs.identity import run_id
 from genlab.runs.locks import RunLock
 from genlab.runs.metrics_csv import MetricsCsv
@@ -104,6 +104,16 @@ class _TrainingJob(NamedTuple):
         check_protocol_fits(protocol, datamodule.spec)
         return cls(settings, place, datamodule, protocol)
 
+    def settled(self) -> _TrainingJob:
+        """Return the job of what a branch of the Hub, or what else moves on, was when the run began, or is now."""
+        node, before = self.config.model, {}
+        if self.place.config.exists():
+            with contextlib.suppress(GenlabError):  # it is damaged, and written anew
+                before = read_config(self.place).get("model")
+        settle = getattr(node.target, "settled", lambda settings, before: {})
+        changes = settle(node.plain, before if isinstance(before, Mapping) else {})
+        return self._replace(config=with_model_settings(self.config, changes)) if changes else self
+
     def model(self) -> GenerativeModel:
         model = build_model(self.config)
         check_stride(self.protocol.stride, model.spec, self.datamodule.is_one_sequence, model)
@@ -124,6 +134,7 @@ def _lead(job: _TrainingJob) -> FinishedRun:
     display = Display(Timetable())
     with ExitStack() as stack:
         if result is None:
+            job = job.settled()
             # Before anything is written: the pair may not fit, and a dashboard's settings neither.
             model, loggers, error, start = job.model(), _make_loggers(job), None, Start(train=False)
             try:
@@ -161,7 +172,7 @@ def _lead(job: _TrainingJob) -> FinishedRun:
 def _help(config: DictConfig) -> None:
     """Be another process: train along, and leave to the first the rest, and all errors but those of this one alone."""
     try:
-        job = _TrainingJob.of(config)
+        job = _TrainingJob.of(config).settled()
         model = job.model()
     except GenlabError:
         return

@@ -115,7 +115,7 @@ class Affine(nn.Module):
         return (y - self.shift) / self.scale, -self._log_det(y)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return self.scale.abs().log().expand(x.shape[1:]).sum().expand(len(x))
+        return self.scale.abs().log().expand(x.shape[1:]).sum().expand(x.shape[0])
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from genlab.core.spec import DataSpec
 
 __all__ = [
     "Denoises",
+    "DrawsInSteps",
     "Encodes",
     "EncodesInLayers",
     "Evaluable",
@@ -20,6 +21,7 @@ __all__ = [
     "Samples",
     "Scores",
     "ScoresValues",
+    "Stepping",
     "UsesLatents",
 ]
 
@@ -91,6 +93,47 @@ class EncodesInLayers(Encodes, Protocol):
 
     def decode_upper(self, z: Tensor, layers: int, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Decode the upper layers of latents ``z [N, Z]`` alone; those below are what the model expects given them."""
+        ...
+
+
+class Stepping(NamedTuple):
+    """How a model goes from noise to an example: by what steps is up to who solves the equation.
+
+    Attributes:
+        shape: Of a state, without the batch.
+        state: What a state is, in words: how data is scaled there.
+        time: What a time is, a few words.
+        times: The first, at which there is noise alone, and the last.
+        start: Standard deviation of that noise.
+        output: What an evaluation gives, a few words.
+        equation: What a state obeys on its way, in words.
+    """
+
+    shape: tuple[int, ...]
+    state: str
+    time: str
+    times: tuple[float, float]
+    start: float
+    output: str
+    equation: str
+
+
+@runtime_checkable
+class DrawsInSteps(Protocol):
+    """A model that draws in steps, each of which evaluates one network at a state and a time."""
+
+    def stepping(self) -> Stepping | None:
+        """Say how it goes; None where a state is more than numbers to be scaled."""
+        ...
+
+    def evaluate(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """Evaluate the network, ``[N, *shape]``, without guidance.
+
+        Args:
+            x: States ``[N, *shape]``.
+            t: Times ``[N]``.
+            y: Labels ``[N]`` for class-conditional models; the number after the last stands for no label.
+        """
         ...
 
 

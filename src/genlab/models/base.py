@@ -167,6 +167,21 @@ class GenerativeModel(LightningModule):
         lack, advice = _CANNOT_USE[what]
         return f"The {cls.family} family {lack}, which {who}. {advice}"
 
+    @classmethod
+    def settled(cls, settings: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+        """Return, of settings that name what moves on, what they name now, or did when the run began.
+
+        A run's config has these in their place, so that the run stays what it is.
+
+        Args:
+            settings: Those of the model in a config, as plain containers.
+            before: Those that the run's own config has; empty where it begins now.
+
+        Raises:
+            GenlabError: If it cannot be found out.
+        """
+        return {}
+
     # What a family implements.
 
     @property

@@ -11,6 +11,7 @@ from annotated_types import Ge, Le
 from torch import Generator, Tensor
 
 from genlab.core.batch import Batch
+from genlab.core.contract import Stepping
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.replaying import replayed
@@ -137,6 +138,22 @@ class Diffusion(SteerableModel):
             return denoised
         probabilities = self._log_posterior(x, value, sigma).exp()
         return torch.cat([self.rows.of_numbers(denoised), self.deviation * (2 * probabilities - 1)], dim=1)
+
+    def evaluate(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.denoise(x, t, y)
+
+    def stepping(self) -> Stepping | None:
+        if self.rows is not None:
+            return None
+        return Stepping(
+            shape=tuple(self.seen_shape),
+            state=f"noisy data, {self.scaling_words}",
+            time="noise level s, the standard deviation of the noise",
+            times=(self.noise.sigma_max, self.noise.sigma_min),
+            start=self.noise.prior_scale,
+            output="the expected clean data D, scaled likewise",
+            equation="dx/ds = (x - D) / s",
+        )
 
     def _surprise(self, clean: Tensor, x: Tensor, value: Tensor, sigma: Tensor) -> Tensor:
         """Return the sum of the cross-entropies of the columns of categories, ``[N]``, nats."""

@@ -386,7 +386,7 @@ class Flow(FillsIn, GenerativeModel):
         real = self.density.decode(z, self._context(y), **_there(mask))
         if self.cells is not None:
             return self.cells.rows(real)
-        real = real.view(len(z), *self.spec.shape)
+        real = real.view(-1, *self.spec.shape)
         return self.codec.unrounded(self._logit.inverse(real)[0]) if self.spec.is_discrete else real
 
     def encoding_kind(self) -> str:

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from genlab.core.batch import Batch
+from genlab.core.contract import Stepping
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
@@ -124,6 +125,22 @@ class FlowMatching(SteerableModel):
             "loss": _mean_square(predicted, point.velocity, batch.mask),
             "path_cost": _mean_square(noise, data, batch.mask),
         }
+
+    def evaluate(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.predict(x, t, y)
+
+    def stepping(self) -> Stepping | None:
+        if self.rows is not None:
+            return None
+        return Stepping(
+            shape=tuple(self.seen_shape),
+            state=f"between noise and data, {self.scaling_words}",
+            time="time",
+            times=(0.0, 1.0),
+            start=1.0,
+            output="the velocity v",
+            equation="dx/dt = v",
+        )
 
     def denoised(self, clean: Tensor, noise: Tensor, sigma: float, y: Tensor | None, mask: Tensor | None) -> Tensor:
         # With s = 1 - sigma_min a point x = (1 - s t) noise + t data, x / t being the noisy example, has the mean

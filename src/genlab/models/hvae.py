@@ -143,8 +143,8 @@ class HVae(LatentModel):
 
     def expected(self, z: Tensor) -> Tensor:
         parts = self._parts(z)
-        params, _ = self.top_down(len(z), lambda index, *_: parts[index])
-        return self.observation.mean(params.view(len(z), -1, *self.spec.shape))
+        params, _ = self.top_down(z.shape[0], lambda index, *_: parts[index])
+        return self.observation.mean(params.view(z.shape[0], -1, *self.spec.shape))
 
     def num_layers(self) -> int:
         """Return how many layers of latents there are."""

@@ -222,6 +222,16 @@ class IterativeModel(GenerativeModel):
         parts += [f"guidance {self.guidance:g}"] if self.guidance != 1 else []
         return ", ".join(parts)
 
+    @property
+    def scaling_words(self) -> str:
+        """How data is scaled, in words, for who has the weights but not this program."""
+        if type(self.scaling) is not Affine:
+            kind = type(self.scaling).__name__
+            return f"values as {kind} of genlab.core.tails scales them by the tensors scaling.* of the weights"
+        if self.spec.is_discrete:
+            return f"level k as 2 (k + 1/2) / {self.codec.levels} - 1"
+        return "value v as scaling.scale * v + scaling.shift, which are tensors of the weights"
+
     def predict(self, x: Tensor, t: Tensor, y: Tensor | None, mask: Tensor | None = None) -> Tensor:
         """Evaluate the network once.
 

@@ -24,7 +24,7 @@ from genlab.core.spec import DataSpec
 from genlab.runs.folder import RunDir
 
 __all__ = [
-    "CARD", "CONFIG", "DECODER", "INDEX", "WEIGHTS", "CodeState", "Export", "ExportDir", "FileInfo", "Hardware",
+    "CARD", "CONFIG", "INDEX", "NETWORK", "WEIGHTS", "CodeState", "Export", "ExportDir", "FileInfo", "Hardware",
     "ProgressInfo", "TrainingInfo", "check_file", "file_info", "is_file_of_export", "most_bytes", "open_export",
     "parse_index",
 ]  # fmt: skip
@@ -33,8 +33,8 @@ INDEX = "export.json"
 CONFIG = "config.yaml"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
-DECODER = "decoder.pt2"
-"""From latents to data by torch.export, where that was asked for: for other programs, never opened here."""
+NETWORK = "network.pt2"
+"""What the model draws by, by torch.export, where that was asked for: for other programs, never opened here."""
 
 MOST_FILES = 1000
 MOST_BYTES = {CONFIG: 1_000_000, INDEX: 1_000_000, CARD: 1_000_000, "results": 10_000_000, "samples": 100_000_000}
@@ -42,7 +42,7 @@ MOST_BYTES = {CONFIG: 1_000_000, INDEX: 1_000_000, CARD: 1_000_000, "results": 1
 MOST_BYTES_OF_WEIGHTS = 50_000_000_000
 
 _WORD = "[A-Za-z0-9][A-Za-z0-9._-]{0,149}"
-_FILE = re.compile(rf"{CONFIG}|{WEIGHTS}|{DECODER}|results/{_WORD}\.json|samples/{_WORD}\.(png|txt|wav|csv|npz)")
+_FILE = re.compile(rf"{CONFIG}|{WEIGHTS}|{NETWORK}|results/{_WORD}\.json|samples/{_WORD}\.(png|txt|wav|csv|npz)")
 
 Name = Annotated[str, Field(pattern=rf"^{_WORD}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -160,7 +160,7 @@ class Export(_Part):
 
 def most_bytes(name: str) -> int:
     """Return the largest size that a file of an export may have, by its path in the folder."""
-    return MOST_BYTES_OF_WEIGHTS if name in (WEIGHTS, DECODER) else MOST_BYTES[name.partition("/")[0]]
+    return MOST_BYTES_OF_WEIGHTS if name in (WEIGHTS, NETWORK) else MOST_BYTES[name.partition("/")[0]]
 
 
 def is_file_of_export(name: str) -> bool:

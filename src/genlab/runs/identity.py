@@ -95,6 +95,7 @@ ADDED: dict[str, Mapping[str, Any]] = {
     "model.tails": "auto",
     "model.unet.squeeze": 8,
     "data.predict": None,
+    "model.guidance": None,
 }
 """Settings that families got after their first runs, with the values that they had then.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from httpx2 import Response
     from huggingface_hub.hf_api import RepoSibling
 
-__all__ = ["Pulled", "pull", "pull_files"]
+__all__ = ["Pulled", "commit_of", "pull", "pull_files"]
 
 ALLOWED_SECONDS = 60.0
 SLOWEST_BYTES_PER_SECOND = 20_000
@@ -58,6 +58,7 @@ class _Listed(NamedTuple):
 
 
 _Listing = Mapping[str, _Listed]
+Choose = Callable[[Collection[str], Path], Mapping[str, float]]
 _Fetch = Callable[[Address, _Listing, Path, Mapping[str, str]], None]
 
 
@@ -73,7 +74,7 @@ def pull(address: Address) -> Pulled:
     return _pull(address, user_cache_folder() / "hub", _fetch_export)
 
 
-def pull_files(address: Address, kind: str, choose: Callable[[Collection[str]], Mapping[str, float]]) -> Pulled:
+def pull_files(address: Address, kind: str, choose: Choose) -> Pulled:
     """Return files of anybody's model on the Hub, pulled as :func:`pull` pulls exports.
 
     Their sizes and, where the Hub says it, their SHA-256 are checked.
@@ -81,36 +82,56 @@ def pull_files(address: Address, kind: str, choose: Callable[[Collection[str]], 
     Args:
         address: Of the model.
         kind: What is chosen, a word: of one commit each kind is kept by itself.
-        choose: Returns, of the names of all files, those that are fetched and the most bytes that each may have. Raises
-            a :class:`GenlabError` where none should be.
+        choose: Returns, of the names of all files, some that are fetched and the most bytes that each may have; it is
+            asked again, with the folder in which these lie then, until all that it names are there. Raises a
+            :class:`GenlabError` where no more should be.
 
     Raises:
         GenlabError: If they cannot be pulled, or one is too large; the cache folder is as it was then.
     """
 
     def fetch(pinned: Address, listed: _Listing, folder: Path, headers: Mapping[str, str]) -> None:
-        chosen = choose(listed)
-        for name, most in chosen.items():
-            if (size := listed[name].bytes) is None:
-                raise GenlabError(f"{pinned}: {shown(hub.endpoint())} does not say how large {name} is.")
-            if size > most:
-                raise GenlabError(f"{pinned}: {name} has {size:,} bytes, expected at most {most:,.0f}.")
         lies = f"is not what {shown(hub.endpoint())} says. Try again."
-        _fetch_files(pinned, {name: listed[name] for name in chosen}, folder, headers, lies)
+        there: set[str] = set()
+        while chosen := _more(choose, pinned, listed, folder, there):
+            _fetch_files(pinned, {name: listed[name] for name in chosen}, folder, headers, lies)
+            there |= chosen
 
     return _pull(address, user_cache_folder() / "hub-models" / kind, fetch)
+
+
+def _more(choose: Choose, pinned: Address, listed: _Listing, folder: Path, there: Collection[str]) -> set[str]:
+    """Return which files are to be fetched next, none of those that are there, each of a size that it may have."""
+    try:
+        chosen = {name: most for name, most in choose(listed, folder).items() if name not in there}
+    except GenlabError as error:  # the folder is one for the time being: what is in it is the commit's
+        raise GenlabError(str(error).replace(shown(folder), str(pinned))) from error
+    for name, most in chosen.items():
+        if (size := listed[name].bytes) is None:
+            raise GenlabError(f"{pinned}: {shown(hub.endpoint())} does not say how large {name} is.")
+        if size > most:
+            raise GenlabError(f"{pinned}: {name} has {size:,} bytes, expected at most {most:,.0f}.")
+    return {*chosen}
+
+
+def commit_of(address: Address, kind: str) -> Address:
+    """Return the address of the commit that a branch or a tag is now; that of a commit is what it was given.
+
+    Args:
+        address: Of a model.
+        kind: As of :func:`pull_files`.
+
+    Raises:
+        GenlabError: If the Hub does not say it; where there is no connection, what was pulled before is named.
+    """
+    return address if address.commit else _ask(address, user_cache_folder() / "hub-models" / kind / address.repo)[0]
 
 
 def _pull(address: Address, root: Path, fetch: _Fetch) -> Pulled:
     kept = root / address.repo
     if address.commit and (kept / address.commit).is_dir():
         return Pulled(kept / address.commit, address)
-    client = hub.open_client()
-    timeout = hub.CONNECT_SECONDS + hub.READ_SECONDS
-    with hub.asked(address, "pulled", _there(address, kept)):
-        info = client.model_info(address.repo, revision=address.revision, timeout=timeout, files_metadata=True)
-        pinned = address.at(info.sha)
-        listed = {file.rfilename: _Listed.of(file) for file in info.siblings or ()}
+    pinned, listed = _ask(address, kept)
     folder = kept / str(pinned.revision)
     if not folder.is_dir():
         try:
@@ -119,7 +140,7 @@ def _pull(address: Address, root: Path, fetch: _Fetch) -> Pulled:
             with TemporaryDirectory(dir=kept, prefix=".pull-") as scratch:
                 whole = Path(scratch) / folder.name
                 whole.mkdir()
-                fetch(pinned, listed, whole, client._build_hf_headers())
+                fetch(pinned, listed, whole, hub.open_client()._build_hf_headers())
                 _put(whole, folder)
         except OSError as error:
             if error.errno is None:
@@ -127,6 +148,15 @@ def _pull(address: Address, root: Path, fetch: _Fetch) -> Pulled:
             where = shown(error.filename or folder)
             raise GenlabError(f"{address} cannot be kept: {where}: {error.strerror}. GENLAB_HOME moves it.") from error
     return Pulled(folder, pinned)
+
+
+def _ask(address: Address, kept: Path) -> tuple[Address, _Listing]:
+    """Return which commit an address is, and what the Hub says of its files; ``kept`` has the commits pulled before."""
+    timeout = hub.CONNECT_SECONDS + hub.READ_SECONDS
+    client = hub.open_client()
+    with hub.asked(address, "pulled", _there(address, kept)):
+        info = client.model_info(address.repo, revision=address.revision, timeout=timeout, files_metadata=True)
+        return address.at(info.sha), {file.rfilename: _Listed.of(file) for file in info.siblings or ()}
 
 
 def _there(address: Address, kept: Path) -> str:

@@ -14,7 +14,8 @@ from genlab.comparison.visible import visible
 from genlab.core.words import counted
 from genlab.measure.result import Result
 from genlab.models.base import GenerativeModel
-from genlab.runs.exports import Export
+from genlab.runs.exports import NETWORK, Export
+from genlab.uses.network import ProgramInfo
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -23,7 +24,12 @@ __all__ = ["write_out"]
 
 
 def write_out(
-    export: Export, model: GenerativeModel, results: Iterable[Result], where: str, picture: str | None = None
+    export: Export,
+    model: GenerativeModel,
+    results: Iterable[Result],
+    where: str,
+    picture: str | None = None,
+    program: ProgramInfo | None = None,
 ) -> str:
     """Return the text of a card, in Markdown with a head as the Hub reads it.
 
@@ -33,6 +39,7 @@ def write_out(
         results: What was measured of it, and the floors beside it.
         where: What `genlab.load_run` is given to load it.
         picture: Path of its picture of samples in the folder.
+        program: What is to be said of its network as a program, where that is there.
     """
     head = {"library_name": "genlab", "tags": ["generative-model", model.family, model.spec.modality]}
     head |= {"license": export.licence} if export.licence else {}
@@ -45,6 +52,8 @@ def write_out(
         where=where,
         table=to_markdown(compare(rows)).replace("## ", "### ") if rows else "",
         picture=picture,
+        program=program,
+        network=NETWORK,
         took=export.training.progress,
         counted=counted,
     )

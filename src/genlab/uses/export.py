@@ -26,8 +26,8 @@ from genlab.runs.atomic import check_writable, make_folder, write_atomic
 from genlab.runs.exports import (
     CARD,
     CONFIG,
-    DECODER,
     INDEX,
+    NETWORK,
     WEIGHTS,
     Export,
     ExportDir,
@@ -39,6 +39,7 @@ from genlab.runs.folder import RunDir
 from genlab.runs.identity import IGNORED_KEYS
 from genlab.uses.arrays import Stored, write_arrays
 from genlab.uses.card import write_out
+from genlab.uses.network import ProgramInfo
 from genlab.uses.sample import sample
 
 __all__ = [
@@ -47,7 +48,7 @@ __all__ = [
 ]  # fmt: skip
 
 SAMPLES = "samples"
-_NAMES = {CONFIG, WEIGHTS, DECODER, CARD, "results", SAMPLES}
+_NAMES = {CONFIG, WEIGHTS, NETWORK, CARD, "results", SAMPLES}
 _ABSOLUTE = re.compile(r"""(?<=[\s'"\[,])~?/(?:[^'",\]]*/)?([^'",\]/]*)""")
 
 
@@ -172,10 +173,17 @@ def _index(folder: Path, about: Mapping[str, Any]) -> Export:
     return export
 
 
-def write_card(folder: Path, export: Export, model: GenerativeModel, results: Mapping[str, Result], where: str) -> None:
+def write_card(
+    folder: Path,
+    export: Export,
+    model: GenerativeModel,
+    results: Mapping[str, Result],
+    where: str,
+    program: ProgramInfo | None = None,
+) -> None:
     """Write the card; see :func:`genlab.uses.card.write_out`."""
     picture = f"{SAMPLES}/{SAMPLES}.png"
-    text = write_out(export, model, results.values(), where, picture if picture in export.files else None)
+    text = write_out(export, model, results.values(), where, picture if picture in export.files else None, program)
     write_atomic(folder / CARD, text)
 
 

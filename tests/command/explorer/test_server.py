@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.command.explorer import views
+from genlab.command.explorer import lab, views
 from genlab.command.explorer.guard import Guard
 from genlab.command.explorer.server import MOST_POSTED, Explorer
 from genlab.core.errors import GenlabError
@@ -169,6 +169,56 @@ def test_two_people_at_once_get_what_each_would_get_alone(
         answers = list(people.map(lambda request: ask("POST", "/api/sample", request), requests))
     assert [answer.json["picture"] for answer in answers] == alone
     assert most == 1, "one model computes at a time"
+
+
+def test_who_asks_while_it_warms_up_waits_and_nothing_is_loaded_twice(
+    logs: Path, ask: Ask, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [{"run": name, "n": 4, "seed": 1} for name in names.values()]
+    expected = [ask("POST", "/api/sample", request).json["picture"] for request in requests]
+    may_load, loaded = threading.Event(), []
+
+    def load(place: Path, *arguments: Any) -> Any:
+        assert may_load.wait(60)
+        loaded.append((threading.current_thread().name, place))
+        return load_run(place, *arguments)
+
+    def warm(self: lab.Lab, runs: list[str]) -> None:
+        warmed.append(runs)
+        load_first(self, runs)
+
+    load_run, load_first, warmed = lab.load_run, lab.Lab.load, []
+    monkeypatch.setattr(lab, "load_run", load)
+    monkeypatch.setattr(lab.Lab, "load", warm)
+    with served(logs, device="cpu") as server, ThreadPoolExecutor(3) as people:
+        for _ in range(2):
+            server.warm_up()
+        assert ask("GET", "/", to=server).status == 200, "the page waits for the models"
+        assert ask("POST", "/api/runs", to=server).json["first"]
+        asked = [people.submit(ask, "POST", "/api/sample", request, to=server) for request in requests]
+        assert not any(answer.done() for answer in asked)
+        may_load.set()
+        assert [answer.result().json["picture"] for answer in asked] == expected
+    assert [sorted(runs) for runs in warmed] == [sorted(names.values())], "it warms up twice"
+    assert len({place for _, place in loaded}) == len(loaded) == len(names)
+    assert "warm-up" in {thread for thread, _ in loaded}
+
+
+def test_what_cannot_be_loaded_is_told_to_who_asks_for_it(
+    logs: Path, ask: Ask, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_run = lab.load_run
+
+    def load(place: Path, *arguments: Any) -> Any:
+        if str(place).endswith(names["gmm"]):
+            raise GenlabError("its weights are damaged.")
+        return load_run(place, *arguments)
+
+    monkeypatch.setattr(lab, "load_run", load)
+    with served(logs, device="cpu") as server:
+        server.warm_up()
+        answers = {model: ask("POST", "/api/sample", {"run": name}, to=server) for model, name in names.items()}
+    assert {model: answer.status for model, answer in answers.items()} == {"gmm": 422, "vae": 200, "flow": 200}
 
 
 def test_a_port_that_is_taken_is_said_in_a_line(server: Explorer, logs: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from genlab.command.build import build_datamodule
 from genlab.command.config import read_trained
+from genlab.command.explorer import pictures
 from genlab.command.explorer.logs import Logs
 from genlab.command.load import find_checkpoint, load_run
 from genlab.core.batch import Batch
@@ -22,6 +24,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
 from genlab.core.randomness import some_of
 from genlab.data.base import GenlabDataModule
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.folder import RunDir
 from genlab.uses.codes import encode
@@ -125,6 +128,16 @@ class Lab:
                 yield self._opened(name)
         finally:
             self._waiting.release()
+
+    def load(self, names: Sequence[str]) -> None:
+        """Load runs before anybody asks for them, and what draws their examples.
+
+        Of one that cannot be loaded or drawn is told who asks for it.
+        """
+        for name in names:
+            with contextlib.suppress(Exception), self.using(name) as opened:
+                spec = opened.model.spec
+                pictures.of_samples(torch.zeros((1, *spec.shape), dtype=modality_of(spec).dtype(spec)), spec, "")
 
     def _opened(self, name: str) -> Opened:
         place = self.logs.run(name)

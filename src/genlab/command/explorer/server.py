@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import json
@@ -26,7 +27,6 @@ MOST_POSTED = 1_000_000
 WAIT_SECONDS = 30.0
 """How long a connection may be silent."""
 
-_SCRIPTS = ("main", "page", "cards", "models", "draw", "tables")
 _FILES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
@@ -60,7 +60,7 @@ _ANSWERS = {
 
 
 class Explorer(ThreadingHTTPServer):
-    """Serves the page of a folder of logs. Nothing heavy is imported before the page was served once.
+    """Serves the page of a folder of logs, which needs nothing heavy; what models need is imported beside it.
 
     Args:
         logs: The folder.
@@ -80,8 +80,8 @@ class Explorer(ThreadingHTTPServer):
         self.guard = Guard.of(host, token)
         self._device = device
         self._lab: Any = None
-        self._making = threading.Lock()
-        self._warmed = False
+        self._making, self._starting = threading.Lock(), threading.Lock()
+        self._warming: threading.Thread | None = None
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             self.address_family = found[0][0]
@@ -124,10 +124,19 @@ class Explorer(ThreadingHTTPServer):
             return views
 
     def warm_up(self) -> None:
-        """Import what models need, which takes seconds, while the page is being read."""
-        if not self._warmed:
-            self._warmed = True
-            threading.Thread(target=self._views, daemon=True).start()
+        """Import what models need, which takes seconds, and load the newest runs, once, while nobody waits for it yet.
+
+        Who asks for pictures meanwhile waits for it.
+        """
+        with self._starting:
+            if self._warming is None:
+                self._warming = threading.Thread(target=self._warm, name="warm-up", daemon=True)
+                self._warming.start()
+
+    def _warm(self) -> None:
+        with contextlib.suppress(Exception):  # whoever asks for what is wrong is told
+            self._views()
+            self._lab.load(self.answer("runs", {})["first"])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a browser that has left."""

@@ -6,6 +6,7 @@ import csv
 import math
 import threading
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ __all__ = ["DRAWING", "curves", "list_runs", "table"]
 DRAWING = threading.Lock()
 """Held while matplotlib draws, whose settings are those of the whole process."""
 
+MOST_FIRST = 3
+"""Runs that are chosen at the start."""
+NO_WEIGHTS = "no weights yet"
 MOST_POINTS = 2000
 """Of a curve; more are not seen."""
 
 
 def list_runs(logs: Logs, asked: Nothing) -> dict[str, Any]:
-    """Return all runs, those of the same data together, the newest first."""
+    """Return all runs, those of the same data together, the newest first, and which are chosen at the start."""
     names = logs.names()
     results, _ = read_results(path for name in names for path in logs.results(logs.run(name)))
     newest = {logs.name_of(result): result for result in sorted(results, key=lambda result: result.created)}
@@ -41,7 +45,22 @@ def list_runs(logs: Logs, asked: Nothing) -> dict[str, Any]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for run in found:
         groups.setdefault(run["data"], []).append(run)
-    return {"logs": visible(str(logs.root)), "groups": [{"data": data, "runs": runs} for data, runs in groups.items()]}
+    shown = [run for runs in groups.values() for run in runs]
+    return {
+        "logs": visible(str(logs.root)),
+        "groups": [{"data": data, "runs": runs} for data, runs in groups.items()],
+        "first": _first(shown),
+    }
+
+
+def _first(shown: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the names of the runs that are chosen at the start: the newest of one data set, finished ones if any."""
+    ready = [run for run in shown if run["state"] != NO_WEIGHTS]
+    newest = next((run for run in ready if run["state"] == ""), ready[0] if ready else None)
+    if newest is None:
+        return []
+    alike = (run["name"] for run in ready if (run["data"], run["state"]) == (newest["data"], newest["state"]))
+    return list(islice(alike, MOST_FIRST))
 
 
 def _described(logs: Logs, name: str, result: RunResult | None) -> dict[str, Any]:
@@ -52,7 +71,7 @@ def _described(logs: Logs, name: str, result: RunResult | None) -> dict[str, Any
         return (
             told
             | {"data": data, "model": model, "family": _family(run), "variant": "", "figures": []}
-            | {"state": "not finished" if _has_weights(run) else "no weights yet"}
+            | {"state": "not finished" if _has_weights(run) else NO_WEIGHTS}
         )
     shown = [column for column in (LIKELIHOOD, *leading_columns()[:1]) if column.key in result.figures]
     figures = [

@@ -76,7 +76,7 @@ class MixedObservation(ObservationModel):
 
     def mean(self, params: Tensor) -> Tensor:
         """Of a number the expectation; of a category, which has none, the most probable one."""
-        shape, params = params[:, 0].shape, precise(params).reshape(len(params), self.num_params, -1)
+        shape, params = params[:, 0].shape, precise(params).reshape(params.shape[0], self.num_params, -1)
         log_weights, means, _ = self._components(params)
         numbers = self.columns.location[self.which] + self.columns.unit[self.which] * (log_weights.exp() * means).sum(1)
         symbols = self._log_probabilities(params).argmax(1).to(numbers.dtype)

@@ -107,7 +107,7 @@ class Rows(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Map vectors ``[N, dims]`` to rows ``[N, D]``, in the table's own values."""
-        x = z.new_empty(len(z), len(self.numbers) + len(self.categories))
+        x = z.new_empty(z.shape[0], len(self.numbers) + len(self.categories))
         x[:, self.numbers] = self._quantiles(self.of_numbers(z))
         for place, logits in zip(self._categories, self.by_column(self.of_categories(z)), strict=True):
             x[:, place] = logits.argmax(1).to(x.dtype)

@@ -85,7 +85,7 @@ class RowCells(nn.Module):
 
     def centres(self, x: Tensor) -> Tensor:
         """Return the points ``[N, F]`` in the middle of the cells of rows ``[N, D]``."""
-        return self._points(x, self.columns.unit.new_full((len(x), self.num_features), 0.5))[0]
+        return self._points(x, self.columns.unit.new_full((x.shape[0], self.num_features), 0.5))[0]
 
     def _points(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the points of rows whose noise is ``u``, and the logarithms of their cells' volumes, ``[N, F]``."""
@@ -130,7 +130,7 @@ class RowCells(nn.Module):
     def rows(self, z: Tensor) -> Tensor:
         """Return the rows ``[N, D]`` in whose cells points ``[N, F]`` lie."""
         bits = (z > 0).long().where(self.is_sign, 0) << self.places
-        codes = torch.zeros(len(z), len(self.columns.levels), dtype=torch.int64, device=z.device)
+        codes = torch.zeros(z.shape[0], len(self.columns.levels), dtype=torch.int64, device=z.device)
         codes = codes.index_add(1, self.owners, bits) % self.columns.levels
         numbers = torch.zeros_like(codes, dtype=z.dtype).index_add(1, self.owners, z.masked_fill(self.is_sign, 0))
         return torch.where(self.columns.is_category, codes.to(z.dtype), self.columns.restore(numbers))

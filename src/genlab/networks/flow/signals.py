@@ -246,7 +246,7 @@ class SignalFlow(nn.Module):
 
     def decode(self, z: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Return the signals ``[N, C, T]`` whose latents are ``z [N, Z]``; see :meth:`encode`."""
-        theres = self._theres(len(z), mask)
+        theres = self._theres(z.shape[0], mask)
         shapes = [there.shape[1:] for there in self._factored(theres)]
         parts = z.split([shape.numel() for shape in shapes], dim=1)
         return self._signal(

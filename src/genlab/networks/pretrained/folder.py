@@ -24,8 +24,10 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 CARD = "README.md"
 _MOST_NAMES, _MOST_SHOWN = 8, 80
 
-Files = Callable[[Collection[str]], dict[str, float]]
-"""Says which files of a kind of model are opened, given the names of all that there are, and the most bytes of each."""
+Files = Callable[[Collection[str], Path], dict[str, float]]
+"""Says which files of a kind of model are opened, and the most bytes of each, given the names of all that there are and
+a folder with those that were fetched so far. Settings come before the weights of which they speak: a model that is not
+read here is refused before its weights are fetched."""
 
 
 def find_model(reference: str | None, kind: str, files: Files) -> tuple[Path, Address | None]:
@@ -43,7 +45,7 @@ def find_model(reference: str | None, kind: str, files: Files) -> tuple[Path, Ad
         raise GenlabError("model.path is not given, expected the folder of a pretrained model. Add model.path=...")
     if is_address(reference):
         address = Address.parse(reference)
-        return pull_files(address, kind, lambda names: _chosen(str(address), names, files(names)))
+        return pull_files(address, kind, lambda names, there: _chosen(str(address), names, files(names, there)))
     folder = Path(reference).expanduser()
     try:
         is_folder = folder.is_dir()

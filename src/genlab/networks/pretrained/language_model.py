@@ -17,7 +17,7 @@ from genlab.networks.pretrained.folder import MOST_SETTINGS, checksum, file_in, 
 
 __all__ = ["LanguageModel", "Tokens", "language_model_files", "load_language_model"]
 
-WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
+SETTINGS, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MOST_TOKENIZER = 2**26
 MOST_LOGITS = 2**26
 """Logits that are held at a time: a window of a text has as many for each token as there are tokens."""
@@ -174,9 +174,20 @@ class LanguageModel:
             )
 
 
-def language_model_files(names: Collection[str]) -> dict[str, float]:
-    """Return the files that :func:`load_language_model` opens, whatever else there is, and the most bytes of each."""
-    return {"config.json": MOST_SETTINGS, TOKENIZER: MOST_TOKENIZER, WEIGHTS: memory_bytes()}
+def language_model_files(names: Collection[str], folder: Path) -> dict[str, float]:
+    """Return the files that :func:`load_language_model` opens, and the most bytes of each: the settings come first.
+
+    Args:
+        names: Of all files that there are.
+        folder: Has those that were fetched so far.
+
+    Raises:
+        GenlabError: If the settings are there and name what is not known.
+    """
+    if not (folder / SETTINGS).exists():
+        return {SETTINGS: MOST_SETTINGS}
+    _read_architecture(folder)
+    return {SETTINGS: MOST_SETTINGS, TOKENIZER: MOST_TOKENIZER, WEIGHTS: memory_bytes()}
 
 
 def load_language_model(folder: Path) -> LanguageModel:
@@ -188,17 +199,9 @@ def load_language_model(folder: Path) -> LanguageModel:
     Raises:
         GenlabError: If the folder holds anything else, or transformers is not installed.
     """
-    settings = read_json(folder, "config.json")
-    named = settings.get("architectures")
-    name = named[0] if isinstance(named, list) and len(named) == 1 else None
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise GenlabError(
-            f"{shown(folder)}/config.json is of {shown(repr(named))[:120]}, expected one of {', '.join(ARCHITECTURES)}."
-        )
-    if strange := [key for key in ("quantization_config", "auto_map") if key in settings]:
-        raise GenlabError(f"{shown(folder)}/config.json has {strange[0]}, which is not read here.")
+    name = _read_architecture(folder)
     weights, tokenizer = weights_in(folder, WEIGHTS), file_in(folder, TOKENIZER, MOST_TOKENIZER)
-    sha256 = checksum([file_in(folder, "config.json"), tokenizer, weights])
+    sha256 = checksum([file_in(folder, SETTINGS), tokenizer, weights])
     try:
         made = getattr(importlib.import_module(ARCHITECTURES[name]), name)
         from tokenizers import Tokenizer
@@ -226,6 +229,20 @@ def load_language_model(folder: Path) -> LanguageModel:
             "has, expected a byte-level tokenizer as GPT-2's."
         )
     return LanguageModel(name, network, tokens, sha256)
+
+
+def _read_architecture(folder: Path) -> str:
+    """Return the class that a folder names, if it is known and nothing of the settings could run code."""
+    settings = read_json(folder, SETTINGS)
+    named = settings.get("architectures")
+    name = named[0] if isinstance(named, list) and len(named) == 1 else None
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise GenlabError(
+            f"{shown(folder)}/{SETTINGS} is of {shown(repr(named))[:120]}, expected one of {', '.join(ARCHITECTURES)}."
+        )
+    if strange := [key for key in ("quantization_config", "auto_map") if key in settings]:
+        raise GenlabError(f"{shown(folder)}/{SETTINGS} has {strange[0]}, which is not read here.")
+    return name
 
 
 def _bytes_of_characters() -> dict[str, int]:

@@ -13,7 +13,6 @@ const VIEWS = {
   table: ["Table", table],
   curves: ["Curves", curves],
 };
-const FIRST = 3; // runs that are chosen at the start
 const MOST = 8; // as many as there are colours
 
 const byId = (id) => document.getElementById(id);
@@ -103,10 +102,7 @@ async function begin() {
     const groups = found.groups.map((group) =>
       element("section", {}, element("h3", {}, group.data), ...group.runs.map(entry)));
     byId("runs").replaceChildren(...groups);
-    const ready = runs.filter((run) => run.state !== "no weights yet");
-    const finished = ready.filter((run) => run.state === "");
-    const newest = (finished.length ? finished : ready)[0];
-    chosen = newest ? ready.filter((run) => run.data === newest.data && run.state === newest.state).slice(0, FIRST) : [];
+    chosen = runs.filter((run) => found.first.includes(run.name));
     mark();
     show();
   } catch (error) {
