@@ -100,9 +100,9 @@ def test_a_table_with_its_privacy(tmp_path: Path) -> None:
 def test_anomalies(tmp_path: Path) -> None:
     printed = run_in_a_fork("anomalies", tmp_path)
     assert len(list(tmp_path.glob("logs/runs/digits/*/*/samples/detect_*.json"))) == 6
-    (faint,) = tmp_path.glob("logs/runs/digits/gmm/*/samples/detect_test_faint*.json")
-    scores = json.loads(faint.read_text())["scores"]
-    assert scores["nll"]["auroc"] < 0.2, "faint digits are more probable than those that it was trained on"
+    (noise,) = tmp_path.glob("logs/runs/digits/gmm/*/samples/detect_test_noise*.json")
+    scores = json.loads(noise.read_text())["scores"]
+    assert min(scores[name]["auroc"] for name in ("nll", "neighbour")) > 0.9, "shuffled pixels are found"
     assert "AUROC, digits against" in printed
 
 

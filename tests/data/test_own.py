@@ -165,7 +165,7 @@ class TestWavFolder:
     def test_the_recordings_of_another_folder_are_treated_as_ones_own(self, tmp_path: Path) -> None:
         """Those of one's own folder are its examples, whose rate, length and ends are any."""
         for number, rate in enumerate((RATE, 2 * RATE, RATE, RATE)):
-            tone(tmp_path / "birds" / f"{number}.wav", seconds=0.03 + 0.04 * number, rate=rate)
+            tone(tmp_path / "birds" / f"{number}.wav", seconds=0.03 + 0.02 * number, rate=rate)
         data = folder(tmp_path)
         found, own = data.examples_of(tmp_path), [data.tensors(split) for split in ("train", "validation", "test")]
         assert found.mask is not None
