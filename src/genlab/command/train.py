@@ -107,12 +107,10 @@ class _TrainingJob(NamedTuple):
     def settled(self) -> _TrainingJob:
         """Return the job of what a branch of the Hub, or what else moves on, was when the run began, or is now."""
         node, before = self.config.model, {}
-        settle = getattr(node.target, "settled", None)
-        if settle is None:
-            return self
         if self.place.config.is_file():
             with contextlib.suppress(GenlabError):  # it is damaged, and written anew
                 before = read_config(self.place).get("model")
+        settle = getattr(node.target, "settled", lambda settings, before: {})
         changes = settle(node.plain, before if isinstance(before, Mapping) else {})
         return self._replace(config=with_model_settings(self.config, changes)) if changes else self
 
