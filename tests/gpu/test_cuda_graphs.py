@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.graphs import CudaGraph, Replayed, graphs_for
-from genlab.models.base import Progress
+from genlab.models.steps import Progress
 from genlab.training.callbacks.counter_noise import CounterNoise
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

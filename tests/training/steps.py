@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from genlab.core.batch import Batch
-from genlab.models.base import GenerativeModel, Progress
+from genlab.models.base import GenerativeModel
+from genlab.models.steps import Progress
 from genlab.training.capturable import StepsInGraph
 from genlab.training.captured_step import CapturedSteps
 from tests.contract.families import (

@@ -13,7 +13,7 @@ import torch
 
 from genlab.core.errors import Interrupted
 from genlab.core.finite import FiniteGuard
-from genlab.models.base import Progress
+from genlab.models.steps import Progress
 from genlab.processes.signals import stoppable
 from genlab.training.callbacks.budget import NEVER, Budget
 from genlab.training.callbacks.counter_noise import CounterNoise

@@ -13,7 +13,8 @@ from torch import Tensor
 from genlab.core.batch import Batch
 from genlab.core.finite import NonFiniteError
 from genlab.core.graphs import RecordedGraph
-from genlab.models.base import GenerativeModel, Progress
+from genlab.models.base import GenerativeModel
+from genlab.models.steps import Progress
 from genlab.training import captured_step
 from tests.contract.families import (
     BINARY,

@@ -18,7 +18,7 @@ from genlab.data.images import Digits
 from genlab.data.toy2d import Toy2D
 from genlab.measure.metrics.frechet import FrechetDistance
 from genlab.modalities import modality_of
-from genlab.models.base import Progress
+from genlab.models.steps import Progress
 from genlab.training.callbacks.sample_quality import SampleQuality
 from genlab.training.callbacks.saving import SaveCheckpoints
 from tests.tiny import train

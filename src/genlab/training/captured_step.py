@@ -15,7 +15,8 @@ from torch.optim import Optimizer
 from genlab.core.batch import Batch
 from genlab.core.finite import Check
 from genlab.core.graphs import WARM_UPS, Graph, GraphFactory, first_line
-from genlab.models.base import GenerativeModel, Progress
+from genlab.models.base import GenerativeModel
+from genlab.models.steps import Progress
 from genlab.training.capturable import StepsInGraph
 
 __all__ = ["CapturedSteps", "PlainStep", "RecordedStep", "StepCounts"]

@@ -13,7 +13,8 @@ from pytorch_lightning import Trainer
 
 from genlab.core.batch import Batch
 from genlab.core.hardware import device_name, peak_memory_bytes
-from genlab.models.base import GenerativeModel, Progress
+from genlab.models.base import GenerativeModel
+from genlab.models.steps import Progress
 from genlab.runs.code import Code, codes_of, this_code
 from genlab.training.callbacks.base import Callback
 
