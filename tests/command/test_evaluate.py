@@ -19,7 +19,7 @@ from genlab.comparison.reading import read_results
 from genlab.comparison.report import to_html
 from genlab.core.errors import GenlabError
 from genlab.measure.metrics import classification_accuracy
-from genlab.measure.result import ReferenceInfo
+from genlab.measure.result_sections import ReferenceInfo
 from genlab.runs.atomic import make_room
 from genlab.runs.checkpoints import load_checkpoint
 from tests.contract.families import PLANE, SMALL_DIFFUSION, Case, make_model

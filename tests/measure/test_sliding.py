@@ -14,7 +14,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.measure.likelihood import measure_likelihood
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.result import Likelihood
+from genlab.measure.result_sections import Likelihood
 from genlab.measure.sliding import check_stride
 
 LENGTH, WINDOWS = 6, 5

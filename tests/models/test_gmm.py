@@ -20,14 +20,9 @@ from genlab.models.gmm import GMM
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
 from genlab.networks.mixture.binned_normal import CensoredMoments, fit_censored_normal, log_interval_mass
 from genlab.networks.mixture.categorical_mixture import CategoricalMixture
+from genlab.networks.mixture.correlated import FullGaussianMixture, LowRankGaussianMixture
 from genlab.networks.mixture.expectation_maximization import fit_by_em, k_means
-from genlab.networks.mixture.mixtures import (
-    BernoulliMixture,
-    DiagonalGaussianMixture,
-    FullGaussianMixture,
-    LowRankGaussianMixture,
-    Mixture,
-)
+from genlab.networks.mixture.mixtures import BernoulliMixture, DiagonalGaussianMixture, Mixture
 from tests.contract.families import BINARY, COUNTS, PLANE, Case, make_batch, make_model
 
 GAUSSIAN = {

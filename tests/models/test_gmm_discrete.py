@@ -14,7 +14,8 @@ from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.models.gmm import GMM
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
-from genlab.networks.mixture.mixtures import DiagonalGaussianMixture, FullGaussianMixture, LowRankGaussianMixture
+from genlab.networks.mixture.correlated import FullGaussianMixture, LowRankGaussianMixture
+from genlab.networks.mixture.mixtures import DiagonalGaussianMixture
 from tests.contract.families import BINARY, COUNTS, PLANE, Case, make_batch, make_model
 
 PAIR = DataSpec("pair", "vector", (2,), levels=4)

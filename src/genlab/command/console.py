@@ -17,7 +17,8 @@ from rich.table import Table
 from genlab.command.sweep_record import is_trial
 from genlab.core.words import counted
 from genlab.measure.figures import Figure, of_section, spreads
-from genlab.measure.result import Likelihood, OneDraw, Quality, Result, Section
+from genlab.measure.result import Result
+from genlab.measure.result_sections import Likelihood, OneDraw, Quality, Section
 from genlab.runs.folder import RunDir
 
 __all__ = ["log_to", "quiet", "result_lines", "show_result"]

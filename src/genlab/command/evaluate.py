@@ -29,7 +29,8 @@ from genlab.measure.measuring import choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import Quality, measure_quality
 from genlab.measure.rehearsal import plan_evaluation
-from genlab.measure.result import CodeInfo, DataInfo, ModelInfo, ReferenceInfo, Result, Training
+from genlab.measure.result import Result
+from genlab.measure.result_sections import CodeInfo, DataInfo, ModelInfo, ReferenceInfo, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.measure.sampling import draw_samples
 from genlab.measure.sliding import check_stride

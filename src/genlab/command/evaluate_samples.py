@@ -23,7 +23,8 @@ from genlab.measure.finished_run import FinishedRun
 from genlab.measure.floor import write_floor
 from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.result import ModelInfo, ReferenceInfo, Result, Training
+from genlab.measure.result import Result
+from genlab.measure.result_sections import ModelInfo, ReferenceInfo, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.processes.display import Display
 from genlab.runs.folder import RunDir, check_folder, check_name, check_place

@@ -19,7 +19,7 @@ from genlab.measure.case import Reference
 from genlab.measure.floor import PICTURE_SAMPLES
 from genlab.measure.measuring import Measured
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.result import ProtocolInfo
+from genlab.measure.result_sections import ProtocolInfo
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import write_atomic

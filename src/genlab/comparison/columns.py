@@ -11,7 +11,8 @@ from genlab.measure.figure import Basis, Better, Figure, Number
 from genlab.measure.figures import FIGURES, headlines
 
 if TYPE_CHECKING:
-    from genlab.measure.result import OneDraw, Result
+    from genlab.measure.result import Result
+    from genlab.measure.result_sections import OneDraw
 
 __all__ = ["LIKELIHOOD", "ONE_DRAW", "Column", "columns", "leading_columns"]
 

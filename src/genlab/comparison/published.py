@@ -20,7 +20,7 @@ from genlab.comparison.cells import cell
 from genlab.comparison.columns import LIKELIHOOD
 from genlab.comparison.ranking import Group, Row
 from genlab.core.words import counted
-from genlab.measure.result import is_estimate
+from genlab.measure.result_sections import is_estimate
 
 __all__ = ["PUBLISHED_LEGEND", "Beside", "Published", "beside", "published", "published_text"]
 

@@ -32,7 +32,7 @@ from genlab.comparison.chance import Figure, differ
 from genlab.comparison.columns import LIKELIHOOD, ONE_DRAW, Column, columns, leading_columns
 from genlab.comparison.reading import DataKey, RunResult, Skipped
 from genlab.comparison.references import REFERENCES, UNRANKED, reference_of
-from genlab.measure.result import is_estimate
+from genlab.measure.result_sections import is_estimate
 from genlab.runs.identity import IGNORED_KEYS
 
 __all__ = ["Comparison", "Figure", "Group", "Row", "comparable_set", "compare"]

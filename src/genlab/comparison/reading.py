@@ -14,7 +14,8 @@ from typing import Any
 from genlab.comparison.columns import Column, columns
 from genlab.comparison.visible import visible
 from genlab.measure.figures import of_kind
-from genlab.measure.result import Quality, Result, ResultError
+from genlab.measure.result import Result, ResultError
+from genlab.measure.result_sections import Quality
 from genlab.measure.results import parse_result
 
 __all__ = ["DataKey", "RunResult", "Skipped", "find_result_files", "read_results", "reduce_result"]

@@ -16,7 +16,7 @@ from genlab.measure.case import Instruments
 from genlab.measure.measuring import reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import MIN_SAMPLES, count_pairs, measure_quality
-from genlab.measure.result import DataInfo, ModelInfo, Training
+from genlab.measure.result_sections import DataInfo, ModelInfo, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.modalities import modality_of
 from genlab.runs.folder import RunDir

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from genlab.core.errors import GenlabError
 from genlab.measure.protocol import PROTOCOL_VERSION, EvaluationProtocol
-from genlab.measure.result import RESULT_SCHEMA, ProtocolInfo, Result, ResultError
+from genlab.measure.result import RESULT_SCHEMA, Result, ResultError
+from genlab.measure.result_sections import ProtocolInfo
 from genlab.runs.atomic import what_is_in_the_way, write_atomic
 from genlab.runs.code import this_code
 from genlab.runs.folder import RunDir

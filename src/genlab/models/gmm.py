@@ -26,16 +26,11 @@ from genlab.models.options import TrainingOptions, Width
 from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.mixture.binned_mixture import BinnedGaussianMixture
 from genlab.networks.mixture.categorical_mixture import CategoricalMixture
+from genlab.networks.mixture.correlated import FullGaussianMixture, LowRankGaussianMixture
 from genlab.networks.mixture.expectation_maximization import fit_by_em
 from genlab.networks.mixture.frames import Frames
 from genlab.networks.mixture.mixed_mixture import MixedMixture
-from genlab.networks.mixture.mixtures import (
-    BernoulliMixture,
-    DiagonalGaussianMixture,
-    FullGaussianMixture,
-    LowRankGaussianMixture,
-    Mixture,
-)
+from genlab.networks.mixture.mixtures import BernoulliMixture, DiagonalGaussianMixture, Mixture
 
 __all__ = ["GMM"]
 
