@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
-from genlab.processes.deferring import deferred
+from genlab.processes.deferring import SELDOM_USED, deferred
 from tests import forkserver
 
 # One thread for each process that tests run in or start, before any of them imports torch. The models are tiny: threads
@@ -55,9 +55,9 @@ def pytest_xdist_setupnodes() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let each worker begin as genlab's commands do, without what torchmetrics imports for figures of texts."""
+    """Let each worker begin as genlab's commands do, without what torchmetrics imports and hardly anything uses."""
     if hasattr(config, "workerinput"):
-        with deferred("transformers"):
+        with deferred(*SELDOM_USED):
             import torchmetrics  # noqa: F401
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
-from genlab.processes.deferring import deferred
+from genlab.processes.deferring import SELDOM_USED, deferred
 
 PRELOADED = ("genlab", "hydra_plugins")
 """Packages that the server imports whole."""
@@ -133,7 +133,7 @@ class _Fork:
 
 def _preload() -> None:
     gc.disable()  # imports leave no garbage
-    with deferred("transformers"):  # as genlab's commands begin
+    with deferred(*SELDOM_USED):  # as genlab's commands begin
         for name in PRELOADED:
             package = importlib.import_module(name)
             for module in pkgutil.walk_packages(package.__path__, f"{name}."):

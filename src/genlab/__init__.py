@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     # What these need, torch and Hydra, `import genlab` must not import.
     if name == "load_run":
-        from genlab.processes.deferring import deferred
+        from genlab.processes.deferring import SELDOM_USED, deferred
 
-        with deferred("transformers"):  # which torchmetrics imports for a figure of texts
+        with deferred(*SELDOM_USED):
             from genlab.command.load import load_run
 
         return load_run

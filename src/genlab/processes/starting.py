@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from genlab.processes.deferring import deferred
+from genlab.processes.deferring import SELDOM_USED, deferred
 from genlab.processes.ranks import is_first_process
 
 __all__ = ["begin", "importing", "is_starting", "leave", "starting", "working"]
@@ -62,12 +62,12 @@ def starting(heard: bool = False) -> Iterator[None]:
 def importing() -> Iterator[None]:
     """Within it nothing is searched for garbage, and nothing that it imports is searched later: a third of a start.
 
-    Where transformers is installed, torchmetrics imports it for a figure of texts: a second that most commands spare.
+    What libraries import for what is seldom used waits until it is: more than a second that most commands spare.
     """
     before, enabled = len(sys.modules), gc.isenabled()
     gc.disable()
     try:
-        with deferred("transformers"):
+        with deferred(*SELDOM_USED):
             yield
     finally:
         if len(sys.modules) > before:
