@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shlex
 from pathlib import Path
 from typing import get_args
 
@@ -21,7 +22,7 @@ from genlab.measure.features.cache import MemoryCache
 from genlab.measure.measuring import choose_instruments
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.runs.identity import config_hash
-from tests.tiny import train
+from tests.tiny import ROOT, train
 
 SPLITS = get_args(Split)
 
@@ -347,18 +348,25 @@ def test_from_a_folder_of_mixed_pictures_to_a_table(tmp_path: Path, capsys: pyte
         mode, suffix = [("RGB", "jpg"), ("L", "png"), ("CMYK", "jpg"), ("RGBA", "webp"), ("P", "gif")][number % 5]
         picture = noise(number, (20 + number, 30, 3)).convert(mode)
         saved(picture, tmp_path / "mixed" / ("left" if number % 2 else "right") / f"{number}.{suffix}")
-    data = [
-        "data=image_folder",
-        f"data.path={tmp_path / 'mixed'}",
-        "data.size=8",
-        f"data.cache={tmp_path / 'kept'}",
-    ]
-    for model in ("flow", "gmm"):
-        result = train(tmp_path, *data, "budget.examples=64", "budget.validations=1", model=model)
+    small = ["data.size=8", f"data.cache={tmp_path / 'kept'}", "budget.examples=64", "budget.validations=1"]
+    *trainings, (script, *compared) = readme_lines_for_a_folder(tmp_path / "mixed")
+    assert script == "scripts/compare.py"
+    models = [words[1].removeprefix("model=") for words in trainings]
+    assert len(set(models)) == 2
+    for model, (_, _, *words) in zip(models, trainings, strict=True):
+        result = train(tmp_path, *words, *small, model=model)
         assert result.data.name.startswith("image_folder_mixed_8_")
         assert result.data.split == "test (10 % of each class, split seed 0)"
-    assert compare([f"paths.logs={tmp_path}"]) == 0
+    assert compare([*compared, f"paths.logs={tmp_path}"]) == 0
     table = capsys.readouterr().out
     assert result.data.name in table
     assert "10 % of each class" in table
-    assert all(name in table for name in ("flow", "gmm"))
+    assert all(name in table for name in models)
+
+
+def readme_lines_for_a_folder(photos: Path) -> list[list[str]]:
+    """The words of the README's lines from a folder to a table, each from the script on, with another folder."""
+    text = (ROOT / "README.md").read_text()
+    (block,) = [block for block in text.split("\n\n") if "data=image_folder" in block and block.startswith("    ")]
+    lines = [shlex.split(line)[1:] for line in block.splitlines()]
+    return [[word.replace("data.path=photos", f"data.path={photos}") for word in words] for words in lines]
