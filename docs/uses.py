@@ -14,16 +14,22 @@ from genlab.uses.catalogue import USES
 FAMILIES = runpy.run_path(str(Path(__file__).with_name("families.py")))
 
 
+def by_model() -> dict[str, dict[str, bool]]:
+    """Return for each model whether it can be used for each use, `augment` among them."""
+    folder = Path(__file__).parents[1] / "conf" / "model"
+    found = {}
+    for name in sorted(path.stem for path in folder.glob("*.yaml")):
+        family = FAMILIES["family_of"](name)
+        found[name] = {use.name: use.can(family) for use in USES.values()}
+        # Samples are worth something to a classifier where they were drawn for a label.
+        found[name]["augment"] = "conditional" in read_signature(family).parameters
+    return found
+
+
 def main() -> None:
     """Print the table."""
-    folder = Path(__file__).parents[1] / "conf" / "model"
-    models = sorted(path.stem for path in folder.glob("*.yaml"))
     rows = [["model", *USES, "augment"], ["---"] * (2 + len(USES))]
-    for name in models:
-        family = FAMILIES["family_of"](name)
-        # Samples are worth something to a classifier where they were drawn for a label.
-        found = [*(use.can(family) for use in USES.values()), "conditional" in read_signature(family).parameters]
-        rows.append([f"`{name}`", *("yes" if can else "-" for can in found)])
+    rows += [[f"`{name}`", *("yes" if can else "-" for can in uses.values())] for name, uses in by_model().items()]
     print("\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 

@@ -185,6 +185,17 @@ def test_a_models_part_has_its_settings_networks_and_recipes(model: str) -> None
         assert said["expect"].replace("|", "\\|") in part
 
 
+def test_a_models_part_says_what_it_can_be_used_for_and_why_not_for_the_rest() -> None:
+    flow, gan, forest = (models.part(name) for name in ("flow", "gan", "forest"))
+    assert "- `inpaint`: fill in the rest" in flow
+    assert "- `augment`: " in flow
+    assert "\nNo `" not in flow
+    assert "\nNo `inpaint`: it says nothing of a part" in gan
+    assert "- `detect`: " in forest
+    assert "\nNo `reconstruct`, `interpolate`, `traverse`: it has no code" in forest
+    assert "\nNo `augment`: it is told no labels." in forest
+
+
 def test_the_gallery_has_every_comparison_with_its_floor_costs_and_commands() -> None:
     found = comparisons()
     overview = gallery.overview()
@@ -208,6 +219,19 @@ def test_what_was_measured_stands_under_its_kind_of_data() -> None:
     text = choosing.part().partition("### Text")[2]
     assert "ngram 2.424" in text, "the best likelihood of that comparison"
     assert "transformer_shakespeare" not in text.partition("###")[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("| csv_diamonds_42359c | gan |  |", "column distance 0.011 ± 0.002"),
+        ("| stochastic_volatility_32 | diffusion |  |", "sliced Wasserstein 0.0653"),
+        ("| spoken_digits | diffusion |  |", "FID 13.29"),
+    ],
+)
+def test_a_single_run_without_a_likelihood_has_its_main_figure_of_samples(row: str, says: str) -> None:
+    (line,) = [line for line in choosing.part().splitlines() if line.startswith(row)]
+    assert f" | {says} | " in line
 
 
 def test_uses_that_are_not_measured_say_so_and_reports_of_detect_are_shown(

@@ -9,7 +9,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from genlab.measure.figures import Number, of_section, short_count
+from genlab.measure.figures import FIGURES, Number, of_section, short_count
+from genlab.modalities import all_modalities
 from making.text import ROOT
 
 RESULTS = ROOT / "results"
@@ -113,6 +114,19 @@ def likelihood(result: dict[str, Any]) -> str:
             label = "nats" if unit == "nats" else label
             return f"{found[unit]:.3f} ± {found[f'{unit}_se']:.3f} {label}, {found['kind']}"
     return ""
+
+
+def quality(result: dict[str, Any]) -> str:
+    """The main figure of samples of a result file, as ``"FID 1.48"``; of its kind of data, else the first known."""
+    found = result["quality"] or {}
+    of_data = next(modality for modality in all_modalities() if modality.name == result["data"]["modality"])
+    main = of_data.sample_figure
+    figures = [*([FIGURES[main]] if main else []), *(figure for figure in of_section("quality") if figure.priority)]
+    figure = next((figure for figure in figures if found.get(figure.key) is not None), None)
+    if figure is None:
+        return ""
+    error = figure.standard_error(found.get)
+    return f"{figure.label} {figure.write(found[figure.key])}" + (f" ± {figure.write(error)}" if error else "")
 
 
 def _binary(result: dict[str, Any]) -> bool:

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from genlab.command.targets import locate
 from genlab.core.spec import DataSpec
-from making.measured import comparisons, likelihood, single_runs
+from genlab.uses.catalogue import USES
+from making.measured import comparisons, likelihood, quality, single_runs
 from making.text import ROOT, commands, opening, read_settings, recipe, table
 
 CONF = ROOT / "conf"
@@ -43,6 +44,11 @@ def _families() -> dict:
     return runpy.run_path(str(ROOT / "docs" / "families.py"))
 
 
+@cache
+def _uses_by_model() -> dict[str, dict[str, bool]]:
+    return runpy.run_path(str(ROOT / "docs" / "uses.py"))["by_model"]()
+
+
 def part(model: str) -> str:
     """Return all that is known of a model, as the part of a page."""
     text = (CONF / "model" / f"{model}.yaml").read_text()
@@ -50,7 +56,8 @@ def part(model: str) -> str:
     sections = [
         f"## `model={model}`\n\n{said}.\n",
         commands([f"python train.py model={model}{_path(model)} data={_data(model)}"]),
-        _takes(model), _settings(model), _recipes(model), _search(model), _measured(model), _in_the_code(model),
+        _takes(model), _uses(model), _settings(model), _recipes(model), _search(model), _measured(model),
+        _in_the_code(model),
     ]  # fmt: skip
     return "\n".join(section for section in sections if section)
 
@@ -76,6 +83,22 @@ def _takes(model: str) -> str:
     is_conditional = any("conditional" in OmegaConf.load(path) for path in lineage(model))
     given = " Given labels with `model.conditional=true`." if is_conditional else ""
     return f"Takes {', '.join(taken)}; in brackets the default network.{given}\n"
+
+
+def _uses(model: str) -> str:
+    can = _uses_by_model()[model]
+    about = {use.name: use.about for use in USES.values()}
+    about["augment"] = "say what its samples are worth to a classifier, if it was trained with `model.conditional=true`"
+    lacks: dict[str, list[str]] = {}
+    for use in USES.values():
+        if not can[use.name]:
+            lacks.setdefault(use.lack.partition(". ")[0], []).append(f"`{use.name}`")
+    if not can["augment"]:
+        lacks["it is told no labels"] = ["`augment`"]
+    lines = [f"- `{use}`: {does}" for use, does in about.items() if can[use]]
+    without = [f"No {', '.join(names)}: {why}." for why, names in lacks.items()]
+    command = "`python scripts/<use>.py run=<run>`, each described in [uses](/uses.md):"
+    return "\n".join([f"### What `{model}` can be used for\n", f"{command}\n", *lines, "", *without]) + "\n"
 
 
 def _settings(model: str) -> str:
@@ -139,12 +162,12 @@ def _measured(model: str) -> str:
         for row in comparison.rows:
             if row["model"] == model:
                 minutes = f"{float(row['train_minutes']):.1f}" if row["train_minutes"] else ""
-                quality = comparison.quality(row)
-                rows.append((row["data"], comparison.value(row), quality, minutes, f"[table]({comparison.page})"))
+                where = f"[table]({comparison.page})"
+                rows.append((row["data"], comparison.value(row), comparison.quality(row), minutes, where))
     for folder, result in single_runs():
         if result["model"]["name"] == model:
             minutes = f"{result['training']['wall_seconds'] / 60:.1f}"
-            rows.append((result["data"]["name"], likelihood(result), "", minutes, _link_to_file(folder)))
+            rows.append((result["data"]["name"], likelihood(result), quality(result), minutes, _link_to_file(folder)))
     if not rows:
         return ""
     head = ("data", "likelihood", "samples", "minutes", "where")
