@@ -215,6 +215,23 @@ def test_equal_rows_are_in_the_same_split(tmp_path: Path) -> None:
     assert [len(data.tensors(split).x) for split in ("train", "validation", "test")] == [140, 30, 30]
 
 
+@pytest.mark.parametrize("rounding", ["cells", "noise"])
+def test_rows_that_differ_by_their_labels_or_beyond_float32_are_equal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rounding: str
+) -> None:
+    lengths = [f"{1 + row // 4 / 64 + (row % 2) * 1e-12:.13f}" for row in range(240)]
+    widths = [str(row // 4 % 7) for row in range(240)]
+    kinds = [("oak", "elm", "ash")[row % 3] for row in range(240)]
+    path = written(tmp_path, {"length": lengths, "width": widths, "kind": kinds})
+    data, _ = (CsvTable(path=path, target="kind", rounding=rounding) for _ in range(2))
+    found = {split: data.tensors(split).x[:, 0].tolist() for split in ("train", "validation", "test")}
+    assert {split: (len(rows), len(set(rows))) for split, rows in found.items()} == {
+        "train": (168, 42), "validation": (36, 9), "test": (36, 9)
+    }  # fmt: skip
+    assert len(set().union(*found.values())) == 60
+    assert caplog.text.count("table.csv: 180 of 240 rows equal another; equal ones are in the same split.") == 1
+
+
 def test_a_target_is_the_label_and_no_column(tmp_path: Path) -> None:
     data = CsvTable(path=written(tmp_path, table(kind=cycled("1", "2", "3"))), target="kind")
     assert (data.spec.num_classes, [field.name for field in data.spec.fields]) == (3, ["length"])
