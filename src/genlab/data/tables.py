@@ -107,6 +107,7 @@ class TableData(GenlabDataModule):
             num_classes=None if labels is None else labels.field.levels,
             fields=tuple(self._described(column.field) for column in columns),
             predicted=predict,
+            label=None if labels is None else labels.field,
         )
         # As models see them, and without labels: what differs by these alone would be tested on what was trained.
         rows = np.column_stack([c.values for c in columns]).astype(np.float32)

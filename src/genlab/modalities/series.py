@@ -102,7 +102,7 @@ class Series(Modality):
         _draw_panels(panels, column_names(spec), path, title, places)
         return True
 
-    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path, labels: Tensor | None = None) -> list[Path]:
         content = io.StringIO()
         rows = csv.writer(content, lineterminator="\n")
         rows.writerow(["window", "step", *column_names(spec)])
