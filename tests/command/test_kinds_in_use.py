@@ -110,6 +110,20 @@ def test_samples(kind: str, runs: Runs, tmp_path: Path) -> None:
     assert "y" not in found.arrays
 
 
+def test_samples_of_a_table_say_their_labels(runs: Runs, tmp_path: Path) -> None:
+    used = runs["table", "made"]
+    for words, expected in (([], {"hard", "soft"}), (["label=soft"], {"soft"})):
+        found = left("sample", used, tmp_path / f"made{len(words)}", "n=30", *words)
+        rows = list(csv.DictReader(io.StringIO(found.files()[".csv"].decode())))
+        assert list(rows[0]) == ["size", "weight", "tree", "wood"]
+        assert {row["wood"] for row in rows} == expected
+    assert set(found.arrays["y"].tolist()) == {1}
+    assert found.record["settings"]["label"] == "soft"
+    files = list(used.path.glob("samples/*.csv"))
+    assert len(files) > 1, "of validation and of the evaluation"
+    assert all(path.read_text().startswith("size,weight,tree,wood\n") for path in files)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_reconstructions_and_the_ways_between_them(kind: str, runs: Runs, tmp_path: Path) -> None:
     used = runs[kind, "vae"]

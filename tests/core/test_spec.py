@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import TypeAdapter
 
 from genlab.core.spec import DataSpec, Field
 
@@ -33,3 +34,12 @@ def test_what_a_table_needs_is_what_its_columns_are() -> None:
     assert needs(Field("a", levels=2), Field("b")) == {"fields"}
     assert Field("a", decimals=2, rounded=True).step == 0.01
     assert Field("a", decimals=2).step is None
+
+
+def test_names_of_classes_tell_no_descriptions_apart() -> None:
+    """An export from before they were kept is of the same data."""
+    named = DataSpec("a", "table", (1,), num_classes=2, fields=(Field("x"),), label=Field("y", 2, ("no", "yes")))
+    kept = TypeAdapter(DataSpec)
+    before = {key: value for key, value in kept.dump_python(named).items() if key != "label"}
+    assert kept.validate_python(before) == named
+    assert kept.validate_json(kept.dump_json(named)).label == named.label

@@ -125,6 +125,12 @@ TABLE = "Date,name,x\n2020-01-01,a,1\n2020-01-02,b,2\n2020-01-03,c,3\n"
         ("a,a\n1,2\n", {}, r"has two columns 'a', expected a name for each"),
         ("a,b\n1,2\n1\n", {}, r"has 1 values in line 3, expected 2"),
         ('a,b\n1,"2\n', {}, r"is no CSV file: "),
+        (TABLE.replace("Date", ""), {}, r"Column 1 of .* has no name\. Name the others by data.columns.* index=False"),
+        (TABLE.replace(",", ";"), {}, r"has its values separated by ';', expected by commas, and numbers with decimal"),
+        (TABLE.replace(",3", ',"3,5"'), {"columns": ["x"]}, r"holds '3,5' in line 4, expected numbers\. Write them wi"),
+        (TABLE, {"columns": ["x", "x"]}, r"data.columns has 'x' twice, expected each column once"),
+        (TABLE.replace("x", "step"), {"columns": ["step"]}, r"has a column 'step', as the files of samples have one"),
+        (TABLE.replace("x", "step"), {"columns": ["step"], "returns": "log"}, r"has 2 points, expected"),
     ],
     ids=lambda value: None if isinstance(value, str) else str(value),
 )  # fmt: skip

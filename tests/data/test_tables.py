@@ -1,4 +1,4 @@
-"""Tables: what is found out of a column, what is said to files that cannot be used, and what comes back as a file."""
+"""Tables: what is said to files that cannot be used, how rows are split, and what comes back as a file."""
 
 from __future__ import annotations
 
@@ -18,101 +18,8 @@ from genlab.data.tables import BreastCancer, Diabetes, TableData, Wine
 from genlab.measure.figures import FIGURES
 from genlab.measure.results import read_result
 from genlab.modalities.table import as_text
+from tests.data.csv_tables import ROWS, all_rows, cycled, table, written
 from tests.tiny import train
-
-ROWS = 40
-
-
-def written(folder: Path, columns: dict[str, list[str]], name: str = "table.csv", separator: str = ",") -> Path:
-    content = io.StringIO()
-    csv.writer(content, delimiter=separator).writerows(
-        zip(*([key, *values] for key, values in columns.items()), strict=True)
-    )
-    (folder / name).write_text(content.getvalue(), newline="")
-    return folder / name
-
-
-def table(**others: list[str]) -> dict[str, list[str]]:
-    """A column of lengths with one decimal, and others beside it."""
-    return {"length": [f"{10 + 0.3 * row:.1f}" for row in range(ROWS)], **others}
-
-
-def cycled(*texts: str) -> list[str]:
-    return [texts[row % len(texts)] for row in range(ROWS)]
-
-
-def field_of(folder: Path, texts: list[str], **settings: object) -> Field:
-    data = CsvTable(path=written(folder, table(other=texts)), columns=ColumnsConfig(**settings))
-    return data.spec.fields[1]
-
-
-def all_rows(data: TableData) -> torch.Tensor:
-    return torch.cat([data.tensors(split).x for split in ("train", "validation", "test")])
-
-
-@pytest.mark.parametrize(
-    ("texts", "expected"),
-    [
-        (cycled("3", "1", "2"), Field("other", decimals=0, rounded=True)),
-        (cycled("1.50", "2", "-3.25"), Field("other", decimals=2, rounded=True)),
-        (cycled("1e3", "2.5E2", "+.5"), Field("other", decimals=1, rounded=True)),
-        ([f"{row / 7:.12f}" for row in range(ROWS)], Field("other")),
-        ([f"{1e6 * row + 0.5:.1f}" for row in range(ROWS)], Field("other", decimals=1)),
-        (cycled("yes", "no"), Field("other", 2, ("no", "yes"))),
-        (cycled("0", "1"), Field("other", 2, ("0", "1"))),
-        (cycled("True", "False"), Field("other", 2, ("False", "True"))),
-        (cycled("10", "9", "x"), Field("other", 3, ("9", "10", "x"))),
-        (cycled("a, b", 'say "c"', "ü"), Field("other", 3, ("a, b", 'say "c"', "ü"))),
-    ],
-    ids=["whole", "decimals", "exponents", "many", "large", "yes", "0-1", "bool", "mixed", "quoted"],
-)
-def test_what_a_column_holds_is_found_out(tmp_path: Path, texts: list[str], expected: Field) -> None:
-    if expected.categories == ("9", "10", "x"):
-        assert field_of(tmp_path, texts, categorical=["other"]) == expected
-        return
-    assert field_of(tmp_path, texts) == expected
-
-
-def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
-    years = cycled("1999", "2008", "2003")
-    assert field_of(tmp_path, years, categorical=["other"]) == Field("other", 3, ("1999", "2003", "2008"))
-    assert field_of(tmp_path, cycled("0", "1"), numeric=["other"]) == Field("other", decimals=0, rounded=True)
-    data = CsvTable(path=written(tmp_path, table(other=years)), columns=ColumnsConfig(drop=["other"]))
-    assert [field.name for field in data.spec.fields] == ["length"]
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        ([f"2024-01-{row % 28 + 1:02d}" for row in range(ROWS)], r"holds dates or times, such as '2024-01-01'"),
-        ([f"{row % 12 + 1}/4/1999" for row in range(ROWS)], r"holds dates .* data.columns.categorical=\[other\]"),
-        (["1"] * ROWS, r"is constant, '1' in every row.* data.columns.drop=\[other\]"),
-        ([""] * ROWS, r"is empty. Leave it out"),
-        ([f"3,{row}" for row in range(ROWS)], r"numbers with a comma, such as '3,0'.* data.columns.decimal=comma"),
-        ([f"1,234,{row:03d}" for row in range(ROWS)], r"if it separates thousands, take it out"),
-        ([f"person {row}" for row in range(ROWS)], r"40 different texts in 40 rows: names, and no categories"),
-        ([str(row) for row in range(ROWS - 1)] + ["unknown"], r"but also 'unknown' \(row 40\).*missing_values"),
-        ([str(row) for row in range(ROWS - 1)] + ["inf"], r"but also 'inf' \(row 40\)"),
-        ([f"{row}e35" for row in range(1, ROWS + 1)], r"holds 4e\+36, expected numbers up to 1e\+30"),
-        ([str(1_600_000_000 + row) for row in range(ROWS)], r"differ too little for float32.* Subtract a constant"),
-    ],
-    ids=["date", "us-date", "constant", "empty", "comma", "thousands", "names", "odd", "inf", "huge", "offset"],
-)
-def test_a_column_from_which_nothing_is_learned_is_told(tmp_path: Path, texts: list[str], message: str) -> None:
-    missing = "indicator" if texts[0] == "" else "refuse"
-    with pytest.raises(GenlabError, match=r"^Column 'other' of table.csv .*" + message):
-        CsvTable(path=written(tmp_path, table(other=texts)), missing=missing)
-
-
-def test_a_comma_may_be_the_decimal_sign(tmp_path: Path) -> None:
-    """And a point is then none: 1.234 is one number here and another there."""
-    columns = {"a": [f"3,{row:02d}" for row in range(ROWS)], "b": cycled("x", "y", "z")}
-    data = CsvTable(path=written(tmp_path, columns, separator=";"), columns=ColumnsConfig(decimal="comma"))
-    assert data.spec.fields[0] == Field("a", decimals=2, rounded=True)
-    assert sorted(all_rows(data)[:, 0].tolist()) == pytest.approx([3 + row / 100 for row in range(ROWS)])
-    points = written(tmp_path, {"a": [f"3.{row:02d}" for row in range(ROWS)]}, "points.csv")
-    with pytest.raises(GenlabError, match="names, and no categories"):
-        CsvTable(path=points, columns=ColumnsConfig(decimal="comma"))
 
 
 @pytest.mark.parametrize(
@@ -213,6 +120,23 @@ def test_equal_rows_are_in_the_same_split(tmp_path: Path) -> None:
     assert not parts[0] & parts[1]
     assert not parts[0] & parts[2]
     assert [len(data.tensors(split).x) for split in ("train", "validation", "test")] == [140, 30, 30]
+
+
+@pytest.mark.parametrize("rounding", ["cells", "noise"])
+def test_rows_that_differ_by_their_labels_or_beyond_float32_are_equal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rounding: str
+) -> None:
+    lengths = [f"{1 + row // 4 / 64 + (row % 2) * 1e-12:.13f}" for row in range(240)]
+    widths = [str(row // 4 % 7) for row in range(240)]
+    kinds = [("oak", "elm", "ash")[row % 3] for row in range(240)]
+    path = written(tmp_path, {"length": lengths, "width": widths, "kind": kinds})
+    data, _ = (CsvTable(path=path, target="kind", rounding=rounding) for _ in range(2))
+    found = {split: data.tensors(split).x[:, 0].tolist() for split in ("train", "validation", "test")}
+    assert {split: (len(rows), len(set(rows))) for split, rows in found.items()} == {
+        "train": (168, 42), "validation": (36, 9), "test": (36, 9)
+    }  # fmt: skip
+    assert len(set().union(*found.values())) == 60
+    assert caplog.text.count("table.csv: 180 of 240 rows equal another; equal ones are in the same split.") == 1
 
 
 def test_a_target_is_the_label_and_no_column(tmp_path: Path) -> None:

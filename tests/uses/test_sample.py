@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from safetensors.torch import load_file
 from genlab.core.errors import GenlabError
 from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, stream_seed
+from genlab.core.spec import Field
 from genlab.measure import batches
 from genlab.uses.arrays import Stored, write_arrays
-from genlab.uses.sample import sample
+from genlab.uses.sample import label_number, labels_of_samples, sample
 from tests.contract.families import CASES, make_model
 
 FLOW = next(case for case in CASES if case.id == "flow-tiny_gray-conditional=true")
@@ -40,6 +42,36 @@ def test_labels_that_a_model_has_not() -> None:
     other = next(case for case in CASES if case.id == "flow-tiny_gray")
     with pytest.raises(GenlabError, match="not class-conditional"):
         list(sample(make_model(other).eval(), 1, label=0))
+
+
+@pytest.mark.parametrize("label", [None, 2])
+def test_labels_of_samples_are_those_that_the_model_was_told(
+    label: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, told = make_model(FLOW).eval(), []
+    draw = model.sample
+    monkeypatch.setattr(model, "sample", lambda n, y, generator: told.append(y) or draw(n, y, generator))
+    monkeypatch.setattr(batches, "ON_CPU", 8)
+    parts = list(sample(model, 20, seed=3, label=label))
+    assert len(parts) == len(told) == 3
+    labels = labels_of_samples(model, 20, 3, label)
+    assert torch.equal(labels, torch.cat(told))
+    assert set(labels.tolist()) == ({0, 1, 2} if label is None else {2})
+    other = next(case for case in CASES if case.id == "flow-tiny_gray")
+    assert labels_of_samples(make_model(other).eval(), 20) is None
+
+
+def test_a_label_may_be_given_by_its_name() -> None:
+    model = make_model(FLOW).eval()
+    with pytest.raises(GenlabError, match="label is 'ash', expected a number from 0 to 2"):
+        label_number(model, "ash")
+    model.spec = replace(model.spec, label=Field("tree", 3, ("elm", "ash", "oak")))
+    assert [label_number(model, label) for label in ("ash", 2, None)] == [1, 2, None]
+    with pytest.raises(GenlabError, match=r"label is 'oaks', expected one of elm, ash, oak, or .* Did you mean 'oak'"):
+        label_number(model, "oaks")
+    other = make_model(next(case for case in CASES if case.id == "flow-tiny_gray")).eval()
+    with pytest.raises(GenlabError, match=r"label is ash, but this .* is not class-conditional"):
+        label_number(other, "ash")
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.float32, torch.float64])

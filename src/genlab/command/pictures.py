@@ -79,7 +79,8 @@ def draw_pictures(paths: Pictures, title: str, measured: Measured, reference: Re
     spec, samples = reference.spec, measured.samples.x
     modality = modality_of(spec)
     shown = samples[: modality.shown(PICTURE_SAMPLES)]
-    modality.write(shown, spec, paths.samples.with_suffix(""))
+    labels = None if measured.samples.y is None else measured.samples.y[: len(shown)]
+    modality.write(shown, spec, paths.samples.with_suffix(""), labels)
     modality.preview(shown, spec, paths.samples, title, some_of(reference.examples.x, len(shown)))
     if measured.quality.pairs is not None and reference.training is not None:
         near, nearest = measured.quality.pairs

@@ -22,7 +22,7 @@ from genlab.modalities import modality_of
 from genlab.processes.display import Display
 from genlab.runs.atomic import make_room
 from genlab.uses.arrays import Stored, write_arrays
-from genlab.uses.sample import check_label, sample
+from genlab.uses.sample import label_number, labels_of_samples, sample
 
 __all__ = ["run"]
 
@@ -42,9 +42,8 @@ def run(config: DictConfig) -> Path:
     """
     settings = check_config(config, SampleConfig)
     used = UsedRun.load("sample", settings, "scripts/sample.py", settings.sampling)
-    model, n, label = used.model, settings.n, settings.label
+    model, n, label = used.model, settings.n, label_number(used.model, settings.label)
     spec, modality = model.spec, modality_of(model.spec)
-    check_label(model, label)
     if settings.files and not modality.has_files(spec):
         raise GenlabError(
             f"files is true, but {spec.modality} data like {spec.name} has no files of single examples. Leave files "
@@ -54,7 +53,7 @@ def run(config: DictConfig) -> Path:
     name += "".join(f"_{key}{value}" for key, value in (settings.sampling or {}).items())
     endings = (f".{settings.format}", ".png", ".json")
     path = used.place_for(settings.out, name, endings)
-    parts = _Parts(used, settings, path)
+    parts = _Parts(used, settings, label, path)
     check_examples_fit("n", parts.most_kept, spec.num_dims, "samples", modality.dtype(spec).itemsize)
     _check_disk(settings, spec, path)
     arrays = {"x": Stored((n, *spec.shape), modality.dtype(spec), parts.each())}
@@ -65,7 +64,8 @@ def run(config: DictConfig) -> Path:
         write_arrays(array, arrays, settings.format)
     shown = torch.cat(parts.kept)
     drawn = modality.preview(shown, spec, path.with_name(f"{path.name}.png"), used.title)
-    files = modality.write(shown, spec, path)
+    labels = labels_of_samples(model, len(shown), settings.seed, label)
+    files = modality.write(shown, spec, path, labels)
     own = {key: getattr(settings, key) for key in ("checkpoint", "n", "seed", "label", "sampling", "format", "files")}
     cost = {"nfe": float(model.nfe), **model.sampling_settings, "samples_at_once": parts.largest}
     record = used.record(path, own, {"sampling": cost})
@@ -103,9 +103,10 @@ class _Parts:
         largest: Samples that were drawn at once.
     """
 
-    def __init__(self, used: UsedRun, settings: SampleConfig, path: Path) -> None:
+    def __init__(self, used: UsedRun, settings: SampleConfig, label: int | None, path: Path) -> None:
         self._used = used
         self._settings = settings
+        self._label = label
         self._folder = path if settings.files else None
         modality = modality_of(used.model.spec)
         # What is small is kept whole: a table is written as one file.
@@ -121,7 +122,7 @@ class _Parts:
         """Yield the samples, part by part."""
         done = 0
         with self.timetable.phase("samples", self._settings.n, counts=True):
-            for part in sample(self._used.model, self._settings.n, self._settings.seed, self._settings.label):
+            for part in sample(self._used.model, self._settings.n, self._settings.seed, self._label):
                 if done < self.most_kept:
                     self.kept.append(part[: self.most_kept - done].clone())
                 if self._folder is not None:

@@ -199,7 +199,7 @@ class SampleConfig(UseConfig):
 
     n: Count
     seed: Seed
-    label: Annotated[int, Ge(0)] | None
+    label: Annotated[int, Ge(0)] | Text | None
     sampling: dict[str, Any] | None
     format: Literal["npz", "safetensors"]
     files: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["DataSpec", "Field"]
 
@@ -80,6 +80,8 @@ class DataSpec:
         extractor: Name of the feature extractor that was trained on these classes; None where there is none.
         predicted: Name of the field that models trained on samples of a table are to predict from the others; None:
             the label, where there is one.
+        label: What the labels are called, and their classes; None where these have no names. It tells no two
+            descriptions apart: exports from before it was kept have none.
 
     Raises:
         ValueError: If an axis is not positive, there are fewer than 2 levels, or not as many fields as dimensions,
@@ -99,6 +101,7 @@ class DataSpec:
     extractor: str | None = None
     columns: tuple[str, ...] = ()
     predicted: str | None = None
+    label: Field | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.shape or any(axis < 1 for axis in self.shape):

@@ -28,10 +28,22 @@ LEAST_SPREAD = 2.0**-18
 SEPARATORS = (",", ";", "\t", "|")
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_WITH_COMMA = re.compile(r"[+-]?\d[\d.,]*([eE][+-]?\d+)?")
+_CODE = re.compile(r"0\d+")
+_OTHER_SIGN = {
+    "point": re.compile(r"[+-]?(?=[.,]*\d)[\d.]*,[\d.,]*([eE][+-]?\d+)?"),
+    "comma": re.compile(r"[+-]?(?=[.,]*\d)[\d,]*\.[\d.,]*([eE][+-]?\d+)?"),
+}
+"""Numbers with the sign that is not the decimal one."""
+_WITH_MORE = re.compile(r"(?=.*[€$£¥%‰'\s])[€$£¥]?\s*[+-]?\s*[€$£¥]?\s*\d[\d.,'\s]*[€$£¥%‰]?")
 _COMMA_TO_POINT = {ord(","): ".", ord("."): ","}
+_MONTH = (
+    "(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
+    "|dec(ember)?)"
+)
 _DATE = re.compile(
-    r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))([T ].*)?|\d{1,2}:\d{2}(:\d{2})?"
+    r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))([T ].*)?|\d{1,2}:\d{2}(:\d{2})?( ?[ap]m)?"
+    rf"|\d{{4}}[-/](0?[1-9]|1[0-2])|(0?[1-9]|1[0-2])/\d{{4}}|(?=.*\d)([a-z]+, )?[\d .,/-]*{_MONTH}[\d .,:/-]*",
+    re.IGNORECASE,
 )
 
 
@@ -42,7 +54,7 @@ class ColumnsConfig:
     Args:
         drop: Columns that are left out.
         categorical: Columns whose values are categories though they look like numbers or dates.
-        numeric: Columns whose values are numbers though there are two of them only.
+        numeric: Columns whose values are numbers though there are two of them only, or they have leading zeros.
         decimal: The decimal sign of its numbers: ``"point"`` or ``"comma"``.
         missing_values: What stands in a file where a value is missing.
     """
@@ -90,7 +102,7 @@ def parse_csv(content: bytes, where: str) -> Sheet:
             f"{where} is not UTF-8: byte 0x{content[error.start]:02x} in line {line:,}. Save it as UTF-8."
         ) from error
     head = text.splitlines()[0] if text.strip() else ""
-    separator = max(SEPARATORS, key=lambda s: len(next(csv.reader([head], delimiter=s), [])))
+    separator = max(SEPARATORS, key=lambda separator: _parts(head, separator))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     rows: list[list[str]] = []
     try:
@@ -109,6 +121,13 @@ def parse_csv(content: bytes, where: str) -> Sheet:
     names = rows[0]
     _check_header(names, where)
     return Sheet(where, dict(zip(names, map(list, zip(*rows[1:], strict=True)), strict=True)))
+
+
+def _parts(line: str, separator: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=separator), []))
+    except csv.Error:  # a part is longer than the module takes: this does not separate them
+        return 0
 
 
 def _check_header(names: Sequence[str], where: str) -> None:
@@ -142,7 +161,8 @@ class TypedColumn:
 def typed(sheet: Sheet, name: str, config: ColumnsConfig) -> TypedColumn:
     """Find out what a column holds, and read it.
 
-    Numbers are numbers unless they are two different ones only, which are categories, as all other texts are.
+    Numbers are numbers unless they are two different ones only, or whole ones with leading zeros, which are categories,
+    as all other texts are.
 
     Raises:
         GenlabError: If it is neither, or nothing can be learned from it.
@@ -165,30 +185,61 @@ def typed(sheet: Sheet, name: str, config: ColumnsConfig) -> TypedColumn:
         raise GenlabError(f"{where} is to be numeric, but holds {_example(texts, counts, numbers)}.")
     if name in config.categorical or (len(counts) == 2 and name not in config.numeric):
         return _categories(name, texts, counts, where, without)
-    if len(numbers) == len(counts):
+    # 01234 would come back as 1234.
+    are_codes = name not in config.numeric and all(map(str.isdecimal, numbers)) and any(map(_CODE.fullmatch, numbers))
+    if are_codes:
+        without = f"{without[:-1]}, or take them as numbers by data.columns.numeric=[{shown(name)}]."
+    elif len(numbers) == len(counts):
         return _numbers(name, texts, numbers, where)
-    if not comma and all(_WITH_COMMA.fullmatch(text) for text in counts):
-        text = next(text for text in counts if "," in text)
+    else:
+        _check_no_numbers(name, texts, counts, numbers, where, config)
+    if 2 * len(counts) > len(texts) and len(counts) > 20:
         raise GenlabError(
-            f"{where} holds numbers with a comma, such as '{shown(text)}'. If it is the decimal sign, add "
-            "data.columns.decimal=comma; if it separates thousands, take it out of the file."
+            f"{where} has {len(counts):,} different texts in {len(texts):,} rows: names, and no categories. {without}"
         )
+    return _categories(name, texts, counts, where, without)
+
+
+def _check_no_numbers(
+    name: str,
+    texts: Sequence[str],
+    counts: Mapping[str, int],
+    numbers: Mapping[str, str],
+    where: str,
+    config: ColumnsConfig,
+) -> None:
+    """Refuse texts most of which are dates, numbers, or numbers that are written otherwise."""
+
+    def such_as(pattern: re.Pattern[str], others: int = 0) -> str | None:
+        found = [text for text in counts if text not in numbers and pattern.fullmatch(text)]
+        return f"such as '{shown(found[0])}'" if found and 2 * (len(found) + others) > len(counts) else None
+
     as_categories = f"data.columns.categorical=[{shown(name)}]"
-    if all(_DATE.fullmatch(text) for text in counts):
+    if example := such_as(_DATE):
         raise GenlabError(
-            f"{where} holds dates or times, such as '{shown(next(iter(counts)))}', which are neither numbers nor "
-            f"categories. {without[:-1]}, or take each as a category by {as_categories}."
+            f"{where} holds dates or times, {example}, which are neither numbers nor categories. Leave it out by "
+            f"data.columns.drop=[{shown(name)}], or take each as a category by {as_categories}."
+        )
+    if example := such_as(_OTHER_SIGN[config.decimal], len(numbers)):
+        other, remedy = (
+            ("comma", "add data.columns.decimal=comma")
+            if config.decimal == "point"
+            else ("point", "leave data.columns.decimal out")
+        )
+        raise GenlabError(
+            f"{where} holds numbers with a {other}, {example}. If it is the decimal sign, {remedy}; if it separates "
+            "thousands, take it out of the file."
+        )
+    if example := such_as(_WITH_MORE, len(numbers)):
+        raise GenlabError(
+            f"{where} holds numbers with signs or spaces, {example}. Take these out of the file, or take each as a "
+            f"category by {as_categories}."
         )
     if 2 * len(numbers) > len(counts):
         raise GenlabError(
             f"{where} holds numbers, but also {_example(texts, counts, numbers)}. If it stands for a missing value, "
             f"add it to data.columns.missing_values; else {as_categories}."
         )
-    if 2 * len(counts) > len(texts) and len(counts) > 20:
-        raise GenlabError(
-            f"{where} has {len(counts):,} different texts in {len(texts):,} rows: names, and no categories. {without}"
-        )
-    return _categories(name, texts, counts, where, without)
 
 
 def _categories(name: str, texts: Sequence[str], counts: Mapping[str, int], where: str, without: str) -> TypedColumn:

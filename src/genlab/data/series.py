@@ -19,6 +19,7 @@ from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.files import Archive
 from genlab.data.series_columns import read_columns
+from genlab.modalities.series import NUMBERED
 
 __all__ = ["SP500", "Returns", "SeriesData", "SeriesFile", "WindowSteps", "in_returns"]
 
@@ -174,11 +175,16 @@ class SeriesFile(SeriesData):
             raise GenlabError("data.path is not given, expected a CSV file. Add data.path=...")
         source = Path(path).expanduser()
         names, values = read_columns(source, columns, time)
+        titles = _titles(names, returns)
+        if taken := next((title for title in titles if title in NUMBERED), None):
+            raise GenlabError(
+                f"{shown(source)} has a column '{taken}', as the files of samples have one. Give it another name."
+            )
         self._values = in_returns(values, returns, names)
         choice = hashlib.sha256(repr((names, returns)).encode() + self._values.tobytes()).hexdigest()[:6]
         stem = re.sub(r"[^A-Za-z0-9]+", "_", source.resolve().stem).strip("_")[:40]
         name = "_".join(part for part in ("series", stem, choice, str(length)) if part)
-        self.spec = DataSpec(name, "series", (len(names), length), columns=_titles(names, returns))
+        self.spec = DataSpec(name, "series", (len(names), length), columns=titles)
         self._check_length(len(self._values))
 
     def values(self) -> np.ndarray:

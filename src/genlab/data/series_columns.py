@@ -30,7 +30,8 @@ class Columns:
         path: The file, in UTF-8.
 
     Raises:
-        GenlabError: If it cannot be read, has no names or two of one name, or a row with more or fewer values.
+        GenlabError: If it cannot be read, has no names or two of one name, another separator than the comma, or a row
+            with more or fewer values.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,6 +41,11 @@ class Columns:
             raise GenlabError(f"{shown(path)} is empty, expected a CSV file with a line of names and rows of numbers.")
         (_, names), *self.rows = rows
         self.names = [name.strip() for name in names]
+        if len(names) == 1 and (other := next((sign for sign in ";\t|" if sign in names[0]), None)):
+            raise GenlabError(
+                f"{shown(path)} has its values separated by '{shown(other)}', expected by commas, and numbers with "
+                "decimal points. Save it so."
+            )
         if doubled := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise GenlabError(f"{shown(path)} has two columns '{shown(doubled[0])}', expected a name for each.")
         for line, row in self.rows:
@@ -79,9 +85,11 @@ class Columns:
         for place, text in enumerate(texts):
             value = _number(text)
             if value is None:
+                comma = "Write them with decimal points, and without commas between digits."
+                remedy = comma if "," in text else "Name columns of numbers by data.columns=[...]."
                 raise GenlabError(
                     f"Column '{shown(name)}' of {shown(self.path)} holds '{shown(text[:40])}' in line "
-                    f"{self.rows[place][0]:,}, expected numbers. Name columns of numbers by data.columns=[...]."
+                    f"{self.rows[place][0]:,}, expected numbers. {remedy}"
                 )
             values[place] = value
         return values
@@ -100,14 +108,21 @@ def read_columns(path: Path, columns: Sequence[str] | None, time: str | None) ->
         The names ``[C]``, and the values ``[S, C]``, float64.
 
     Raises:
-        GenlabError: If the file is none, a column is unknown, has missing values or others than numbers, or the times
-            do not rise.
+        GenlabError: If the file is none, a column is unknown, without a name, given twice, has missing values or others
+            than numbers, or the times do not rise.
     """
     table = Columns(path)
     when = time or next((name for name in table.names if name.lower() in TIME_NAMES), None)
     if when is not None:
         _check_order(table, when)
     names = [name for name in table.names if name != when] if columns is None else list(columns)
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise GenlabError(f"data.columns has '{shown(twice)}' twice, expected each column once.")
+    if "" in names:
+        raise GenlabError(
+            f"Column {table.names.index('') + 1} of {shown(path)} has no name. Name the others by data.columns=[...], "
+            "or it in the first line; if it is the index that pandas writes, write the file with index=False."
+        )
     if not names:
         raise GenlabError(f"{shown(path)} has no column beside that of the time, expected one of numbers at least.")
     return names, np.stack([table.numbers(name) for name in names], axis=1)

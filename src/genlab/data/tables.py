@@ -29,16 +29,19 @@ FEWEST_ROWS = 20
 COMMON = 0.05
 """Share of a column from which on a single value counts as one that comes again and again."""
 
+_told: set[str] = set()
+"""The tables of which it was said that rows are equal: a command may make a data set more than once."""
+
 
 class TableData(GenlabDataModule):
     """Rows of a table, float32 ``[N, D]``: numbers as they are, categories as whole numbers.
 
     70 % of the different rows are training, 15 % validation and 15 % test, drawn by a fixed seed; rows that are equal
-    are in the same split, so that none is tested on what was trained. Numbers with few decimals are rounded: what a
-    model says of them is the probability of their cell, see :class:`genlab.core.spec.Field`. With ``rounding="noise"``
-    they get uniform noise within their cells, once and for all by a fixed seed, and have a density as other numbers
-    have: its logarithm plus that of the width of the cells is, on average over the noise, a lower bound of the
-    probability's. All families of vectors take such numbers.
+    in float32, whatever their labels, are in the same split, so that none is tested on what was trained. Numbers with
+    few decimals are rounded: what a model says of them is the probability of their cell, see
+    :class:`genlab.core.spec.Field`. With ``rounding="noise"`` they get uniform noise within their cells, once and for
+    all by a fixed seed, and have a density as other numbers have: its logarithm plus that of the width of the cells is,
+    on average over the noise, a lower bound of the probability's. All families of vectors take such numbers.
 
     A table is a subclass that calls :meth:`take`.
 
@@ -104,10 +107,15 @@ class TableData(GenlabDataModule):
             num_classes=None if labels is None else labels.field.levels,
             fields=tuple(self._described(column.field) for column in columns),
             predicted=predict,
+            label=None if labels is None else labels.field,
         )
-        self._places = _split(
-            np.column_stack([c.values for c in [*columns, *([labels] if labels else [])]]), sheet.where
-        )
+        # As models see them, and without labels: what differs by these alone would be tested on what was trained.
+        rows = np.column_stack([c.values for c in columns]).astype(np.float32)
+        self._places, equal = _split(rows, sheet.where)
+        if equal and name not in _told:
+            _told.add(name)
+            what = f"{equal:,} of {len(rows):,} rows equal another"
+            log.warning("%s: %s; equal ones are in the same split.", sheet.where, what)
 
     def load(self, split: Split) -> dict[Split, Batch]:
         noise = np.random.RandomState(0)  # NumPy promises never to change this stream
@@ -237,21 +245,18 @@ def _warn_of_common_values(column: TypedColumn, where: str) -> None:
         )  # fmt: skip
 
 
-def _split(rows: np.ndarray, where: str) -> dict[Split, np.ndarray]:
-    """Return the places of the rows of each split; rows that are equal are in the same one."""
+def _split(rows: np.ndarray, where: str) -> tuple[dict[Split, np.ndarray], int]:
+    """Return the places of the rows of each split, equal ones in the same, and how many rows equal an earlier one."""
     _, group = np.unique(rows, axis=0, return_inverse=True)
     group = group.reshape(-1)
     groups = int(group.max()) + 1
     if groups < FEWEST_ROWS:
         raise GenlabError(f"{where} has {groups} different rows, expected at least {FEWEST_ROWS}.")
-    if groups < len(rows):
-        log.info(
-            "%d of %d rows of %s equal another; such rows are in the same split.", len(rows) - groups, len(rows), where
-        )
     order = np.random.RandomState(0).permutation(groups)  # NumPy promises never to change this stream
     held_out = round(HELD_OUT * groups)
     parts = {"validation": order[:held_out], "test": order[held_out : 2 * held_out], "train": order[2 * held_out :]}
-    return {name: np.flatnonzero(np.isin(group, chosen)) for name, chosen in parts.items()}
+    places = {name: np.flatnonzero(np.isin(group, chosen)) for name, chosen in parts.items()}
+    return places, len(rows) - groups
 
 
 class _FromScikitLearn(TableData):

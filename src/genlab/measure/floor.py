@@ -101,8 +101,8 @@ def _draw(place: RunDir, data: GenlabDataModule, protocol: EvaluationProtocol, r
     spec, modality = data.spec, modality_of(data.spec)
     count = modality.shown(PICTURE_SAMPLES)
     real = some_of(data.tensors(protocol.split).x, count)
-    shown = data.tensors("train").x[rows[:count]]
-    modality.write(shown, spec, path.with_suffix(""))
+    shown, labels, *_ = data.tensors("train").rows(rows[:count])
+    modality.write(shown, spec, path.with_suffix(""), labels)
     modality.preview(shown, spec, path, f"training examples of {spec.name}, {place.id}: {command}", real)
 
 

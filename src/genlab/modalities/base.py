@@ -159,13 +159,14 @@ class Modality(ABC):
         drawn = torch.cat([x for name, x in rows.items() if name != "example"])
         return self.preview(drawn, spec, path, title, rows.get("example"))
 
-    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path, labels: Tensor | None = None) -> list[Path]:
         """Write samples as files to read or listen to, where that is more than a picture, and return these.
 
         Args:
             samples: ``[N, *spec.shape]`` in the data's own values.
             spec: What one example is.
             stem: Path of the files without what tells them apart; the folder is made.
+            labels: ``[N]``, the classes of the samples, for files that have a place for their names; None: not known.
         """
         return []
 

@@ -23,7 +23,10 @@ from genlab.modalities.registry import register
 from genlab.modalities.value_pictures import seen
 from genlab.runs.atomic import atomic_file, write_atomic
 
-__all__ = ["Series", "column_names"]
+__all__ = ["NUMBERED", "Series", "column_names"]
+
+NUMBERED = ("window", "step")
+"""Columns of a file of samples, before those of the series."""
 
 WINDOWS_DRAWN = 6
 """Windows whose course a picture shows; the facts in it are of all."""
@@ -102,10 +105,10 @@ class Series(Modality):
         _draw_panels(panels, column_names(spec), path, title, places)
         return True
 
-    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path, labels: Tensor | None = None) -> list[Path]:
         content = io.StringIO()
         rows = csv.writer(content, lineterminator="\n")
-        rows.writerow(["window", "step", *column_names(spec)])
+        rows.writerow([*NUMBERED, *column_names(spec)])
         for number, window in enumerate(samples.cpu().transpose(1, 2).tolist(), 1):
             rows.writerows([number, step, *values] for step, values in enumerate(window, 1))
         path = stem.with_name(f"{stem.name}.csv")

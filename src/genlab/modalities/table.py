@@ -82,10 +82,10 @@ class Table(Modality):
         draw_rows(rows, spec.fields, path, title, places)
         return True
 
-    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path, labels: Tensor | None = None) -> list[Path]:
         path = stem.with_name(f"{stem.name}.csv")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, as_text(samples, spec).encode())
+        write_atomic(path, as_text(samples, spec, labels).encode())
         return [path]
 
     def read_many(self, path: Path, spec: DataSpec) -> Tensor:
@@ -117,10 +117,11 @@ def _number(text: str, field: Field, path: Path) -> float:
         ) from None
 
 
-def as_text(x: Tensor, spec: DataSpec) -> str:
+def as_text(x: Tensor, spec: DataSpec, labels: Tensor | None = None) -> str:
     """Return rows ``[N, D]`` as a CSV file: a line of names, then categories by name and numbers with their decimals.
 
-    What a column says to be missing is empty, and that column is no part of the file.
+    What a column says to be missing is empty, and that column is no part of the file. Labels ``[N]`` whose classes have
+    names are its last column.
     """
     places = {field.name: place for place, field in enumerate(spec.fields)}
     missing = {places[field.marks]: x[:, places[field.name]] > 0 for field in spec.fields if field.marks is not None}
@@ -132,6 +133,8 @@ def as_text(x: Tensor, spec: DataSpec) -> str:
         if place in missing:
             written = ["" if gone else text for text, gone in zip(written, missing[place].tolist(), strict=True)]
         columns.append([field.name, *written])
+    if labels is not None and (label := spec.label) is not None:
+        columns.append([label.name, *(_written(value, label) for value in labels.tolist())])
     content = io.StringIO()
     csv.writer(content, lineterminator="\n").writerows(zip(*columns, strict=True))
     return content.getvalue()

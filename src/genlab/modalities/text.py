@@ -76,7 +76,7 @@ class Text(Modality):
                    for row, x in rows.items()], path, title)  # fmt: skip
         return True
 
-    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path, labels: Tensor | None = None) -> list[Path]:
         parts = [f"--- {number}\n{decoded(x, spec)}\n" for number, x in enumerate(samples, 1)]
         path = stem.with_name(f"{stem.name}.txt")
         path.parent.mkdir(parents=True, exist_ok=True)

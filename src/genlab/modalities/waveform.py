@@ -154,7 +154,7 @@ class Waveform(Modality):
         _draw_bands(rows, len(places.names) if places else IN_A_ROW, spec, path, title, places)
         return True
 
-    def write(self, samples: Tensor, spec: DataSpec, stem: Path) -> list[Path]:
+    def write(self, samples: Tensor, spec: DataSpec, stem: Path, labels: Tensor | None = None) -> list[Path]:
         stem.parent.mkdir(parents=True, exist_ok=True)
         return [
             self.write_one(sound, spec, stem.with_name(f"{stem.name}_{number}"))

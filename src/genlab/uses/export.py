@@ -40,7 +40,7 @@ from genlab.runs.identity import IGNORED_KEYS
 from genlab.uses.arrays import Stored, write_arrays
 from genlab.uses.card import write_out
 from genlab.uses.network import ProgramInfo
-from genlab.uses.sample import sample
+from genlab.uses.sample import labels_of_samples, sample
 
 __all__ = [
     "Shared", "check_target", "copy_export", "put", "results_of", "shared_config", "write_card", "write_files",
@@ -157,10 +157,11 @@ def write_samples(folder: Path, export: Export, model: GenerativeModel, variant:
     spec, modality = model.spec, modality_of(model.spec)
     make_folder(folder / SAMPLES)
     stem = folder / SAMPLES / SAMPLES
-    x = torch.cat(list(sample(model, modality.shown(PICTURE_SAMPLES))))
+    n = modality.shown(PICTURE_SAMPLES)
+    x = torch.cat(list(sample(model, n)))
     write_arrays(stem.with_suffix(".npz"), {"x": Stored.of(x)}, "npz")
     modality.preview(x, spec, stem.with_suffix(".png"), f"{model.name} {variant} on {spec.name}, run {export.run_id}")
-    modality.write(x, spec, stem)
+    modality.write(x, spec, stem, labels_of_samples(model, n))
     about = {name: getattr(export, name) for name in Export.model_fields if name not in ("files", "layout")}
     return _index(folder, about)
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from genlab.core.errors import GenlabError
-from genlab.core.noise import ExampleNoise
+from genlab.core.errors import GenlabError, nearest, shown
+from genlab.core.noise import ExampleNoise, integers
 from genlab.core.randomness import Stream, stream_seed
 from genlab.measure.batches import BatchSizes
 from genlab.models.base import GenerativeModel
 
-__all__ = ["check_label", "sample"]
+__all__ = ["check_label", "label_number", "labels_of_samples", "sample"]
 
 
 @torch.no_grad()
@@ -35,10 +35,44 @@ def sample(model: GenerativeModel, n: int, seed: int = 0, label: int | None = No
     base, device = stream_seed(Stream.SAMPLES, seed), model.device
 
     def draw(start: int, size: int) -> Tensor:
-        labels = None if label is None else torch.full((size,), label, device=device)
-        return model.sample(size, labels, generator=ExampleNoise(base, start, device)).cpu()
+        noise = ExampleNoise(base, start, device)
+        return model.sample(size, _labels(model, size, label, noise), generator=noise).cpu()
 
     yield from BatchSizes(None, device).each(n, draw)
+
+
+def labels_of_samples(model: GenerativeModel, n: int, seed: int = 0, label: int | None = None) -> Tensor | None:
+    """Return the labels ``[n]`` of what :func:`sample` draws, on the CPU; None of a model that is told none."""
+    labels = _labels(model, n, label, ExampleNoise(stream_seed(Stream.SAMPLES, seed), 0, model.device))
+    return None if labels is None else labels.cpu()
+
+
+def _labels(model: GenerativeModel, n: int, label: int | None, noise: ExampleNoise) -> Tensor | None:
+    if not model.conditional:
+        return None
+    if label is None:
+        return integers(model.num_classes, n, noise, model.device)
+    return torch.full((n,), label, device=model.device)
+
+
+def label_number(model: GenerativeModel, label: int | str | None) -> int | None:
+    """Return the number of a label that is given by its number or, where classes have names, by its name.
+
+    Raises:
+        GenlabError: If the model is not told labels, or has no such label.
+    """
+    if not isinstance(label, str):
+        check_label(model, label)
+        return label
+    if not model.conditional:
+        raise _told_none(model, shown(label))
+    names = () if model.spec.label is None else model.spec.label.categories
+    if label in names:
+        return names.index(label)
+    known = f"one of {', '.join(map(shown, names[:8]))}, or " if names else ""
+    raise GenlabError(
+        f"label is '{shown(label)}', expected {known}a number from 0 to {model.num_classes - 1}.{nearest(label, names)}"
+    )
 
 
 def check_label(model: GenerativeModel, label: int | None) -> None:
@@ -50,6 +84,10 @@ def check_label(model: GenerativeModel, label: int | None) -> None:
     if label is None:
         return
     if not model.conditional:
-        raise GenlabError(f"label is {label}, but this {model.name} is not class-conditional. Leave label out.")
+        raise _told_none(model, label)
     if not 0 <= label < model.num_classes:
         raise GenlabError(f"label is {label}, expected 0 to {model.num_classes - 1}.")
+
+
+def _told_none(model: GenerativeModel, label: int | str) -> GenlabError:
+    return GenlabError(f"label is {label}, but this {model.name} is not class-conditional. Leave label out.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pytorch_lightning import Trainer
 
+from genlab.core.noise import integers
 from genlab.core.randomness import Stream, generator, some_of
 from genlab.core.sharded import gathered
 from genlab.loggers.protocols import LogsFiles, LogsPicture
@@ -44,11 +45,13 @@ class SampleGrids(Callback):
     def _draw(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         noise = generator(Stream.GRIDS, self.seed, device=pl_module.device)
         modality = modality_of(pl_module.spec)
-        samples = pl_module.sample(self.samples_of(pl_module), generator=noise)
+        count, classes = self.samples_of(pl_module), pl_module.num_classes
+        labels = integers(classes, count, noise, pl_module.device) if classes else None
+        samples = pl_module.sample(count, y=labels, generator=noise)
         examples = pl_module.progress.examples
         path = self.folder / f"examples_{examples:010d}.png"
         real = some_of(trainer.datamodule.tensors("validation").x, len(samples))
-        files = modality.write(samples, pl_module.spec, path.with_suffix(""))
+        files = modality.write(samples, pl_module.spec, path.with_suffix(""), labels)
         drawn = modality.preview(samples, pl_module.spec, path, f"{self.title}, {examples:,} examples seen", real)
         for logger in trainer.loggers:
             if drawn and isinstance(logger, LogsPicture):
