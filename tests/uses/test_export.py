@@ -22,6 +22,8 @@ from safetensors.torch import load_file, save
 
 import genlab
 from genlab.command import cli
+from genlab.command.build import build_datamodule
+from genlab.command.config import read_trained
 from genlab.core.errors import GenlabError
 from genlab.measure.results import read_result
 from genlab.runs.atomic import write_atomic
@@ -72,16 +74,29 @@ def change(folder: Path, **parts: Any) -> None:
     write_atomic(folder / INDEX, json.dumps({**content, "files": files, **parts}))
 
 
-def test_it_is_sampled_in_a_process_of_its_own_as_the_run_is(run: Path, export: Path, tmp_path: Path) -> None:
+def sampled_as_the_run_is(run: Path, export: Path, tmp_path: Path) -> None:
+    """An export's samples, drawn in a process of its own, are its run's."""
     code = "import sys; from genlab.command import cli; sys.exit(cli.sample(sys.argv[1:]))"
     more = ["n=9", "seed=3", f"paths.logs={tmp_path}"]
     done = forkserver.run([sys.executable, "-c", code, f"run={export}", *more, f"out={tmp_path / 'a.npz'}"], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert cli.sample([f"run={run}", *more, f"out={tmp_path / 'b.npz'}"]) == 0
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_it_is_sampled_in_a_process_of_its_own_as_the_run_is(run: Path, export: Path, tmp_path: Path) -> None:
+    sampled_as_the_run_is(run, export, tmp_path)
     record = json.loads((tmp_path / "a.json").read_text())
     assert record["settings"]["run"] == str(export)
     assert record["weights"] == {"file": WEIGHTS, "sha256": index(export)["files"][WEIGHTS]["sha256"]}
+
+
+@pytest.mark.parametrize("model", ["flow", "gan"])
+def test_other_families_are_sampled_so_too(model: str, tmp_path: Path) -> None:
+    train(tmp_path / "logs", "budget.examples=64", "budget.validations=1", model=model)
+    run = run_folder(tmp_path / "logs")
+    assert cli.export([f"run={run}", f"to={tmp_path / 'export'}"]) == 0
+    sampled_as_the_run_is(run, tmp_path / "export", tmp_path)
 
 
 def test_what_is_in_it(run: Path, export: Path) -> None:
@@ -145,9 +160,6 @@ def test_nothing_of_the_machine_is_in_it(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def find_and_build(folder: Path) -> None:
-    from genlab.command.build import build_datamodule
-    from genlab.command.config import read_trained
-
     build_datamodule(read_trained(find_run(folder)))
 
 
@@ -191,6 +203,20 @@ def test_the_last_checkpoint(run: Path, tmp_path: Path, capfd: pytest.CaptureFix
     weights = genlab.load_run(tmp_path / "last").state_dict()
     assert all(torch.equal(saved[name], weights[name]) for name in saved)
     refused(["export", f"run={run / 'checkpoints' / 'last.ckpt'}", f"to={tmp_path / 'x'}"], capfd, ["checkpoint=best"])
+
+
+def test_a_run_without_weights_of_its_own_is_not_exported(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is opened or asked for: the config alone says that its model came trained."""
+    shutil.copytree(run, tmp_path / "run")
+    config = yaml.safe_load((run / CONFIG).read_text())
+    write_atomic(tmp_path / "run" / CONFIG, yaml.safe_dump({**config, "model": pretrained("/data/ddpm")}))
+    for to in (tmp_path / "export", "hf://ada/ddpm"):
+        refused(
+            ["export", f"run={tmp_path / 'run'}", f"to={to}"], capfd, ["Share the original, model.path=/data/ddpm."]
+        )
+    assert not (tmp_path / "export").exists()
 
 
 def test_nothing_is_overwritten_without_being_told(
@@ -263,6 +289,17 @@ def _config(text: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     return harm
 
 
+CSV, LOGGER = "genlab.data.own.CsvTable", {"_target_": "pytorch_lightning.loggers.WandbLogger", "_partial_": True}
+
+
+FOLDER = {"_target_": "genlab.data.image_folder.ImageFolder", "batch_size": 8}
+
+
+def pretrained(path: str) -> dict[str, Any]:
+    """The settings of a model that comes trained."""
+    return {"_target_": "genlab.models.pretrained.Pretrained", "name": "pretrained", "path": path, "steps": None}
+
+
 def _weights(content: bytes) -> Callable[[Path], None]:
     def harm(folder: Path) -> None:
         write_atomic(folder / WEIGHTS, content)
@@ -312,6 +349,12 @@ STRANGERS: dict[str, tuple[Callable[[Path], None], str]] = {
         _config(lambda c: c["model"].update(optimizer={"_target_": "genlab.runs.atomic.write_atomic"})), "may not call",
     ),
     "a target in the data": (_config(lambda c: c["data"].update(_target_="subprocess.Popen")), "may not call"),
+    "a model in another folder": (_config(lambda c: c.update(model=pretrained("/etc"))), "no export holds"),
+    "a model to be pulled": (_config(lambda c: c.update(model=pretrained("hf://evil/huge"))), "no export holds"),
+    "data within the model": (
+        _config(lambda c: c["model"].update(optimizer=LOGGER | {"x": {"_target_": CSV, "path": "/etc/passwd"}})),
+        "no part of a model",
+    ),
     "a reference": (_config(lambda c: c["model"].update(name="${oc.env:HOME}")), "a reference"),
     "a tag of YAML": (_config(lambda c: "model: !!python/object/apply:os.system ['touch ran']\n"), "is damaged"),
     "a pickle for weights": (_weights(pickle.dumps(Runs())), "no file of safetensors"),
@@ -381,6 +424,24 @@ def test_a_strangers_paths_to_data_are_not_followed(copy: Path) -> None:
     _config(lambda c: c["data"].update(_target_="genlab.data.own.CsvTable", path="/etc/passwd", root="/etc"))(copy)
     with pytest.raises(GenlabError, match=r"data\.path is passwd, which cannot be read"):
         find_and_build(copy)
+
+
+@pytest.mark.parametrize("path", ["~", "~/", "/home/~", "~root", "..", "../", "x/..", "a\\..", ".", "/", ""])
+def test_a_strangers_paths_lead_to_no_other_folder(path: str, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copy)
+    _config(lambda c: c.update(data=FOLDER | {"path": path, "cache": path, "root": "/etc"}))(copy)
+    with pytest.raises(GenlabError, match=r"data\.path is not given"):
+        find_and_build(copy)
+
+
+@pytest.mark.parametrize("cache", ["~", "memory"])
+def test_a_stranger_does_not_say_where_anything_is_kept(
+    cache: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENLAB_DATA", "mine")
+    _config(lambda c: c.update(data=FOLDER | {"path": "pictures", "cache": cache, "root": "/etc"}))(copy)
+    config = read_trained(find_run(copy)).data.plain
+    assert config == FOLDER | {"path": "pictures", "root": "mine"}
 
 
 @pytest.mark.parametrize("case", {case.id.split("-")[0]: case for case in CASES}.values(), ids=lambda case: case.id)
