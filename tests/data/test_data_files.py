@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from genlab.core.downloads import no_downloads
 from genlab.core.errors import GenlabError
 from genlab.data.files import Archive, ensure_files
 
@@ -104,6 +105,14 @@ def test_a_missing_file_without_a_network_says_what_to_do(root: Path) -> None:
     assert "127.0.0.1:1: no connection" in message
     assert f"Unpack {DEAD}values.gz to {root / NAME}" in message
     assert len(message.splitlines()) == 2
+
+
+def test_where_nothing_is_downloaded_what_is_missing_is_said(root: Path, served: ThreadingHTTPServer) -> None:
+    with no_downloads(), pytest.raises(GenlabError, match=r"is missing, and nothing is downloaded here\.\nUnpack h"):
+        ensure_files(root, gzip_archive(served.url))
+    assert not root.exists()
+    ensure_files(root, gzip_archive(served.url))
+    assert (root / NAME).read_bytes() == CONTENT
 
 
 def test_the_message_names_each_mirror_and_its_failure(root: Path, served: ThreadingHTTPServer) -> None:

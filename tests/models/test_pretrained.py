@@ -13,6 +13,7 @@ import torch
 
 from genlab.command.evaluate import run as evaluate
 from genlab.command.load import load_run
+from genlab.core.downloads import no_downloads
 from genlab.core.errors import GenlabError
 from genlab.core.noise import ExampleNoise, normal
 from genlab.core.spec import DataSpec
@@ -245,7 +246,10 @@ def test_a_pipeline_is_pulled_once_and_its_commit_named(hub: Hub, saved: dict[st
     fetched = [path.partition("/resolve/")[2] for _, path, _ in hub.requests if "/resolve/" in path]
     assert sorted(fetched) == [f"{first}/{name}" for name in OPENED]
     asked = len(hub.requests)
-    assert model_of(pinned).variant == model.variant
+    with no_downloads():
+        assert model_of(pinned).variant == model.variant
+        with pytest.raises(GenlabError, match="hf://ada/ddpm is not in the cache folder, and nothing is pulled here"):
+            model_of("hf://ada/ddpm")
     assert len(hub.requests) == asked, "a commit that is there is asked about"
     assert model_of("hf://ada/ddpm@main").folder == model.folder
     assert len(hub.requests) == asked + 1, "the files are fetched again"

@@ -9,8 +9,6 @@ import re
 import shlex
 import shutil
 import sys
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,18 @@ from safetensors.torch import load_file, save
 
 import genlab
 from genlab.command import cli
+from genlab.command.build import build_datamodule
+from genlab.command.config import read_trained
 from genlab.core.errors import GenlabError
 from genlab.measure.results import read_result
 from genlab.runs.atomic import write_atomic
-from genlab.runs.exports import CARD, CONFIG, INDEX, NETWORK, WEIGHTS, file_info, open_export
+from genlab.runs.exports import CARD, CONFIG, INDEX, NETWORK, WEIGHTS, open_export
 from genlab.runs.finding import find_run
 from tests import forkserver
 from tests.command.hostile import refused
 from tests.contract.families import CASES, make_model
 from tests.tiny import ROOT, run_folder, train
+from tests.uses.strangers import FOLDER, STRANGERS, Runs, change, index, linked_folder, of_config, pretrained
 
 VAE = ["model.conv.channels=[4,8]", "model.latent_dims=4", "model.mlp.hidden=[16]"]
 
@@ -58,30 +59,29 @@ def copy(export: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-def index(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / INDEX).read_text())
-
-
-def change(folder: Path, **parts: Any) -> None:
-    """Write the index again with other parts, and what its files are now."""
-    content = index(folder)
-    files = {
-        name: file_info(folder / name).model_dump() if (folder / name).exists() else info
-        for name, info in content["files"].items()
-    }
-    write_atomic(folder / INDEX, json.dumps({**content, "files": files, **parts}))
-
-
-def test_it_is_sampled_in_a_process_of_its_own_as_the_run_is(run: Path, export: Path, tmp_path: Path) -> None:
+def sampled_as_the_run_is(run: Path, export: Path, tmp_path: Path) -> None:
+    """An export's samples, drawn in a process of its own, are its run's."""
     code = "import sys; from genlab.command import cli; sys.exit(cli.sample(sys.argv[1:]))"
     more = ["n=9", "seed=3", f"paths.logs={tmp_path}"]
     done = forkserver.run([sys.executable, "-c", code, f"run={export}", *more, f"out={tmp_path / 'a.npz'}"], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert cli.sample([f"run={run}", *more, f"out={tmp_path / 'b.npz'}"]) == 0
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_it_is_sampled_in_a_process_of_its_own_as_the_run_is(run: Path, export: Path, tmp_path: Path) -> None:
+    sampled_as_the_run_is(run, export, tmp_path)
     record = json.loads((tmp_path / "a.json").read_text())
     assert record["settings"]["run"] == str(export)
     assert record["weights"] == {"file": WEIGHTS, "sha256": index(export)["files"][WEIGHTS]["sha256"]}
+
+
+@pytest.mark.parametrize("model", ["flow", "gan"])
+def test_other_families_are_sampled_so_too(model: str, tmp_path: Path) -> None:
+    train(tmp_path / "logs", "budget.examples=64", "budget.validations=1", model=model)
+    run = run_folder(tmp_path / "logs")
+    assert cli.export([f"run={run}", f"to={tmp_path / 'export'}"]) == 0
+    sampled_as_the_run_is(run, tmp_path / "export", tmp_path)
 
 
 def test_what_is_in_it(run: Path, export: Path) -> None:
@@ -145,9 +145,6 @@ def test_nothing_of_the_machine_is_in_it(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def find_and_build(folder: Path) -> None:
-    from genlab.command.build import build_datamodule
-    from genlab.command.config import read_trained
-
     build_datamodule(read_trained(find_run(folder)))
 
 
@@ -191,6 +188,20 @@ def test_the_last_checkpoint(run: Path, tmp_path: Path, capfd: pytest.CaptureFix
     weights = genlab.load_run(tmp_path / "last").state_dict()
     assert all(torch.equal(saved[name], weights[name]) for name in saved)
     refused(["export", f"run={run / 'checkpoints' / 'last.ckpt'}", f"to={tmp_path / 'x'}"], capfd, ["checkpoint=best"])
+
+
+def test_a_run_without_weights_of_its_own_is_not_exported(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is opened or asked for: the config alone says that its model came trained."""
+    shutil.copytree(run, tmp_path / "run")
+    config = yaml.safe_load((run / CONFIG).read_text())
+    write_atomic(tmp_path / "run" / CONFIG, yaml.safe_dump({**config, "model": pretrained("/data/ddpm")}))
+    for to in (tmp_path / "export", "hf://ada/ddpm"):
+        refused(
+            ["export", f"run={tmp_path / 'run'}", f"to={to}"], capfd, ["Share the original, model.path=/data/ddpm."]
+        )
+    assert not (tmp_path / "export").exists()
 
 
 def test_nothing_is_overwritten_without_being_told(
@@ -246,106 +257,6 @@ def test_a_copy_keeps_the_card_that_was_edited(copy: Path, tmp_path: Path) -> No
     assert names == {*index(copy)["files"], INDEX, CARD}
 
 
-class Runs:
-    """What a pickle runs when it is opened."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return open, ("ran", "w")
-
-
-def _config(text: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
-    def harm(folder: Path) -> None:
-        config = yaml.safe_load((folder / CONFIG).read_text())
-        changed = text(config)
-        write_atomic(folder / CONFIG, changed if isinstance(changed, str) else yaml.safe_dump(config))
-        change(folder)
-
-    return harm
-
-
-def _weights(content: bytes) -> Callable[[Path], None]:
-    def harm(folder: Path) -> None:
-        write_atomic(folder / WEIGHTS, content)
-        change(folder)
-
-    return harm
-
-
-def _zip(folder: Path) -> None:
-    with zipfile.ZipFile(folder / WEIGHTS, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(Runs()))
-    change(folder)
-
-
-def _link(name: str, to: str) -> Callable[[Path], None]:
-    def harm(folder: Path) -> None:
-        shutil.copy(folder / name, folder.parent / "elsewhere")
-        (folder / name).unlink()
-        os.symlink(to, folder / name)
-
-    return harm
-
-
-def _linked_folder(folder: Path) -> None:
-    (folder / "samples").rename(folder.parent / "samples")
-    os.symlink("../samples", folder / "samples")
-
-
-def _pipe(folder: Path) -> None:
-    (folder / CONFIG).unlink()
-    os.mkfifo(folder / CONFIG)
-
-
-def _names(name: str) -> Callable[[Path], None]:
-    def harm(folder: Path) -> None:
-        write_atomic(folder.parent / "outside.png", b"x")
-        content = index(folder)
-        content["files"][name] = {"bytes": 1, "sha256": "0" * 64}
-        write_atomic(folder / INDEX, json.dumps(content))
-
-    return harm
-
-
-STRANGERS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a target that runs": (_config(lambda c: c["model"].update(_target_="os.system")), "may not call"),
-    "a target of genlab that writes": (
-        _config(lambda c: c["model"].update(optimizer={"_target_": "genlab.runs.atomic.write_atomic"})), "may not call",
-    ),
-    "a target in the data": (_config(lambda c: c["data"].update(_target_="subprocess.Popen")), "may not call"),
-    "a reference": (_config(lambda c: c["model"].update(name="${oc.env:HOME}")), "a reference"),
-    "a tag of YAML": (_config(lambda c: "model: !!python/object/apply:os.system ['touch ran']\n"), "is damaged"),
-    "a pickle for weights": (_weights(pickle.dumps(Runs())), "no file of safetensors"),
-    "a zip for weights": (_zip, "no file of safetensors"),
-    "half of the weights": (_weights(save({"a": torch.zeros(100)})[:200]), "no file of safetensors"),
-    "other weights": (_weights(save({"a": torch.zeros(1)})), "does not fit the model"),
-    "weights altered": (lambda folder: write_atomic(folder / WEIGHTS, b"x" * 10), "damaged or altered"),
-    "config altered": (lambda folder: write_atomic(folder / CONFIG, "seed: 0\n"), "damaged or altered"),
-    "a link for weights": (_link(WEIGHTS, "../elsewhere"), "is a link"),
-    "a link for the config": (_link(CONFIG, "/etc/passwd"), "is a link"),
-    "a link for the index": (_link(INDEX, "../elsewhere"), "is a link"),
-    "a pipe for the config": (_pipe, "config.yaml"),
-    "a path upwards": (_names("samples/../../outside.png"), "is no file of an export"),
-    "a path from the root": (_names("/etc/hostname"), "is no file of an export"),
-    "a file that might run": (_names("samples/setup.py"), "is no file of an export"),
-    "a name that acts on the terminal": (_names("\x1b[2J"), "is no file of an export"),
-    "a shape of no memory": (
-        lambda folder: change(folder, data={**index(folder)["data"], "shape": [10**6, 10**6, 10**6]}), "",
-    ),
-    "a shape that is no number": (
-        lambda folder: change(folder, data={**index(folder)["data"], "shape": ["__import__"]}), "data.shape.0",
-    ),
-    "a data set's name that is a path": (
-        lambda folder: change(folder, data={**index(folder)["data"], "name": "../../x"}), "data",
-    ),
-    "a model's name that is a path": (lambda folder: change(folder, model="../x"), "model"),
-    "a run's name that is a path": (lambda folder: change(folder, run_id="/x"), "run_id"),
-    "a key that is not known": (lambda folder: change(folder, hook="os.system"), "hook"),
-    "an index that is nested": (lambda folder: write_atomic(folder / INDEX, "[" * 100_000), "not the index"),
-    "an index that is large": (lambda folder: write_atomic(folder / INDEX, " " * 2_000_000), "at most 1,000,000"),
-}  # fmt: skip
-"""Exports of strangers: what is done to a good one, and what is said of it."""
-
-
 @pytest.mark.parametrize("name", STRANGERS)
 def test_a_strangers_export_does_nothing(
     name: str, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -363,7 +274,7 @@ def test_a_strangers_export_does_nothing(
 def test_nothing_is_written_through_a_link(
     run: Path, copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    _linked_folder(copy)
+    linked_folder(copy)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     refused(["export", f"run={run}", f"to={copy}", "overwrite=true"], capfd, ["samples is a link"])
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
@@ -372,15 +283,33 @@ def test_nothing_is_written_through_a_link(
 def test_a_linked_folder_of_samples_is_not_copied(
     copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    _linked_folder(copy)
+    linked_folder(copy)
     refused(["export", f"run={copy}", f"to={tmp_path / 'again'}"], capfd, ["samples is no folder"])
     assert not (tmp_path / "again").exists()
 
 
 def test_a_strangers_paths_to_data_are_not_followed(copy: Path) -> None:
-    _config(lambda c: c["data"].update(_target_="genlab.data.own.CsvTable", path="/etc/passwd", root="/etc"))(copy)
+    of_config(lambda c: c["data"].update(_target_="genlab.data.own.CsvTable", path="/etc/passwd", root="/etc"))(copy)
     with pytest.raises(GenlabError, match=r"data\.path is passwd, which cannot be read"):
         find_and_build(copy)
+
+
+@pytest.mark.parametrize("path", ["~", "~/", "/home/~", "~root", "..", "../", "x/..", "a\\..", ".", "/", ""])
+def test_a_strangers_paths_lead_to_no_other_folder(path: str, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copy)
+    of_config(lambda c: c.update(data=FOLDER | {"path": path, "cache": path, "root": "/etc"}))(copy)
+    with pytest.raises(GenlabError, match=r"data\.path is not given"):
+        find_and_build(copy)
+
+
+@pytest.mark.parametrize("cache", ["~", "memory"])
+def test_a_stranger_does_not_say_where_anything_is_kept(
+    cache: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENLAB_DATA", "mine")
+    of_config(lambda c: c.update(data=FOLDER | {"path": "pictures", "cache": cache, "root": "/etc"}))(copy)
+    config = read_trained(find_run(copy)).data.plain
+    assert config == FOLDER | {"path": "pictures", "root": "mine"}
 
 
 @pytest.mark.parametrize("case", {case.id.split("-")[0]: case for case in CASES}.values(), ids=lambda case: case.id)

@@ -184,6 +184,20 @@ def test_trouble_is_said_in_a_line_and_nothing_is_half_there(
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.parametrize("wait", ["\u00b2", "\u0663", "9" * 5000, "-1", "", "Sun, 29 Nov 2026 16:00:00 GMT"])
+def test_how_long_to_wait_may_be_nonsense(wait: str) -> None:
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+
+    request = httpx2.Request("GET", "https://example.org")
+    response = httpx2.Response(429, headers={"retry-after": wait.encode()}, request=request)
+    with (
+        pytest.raises(GenlabError, match=r"too many requests\. Try again later\.$"),
+        client.asked(Address("a/b"), "pulled"),
+    ):
+        raise HfHubHTTPError("too many", response=response)
+
+
 def test_no_network(shared: Hub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     genlab.load_run(NAME)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

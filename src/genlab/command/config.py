@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from genlab.command.exported import check_parts, without_folders
 from genlab.command.schemas import Config, ExportedConfig, ModelNode, TrainConfig, TrainedConfig
 from genlab.command.signatures import Parameter, read_signature
 from genlab.command.targets import Node, children, is_reference, leaves, locate
@@ -20,7 +19,7 @@ from genlab.command.values import describe, fits, fits_target, hint
 from genlab.core.errors import GenlabError, nearest, two_lines
 from genlab.runs.folder import RunDir, read_config
 
-__all__ = ["SUPPLIED", "check_config", "read_trained", "with_model_settings", "without_folders"]
+__all__ = ["SUPPLIED", "check_config", "read_trained", "with_model_settings"]
 
 C = TypeVar("C", bound=Config)
 T = TypeVar("T", bound=TrainedConfig)
@@ -109,7 +108,8 @@ def read_trained(run: RunDir) -> TrainedConfig:
     What else the file says held for the training alone.
 
     Raises:
-        GenlabError: If the file is damaged, or this version of the code cannot build what it describes.
+        GenlabError: If the file is damaged, this version of the code cannot build what it describes, or it is of an
+            export and would open files that are not the export's.
     """
     plain, check = read_config(run), _Check()
     if run.spec is not None:
@@ -120,28 +120,9 @@ def read_trained(run: RunDir) -> TrainedConfig:
         more = f" (and {len(check.problems) - 1} more)" if len(check.problems) > 1 else ""
         raise GenlabError(f"{run.config} describes what this version cannot build:\n{check.problems[0].text}{more}")
     if run.spec is not None:
+        check_parts(typed, run.config)
         return ExportedConfig(model=typed.model, data=typed.data, seed=typed.seed, plain=plain, spec=run.spec)
     return dataclasses.replace(typed, plain=plain)
-
-
-def without_folders(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of an export, whose paths are of another machine: of one's own data the file's name is left.
-
-    A stranger's config is to open no file that its user did not put where it is run.
-    """
-    config, data = dict(plain), plain.get("data")
-    if not isinstance(data, Mapping) or "_target_" not in data:
-        return config
-    parameters = read_signature(locate(data["_target_"], "data")).parameters
-    paths = [name for name in data if name in parameters and Path in get_args(parameters[name].annotation)]
-    config["data"] = {**data, **{name: _last_name(data[name]) for name in paths}}
-    if "root" in parameters:
-        config["data"]["root"] = os.environ.get("GENLAB_DATA") or "data"
-    return config
-
-
-def _last_name(path: Any) -> str | None:
-    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] if isinstance(path, str) else None
 
 
 def with_model_settings(config: T, changes: Mapping[str, Any]) -> T:

@@ -10,10 +10,11 @@ import torch
 from omegaconf import DictConfig
 
 from genlab.command.build import build_datamodule
-from genlab.command.config import check_config, read_trained, without_folders
+from genlab.command.config import check_config, read_trained
+from genlab.command.exported import without_folders
 from genlab.command.load import find_checkpoint, open_run
-from genlab.command.schemas import ExportConfig
-from genlab.core.errors import GenlabError
+from genlab.command.schemas import ExportConfig, TrainedConfig
+from genlab.core.errors import GenlabError, shown
 from genlab.core.hardware import choose_device
 from genlab.core.words import counted
 from genlab.models.base import GenerativeModel
@@ -61,11 +62,12 @@ def run(config: DictConfig) -> str:
     if address is None:
         check_target(target, settings.overwrite)
     place = find_run(settings.run, settings.paths.logs)
+    trained = None if isinstance(place, ExportDir) else _read(place)
     there = None if address is None else look(address, settings.overwrite)
     with TemporaryDirectory(dir=None if address else target.absolute().parent, prefix=".export-") as scratch:
         folder = Path(scratch) / "export"
         folder.mkdir()
-        export = _copy(place, folder) if isinstance(place, ExportDir) else _build(place, folder, settings)
+        export = _copy(place, folder) if trained is None else _build(place, trained, folder, settings)
         size = sum(info.bytes for info in export.files.values())
         if address is None or there is None:
             put(folder, export, target)
@@ -84,9 +86,18 @@ def _copy(place: ExportDir, folder: Path) -> Export:
     return copy_export(place, folder)
 
 
-def _build(place: RunDir, folder: Path, settings: ExportConfig) -> Export:
-    checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
+def _read(place: RunDir) -> TrainedConfig:
     trained = read_trained(place)
+    if trained.model.target.comes_trained:
+        raise GenlabError(
+            f"{place.given} is of model={trained.model.name}, which comes trained: the run holds none of its weights. "
+            f"Share the original, model.path={shown(trained.plain['model'].get('path'))}."
+        )
+    return trained
+
+
+def _build(place: RunDir, trained: TrainedConfig, folder: Path, settings: ExportConfig) -> Export:
+    checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
     model = open_run(place, checkpoint, choose_device(settings.device))
     read = load_checkpoint(checkpoint, mmap=True)
     last = load_checkpoint(find_checkpoint(place, settings.run, "last"), mmap=True)

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 from urllib.parse import urlsplit
 
+from genlab.core.downloads import downloads_allowed
 from genlab.core.errors import GenlabError, shown
 from genlab.runs.atomic import what_is_in_the_way
 
@@ -249,6 +250,8 @@ def _try_mirrors(
     """
     from requests import RequestException  # pooch's own dependency; slow to import, and rarely needed
 
+    if not downloads_allowed():
+        raise GenlabError(f"{problem}, and nothing is downloaded here.\n{advice}")
     failures = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -96,7 +96,8 @@ def _said(response: Any) -> str:
         return f"the Hub says 404: there is no such model or revision. Check the name; if it is private, {_LOG_IN}."
     if code == 429:
         wait = response.headers.get("retry-after", "")
-        return f"the Hub says 429: too many requests. Try again {f'in {int(wait):,} s' if wait.isdigit() else 'later'}."
+        told = wait.isascii() and wait.isdigit() and len(wait) < 7
+        return f"the Hub says 429: too many requests. Try again {f'in {int(wait):,} s' if told else 'later'}."
     if code >= 500:
         return f"the Hub says {code}: it has trouble of its own. Try again later."
     return f"the Hub says {code}."

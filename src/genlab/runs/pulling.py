@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
+from genlab.core.downloads import downloads_allowed
 from genlab.core.errors import GenlabError, shown
 from genlab.runs import hub
 from genlab.runs.addresses import Address
@@ -152,6 +153,10 @@ def _pull(address: Address, root: Path, fetch: _Fetch) -> Pulled:
 
 def _ask(address: Address, kept: Path) -> tuple[Address, _Listing]:
     """Return which commit an address is, and what the Hub says of its files; ``kept`` has the commits pulled before."""
+    if not downloads_allowed():
+        raise GenlabError(
+            f"{address} is not in the cache folder, and nothing is pulled here. Pull it by genlab sample run=..."
+        )
     timeout = hub.CONNECT_SECONDS + hub.READ_SECONDS
     client = hub.open_client()
     with hub.asked(address, "pulled", _there(address, kept)):

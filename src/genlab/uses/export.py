@@ -73,7 +73,7 @@ def shared_config(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of a run without what holds for its machine alone, and without secrets.
 
     Args:
-        plain: The config, whose own data has no folders; see :func:`genlab.command.config.without_folders`.
+        plain: The config, whose own data has no folders; see :func:`genlab.command.exported.without_folders`.
     """
     kept: dict[str, Any] = {}
     for group, value in plain.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -13,11 +15,16 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from genlab.command.explorer import lab, views
 from genlab.command.explorer.guard import Guard
 from genlab.command.explorer.server import MOST_POSTED, Explorer
 from genlab.core.errors import GenlabError
+from genlab.data.files import Archive
+from genlab.data.images import Digits
+from genlab.runs.atomic import write_atomic
+from genlab.runs.folder import RunDir, read_config
 
 Ask = Callable[..., Any]
 ABROAD = "https://evil.example"
@@ -219,6 +226,65 @@ def test_what_cannot_be_loaded_is_told_to_who_asks_for_it(
         server.warm_up()
         answers = {model: ask("POST", "/api/sample", {"run": name}, to=server) for model, name in names.items()}
     assert {model: answer.status for model, answer in answers.items()} == {"gmm": 422, "vae": 200, "flow": 200}
+
+
+@pytest.fixture
+def trained_elsewhere(logs: Path, names: dict[str, str], tmp_path: Path) -> Path:
+    """A folder of logs with somebody's run, whose config names a model of the Hub."""
+    run = tmp_path / "runs" / "digits" / "pretrained" / "1-s0"
+    shutil.copytree(logs / "runs" / names["gmm"], run)
+    target = "genlab.models.pretrained.Pretrained"
+    model = {"_target_": target, "name": "pretrained", "path": "hf://evil/huge", "steps": None}
+    write_atomic(run / "config.yaml", yaml.safe_dump(read_config(RunDir(run)) | {"model": model}))
+    return tmp_path
+
+
+def test_what_comes_trained_is_not_opened_before_it_is_asked_for_nor_pulled_then(
+    trained_elsewhere: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+
+    def load(place: Path, *arguments: Any) -> Any:
+        loaded.append(place)
+        return load_run(place, *arguments)
+
+    load_run = lab.load_run
+    monkeypatch.setattr(lab, "load_run", load)
+    monkeypatch.setattr("genlab.runs.hub.open_client", lambda: pytest.fail("the network is asked"))
+    with served(trained_elsewhere, device="cpu") as server:
+        (name,) = server.answer("runs", {})["first"]
+        server.warm_up()
+        server._warming.join()
+        assert not loaded
+        answer = ask("POST", "/api/sample", {"run": name}, to=server)
+    assert loaded
+    assert answer.status == 422
+    assert "hf://evil/huge is not in the cache folder, and nothing is pulled here" in answer.json["error"]
+
+
+def test_missing_data_is_not_downloaded(
+    logs: Path, ask: Ask, names: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = Archive("digits.gz", "md5:0", ("http://127.0.0.1:1/",), {f"{tmp_path}/digits": "md5:0"})
+    monkeypatch.setattr(Digits, "archives", (missing,))
+    with served(logs, device="cpu") as server:
+        answer = ask("POST", "/api/examples", {"run": names["gmm"]}, to=server)
+    assert answer.status == 422
+    assert f"{tmp_path}/digits is missing, and nothing is downloaded here." in answer.json["error"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0"])
+def test_where_it_listens_on_all_addresses_it_names_this_machine(
+    host: str, logs: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Workstation")
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: "workstation.lab")
+    with served(logs, host=host) as server:
+        port = server.server_port
+        assert server.address == f"http://Workstation:{port}/?token={server.guard.token}"
+        asked = {"Cookie": server.guard.cookie(port).partition(";")[0], "to": server}
+        for name, status in (("workstation", 200), ("workstation.evil.example", 403), ("evil.example", 403)):
+            assert ask("POST", "/api/runs", Host=f"{name}:{port}", **asked).status == status
 
 
 def test_a_port_that_is_taken_is_said_in_a_line(server: Explorer, logs: Path) -> None:

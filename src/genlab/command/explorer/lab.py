@@ -20,6 +20,7 @@ from genlab.command.explorer import pictures
 from genlab.command.explorer.logs import Logs
 from genlab.command.load import find_checkpoint, load_run
 from genlab.core.batch import Batch
+from genlab.core.downloads import no_downloads
 from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
 from genlab.core.randomness import some_of
@@ -116,15 +117,15 @@ class Lab:
 
     @contextmanager
     def using(self, name: str) -> Iterator[Opened]:
-        """Within it a run is loaded and nothing else is computed.
+        """Within it a run is loaded, nothing else is computed, and nothing is downloaded.
 
         Raises:
-            GenlabError: If there is no such run, it cannot be loaded, or too many are waiting.
+            GenlabError: If there is no such run, it cannot be loaded from what is here, or too many are waiting.
         """
         if not self._waiting.acquire(blocking=False):
             raise GenlabError("Too much is waiting to be computed. Try again in a while.")
         try:
-            with self._computing:
+            with self._computing, no_downloads():
                 yield self._opened(name)
         finally:
             self._waiting.release()
@@ -132,12 +133,18 @@ class Lab:
     def load(self, names: Sequence[str]) -> None:
         """Load runs before anybody asks for them, and what draws their examples.
 
-        Of one that cannot be loaded or drawn is told who asks for it.
+        Of one that cannot be loaded or drawn is told who asks for it. Models that come trained wait to be asked for:
+        their files lie wherever a run's config says.
         """
         for name in names:
-            with contextlib.suppress(Exception), self.using(name) as opened:
-                spec = opened.model.spec
-                pictures.of_samples(torch.zeros((1, *spec.shape), dtype=modality_of(spec).dtype(spec)), spec, "")
+            with contextlib.suppress(Exception):
+                if not read_trained(self.logs.run(name)).model.target.comes_trained:
+                    self._load_one(name)
+
+    def _load_one(self, name: str) -> None:
+        with self.using(name) as opened:
+            spec = opened.model.spec
+            pictures.of_samples(torch.zeros((1, *spec.shape), dtype=modality_of(spec).dtype(spec)), spec, "")
 
     def _opened(self, name: str) -> Opened:
         place = self.logs.run(name)

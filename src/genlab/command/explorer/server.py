@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import ipaddress
 import json
 import socket
 import threading
@@ -94,8 +95,10 @@ class Explorer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """The address of the page, with the token."""
+        """The address of the page, with the token; where it listens on all addresses, by this machine's name."""
         host, port = self.guard.host, self.server_port
+        if ipaddress.ip_address(self.server_address[0]).is_unspecified:
+            host = socket.gethostname()
         name = f"[{host}]" if ":" in host else host
         query = "" if self.guard.token is None else f"?token={self.guard.token}"
         return f"http://{name}:{port}/{query}"
