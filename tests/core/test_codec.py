@@ -9,6 +9,7 @@ from torch import Tensor
 from genlab.core.codec import Affine, Codec, cells_to_levels, levels_to_signed, levels_to_unit, mean_and_deviation
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
+from genlab.core.tails import TamedAffine
 
 DIGITS = Codec(DataSpec("digits", "image", (1, 8, 8), levels=17, num_classes=10), torch.uint8)
 POINTS = Codec(DataSpec("points", "vector", (2,), num_classes=3), torch.float32)
@@ -88,6 +89,18 @@ def test_fitted_scaling_standardizes_each_dimension_and_survives_a_constant_one(
     torch.testing.assert_close(y.mean(0), torch.zeros(3), rtol=0, atol=0.01)
     torch.testing.assert_close(y.std(0), torch.tensor([0.5, 0.5, 0.0]), rtol=0, atol=0.01)
     assert torch.isfinite(log_det).all()
+
+
+@pytest.mark.parametrize("affine", [Affine((3,)), TamedAffine((3,))], ids=lambda affine: type(affine).__name__)
+def test_small_numbers_are_standardized_and_what_differs_by_rounding_alone_is_not(affine: Affine) -> None:
+    x = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1e-4, 1e-12, 3e-7])
+    x[:, 1] += 1e-9
+    x[:, 2] += 7
+    assert x[:, 2].unique().numel() > 1
+    affine.fit(x)
+    y, _ = affine(x)
+    torch.testing.assert_close(y.std(0)[:2], torch.ones(2), rtol=0.01, atol=0)
+    assert y[:, 2].abs().max() < 0.01
 
 
 @pytest.mark.parametrize("correction", [0, 1])

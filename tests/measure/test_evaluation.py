@@ -14,6 +14,8 @@ import torch
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
+from genlab.core.noise import ExampleNoise, integers
+from genlab.core.randomness import Stream, stream_seed
 from genlab.core.spec import DataSpec
 from genlab.measure.features.inception import InceptionV3
 from genlab.measure.likelihood import measure_likelihood
@@ -141,6 +143,48 @@ def test_samples_are_drawn_with_the_labels_that_models_take() -> None:
     assert set(labels.tolist()) == {0, 1, 2}
     assert draw_samples(Labelled(conditional=False, spec=spec), protocol).labels is None
     assert draw_samples(Labelled(conditional=False, spec=spec), protocol).samples.tolist() == [9] * 50
+
+
+def test_labels_are_as_frequent_as_those_of_the_training_examples() -> None:
+    spec = DataSpec("d", "image", (1, 1, 1), levels=256, num_classes=4)
+    protocol = replace(PROTOCOL, num_samples=2000, batch_size=700)
+    model, frequent = Labelled(conditional=True, spec=spec), torch.tensor([5, 386, 0, 9])
+    drawn = draw_samples(model, protocol, training_labels=torch.arange(4).repeat_interleave(frequent))
+    assert drawn.labels is not None
+    assert drawn.samples.tolist() == drawn.labels.tolist()
+    shares = drawn.labels.bincount(minlength=4) / 2000
+    assert (shares - frequent / 400).abs().max() < 0.01
+    assert describe_sampling(model, drawn)["labels"] == "training frequencies"
+    by_eleven = replace(protocol, batch_size=11)
+    again = draw_samples(model, by_eleven, training_labels=torch.arange(4).repeat_interleave(frequent))
+    assert again.samples.tolist() == drawn.samples.tolist()
+
+
+def test_labels_of_equally_frequent_classes_are_those_that_are_drawn_uniformly() -> None:
+    spec = DataSpec("d", "image", (1, 1, 1), levels=256, num_classes=4)
+    model, protocol = Labelled(conditional=True, spec=spec), replace(PROTOCOL, num_samples=50)
+    uniform = draw_samples(model, protocol)
+    assert describe_sampling(model, uniform)["labels"] == "uniform"
+    equal = draw_samples(model, protocol, training_labels=torch.arange(4).repeat_interleave(9))
+    assert equal.samples.tolist() == uniform.samples.tolist()
+    without = draw_samples(Labelled(conditional=False, spec=spec), protocol, training_labels=torch.arange(3))
+    assert without.labels is None
+    assert "labels" not in describe_sampling(model, without)
+
+
+class Toss(Labelled):
+    """A sample is what the noise gives after the label is drawn, if one is."""
+
+    def sample(self, n: int, y: torch.Tensor | None = None, generator: Any = None) -> torch.Tensor:
+        return integers(1000, n, generator, self.device)
+
+
+def test_without_labels_the_noise_of_samples_is_that_of_before() -> None:
+    protocol = replace(PROTOCOL, num_samples=20, batch_size=20)
+    noise = ExampleNoise(stream_seed(Stream.SAMPLES, 0), 0, "cpu")
+    expected = integers(1000, 20, noise, torch.device("cpu"))
+    drawn = draw_samples(Toss(), protocol, training_labels=torch.tensor([0, 0, 1]))
+    assert drawn.samples.tolist() == expected.tolist()
 
 
 class Latent(Model):

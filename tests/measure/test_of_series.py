@@ -67,6 +67,24 @@ def test_the_standard_error_is_how_far_figures_of_other_windows_differ() -> None
         assert np.mean([found[f"{name}_gap_se"] for found in figures]) == pytest.approx(deviation, rel=0.6)
 
 
+def test_the_standard_error_of_training_windows_that_overlap_counts_their_steps_once() -> None:
+    """Many windows of few steps: taken as independent, their error would be that of as many steps as they have."""
+    found, alone = [], []
+    for seed in range(10):
+        steps = torch.from_numpy(draw_returns(1, 400, np.random.RandomState(seed)))[0].float()
+        train, real = Batch(steps.unfold(0, 12, 1)[:, None]), drawn(500, 300 + seed)
+        rows = torch.randperm(len(train.x), generator=torch.Generator().manual_seed(seed))[:300]
+        for figures, places in ((found, rows), (alone, None)):
+            reference = Reference(SPEC, Batch(real), "test", train)
+            samples = train.rows(rows)
+            figures.append(measure_quality(samples, reference, Instruments(Values()), KEYS, places).figures or {})
+    for name in ("autocorrelation", "autocorrelation_abs", "tail_index"):
+        deviation = np.std([figures[f"{name}_gap"] for figures in found], ddof=1)
+        mean, mean_alone = (np.mean([figures[f"{name}_gap_se"] for figures in each]) for each in (found, alone))
+        assert mean == pytest.approx(deviation, rel=0.5)
+        assert mean_alone < 0.65 * mean
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [(float("nan"), "1 of 150 generated windows have values that are not finite"), (None, "generated windows never")],

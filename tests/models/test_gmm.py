@@ -354,7 +354,7 @@ def test_a_constant_dimension_does_no_harm() -> None:
         assert torch.isfinite(model.log_prob(x)).all()
 
 
-@pytest.mark.parametrize("sd", [0.0, 1e-12, 1e-6])
+@pytest.mark.parametrize("sd", [0.0, 1e-12, 1e-8])
 def test_a_dimension_that_is_all_but_constant_is_measured_by_the_others(sd: float) -> None:
     torch.manual_seed(0)
     x = torch.randn(200, 3, dtype=torch.float64)

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from genlab.core.batch import Batch
+from genlab.core.codec import one_hot
 from genlab.core.finite import FiniteGuard, NonFiniteError
+from genlab.core.noise import uniform
 from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule
 from genlab.data.images import Digits
@@ -30,26 +32,45 @@ class Sampler:
     def __init__(self, datamodule: Any, samples: torch.Tensor, chosen_by_samples: bool = True) -> None:
         self.spec = datamodule.spec
         self.device = torch.device("cpu")
+        self.conditional = False
         self.chosen_by_samples = chosen_by_samples
         self.monitor = f"val/{modality_of(self.spec).sample_figure}"
         self.progress = Progress(examples=640)
         self.logged: dict[str, float] = {}
         self._samples = samples
 
-    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+    def sample(self, n: int, y: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
+        assert (y is not None) == self.conditional
         return self._samples[torch.randint(len(self._samples), (n,), generator=generator)]
 
     def log_dict(self, figures: dict[str, float], logger: bool) -> None:
         self.logged |= figures
 
 
-def measured(datamodule: Any, samples: torch.Tensor, count: int | None = 200, **options: bool) -> dict[str, float]:
-    model = Sampler(datamodule, samples, **options)
+def measured(
+    datamodule: Any, samples: torch.Tensor, count: int | None = 200, kind: type[Sampler] = Sampler, **options: bool
+) -> dict[str, float]:
+    model = kind(datamodule, samples, **options)
     trainer = SimpleNamespace(
         is_global_zero=True, datamodule=datamodule, strategy=SimpleNamespace(broadcast=lambda figures: figures)
     )
     SampleQuality(count, seed=0).on_validation_epoch_end(trainer, model)
     return model.logged
+
+
+class Conditional(Sampler):
+    """Draws real examples of the classes that it is told."""
+
+    def __init__(self, datamodule: Any, *given: Any) -> None:
+        super().__init__(datamodule, *given)
+        self.conditional = True
+        self._train = datamodule.tensors("train")
+
+    def sample(self, n: int, y: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
+        assert y is not None
+        places = [(self._train.y == label).nonzero()[:, 0] for label in y]
+        chosen = uniform((n,), generator, self.device)
+        return self._train.x[[int(own[int(u * len(own))]) for own, u in zip(places, chosen, strict=True)]]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +88,26 @@ def test_real_digits_are_better_than_one_class_and_that_than_noise(digits: Digit
     assert real["val/recall"] > 0.5 > zeros["val/recall"]
     assert real["val/class_total_variation"] < 0.2
     assert zeros["val/class_total_variation"] > 0.8
+
+
+class UnequalDigits(Digits):
+    """All zeros and ones, and a tenth of each other digit, in all splits."""
+
+    def load(self, split: str) -> dict[str, Batch]:
+        return {name: batch.rows(_unequal(batch.y)) for name, batch in super().load(split).items()}
+
+
+def _unequal(y: torch.Tensor) -> torch.Tensor:
+    earlier = one_hot(y, 10).cumsum(0).gather(1, y[:, None])[:, 0] - 1
+    return (y < 2) | (earlier % 10 == 0)
+
+
+def test_a_perfect_conditional_model_of_unequal_classes_is_as_good_as_real_data() -> None:
+    data = UnequalDigits(batch_size=32, seed=0, device="cpu", validation_examples=None)
+    samples = data.tensors("train").x
+    real, drawn = measured(data, samples), measured(data, samples, 200, Conditional)
+    assert drawn["val/class_total_variation"] < 0.2
+    assert drawn["val/fid"] < 2 * real["val/fid"]
 
 
 def test_the_same_weights_get_the_same_figures(digits: Digits) -> None:

@@ -134,7 +134,7 @@ def evaluate_run(
         set_weights(model, last, place.last_checkpoint, place)
         likelihood_last = measure_likelihood(model, reference.examples, protocol, timetable)
         if model.chosen_by_samples:  # of others the likelihood says what the choice was worth, at no cost of samples
-            drawn = draw_samples(model, protocol, timetable)
+            drawn = draw_samples(model, protocol, timetable, reference.training_labels)
             samples = Batch(drawn.samples, drawn.labels)
             quality_last = measure_quality(samples, reference, instruments, timetable=timetable)
     described = describe_data(datamodule, protocol)

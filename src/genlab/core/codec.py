@@ -16,6 +16,7 @@ from genlab.core.likelihood import sum_dims, uniform_dequantize
 from genlab.core.spec import DataSpec, Field
 
 __all__ = [
+    "CONSTANT",
     "Affine",
     "Codec",
     "cells_to_levels",
@@ -60,24 +61,34 @@ def one_hot(x: Tensor, symbols: int, dtype: torch.dtype = torch.float32) -> Tens
     return torch.zeros((*x.shape[:-1], symbols), dtype=dtype, device=x.device).scatter_(-1, x, 1)
 
 
+CONSTANT = 1e-6
+"""Standard deviation, over the largest absolute value, up to which values are taken for constant: their differences may
+be those of rounding."""
+
+
 def mean_and_deviation(
-    x: Tensor, axes: Sequence[int] = (0,), *, smallest: float = 1e-3, correction: int = 1
+    x: Tensor, axes: Sequence[int] = (0,), *, smallest: float = 1e-3, correction: int = 1, offset: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean and the standard deviation over axes, by which data is standardized.
+    """Return the mean and the standard deviation over axes, by which data is standardized, whatever its unit.
 
     Args:
         x: ``[N, ...]``.
         axes: Axes over which they are taken, and which the result does not have.
-        smallest: Bound below the deviation, so that a constant dimension stays finite.
+        smallest: Bound below the deviation of a dimension that is constant but for rounding, so that it stays finite.
         correction: 1 for the unbiased variance, 0 for that of the sample.
+        offset: What was taken off ``x`` before, whose rounding it has; broadcasts with the result.
 
     Returns:
         Both finite for finite data. One single value says nothing of its spread: it gets the deviation 1.
     """
-    mean = x.mean(tuple(axes))
+    axes = tuple(axes)
+    mean = x.mean(axes)
     if x.numel() == mean.numel():
         return mean, torch.ones_like(mean)
-    return mean, x.std(tuple(axes), correction=correction).clamp_min(smallest)
+    deviation, largest = x.std(axes, correction=correction), torch.maximum(x.amax(axes), -x.amin(axes))
+    if offset is not None:
+        largest = torch.maximum(largest, offset.abs())
+    return mean, torch.where(deviation > CONSTANT * largest, deviation, deviation.clamp_min(smallest))
 
 
 class Affine(nn.Module):
@@ -100,7 +111,10 @@ class Affine(nn.Module):
     @torch.no_grad()
     def fit(self, x: Tensor, deviation: float = 1.0) -> None:
         """Give each dimension of ``x [N, *shape]`` mean 0 and this standard deviation; a constant one stays finite."""
-        mean, of_data = mean_and_deviation(x)
+        self._standardize(x, deviation)
+
+    def _standardize(self, x: Tensor, deviation: float, offset: Tensor | None = None) -> None:
+        mean, of_data = mean_and_deviation(x, offset=offset)
         scale = deviation / of_data
         self.scale.copy_(scale)
         self.shift.copy_(-mean * scale)

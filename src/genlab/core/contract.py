@@ -183,7 +183,7 @@ class Inpaints(Protocol):
         Args:
             x: ``[N, *spec.shape]`` in the data's own values; what stands where ``mask`` is false does not matter.
             mask: Boolean, broadcasts with ``x``.
-            y: Labels ``[N]`` for class-conditional models; drawn uniformly when None.
+            y: Labels ``[N]`` for class-conditional models; when None each label is equally likely.
             generator: Source of the noise, which belongs to the example; see :mod:`genlab.core.noise`.
             rounds: How long a method works that is exact in the limit alone, see :meth:`inpainting`; None: the model's
                 own default. Exact methods have no use for it.

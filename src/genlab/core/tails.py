@@ -143,7 +143,7 @@ class TamedAffine(Affine):
         bends = [bend_of((columns[:, column] - mean[column]).flatten()) for column in range(x.shape[1])]
         self.centre.copy_(mean.view_as(self.centre))
         self.bend.copy_(torch.stack(bends).view_as(self.bend))
-        super().fit(self._tamed(x), deviation)
+        self._standardize(self._tamed(x), deviation, self.centre)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the transformed values and the log-determinant ``[N]``, nats, of what a mask says is there."""

@@ -43,6 +43,11 @@ class Reference:
     split: str
     training: Batch | None = None
 
+    @property
+    def training_labels(self) -> Tensor | None:
+        """Labels of the training examples, ``[N]``; None where there are none."""
+        return None if self.training is None else self.training.y
+
 
 @dataclass(frozen=True)
 class Instruments:

@@ -366,8 +366,9 @@ register(
     *_gap("tail_index", "tail index", "tail\ngap", 13, "the tail index, Hill's of the largest twentieth,"),
     _of_series(
         "autocorrelation_squared_deviation", "ACF of squares' deviation by lag", kind="list", first=1,
-        about="How many sampling errors of as many real windows the autocorrelation of r² of samples is above the "
-        "data's, at each lag; of several columns that of the farthest.",
+        about="How far the autocorrelation of r² of samples is above the data's, at each lag, in standard deviations "
+        "of the difference between two sets of real windows, as many as samples and as many as the split has; of "
+        "several columns that of the farthest.",
     ),
     _of_series("kurtosis_deviation", "kurtosis' deviation", about="The same of the kurtosis."),
     _of_series("kurtosis", "kurtosis", minimum=0.0, about="Of the samples; 3 for a normal distribution."),

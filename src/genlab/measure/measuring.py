@@ -67,7 +67,7 @@ def measure(
         _check(source, reference)
         return Measured(None, measure_quality(source, reference, instruments, timetable=timetable), None, source)
     likelihood = measure_likelihood(source, reference.examples, protocol, timetable)
-    drawn = draw_samples(source, protocol, timetable)
+    drawn = draw_samples(source, protocol, timetable, reference.training_labels)
     # Before other samples are drawn: an adaptive sampler counts what all of them cost.
     sampling = describe_sampling(source, drawn) | {"device": device_name(source.device)}
     samples = Batch(drawn.samples, drawn.labels)

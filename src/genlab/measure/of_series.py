@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,10 +23,10 @@ def stylized_facts(case: Case) -> Mapping[str, Any]:
     """Return how far the stylized facts of the samples are from those of the data, and how sure that is.
 
     Beside each gap stand its standard error and what it is by chance alone, both by a bootstrap of whole windows:
-    Efron (1979). Samples are independent; real windows are drawn in blocks of neighbours, as they follow each other. By
-    chance, the gap is that between two sets of real windows: one of as many as there are samples, one of as many as
-    there are real windows. The standard deviation of that difference is the sampling error of which a deviation says
-    how many there are.
+    Efron (1979). Samples are independent, unless training windows take their place; these and the real windows are
+    drawn in blocks of neighbours, as they follow each other. By chance, the gap is that between two sets of real
+    windows: one of as many as there are samples, one of as many as there are real windows. A deviation is in standard
+    deviations of the difference between these two.
 
     Raises:
         MetricError: If a value is not finite, or a column never changes.
@@ -35,12 +36,15 @@ def stylized_facts(case: Case) -> Mapping[str, Any]:
     for name, x in (("real", real_windows), ("generated", fake_windows)):
         if bool((x.amax((0, 2)) == x.amin((0, 2))).any()):
             raise MetricError(f"A column of the {name} windows never changes, so that it has no stylized facts.")
+    block = 1
+    if case.rows is not None:
+        fake_windows, block = fake_windows[case.rows.argsort()], _block_of_training(case)
     real, fake = WindowFacts(real_windows), WindowFacts(fake_windows)
     noise = torch.Generator().manual_seed(0)
     real_again, other_real = (
         real.compute(resampled(real.count, n, RESAMPLES, noise, block_of(real.count))) for n in (real.count, fake.count)
     )
-    fake_again = fake.compute(resampled(fake.count, fake.count, RESAMPLES, noise))
+    fake_again = fake.compute(resampled(fake.count, fake.count, RESAMPLES, noise, block))
     found, true = fake.compute(), real.compute()
     gap, errors, chance = gaps(found, true), gaps(fake_again, real_again), gaps(other_real, real_again)
     figures = {}
@@ -48,15 +52,27 @@ def stylized_facts(case: Case) -> Mapping[str, Any]:
         figures[f"{name}_gap"] = float(gap[name])
         figures[f"{name}_gap_se"] = float(errors[name].std())
         figures[f"{name}_gap_chance"] = float(chance[name].mean())
-    errors_of_real = {name: (other_real[name] - real_again[name]).std(0) for name in FACTS}
+    deviations = {name: (other_real[name] - real_again[name]).std(0) for name in FACTS}
     squares, kurtosis = (
-        _farthest((found[name][0] - true[name][0]) / errors_of_real[name])
+        _farthest((found[name][0] - true[name][0]) / deviations[name])
         for name in ("autocorrelation_squared", "kurtosis")
     )
     figures |= {"autocorrelation_squared_deviation": squares.tolist(), "kurtosis_deviation": float(kurtosis)}
     for name in ("kurtosis", "tail_index"):
         figures |= {name: float(found[name].mean()), f"{name}_real": float(true[name].mean())}
     return figures
+
+
+def _block_of_training(case: Case) -> int:
+    """Return the length of a block of training windows in the place of samples.
+
+    Training windows may begin at each step: a block reaches beyond those that share steps, as those of windows that do
+    not overlap reach beyond the next one.
+    """
+    assert case.reference.training is not None
+    count, length = len(case.samples.x), case.samples.x.shape[-1]
+    sharing = math.ceil(length * count / len(case.reference.training.x))
+    return min(count, sharing + block_of(count))
 
 
 def _farthest(deviations: torch.Tensor) -> torch.Tensor:

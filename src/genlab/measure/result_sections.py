@@ -254,6 +254,8 @@ class Sampling(Section):
     """What a sample costs: network evaluations and milliseconds, in batches of so many, on a device.
 
     ``temperature``, ``top_k`` and ``top_p`` are there where samples come from another distribution than the likelihood.
+    ``labels`` says of a class-conditional model how those of its samples were drawn, ``"training frequencies"`` or
+    ``"uniform"``; older results do not say it and drew them uniformly.
     """
 
     nfe: NonNegative | None
@@ -261,6 +263,7 @@ class Sampling(Section):
     batch_size: Positive | None
     precision: str | None = None
     device: str | None = None
+    labels: str | None = None
     temperature: NonNegative | None = None
     top_k: Positive | None = None
     top_p: NonNegative | None = None

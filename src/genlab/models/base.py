@@ -171,7 +171,8 @@ class GenerativeModel(TrainedBySteps):
 
         Args:
             n: Number of samples.
-            y: Labels ``[n]`` for class-conditional models; drawn uniformly when None.
+            y: Labels ``[n]`` for class-conditional models; when None each label is equally likely, however frequent it
+                is in the data.
             generator: Source of the noise, on the model's device; the same one gives the same samples, each of which
                 does not depend on ``n``. See :mod:`genlab.core.noise`, by whose functions a family draws.
         """

@@ -29,6 +29,8 @@ MOST_STATISTICS = 10_000
 """Training examples, at most, from which the features' means and deviations are taken."""
 
 _SEED = 64
+_SMALLEST = 1e-6
+"""Bound below the spread of pixels and of features."""
 _BATCH = 500
 
 
@@ -52,9 +54,10 @@ class RandomExtractor:
         self._weights = _draw_weights(spec.shape[0])
         some = training[:MOST_STATISTICS]
         values = some.float()
-        self._pixels = (values.mean(), values.std().clamp_min(1e-6))
-        mean, deviation = mean_and_deviation(self._features(some).double(), smallest=1e-6)
-        self._mean, self._sd = mean.float(), deviation.float()
+        self._pixels = (values.mean(), values.std().clamp_min(_SMALLEST))
+        mean, deviation = mean_and_deviation(self._features(some).double(), smallest=_SMALLEST)
+        # Whatever it is of: a feature that hardly ever is not zero says little.
+        self._mean, self._sd = mean.float(), deviation.clamp_min(_SMALLEST).float()
         digest = hashlib.sha256()
         # Of the examples, and not of their statistics, whose last bits differ between machines.
         for tensor in (*self._weights, some if source is None else source[:MOST_STATISTICS]):

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from genlab.core.codec import CONSTANT
 from genlab.core.noise import normal, uniform
 
 __all__ = [
@@ -18,8 +19,8 @@ __all__ = [
 ]
 
 _LOG_2PI = math.log(2 * math.pi)
-# Smallest scale of a dimension, relative to the overall standard deviation. A larger one would blur dimensions whose
-# unit makes their numbers small beside those of others.
+# Smallest scale of a dimension that is constant but for rounding, relative to the overall standard deviation. Any other
+# has its own, whatever its unit.
 _MIN_UNIT = 1e-3
 
 
@@ -196,8 +197,8 @@ class DiagonalGaussianMixture(Mixture):
         min_scale: Smallest standard deviation, in units of the data's.
         common_scale: Whether one scale standardizes all dimensions. True suits dimensions of the same unit, such as
             pixels: one that is constant in the training data may still vary in other data. False gives each dimension
-            its own scale, but at least a thousandth of the overall one: otherwise the density of a nearly constant
-            dimension would grow without bound.
+            its own scale, so that the likelihood does not depend on units; one that is constant but for rounding gets
+            at least a thousandth of the overall one, as otherwise its density would grow without bound.
     """
 
     location: Tensor
@@ -226,7 +227,10 @@ class DiagonalGaussianMixture(Mixture):
         variance, mean = torch.var_mean(x.double(), 0, correction=0)
         overall = variance.mean() if variance.any() else torch.ones_like(variance[0])
         self.location.copy_(mean)
-        self.unit.copy_((overall if self._common_scale else variance.clamp_min(_MIN_UNIT**2 * overall)).sqrt())
+        if not self._common_scale:
+            varies = variance.sqrt() > CONSTANT * x.double().abs().amax(0)
+            overall = torch.where(varies, variance, variance.clamp_min(_MIN_UNIT**2 * overall))
+        self.unit.copy_(overall.sqrt())
 
     def standardize(self, x: Tensor) -> Tensor:
         return (x.to(self.mean.dtype) - self.location) / self.unit

@@ -17,6 +17,7 @@ from genlab.measure.batches import BatchSizes
 from genlab.measure.case import Case, Instruments, Reference
 from genlab.measure.features.choice import choose_extractor
 from genlab.measure.figures import of_section
+from genlab.measure.labels import LabelSource
 from genlab.measure.quality import measure_quality
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
@@ -69,9 +70,11 @@ class SampleQuality(Callback):
             return {}  # nothing judges such data: its samples are not drawn
         count = self.samples_of(model)
         base = stream_seed(Stream.GRIDS, self.seed, 1)
+        labels = LabelSource(model, datamodule.tensors("train").y if model.conditional else None)
 
         def draw(start: int, size: int) -> torch.Tensor:
-            return model.sample(size, generator=ExampleNoise(base, start, model.device)).cpu()
+            noise = ExampleNoise(base, start, model.device)
+            return model.sample(size, labels.draw(size, noise), generator=noise).cpu()
 
         began = self.timetable.clock()
         samples = Batch(torch.cat(list(BatchSizes(None, model.device).each(count, draw))))
