@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from genlab.command.explorer.lab import Opened
 from genlab.command.explorer.server import Explorer
 from tests.chromium import Browser, find_chromium, open_browser
 
@@ -74,6 +75,31 @@ def test_a_slider_moves_the_picture_and_its_command(browser: Browser, server: Ex
     other = browser.run(f"document.querySelector('[data-run=\"{names['gmm']}\"] .error').textContent")
     assert "gmm family cannot traverse" in other
     browser.problems.clear()  # that refusal
+
+
+def test_sliders_lead_back_to_a_code_that_lies_far_out(
+    browser: Browser, server: Explorer, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = Opened.code
+    monkeypatch.setattr(Opened, "code", lambda self, example: 4 * code(self, example))
+    show(browser, server, "latents")
+    card = f"document.querySelector('[data-run=\"{names['flow']}\"]')"
+    values = f"Array.from({card}.querySelectorAll('input[type=range]'), (slider) => slider.value)"
+    picture = f"{card}.querySelector('.now img').src"
+    first, began = browser.run(picture), browser.run(values)
+    browser.run(f"{card}.querySelector('input[type=range]').id = 'far'")
+    browser.click("#far")
+    at_the_end = browser.run("document.getElementById('far').value === document.getElementById('far').max")
+    browser.press(*(("Home", 36) if at_the_end else ("End", 35)))
+    browser.wait_for(f"{picture} !== {first!r}")
+    assert browser.run(values)[1:] == began[1:], "a slider that nobody moved has moved"
+    browser.run(
+        f"[...{card}.querySelectorAll('button')].find((b) => b.textContent === 'Back to the example').id = 'back'"
+    )
+    browser.click("#back")
+    browser.wait_for(f"{picture} === {first!r}")
+    assert browser.run(values) == began
+    browser.problems.clear()  # that a mixture has no code
 
 
 def test_a_drawing_is_judged_by_every_model(browser: Browser, server: Explorer) -> None:
