@@ -118,6 +118,25 @@ def test_a_drawing_is_judged_by_every_model(browser: Browser, server: Explorer) 
     assert browser.problems == []
 
 
+def test_sounds_are_players_and_texts_are_read(
+    browser: Browser, server_of_kinds: Explorer, kinds: dict[str, Path]
+) -> None:
+    show(browser, server_of_kinds, "samples")
+    for kind in ("sound", "text"):
+        name = "/".join(kinds[kind].parts[-3:])
+        if not browser.run(f"document.querySelector('#runs input[value=\"{name}\"]').checked"):
+            browser.click(f'#runs input[value="{name}"]')
+        browser.wait_for(f"document.querySelector('[data-run=\"{name}\"]') && {IDLE}")
+    player = f"document.querySelector('[data-run=\"{'/'.join(kinds['sound'].parts[-3:])}\"] audio')"
+    assert browser.run(f"{player}.src").startswith("data:audio/wav;base64,")
+    browser.run(f"{player}.load(); {player}.preload = 'auto';")
+    browser.wait_for(f"{player}.readyState > 0 || {player}.error")
+    assert browser.run(f"[{player}.error, {player}.duration]") == [None, pytest.approx(0.032, abs=1e-3)]
+    text = f"document.querySelector('[data-run=\"{'/'.join(kinds['text'].parts[-3:])}\"] pre.text').textContent"
+    assert browser.run(text).strip()
+    assert browser.problems == [], "the policy lets sounds in"
+
+
 def test_names_of_strangers_are_text(browser: Browser, server: Explorer, logs: Path) -> None:
     run = logs / "runs" / "digits" / HOSTILE / "9-s0"
     run.mkdir(parents=True)
