@@ -12,74 +12,55 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
 
 from genlab.command import cli, schemas
 from genlab.command.config import check_config
 from genlab.command.entry import config_folder
+from tests.documented import DOCS, commands, one_by_one
 from tests.tiny import ROOT
 
-DOCS = ROOT / "docs"
 sys.path.append(str(DOCS))  # behind all packages: only `making` is looked for there
 
-from making import choosing, gallery, models, site, worth  # noqa: E402
-from making.measured import RESULTS, comparisons  # noqa: E402
-from making.text import read_settings  # noqa: E402
+from making import choosing, gallery, models, site, worth
+from making.measured import RESULTS, comparisons
+from making.text import read_settings
 
 PAGES = sorted([ROOT / "README.md", ROOT / "results" / "README.md", *DOCS.glob("*.md"), *DOCS.glob("models/*.md")])
 ELSEWHERE = {"extending.md": "needs the plug-in that it builds, see tests/test_extending.py", "errors.md": "see below"}
 """Pages whose commands are run by other tests."""
 
-COMMAND = re.compile(r"(?:\bpython (?:train\.py|scripts/(\w+)\.py)|\bgenlab (\w+)|\btrain\.py)(?= |$)(.*)$")
-SCHEMAS = {"train": ("config", schemas.TrainConfig), "compare": ("compare", schemas.CompareConfig)}
-GROUPS = ("model", "data", "experiment", "search")
-LEFT_OUT = ("-sc", "--config-dir", "--version")
-"""What asks for no config of ours: functions of a shell, and folders of one's own, which other tests make."""
-
-
-def commands(text: str) -> list[tuple[str, tuple[str, ...]]]:
-    """The commands of a page, in blocks and within lines: the name of each, and what follows it."""
-    text = text.replace("\\\n    ", "").replace("\\\n", "")  # a block's own indentation is no part of its lines
-    blocks = [line for line in text.splitlines() if line.startswith("    ")]
-    fenced = re.findall(r"^```(?:bash|sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", "\n".join(line for line in text.splitlines() if line not in blocks))
-    found = []
-    for line in [*blocks, *"\n".join(fenced).splitlines(), *spans]:
-        if match := COMMAND.search(line):
-            arguments = re.split(r"\s+#\s|\s+&&\s", match[3])[0]
-            arguments = re.sub(rf"\b({'|'.join(GROUPS)})=<[^>]*>", "", arguments)  # any option: the default one does
-            words = shlex.split(re.sub(r"<[^>]*>", "x", arguments))
-            if not any(word.startswith(LEFT_OUT) for word in words):
-                found.append((match[1] or match[2] or "train", tuple(words)))
-    return list(dict.fromkeys(found))
-
-
-def one_by_one(words: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The overrides of a command line, for a sweep those of as many jobs as name each of its values once."""
-    kept = [word.replace("--dry-run", "dry_run=true") for word in words if word not in ("-m", "--help", "--cfg", "job")]
-    values = [values_of(override) for override in OverridesParser.create().parse_overrides(kept)]
-    jobs = max(map(len, values), default=1)
-    return [tuple(each[min(job, len(each) - 1)] for each in values) for job in range(jobs)]
-
-
-def values_of(override: Override) -> list[str]:
-    if not override.is_sweep_override():
-        return [override.input_line]
-    if override.is_choice_sweep() or override.is_range_sweep():
-        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-    return [f"{override.get_key_element()}={override.value().start}"]
+SCHEMAS = {
+    "train": schemas.TrainConfig,
+    "train_extractor": schemas.ExtractorConfig,
+    "evaluate": schemas.EvaluateConfig,
+    "evaluate_samples": schemas.EvaluateSamplesConfig,
+    "sample": schemas.SampleConfig,
+    "reconstruct": schemas.ReconstructConfig,
+    "interpolate": schemas.InterpolateConfig,
+    "traverse": schemas.TraverseConfig,
+    "detect": schemas.DetectConfig,
+    "inpaint": schemas.InpaintConfig,
+    "augment": schemas.AugmentConfig,
+    "export": schemas.ExportConfig,
+    "compare": schemas.CompareConfig,
+    "explore": schemas.ExploreConfig,
+    "anomalies": schemas.AnomaliesConfig,
+    "dashboard": schemas.DashboardConfig,
+}
+"""What each command checks its config by, before it starts."""
 
 
 @cache
 def check(command: str, overrides: tuple[str, ...]) -> None:
-    name, schema = SCHEMAS.get(command, (command, None))
     if command == "evaluate" and any(word.startswith("samples=") for word in overrides):
-        name = "evaluate_samples"  # has data of its own, and no run
+        command = "evaluate_samples"  # has data of its own, and no run
+    name = "config" if command == "train" else command
     with initialize_config_dir(str(config_folder(name))):
         config = compose(name, list(overrides))
-    if schema is not None:
-        check_config(config, schema)
+    if command == "evaluate_samples":  # the budget that the data brings is one of trainings
+        config = OmegaConf.masked_copy(config, [key for key in config if key != "budget"])
+    check_config(config, SCHEMAS[command])
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in ELSEWHERE], ids=lambda page: page.stem)

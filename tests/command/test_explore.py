@@ -37,6 +37,31 @@ def test_the_page_is_there_at_once_and_a_signal_ends_it(
     assert (out.removeprefix("Ctrl-C ends it.\n").strip(), err.strip()) == says
 
 
+def test_the_page_is_answered_before_torch_is_imported(tmp_path: Path) -> None:
+    """What warms up waits here until the page is there, with all that the command has imported by then."""
+    code = f"""
+import os, signal, sys, threading, urllib.request
+from genlab.command.cli import explore
+from genlab.command.explorer.server import Explorer
+
+def look(address):
+    page = urllib.request.urlopen(address, timeout=60).read()
+    print(b"<title>genlab explorer</title>" in page, "torch" in sys.modules, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+
+def warm_up(server):
+    if visits:
+        threading.Thread(target=visits.pop(), args=(server.address,)).start()
+
+visits = [look]
+Explorer.warm_up = warm_up
+sys.exit(explore(["port=0", "paths.logs={tmp_path}"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "True False" in done.stdout.splitlines()
+
+
 def test_models_are_warmed_up_while_the_address_is_being_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

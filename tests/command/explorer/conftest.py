@@ -1,10 +1,12 @@
-"""Three tiny runs on digits, two with a code and one without, and a server of their folder."""
+"""Tiny runs, and servers of their folders: three on digits, one of them without a code, and one on each other kind."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ import pytest
 
 from genlab.command.explorer.server import Explorer
 from genlab.core.plugins import load_plugins
+from tests.command.kinds import KINDS, trained
 from tests.tiny import train
 
 
@@ -42,14 +45,40 @@ def names(logs: Path) -> dict[str, str]:
     return {path.parts[-3]: str(path.parent.relative_to(runs)) for path in runs.glob("*/*/*/config.yaml")}
 
 
+@contextmanager
+def serving(logs: Path) -> Iterator[Explorer]:
+    with Explorer(str(logs), device="cpu") as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="package")
 def server(logs: Path) -> Iterator[Explorer]:
-    with Explorer(str(logs), device="cpu") as serving:
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
-        yield serving
-        serving.shutdown()
-        thread.join()
+    with serving(logs) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of runs on what is no picture, by its kind; all are below one folder of logs."""
+    folder = tmp_path_factory.mktemp("kinds")
+    load_plugins()
+    found = {}
+    for kind in KINDS:
+        (folder / kind).mkdir()
+        run = trained(kind, folder / kind).path
+        found[kind] = folder / "logs" / run.relative_to(folder / kind / "logs")
+        shutil.copytree(folder / kind / "logs", folder / "logs", dirs_exist_ok=True)
+    return found
+
+
+@pytest.fixture(scope="package")
+def server_of_kinds(kinds: dict[str, Path]) -> Iterator[Explorer]:
+    with serving(kinds["sound"].parents[3]) as server:
+        yield server
 
 
 @pytest.fixture(scope="package")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from genlab.command.explorer import asked, tables
 from genlab.command.explorer.logs import Logs
+from genlab.comparison import plots
 from genlab.core.errors import GenlabError
 from tests.comparison.results import write
 
@@ -99,3 +102,41 @@ def test_curves_are_those_of_metrics(logs: Path) -> None:
     assert found["svg"].startswith("<svg")
     with pytest.raises(GenlabError, match="No run has the figure 'x'"):
         tables.curves(Logs(logs), asked.CurvesOf(["digits/vae/1-s0"], "x"))
+
+
+def said_and_drawn(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]
+) -> tuple[dict[str, object], list[tuple[float, float]]]:
+    """What is said of a curve of these lines of ``metrics.csv``, and the points of its drawing."""
+    drawn: list[tuple[float, float]] = []
+
+    def draw(series: Sequence[plots.Series], *labels: str) -> str:
+        drawn.extend(series[0].points)
+        return "<svg></svg>"
+
+    monkeypatch.setattr(plots, "line_plot", draw)
+    metrics = logs / "runs" / "digits" / "vae" / "1-s0" / "metrics.csv"
+    metrics.write_text("\n".join(["examples_seen,val/bits_per_dim,val/loss", *lines, ""]))
+    (said,) = tables.curves(Logs(logs), asked.CurvesOf(["digits/vae/1-s0"], "val/bits_per_dim"))["runs"]
+    return said, drawn
+
+
+@pytest.mark.parametrize("count", [tables.MOST_POINTS, tables.MOST_POINTS + 1, 3998, 9999])
+def test_a_long_curve_is_thinned_and_ends_where_it_ends(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    said, drawn = said_and_drawn(logs, monkeypatch, [f"{n},{n}," for n in range(1, count + 1)])
+    assert (said["last"], said["points"]) == (str(count), count)
+    assert (drawn[0], drawn[-1], len(drawn)) == ((1, 1), (count, count), tables.MOST_POINTS)
+    gaps = {after[0] - before[0] for before, after in pairwise(drawn)}
+    assert max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize("end", ["nan", "inf", "-inf", "1e+200"])
+def test_a_curve_that_ends_in_no_number_says_so(logs: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    said, drawn = said_and_drawn(logs, monkeypatch, ["10,2.5,", "20,2.0,", f"30,{end},", "40,,1.0"])
+    assert said == {"run": "digits/vae/1-s0", "last": end, "points": 2}
+    assert drawn == [(10, 2.5), (20, 2.0)]
+    said, drawn = said_and_drawn(logs, monkeypatch, [f"30,{end},", "40,,1.0"])
+    assert said == {"run": "digits/vae/1-s0", "last": end, "points": 0}
+    assert drawn == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from genlab.command.explorer.lab import Opened
 from genlab.command.explorer.server import Explorer
 from tests.chromium import Browser, find_chromium, open_browser
 
@@ -76,6 +77,31 @@ def test_a_slider_moves_the_picture_and_its_command(browser: Browser, server: Ex
     browser.problems.clear()  # that refusal
 
 
+def test_sliders_lead_back_to_a_code_that_lies_far_out(
+    browser: Browser, server: Explorer, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = Opened.code
+    monkeypatch.setattr(Opened, "code", lambda self, example: 4 * code(self, example))
+    show(browser, server, "latents")
+    card = f"document.querySelector('[data-run=\"{names['flow']}\"]')"
+    values = f"Array.from({card}.querySelectorAll('input[type=range]'), (slider) => slider.value)"
+    picture = f"{card}.querySelector('.now img').src"
+    first, began = browser.run(picture), browser.run(values)
+    browser.run(f"{card}.querySelector('input[type=range]').id = 'far'")
+    browser.click("#far")
+    at_the_end = browser.run("document.getElementById('far').value === document.getElementById('far').max")
+    browser.press(*(("Home", 36) if at_the_end else ("End", 35)))
+    browser.wait_for(f"{picture} !== {first!r}")
+    assert browser.run(values)[1:] == began[1:], "a slider that nobody moved has moved"
+    browser.run(
+        f"[...{card}.querySelectorAll('button')].find((b) => b.textContent === 'Back to the example').id = 'back'"
+    )
+    browser.click("#back")
+    browser.wait_for(f"{picture} === {first!r}")
+    assert browser.run(values) == began
+    browser.problems.clear()  # that a mixture has no code
+
+
 def test_a_drawing_is_judged_by_every_model(browser: Browser, server: Explorer) -> None:
     show(browser, server, "draw")
     figure = "Array.from(document.querySelectorAll('.card'), (card) => card.querySelector('dd')?.textContent ?? '')"
@@ -90,6 +116,25 @@ def test_a_drawing_is_judged_by_every_model(browser: Browser, server: Explorer) 
     scores = browser.run("Array.from(document.querySelectorAll('.scores tbody th'), (cell) => cell.textContent)")
     assert {"nll", "typicality", "complexity", "reconstruction"} <= set(scores)
     assert browser.problems == []
+
+
+def test_sounds_are_players_and_texts_are_read(
+    browser: Browser, server_of_kinds: Explorer, kinds: dict[str, Path]
+) -> None:
+    show(browser, server_of_kinds, "samples")
+    for kind in ("sound", "text"):
+        name = "/".join(kinds[kind].parts[-3:])
+        if not browser.run(f"document.querySelector('#runs input[value=\"{name}\"]').checked"):
+            browser.click(f'#runs input[value="{name}"]')
+        browser.wait_for(f"document.querySelector('[data-run=\"{name}\"]') && {IDLE}")
+    player = f"document.querySelector('[data-run=\"{'/'.join(kinds['sound'].parts[-3:])}\"] audio')"
+    assert browser.run(f"{player}.src").startswith("data:audio/wav;base64,")
+    browser.run(f"{player}.load(); {player}.preload = 'auto';")
+    browser.wait_for(f"{player}.readyState > 0 || {player}.error")
+    assert browser.run(f"[{player}.error, {player}.duration]") == [None, pytest.approx(0.032, abs=1e-3)]
+    text = f"document.querySelector('[data-run=\"{'/'.join(kinds['text'].parts[-3:])}\"] pre.text').textContent"
+    assert browser.run(text).strip()
+    assert browser.problems == [], "the policy lets sounds in"
 
 
 def test_names_of_strangers_are_text(browser: Browser, server: Explorer, logs: Path) -> None:

@@ -20,6 +20,7 @@ from genlab.command import cli
 from genlab.command.build import build_datamodule
 from genlab.command.config import read_trained
 from genlab.command.explorer.commands import command
+from genlab.command.explorer.lab import Opened
 from genlab.core.batch import Batch
 from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, some_of, stream_seed
@@ -86,6 +87,20 @@ def test_sliders_decode_what_the_python_beside_them_decodes(ask: Ask, names: dic
     assert sum(shares) == pytest.approx(1)
     too_many = ask("POST", "/api/decode", asked | {"latents": [10**6, 0]})
     assert too_many.status == 422
+
+
+def test_a_slider_reaches_a_code_that_lies_far_out(
+    ask: Ask, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = ask("POST", "/api/latents", {"run": names["flow"], "example": 3}).json["sliders"]
+    code = Opened.code
+    monkeypatch.setattr(Opened, "code", lambda self, example: 20 * code(self, example))
+    found = ask("POST", "/api/latents", {"run": names["flow"], "example": 3}).json["sliders"]
+    assert any(far["value"] < near["low"] for far, near in zip(found, usual, strict=True))
+    assert any(far["value"] > near["high"] for far, near in zip(found, usual, strict=True))
+    for far, near in zip(found, usual, strict=True):
+        assert far["value"] == pytest.approx(20 * near["value"], rel=1e-6)
+        assert (far["low"], far["high"]) == (min(near["low"], far["value"]), max(near["high"], far["value"]))
 
 
 def test_a_drawing_is_scored_as_any_example(

@@ -33,6 +33,8 @@ MOST_FIRST = 3
 NO_WEIGHTS = "no weights yet"
 MOST_POINTS = 2000
 """Of a curve; more are not seen."""
+MOST_DRAWN = 1e100
+"""Values from here on have no place on an axis."""
 
 
 def list_runs(logs: Logs, asked: Nothing) -> dict[str, Any]:
@@ -162,19 +164,21 @@ def curves(logs: Logs, asked: CurvesOf) -> dict[str, Any]:
     figure = asked.figure if asked.figure is not None else known[0]
     if figure not in known:
         raise GenlabError(f"No run has the figure '{visible(figure)}'.")
-    points = [_points(each, figure) for each in rows]
+    values = [_values(each, figure) for each in rows]
+    drawn = [[(x, y) for x, y in each if math.isfinite(y) and abs(y) < MOST_DRAWN] for each in values]
     with DRAWING:
         from genlab.comparison.plots import STYLES, Series, line_plot
 
         series = [
-            Series(visible(run.id), place % STYLES, curve)
-            for place, (run, curve) in enumerate(zip(runs, points, strict=True))
-            if curve
+            Series(visible(run.id), place % STYLES, _thinned(points))
+            for place, (run, points) in enumerate(zip(runs, drawn, strict=True))
+            if points
         ]
         title = f"{visible(figure)} against examples seen"
         svg = line_plot(series, "examples seen", visible(figure), title, "curves") if series else ""
-    last = [{"run": name, "last": f"{curve[-1][1]:.5g}" if curve else "", "points": len(curve)}
-            for name, curve in zip(asked.runs, points, strict=True)]  # fmt: skip
+    # Of all values, drawn or not: a curve that ends in nan does not end where its drawing does.
+    last = [{"run": name, "last": f"{each[-1][1]:.5g}" if each else "", "points": len(points)}
+            for name, each, points in zip(asked.runs, values, drawn, strict=True)]  # fmt: skip
     report = {"formats": ["html"], "out": "report", "paths.logs": logs.root}
     return {
         "svg": svg,
@@ -195,13 +199,19 @@ def _rows(logs: Logs, run: RunDir) -> list[dict[str, str]]:
         return []
 
 
-def _points(rows: Sequence[dict[str, str]], figure: str) -> list[tuple[float, float]]:
-    points = []
+def _values(rows: Sequence[dict[str, str]], figure: str) -> list[tuple[float, float]]:
+    """Return a figure against examples seen, nan and infinities too."""
+    values = []
     for row in rows:
         try:
-            x, y = float(row[MetricsCsv.POSITION]), float(row.get(figure) or "nan")
-        except ValueError:
+            values.append((float(row[MetricsCsv.POSITION]), float(row.get(figure) or "none")))
+        except ValueError:  # this row has none
             continue
-        if math.isfinite(y) and abs(y) < 1e100:
-            points.append((x, y))
-    return points[:: max(1, math.ceil(len(points) / MOST_POINTS))]
+    return values
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return so many points that all are seen, evenly spaced, the first and the last among them."""
+    if len(points) <= MOST_POINTS:
+        return list(points)
+    return [points[place * (len(points) - 1) // (MOST_POINTS - 1)] for place in range(MOST_POINTS)]

@@ -134,14 +134,16 @@ def latents(lab: Lab, asked: Latents) -> dict[str, Any]:
         found = traverse(model, example, others, LATENTS, STEPS, REACH)
         strip = pictures.of_rows(found.rows, None, model.spec, _title(opened), found.places)
         code, total = opened.code(asked.example), sum(found.importance) or 1.0
+        values = code[0, found.latents].tolist()
+        # A browser moves a slider into its range: one that ended short of the code would change it.
         sliders = [
             {
-                "latent": latent, "low": float(z[0]), "high": float(z[-1]), "value": float(code[0, latent]),
+                "latent": latent, "low": min(float(z[0]), value), "high": max(float(z[-1]), value), "value": value,
                 "share": importance / total,
             }
-            for latent, importance, z in zip(found.latents, found.importance, found.z, strict=True)
+            for latent, value, importance, z in zip(found.latents, values, found.importance, found.z, strict=True)
         ]  # fmt: skip
-        now = _decoded(opened, asked.example, found.latents, [slider["value"] for slider in sliders])
+        now = _decoded(opened, asked.example, found.latents, values)
         settings = {
             "split": "test",
             "example": asked.example,

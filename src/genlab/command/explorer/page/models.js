@@ -59,7 +59,8 @@ export function latents(view, runs) {
   view.append(
     controls(field("test example", example)),
     picker,
-    note("A slider moves one latent of the example's code; the most important ones, from −3 to 3 standard deviations."),
+    note("A slider moves one latent of the example's code; the most important ones, from −3 to 3 standard deviations, or on "
+      + "to the example's own value."),
     element("div", { class: "cards wide" }, ...made.map(({ slot }) => slot.card)),
   );
   load();

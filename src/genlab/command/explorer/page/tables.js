@@ -60,7 +60,7 @@ export async function curves(view, runs) {
       drawing.replaceChildren(parsed || note("None of the chosen runs has a point of it."));
       legend.replaceChildren(...found.runs.map(({ last, points }, place) =>
         element("li", {}, swatch(place), `${runs[place].model} `, element("span", { class: "muted id" }, runs[place].id),
-          points ? ` last ${last}` : " no such figure")));
+          last ? ` last ${last}${points ? "" : ", no point to draw"}` : " no such figure")));
       files.replaceChildren(
         note(`From ${found.files.join(", ")}. The report draws them too:`), commandLine(found.command));
     } catch (error) {
