@@ -20,6 +20,7 @@ from genlab.command.explorer import asked
 from genlab.command.explorer.guard import POLICY, Guard
 from genlab.command.explorer.logs import Logs
 from genlab.core.errors import GenlabError
+from genlab.processes.starting import importing
 
 __all__ = ["Explorer"]
 
@@ -119,12 +120,12 @@ class Explorer(ThreadingHTTPServer):
 
     def _views(self) -> Any:
         with self._making:
-            views = importlib.import_module("genlab.command.explorer.views")
             if self._lab is None:
-                from genlab.command.explorer.lab import Lab
-
+                with importing():  # half of the time until the first pictures
+                    importlib.import_module("genlab.command.explorer.views")
+                    from genlab.command.explorer.lab import Lab
                 self._lab = Lab(self.logs, self._device)
-            return views
+            return importlib.import_module("genlab.command.explorer.views")
 
     def warm_up(self) -> None:
         """Import what models need, which takes seconds, and load the newest runs, once, while nobody waits for it yet.
