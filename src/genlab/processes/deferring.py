@@ -60,8 +60,8 @@ def deferred(*packages: str) -> Iterator[None]:
     """Within it ``from package import part`` imports nothing: the package is imported when a part is first used.
 
     For libraries that import a large package for something that is not used here. Parts are good for calls and
-    attributes, not as base classes. Who imports a module of the package gets it, and the package with it. A package
-    that is imported already, or is not installed, stays as it is.
+    attributes, not as base classes. Who imports a module of the package gets it, and the package with it; a module that
+    the package imports, too, is then run twice. A package that is imported already, or is not installed, stays as it is.
     """
     for package in packages:
         if package not in sys.modules and (spec := _spec(package)) is not None:
