@@ -61,7 +61,7 @@ def deferred(*packages: str) -> Iterator[None]:
 
     For libraries that import a large package for something that is not used here. Parts are good for calls and
     attributes, not as base classes. Who imports a module of the package gets it, and the package with it; a module that
-    the package imports, too, is then run twice. A package that is imported already, or is not installed, stays as it is.
+    the package imports, too, is then run twice. A package that is imported already, or not installed, stays as it is.
     """
     for package in packages:
         if package not in sys.modules and (spec := _spec(package)) is not None:
