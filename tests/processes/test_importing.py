@@ -27,7 +27,7 @@ def test_what_is_imported_is_left_alone_and_nothing_else(tmp_path: Path, monkeyp
     assert frozen > before
     with importing():  # whatever a caller has made since can become garbage
         importlib.import_module("just_made")
-    assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() <= frozen  # what was frozen may have been freed since
     del sys.modules["just_made"]
 
 
