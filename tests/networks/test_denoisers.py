@@ -30,8 +30,17 @@ def unet(
     blocks: int = 1,
     num_classes: int = 0,
     dropout: float = 0.0,
+    patch: int = 1,
 ) -> UNet:
-    return UNet(shape, channels=channels, blocks=blocks, attention=attention, num_classes=num_classes, dropout=dropout)
+    return UNet(
+        shape,
+        channels=channels,
+        blocks=blocks,
+        attention=attention,
+        num_classes=num_classes,
+        dropout=dropout,
+        patch=patch,
+    )
 
 
 def wave_unet(shape: tuple[int, int], *, num_classes: int = 0, has_mask: bool = False) -> WaveUNet:
@@ -50,6 +59,7 @@ def wave_unet(shape: tuple[int, int], *, num_classes: int = 0, has_mask: bool = 
 CASES: dict[str, tuple[tuple[int, ...], Maker]] = {
     "unet": ((1, 8, 8), lambda classes: unet((1, 8, 8), [16, 32], [4], num_classes=classes)),
     "unet_odd_sides": ((3, 7, 9), lambda classes: unet((3, 7, 9), [8, 16, 8], [7, 2], blocks=2, num_classes=classes)),
+    "unet_patches": ((3, 8, 12), lambda classes: unet((3, 8, 12), [16, 32], [4], num_classes=classes, patch=2)),
     "unet_one_scale": ((2, 5, 4), lambda classes: unet((2, 5, 4), [24], [], num_classes=classes)),
     "wave_unet": ((2, 21), lambda classes: wave_unet((2, 21), num_classes=classes)),
     "dit": ((3, 4, 6), lambda classes: DiT((3, 4, 6), patch=2, hidden=16, layers=2, heads=2, num_classes=classes)),
@@ -281,6 +291,25 @@ def test_a_transformer_refuses_sizes_that_do_not_divide() -> None:
         DiT((1, 4, 4), patch=2, hidden=18, layers=1, heads=4, num_classes=0)
     with pytest.raises(GenlabError, match="hidden is 18 and heads 2"):
         DiT((1, 4, 4), patch=2, hidden=18, layers=1, heads=2, num_classes=0)
+
+
+def test_a_unet_refuses_patches_that_do_not_divide() -> None:
+    with pytest.raises(GenlabError, match=r"patch is 3, but images are 8 x 8.*1, 2, 4, 8"):
+        unet((1, 8, 8), [16], [], patch=3)
+
+
+def test_a_unet_of_patches_is_the_unet_of_their_pixels_as_channels() -> None:
+    patches = perturbed(unet((2, 4, 6), [16, 16], [2], patch=2))
+    pixels = unet((8, 2, 3), [16, 16], [2])
+    pixels.load_state_dict(patches.state_dict())
+    x, t = torch.randn(3, 2, 4, 6), torch.randn(3)
+    # Channel 4 c + 2 i + j of a place is the pixel in row i and column j of channel c of its square.
+    cut = torch.stack([x[:, c, i::2, j::2] for c in range(2) for i in range(2) for j in range(2)], dim=1)
+    made = pixels(cut, t)
+    expected = torch.empty_like(x)
+    for channel in range(8):
+        expected[:, channel // 4, channel // 2 % 2 :: 2, channel % 2 :: 2] = made[:, channel]
+    torch.testing.assert_close(patches(x, t), expected)
 
 
 def given(block: nn.Module, embedding: Tensor) -> tuple[Tensor]:

@@ -43,6 +43,7 @@ class UNetConfig:
         attention: Heights of the feature maps with self-attention; of sound and series their lengths in columns.
         dropout: Probability that a feature is dropped while training.
         squeeze: Neighbouring values of sound that make a column; each step of a series is one.
+        patch: Side of the squares of pixels that are one place of the finest scale; it divides the image's sides.
     """
 
     channels: Annotated[list[Width], MinLen(1)]
@@ -50,6 +51,7 @@ class UNetConfig:
     attention: list[Width]
     dropout: Probability
     squeeze: Annotated[int, Ge(1), Le(1024)] = 8
+    patch: Annotated[int, Ge(1), Le(64)] = 1
 
     def build(self, spec: DataSpec, num_classes: int) -> nn.Module:
         """Return the network for images, sound or series of ``spec``."""
@@ -73,6 +75,7 @@ class UNetConfig:
             attention=self.attention,
             num_classes=num_classes,
             dropout=self.dropout,
+            patch=self.patch,
         )
 
 

@@ -94,6 +94,7 @@ ADDED: dict[str, Mapping[str, Any]] = {
     "model.dropout": 0.0,
     "model.tails": "auto",
     "model.unet.squeeze": 8,
+    "model.unet.patch": 1,
     "data.predict": None,
     "model.guidance": None,
 }

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from genlab.core.errors import GenlabError
 from genlab.networks.blocks.attention import self_attention
 from genlab.networks.blocks.conditioning import Conditioning
+from genlab.networks.blocks.patches import patch_grid
 
 __all__ = ["DiT"]
 
@@ -84,18 +85,12 @@ class DiT(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, width = shape
-        if height % patch or width % patch:
-            divisors = [size for size in range(1, 9) if height % size == 0 and width % size == 0]
-            raise GenlabError(
-                f"patch is {patch}, but images are {height} x {width}: expected a divisor of both sides, "
-                f"such as {', '.join(map(str, divisors))}."
-            )
+        self.grid = patch_grid(height, width, patch)
         if hidden % heads or hidden % 4:
             raise GenlabError(
                 f"hidden is {hidden} and heads {heads}, expected a multiple of heads and of 4: use hidden={heads * 32}."
             )
         self.patch = patch
-        self.grid = (height // patch, width // patch)
         self.conditioning = Conditioning(hidden, num_classes)
         self.enter = nn.Linear(channels * patch**2, hidden)
         self.register_buffer("codes", position_codes(*self.grid, hidden), persistent=False)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from genlab.core.errors import GenlabError
 from genlab.networks.blocks.attention import self_attention
 from genlab.networks.blocks.conditioning import Conditioning
+from genlab.networks.blocks.patches import patch_grid
 from genlab.networks.latent.autoencoders import halved_sizes
 
 __all__ = ["UNet"]
@@ -125,9 +126,12 @@ class UNet(nn.Module):
         dropout: Probability that a feature is dropped within a residual block while training.
         outputs: Channels of the output; None: as many as the image has.
         kernel: Height and width of the convolutions, odd.
+        patch: Side of the squares of pixels that are one place of the finest scale, and channels of it; it divides
+            the sides. Twice the side takes about a quarter of the time. Luhman and Luhman (2022), "Improving
+            Diffusion Model Efficiency Through Patching".
 
     Raises:
-        GenlabError: If there is no scale.
+        GenlabError: If there is no scale, or the sides are no multiples of ``patch``.
     """
 
     def __init__(
@@ -141,12 +145,14 @@ class UNet(nn.Module):
         dropout: float,
         outputs: int | None = None,
         kernel: tuple[int, int] = PICTURE_KERNEL,
+        patch: int = 1,
     ) -> None:
         super().__init__()
         if not channels:
             raise GenlabError("channels is empty, expected the channels at each scale: use channels=[32,64,64].")
         image_channels, height, width = shape
-        self.sizes = halved_sizes(height, width, len(channels) - 1)
+        self.patch = patch
+        self.sizes = halved_sizes(*patch_grid(height, width, patch), len(channels) - 1)
         embedding = 4 * channels[0]
         side = 0 if kernel[0] > 1 else 1
         attends = [size[side] in attention for size in self.sizes]
@@ -166,7 +172,7 @@ class UNet(nn.Module):
 
         finer_and_coarser = list(itertools.pairwise(channels))
         self.conditioning = Conditioning(embedding, num_classes)
-        self.enter = nn.Conv2d(image_channels, channels[0], kernel, padding=_around(kernel))
+        self.enter = nn.Conv2d(image_channels * patch**2, channels[0], kernel, padding=_around(kernel))
         self.down = nn.ModuleList(layers(scale, width) for scale, width in enumerate(channels))
         self.halve = nn.ModuleList(
             nn.Conv2d(fine, coarse, kernel, stride=2, padding=_around(kernel)) for fine, coarse in finer_and_coarser
@@ -175,7 +181,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(layers(scale, 2 * width) for scale, width in enumerate(channels))
         self.widen = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in finer_and_coarser)
         self.norm = group_norm(channels[0])
-        self.leave = nn.Conv2d(channels[0], outputs or image_channels, kernel, padding=_around(kernel))
+        self.leave = nn.Conv2d(channels[0], (outputs or image_channels) * patch**2, kernel, padding=_around(kernel))
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
         # Convolutions in this layout are several times faster in bfloat16, on CPU and GPU alike.
@@ -193,7 +199,7 @@ class UNet(nn.Module):
             ``[N, outputs, H, W]`` in the dtype of ``x``.
         """
         modulations = iter(self._modulations(self.conditioning(t, y)))
-        h, across = self.enter(x), []
+        h, across = self.enter(F.pixel_unshuffle(x, self.patch)), []
         for scale, layers in enumerate(self.down):
             if scale:
                 h = self.halve[scale - 1](h)
@@ -207,7 +213,7 @@ class UNet(nn.Module):
             if scale:
                 # Before the image grows: after it, the same values would cost four times as much.
                 h = F.interpolate(self.widen[scale - 1](h), size=self.sizes[scale - 1])
-        return self.leave(F.silu(self.norm(h))).to(x.dtype)
+        return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), self.patch).to(x.dtype)
 
     def _modulations(self, embedding: Tensor) -> Sequence[Tensor]:
         """Project the embedding ``[N, E]`` for all blocks at once, in the order in which they run.
