@@ -11,7 +11,7 @@ INTRODUCTION = """# Gallery
 
 Every comparison that is kept in `results/`, each with its floor, its costs and its commands. The floor is what real
 training data gets in the place of samples: no model is expected to be better. How these figures are to be read, the
-single runs and the speeds are in [reference results](/made/results.md).
+single runs and the speeds are in [reference results](/made/results.md). `python docs/gallery.py NAME` makes one again.
 """
 
 
