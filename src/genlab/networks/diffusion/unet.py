@@ -151,7 +151,10 @@ class UNet(nn.Module):
         if not channels:
             raise GenlabError("channels is empty, expected the channels at each scale: use channels=[32,64,64].")
         image_channels, height, width = shape
-        self.patch = patch
+        # One pixel is its own patch, for which not even a copy is made.
+        self.cut, self.join = (
+            (nn.PixelUnshuffle(patch), nn.PixelShuffle(patch)) if patch > 1 else (nn.Identity(), nn.Identity())
+        )
         self.sizes = halved_sizes(*patch_grid(height, width, patch), len(channels) - 1)
         embedding = 4 * channels[0]
         side = 0 if kernel[0] > 1 else 1
@@ -199,7 +202,7 @@ class UNet(nn.Module):
             ``[N, outputs, H, W]`` in the dtype of ``x``.
         """
         modulations = iter(self._modulations(self.conditioning(t, y)))
-        h, across = self.enter(F.pixel_unshuffle(x, self.patch)), []
+        h, across = self.enter(self.cut(x)), []
         for scale, layers in enumerate(self.down):
             if scale:
                 h = self.halve[scale - 1](h)
@@ -213,7 +216,7 @@ class UNet(nn.Module):
             if scale:
                 # Before the image grows: after it, the same values would cost four times as much.
                 h = F.interpolate(self.widen[scale - 1](h), size=self.sizes[scale - 1])
-        return F.pixel_shuffle(self.leave(F.silu(self.norm(h))), self.patch).to(x.dtype)
+        return self.join(self.leave(F.silu(self.norm(h)))).to(x.dtype)
 
     def _modulations(self, embedding: Tensor) -> Sequence[Tensor]:
         """Project the embedding ``[N, E]`` for all blocks at once, in the order in which they run.
