@@ -99,6 +99,8 @@ def _read(place: RunDir) -> TrainedConfig:
 def _build(place: RunDir, trained: TrainedConfig, folder: Path, settings: ExportConfig) -> Export:
     checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
     model = open_run(place, checkpoint, choose_device(settings.device))
+    if settings.network:
+        require_network(model)  # before the work
     read = load_checkpoint(checkpoint, mmap=True)
     last = load_checkpoint(find_checkpoint(place, settings.run, "last"), mmap=True)
     licence = settings.data_licence or getattr(build_datamodule(trained), "licence", None)
@@ -115,8 +117,6 @@ def _build(place: RunDir, trained: TrainedConfig, folder: Path, settings: Export
         "data_licence": licence,
         "code": this_code().as_dict(),
     }
-    if settings.network:
-        require_network(model)  # before the work
     results = results_of(place, settings.checkpoint)
     state = model.state_dict()
     shared = Shared(shared_config(without_folders(trained.plain)), state, results, about)
