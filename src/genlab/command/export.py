@@ -26,6 +26,7 @@ from genlab.runs.finding import find_run
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import config_hash
 from genlab.runs.pushing import look, push
+from genlab.runs.scratch import scratch_folder
 from genlab.training.callbacks.saving import was_chosen
 from genlab.uses.export import (
     Shared,
@@ -64,7 +65,7 @@ def run(config: DictConfig) -> str:
     place = find_run(settings.run, settings.paths.logs)
     trained = None if isinstance(place, ExportDir) else _read(place)
     there = None if address is None else look(address, settings.overwrite)
-    with TemporaryDirectory(dir=None if address else target.absolute().parent, prefix=".export-") as scratch:
+    with scratch_folder(target.absolute().parent, ".export-") if address is None else TemporaryDirectory() as scratch:
         folder = Path(scratch) / "export"
         folder.mkdir()
         export = _copy(place, folder) if trained is None else _build(place, trained, folder, settings)
