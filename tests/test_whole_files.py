@@ -34,6 +34,7 @@ APPENDED_OR_APART = {
     ("genlab/sweeps/process_pool.py", "open"): "a job's log",
     ("genlab/sweeps/process_pool.py", "touch"): "takes the name of a job's log, before anything is in it",
     ("genlab/runs/locks.py", "open"): "a lock, which is held and not read",
+    ("genlab/runs/scratch.py", "open"): "a lock",
     ("genlab/sweeps/shared_study.py", "open"): "a lock",
     ("genlab/data/files.py", "open"): "in a folder of its own, from which whole files are moved",
     ("genlab/sweeps/study_tables.py", "dump"): "to text",

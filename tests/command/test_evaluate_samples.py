@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from genlab.command import cli
+from genlab.comparison.ranking import compare
 from genlab.comparison.reading import read_results
 from genlab.core.randomness import Stream, generator
 from genlab.data.images import Digits
@@ -42,7 +43,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         modality_of(digits.spec).write_one(example, digits.spec, folder / "a" / f"{number:03d}")
     for name, file in NAMES.items():
         given = [f"samples={folder / file}", "data=digits", "evaluation=quick", f"evaluation.num_samples={COUNT}"]
-        assert cli.evaluate([*given, f"paths.logs={folder}", f"name={name}", f"trained_on=all digits, {file}"]) == 0
+        assert cli.evaluate([*given, f"paths.logs={folder}", f"name={name}", "trained_on=all digits, test too"]) == 0
     return folder
 
 
@@ -79,6 +80,7 @@ def test_it_stands_in_the_table_marked_as_foreign(logs: Path, capfd: pytest.Capt
     read, skipped = read_results([logs])
     assert {run.model for run in read} == {*NAMES, "floor"}
     assert not skipped
+    assert {row.first.model for row in compare(read).groups[0].rows} == {*NAMES, "floor"}, "though they are the same"
     capfd.readouterr()
     assert cli.compare([f"paths.logs={logs}"]) == 0
     said = capfd.readouterr().out

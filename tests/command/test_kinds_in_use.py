@@ -117,8 +117,13 @@ def test_samples_of_a_table_say_their_labels(runs: Runs, tmp_path: Path) -> None
         rows = list(csv.DictReader(io.StringIO(found.files()[".csv"].decode())))
         assert list(rows[0]) == ["size", "weight", "tree", "wood"]
         assert {row["wood"] for row in rows} == expected
+        assert [row["wood"] for row in rows] == [("hard", "soft")[label] for label in found.arrays["y"].tolist()]
     assert set(found.arrays["y"].tolist()) == {1}
     assert found.record["settings"]["label"] == "soft"
+    assert cli.export([f"run={used.path}", f"to={tmp_path / 'export'}"]) == 0
+    shared = tmp_path / "export" / "samples"
+    woods = [row["wood"] for row in csv.DictReader(io.StringIO((shared / "samples.csv").read_text()))]
+    assert woods == [("hard", "soft")[label] for label in np.load(shared / "samples.npz")["y"].tolist()]
     files = list(used.path.glob("samples/*.csv"))
     assert len(files) > 1, "of validation and of the evaluation"
     assert all(path.read_text().startswith("size,weight,tree,wood\n") for path in files)

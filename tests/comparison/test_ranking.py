@@ -59,6 +59,11 @@ def test_of_one_seed_only_the_newest_result_counts() -> None:
     assert (row.figures["fid"].mean, row.figures["fid"].count, comparison.superseded) == (3.0, 1, 2)
 
 
+def test_the_same_samples_under_two_names_are_two_rows() -> None:
+    comparison = compared(*(run(1, model__name=name, model__family="foreign") for name in ("theirs", "ours")))
+    assert ([row.first.model for row in comparison.groups[0].rows], comparison.superseded) == (["ours", "theirs"], 0)
+
+
 def test_what_a_figure_is_keeps_runs_apart() -> None:
     """Means over figures of different kinds, checkpoints or features would say nothing."""
     changes = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec, Field
-from genlab.data.columns import ColumnsConfig
+from genlab.data import own
+from genlab.data.columns import ColumnsConfig, parse_csv
 from genlab.data.own import CsvTable
 from genlab.data.tables import BreastCancer, Diabetes, TableData, Wine
 from genlab.measure.figures import FIGURES
@@ -139,6 +141,16 @@ def test_rows_that_differ_by_their_labels_or_beyond_float32_are_equal(
     assert caplog.text.count("table.csv: 180 of 240 rows equal another; equal ones are in the same split.") == 1
 
 
+def test_a_table_lies_in_memory_once(tmp_path: Path) -> None:
+    data = CsvTable(path=written(tmp_path, table(kind=cycled("a", "b", "c"))), target="kind")
+    taken = data._taken
+    assert taken is not None
+    before = [weakref.ref(values) for values in (taken.columns[0].values, taken.labels, taken.places["train"])]
+    del taken
+    assert len(data.tensors("train").x) + len(data.tensors("validation").x) + len(data.tensors("test").x) == ROWS
+    assert [reference() for reference in before] == [None] * 3
+
+
 def test_a_target_is_the_label_and_no_column(tmp_path: Path) -> None:
     data = CsvTable(path=written(tmp_path, table(kind=cycled("1", "2", "3"))), target="kind")
     assert (data.spec.num_classes, [field.name for field in data.spec.fields]) == (3, ["length"])
@@ -254,8 +266,10 @@ def _value(text: str) -> tuple[int, object]:
         return (1, text)
 
 
-def test_a_table_of_ones_own_trains(tmp_path: Path) -> None:
+def test_a_table_of_ones_own_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the command: its samples are a CSV file with the columns and the categories that went in."""
+    read: list[str] = []
+    monkeypatch.setattr(own, "parse_csv", lambda content, where: read.append(where) or parse_csv(content, where))
     random = np.random.RandomState(0)
     columns = {
         "size": [f"{value:.1f}" for value in random.standard_normal(320) * 3 + 170],
@@ -271,6 +285,7 @@ def test_a_table_of_ones_own_trains(tmp_path: Path) -> None:
         "evaluation.num_samples=100",
         model="gmm",
     )
+    assert read == ["table.csv"], "once, though training, evaluation and both models need it"
     assert result.likelihood.nats > 0
     assert result.data.unit == "nats"
     assert result.data.columns == ("size", "kind", "age")

@@ -342,3 +342,15 @@ def test_a_network_beside_the_weights(run: Path, tmp_path: Path, capfd: pytest.C
     refused(["export", f"run={target}", f"to={tmp_path / 'again'}"], capfd, [f"{NETWORK} is damaged"])
     assert cli.export([f"run={run}", f"to={target}", "overwrite=true"]) == 0
     assert not (target / NETWORK).exists()
+
+
+def test_a_network_that_cannot_be_is_refused_before_the_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(model: object) -> None:
+        raise GenlabError("network is true, but this one has none.")
+
+    monkeypatch.setattr("genlab.command.export.require_network", refuse)
+    monkeypatch.setattr("genlab.command.export.build_datamodule", None)
+    refused(["export", f"run={run}", f"to={tmp_path / 'export'}", "network=true"], capfd, ["this one has none"])
+    assert not list(tmp_path.iterdir())

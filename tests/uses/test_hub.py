@@ -19,6 +19,7 @@ from genlab.measure.results import read_result
 from genlab.runs import hub as client
 from genlab.runs import pulling
 from genlab.runs.addresses import Address
+from genlab.runs.atomic import write_atomic
 from genlab.runs.caches import user_cache_folder
 from genlab.runs.exports import CARD, INDEX, WEIGHTS
 from tests.command.hostile import refused
@@ -93,6 +94,15 @@ def test_a_commit_that_is_here_needs_no_network(shared: Hub) -> None:
     assert len(shared.requests) == asked
     genlab.load_run(NAME)
     assert len(shared.requests) == asked + 1, "the files are fetched again"
+
+
+def test_what_a_killed_pull_left_is_removed_by_the_next(shared: Hub) -> None:
+    kept_here = user_cache_folder() / "hub" / "ada" / "gmm"
+    left = kept_here / ".pull-0123abcd"
+    (left / "half").mkdir(parents=True)
+    write_atomic(left / ".in_use", "genlab\n")
+    genlab.load_run(NAME)
+    assert [path.name for path in kept_here.iterdir()] == [shared.commit("ada/gmm")]
 
 
 def test_it_is_copied_and_evaluated_from_there(shared: Hub, export: Path, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_labels_of_samples_are_those_that_the_model_was_told(
     assert len(parts) == len(told) == 3
     labels = labels_of_samples(model, 20, 3, label)
     assert torch.equal(labels, torch.cat(told))
+    assert torch.equal(labels_of_samples(model, 5, 3, label, first=9), labels[9:14])
     assert set(labels.tolist()) == ({0, 1, 2} if label is None else {2})
     other = next(case for case in CASES if case.id == "flow-tiny_gray")
     assert labels_of_samples(make_model(other).eval(), 20) is None

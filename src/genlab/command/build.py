@@ -45,13 +45,18 @@ def check_protocol_fits(protocol: EvaluationProtocol, spec: DataSpec) -> None:
     check_examples_fit("evaluation.num_samples", protocol.num_samples, spec.num_dims, "samples", value_bytes)
 
 
-def build_model(config: TrainedConfig) -> GenerativeModel:
+def build_model(config: TrainedConfig, spec: DataSpec | None = None) -> GenerativeModel:
     """Make the model of a config for the config's data, its starting weights drawn from the seed.
+
+    Args:
+        config: The config.
+        spec: What one example is, where that is known: to find it out may take reading a file. None: it is found out.
 
     Raises:
         GenlabError: If the family cannot take the data, or the model exceeds the machine's memory.
     """
-    spec = config.spec if isinstance(config, ExportedConfig) else build_datamodule(config).spec
+    if spec is None:
+        spec = config.spec if isinstance(config, ExportedConfig) else build_datamodule(config).spec
     with torch.random.fork_rng(devices=[]), BuildWithinMemory("The model"):
         torch.manual_seed(stream_seed(Stream.WEIGHTS, config.seed))
         return config.model.make(spec=spec)

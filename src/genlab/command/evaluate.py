@@ -86,6 +86,7 @@ def evaluate_run(
     asked: str = "best",
     device: torch.device | None = None,
     timetable: Timetable | None = None,
+    datamodule: GenlabDataModule | None = None,
 ) -> Result:
     """Measure a run's best checkpoint and beside it the last one, by what chose the best, and write the result.
 
@@ -97,6 +98,7 @@ def evaluate_run(
         asked: The checkpoint that the figures shall be of: ``"best"``, which validation chose, or ``"last"``.
         device: Where the figures are computed; by default a GPU where there is one.
         timetable: Is told how far it is.
+        datamodule: The data of the config, where it was read before.
 
     Raises:
         GenlabError: If the run has no finished training.
@@ -110,9 +112,9 @@ def evaluate_run(
     timetable = timetable or Timetable()
     last, chosen, checkpoint = _open_checkpoints(place, asked)
     twice = last["genlab"]["progress"] != chosen["genlab"]["progress"]
-    datamodule = build_datamodule(config)
+    datamodule = datamodule or build_datamodule(config)
     check_protocol_fits(protocol, datamodule.spec)
-    model = build_model(config).to(device or choose_device("auto")).eval().requires_grad_(False)
+    model = build_model(config, datamodule.spec).to(device or choose_device("auto")).eval().requires_grad_(False)
     check_stride(protocol.stride, datamodule.spec, datamodule.is_one_sequence, model)
     set_weights(model, chosen, place.best_checkpoint if checkpoint == "best" else place.last_checkpoint, place)
     reference = reference_of(datamodule, protocol.split)

@@ -26,6 +26,7 @@ from genlab.runs.finding import find_run
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import config_hash
 from genlab.runs.pushing import look, push
+from genlab.runs.scratch import scratch_folder
 from genlab.training.callbacks.saving import was_chosen
 from genlab.uses.export import (
     Shared,
@@ -64,7 +65,7 @@ def run(config: DictConfig) -> str:
     place = find_run(settings.run, settings.paths.logs)
     trained = None if isinstance(place, ExportDir) else _read(place)
     there = None if address is None else look(address, settings.overwrite)
-    with TemporaryDirectory(dir=None if address else target.absolute().parent, prefix=".export-") as scratch:
+    with scratch_folder(target.absolute().parent, ".export-") if address is None else TemporaryDirectory() as scratch:
         folder = Path(scratch) / "export"
         folder.mkdir()
         export = _copy(place, folder) if trained is None else _build(place, trained, folder, settings)
@@ -99,6 +100,8 @@ def _read(place: RunDir) -> TrainedConfig:
 def _build(place: RunDir, trained: TrainedConfig, folder: Path, settings: ExportConfig) -> Export:
     checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
     model = open_run(place, checkpoint, choose_device(settings.device))
+    if settings.network:
+        require_network(model)  # before the work
     read = load_checkpoint(checkpoint, mmap=True)
     last = load_checkpoint(find_checkpoint(place, settings.run, "last"), mmap=True)
     licence = settings.data_licence or getattr(build_datamodule(trained), "licence", None)
@@ -115,8 +118,6 @@ def _build(place: RunDir, trained: TrainedConfig, folder: Path, settings: Export
         "data_licence": licence,
         "code": this_code().as_dict(),
     }
-    if settings.network:
-        require_network(model)  # before the work
     results = results_of(place, settings.checkpoint)
     state = model.state_dict()
     shared = Shared(shared_config(without_folders(trained.plain)), state, results, about)

@@ -19,6 +19,7 @@ from genlab.core.spec import DataSpec
 from genlab.core.timetable import Timetable
 from genlab.core.words import counted
 from genlab.modalities import modality_of
+from genlab.models.base import GenerativeModel
 from genlab.processes.display import Display
 from genlab.runs.atomic import make_room
 from genlab.uses.arrays import Stored, write_arrays
@@ -34,8 +35,9 @@ _COMPRESSED = {"npz": 1032, "safetensors": 1}
 def run(config: DictConfig) -> Path:
     """Draw ``config.n`` samples from ``config.run``, save them as an array, a picture and what they are, and say where.
 
-    The file of the array holds ``x [n, ...]`` in the data's own values and, where a label was given, ``y [n]``. Of
-    large examples only those that the picture shows are kept in memory. A JSON file says how to make them again.
+    The file of the array holds ``x [n, ...]`` in the data's own values and, of a model that is told labels,
+    ``y [n]``, the class of each. Of large examples only those that the picture shows are kept in memory. A JSON file
+    says how to make them again.
 
     Args:
         config: The composed config.
@@ -57,8 +59,8 @@ def run(config: DictConfig) -> Path:
     check_examples_fit("n", parts.most_kept, spec.num_dims, "samples", modality.dtype(spec).itemsize)
     _check_disk(settings, spec, path)
     arrays = {"x": Stored((n, *spec.shape), modality.dtype(spec), parts.each())}
-    if label is not None:
-        arrays["y"] = Stored((n,), torch.int64, _repeated(label, n))
+    if model.conditional:
+        arrays["y"] = Stored((n,), torch.int64, _labels(model, settings, label))
     array = path.with_name(path.name + endings[0])
     with Display(parts.timetable):
         write_arrays(array, arrays, settings.format)
@@ -77,10 +79,12 @@ def run(config: DictConfig) -> Path:
     return array
 
 
-def _repeated(label: int, n: int) -> Iterator[Tensor]:
-    """Yield ``n`` times the label, some at once."""
-    for start in range(0, n, _LABELS_AT_ONCE):
-        yield torch.full((min(_LABELS_AT_ONCE, n - start),), label)
+def _labels(model: GenerativeModel, settings: SampleConfig, label: int | None) -> Iterator[Tensor]:
+    """Yield the labels of all samples of a model that is told some, some at once."""
+    for start in range(0, settings.n, _LABELS_AT_ONCE):
+        part = labels_of_samples(model, min(_LABELS_AT_ONCE, settings.n - start), settings.seed, label, start)
+        assert part is not None
+        yield part
 
 
 def _check_disk(settings: SampleConfig, spec: DataSpec, path: Path) -> None:

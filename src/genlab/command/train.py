@@ -115,7 +115,7 @@ class _TrainingJob(NamedTuple):
         return self._replace(config=with_model_settings(self.config, changes)) if changes else self
 
     def model(self) -> GenerativeModel:
-        model = build_model(self.config)
+        model = build_model(self.config, self.datamodule.spec)
         check_stride(self.protocol.stride, model.spec, self.datamodule.is_one_sequence, model)
         model.configure_optimizers()  # the optimizer's own word on its settings, before anything is written
         return model
@@ -162,8 +162,14 @@ def _lead(job: _TrainingJob) -> FinishedRun:
                     _keep(job.place, model)
                 elif start.train:
                     _fit(trainer, model, job.datamodule, start)
-                command = command_line("train.py")
-                result = evaluate_run(job.place, job.config, job.protocol, command, timetable=display.timetable)
+                result = evaluate_run(
+                    job.place,
+                    job.config,
+                    job.protocol,
+                    command_line("train.py"),
+                    timetable=display.timetable,
+                    datamodule=job.datamodule,
+                )
             _show_on_dashboards(loggers, result, job.place)
     show_result(result, job.place, remark)
     return FinishedRun(job.place, result)

@@ -155,7 +155,8 @@ def compare(runs: Iterable[RunResult], skipped: Sequence[Skipped] = ()) -> Compa
 def _row_key(run: RunResult) -> Hashable:
     # Seeds with different kinds of likelihood, or different features, are different rows: a mean would mean nothing.
     likelihood = run.kind, run.of, run.likelihood_how, run.likelihood_examples, run.one_draw_kind
-    return run.config_hash, run.checkpoint, *likelihood, run.features
+    # Of foreign samples the hash is that of what was drawn: two programs that drew the same are still two.
+    return run.config_hash, run.model, run.checkpoint, *likelihood, run.features
 
 
 def _row(runs: tuple[RunResult, ...]) -> Row:

@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import IO
 from urllib.parse import urlsplit
 
 from genlab.core.downloads import downloads_allowed
 from genlab.core.errors import GenlabError, shown
 from genlab.runs.atomic import what_is_in_the_way
+from genlab.runs.scratch import scratch_folder
 
 __all__ = ["Archive", "FolderArchive", "contents_checksum", "ensure_files", "ensure_folder", "file_checksum"]
 
@@ -246,7 +246,7 @@ def _try_mirrors(
         folder: Where the files will lie; made if it is missing.
         problem: Why they are wanted.
         advice: What to do if no mirror has them.
-        fetch: Given a mirror and an empty folder beside the files, downloads into it and moves them.
+        fetch: Given a mirror and a folder for the time being beside the files, downloads into it and moves them.
     """
     from requests import RequestException  # pooch's own dependency; slow to import, and rarely needed
 
@@ -256,10 +256,10 @@ def _try_mirrors(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that the last step is a rename within one file system: a file is there whole or not.
-        with TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+        with scratch_folder(folder, ".download-") as scratch:
             for mirror in mirrors:
                 try:
-                    fetch(mirror, Path(scratch))
+                    fetch(mirror, scratch)
                 except (RequestException, ValueError) as error:
                     failures.append(f"{urlsplit(mirror).netloc}: {_reason(error)}")
                     continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import Literal, NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -31,6 +31,14 @@ COMMON = 0.05
 
 _told: set[str] = set()
 """The tables of which it was said that rows are equal: a command may make a data set more than once."""
+
+
+class _Taken(NamedTuple):
+    """What a table was found to hold, until its splits are made: columns, labels ``[N]``, rows of each split."""
+
+    columns: list[TypedColumn]
+    labels: np.ndarray | None
+    places: dict[Split, np.ndarray]
 
 
 class TableData(GenlabDataModule):
@@ -98,8 +106,6 @@ class TableData(GenlabDataModule):
             raise GenlabError(f"{sheet.where} has a column '{shown(twice[0])}' already. Give it another name.")
         for column in columns:
             _warn_of_common_values(column, sheet.where)
-        self._labels = None if labels is None else labels.values
-        self._columns = columns
         self.spec = DataSpec(
             name,
             "table",
@@ -111,17 +117,20 @@ class TableData(GenlabDataModule):
         )
         # As models see them, and without labels: what differs by these alone would be tested on what was trained.
         rows = np.column_stack([c.values for c in columns]).astype(np.float32)
-        self._places, equal = _split(rows, sheet.where)
+        places, equal = _split(rows, sheet.where)
+        self._taken: _Taken | None = _Taken(columns, None if labels is None else labels.values, places)
         if equal and name not in _told:
             _told.add(name)
             what = f"{equal:,} of {len(rows):,} rows equal another"
             log.warning("%s: %s; equal ones are in the same split.", sheet.where, what)
 
     def load(self, split: Split) -> dict[Split, Batch]:
+        assert self._taken is not None, "all splits come from the first call"
+        taken, self._taken = self._taken, None  # the table lies in memory once, as its splits
         noise = np.random.RandomState(0)  # NumPy promises never to change this stream
-        x = torch.stack([self._values(column, noise) for column in self._columns], dim=1)
-        y = None if self._labels is None else torch.from_numpy(self._labels).long()
-        places = {name: torch.from_numpy(rows) for name, rows in self._places.items()}
+        x = torch.stack([self._values(column, noise) for column in taken.columns], dim=1)
+        y = None if taken.labels is None else torch.from_numpy(taken.labels).long()
+        places = {name: torch.from_numpy(rows) for name, rows in taken.places.items()}
         return {name: Batch(x[rows], None if y is None else y[rows]) for name, rows in places.items()}
 
     def _described(self, field: Field) -> Field:

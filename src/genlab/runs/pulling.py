@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from operator import index
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from genlab.core.downloads import downloads_allowed
@@ -23,6 +22,7 @@ from genlab.runs.addresses import Address
 from genlab.runs.atomic import atomic_file, make_folder, sync_folder, write_atomic
 from genlab.runs.caches import user_cache_folder
 from genlab.runs.exports import CARD, INDEX, FileInfo, most_bytes, parse_index
+from genlab.runs.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -138,8 +138,8 @@ def _pull(address: Address, root: Path, fetch: _Fetch) -> Pulled:
         try:
             make_folder(kept)
             # Beside its place, so that the last step is a rename within one file system: it is there whole or not.
-            with TemporaryDirectory(dir=kept, prefix=".pull-") as scratch:
-                whole = Path(scratch) / folder.name
+            with scratch_folder(kept, ".pull-") as scratch:
+                whole = scratch / folder.name
                 whole.mkdir()
                 fetch(pinned, listed, whole, hub.open_client()._build_hf_headers())
                 _put(whole, folder)

@@ -159,9 +159,11 @@ def write_samples(folder: Path, export: Export, model: GenerativeModel, variant:
     stem = folder / SAMPLES / SAMPLES
     n = modality.shown(PICTURE_SAMPLES)
     x = torch.cat(list(sample(model, n)))
-    write_arrays(stem.with_suffix(".npz"), {"x": Stored.of(x)}, "npz")
+    labels = labels_of_samples(model, n)
+    arrays = {"x": x, **({} if labels is None else {"y": labels})}
+    write_arrays(stem.with_suffix(".npz"), {name: Stored.of(array) for name, array in arrays.items()}, "npz")
     modality.preview(x, spec, stem.with_suffix(".png"), f"{model.name} {variant} on {spec.name}, run {export.run_id}")
-    modality.write(x, spec, stem, labels_of_samples(model, n))
+    modality.write(x, spec, stem, labels)
     about = {name: getattr(export, name) for name in Export.model_fields if name not in ("files", "layout")}
     return _index(folder, about)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genlab.core.contract import DrawsInSteps, Encodes
 from genlab.core.errors import GenlabError
+from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import atomic_file
 from genlab.uses.sample import sample
@@ -131,7 +132,7 @@ def _source(model: GenerativeModel) -> _Source:
     found = None
     if not model.spec.has_mask and isinstance(model, DrawsInSteps):
         found = _step_of(model)
-    elif not model.spec.has_mask and isinstance(model, Encodes) and model.nfe <= _MOST_PASSES:
+    elif _decodes_to_numbers(model) and model.nfe <= _MOST_PASSES:
         found = _decoder_of(model)
     if found is None:
         raise GenlabError(
@@ -139,6 +140,11 @@ def _source(model: GenerativeModel) -> _Source:
             "length. Leave network out."
         )
     return found
+
+
+def _decodes_to_numbers(model: GenerativeModel) -> bool:
+    # Symbols are chosen one after the other, each by those before it: a program of that takes one size of batches.
+    return isinstance(model, Encodes) and not model.spec.has_mask and modality_of(model.spec).has_order
 
 
 def _step_of(model: Any) -> _Source | None:

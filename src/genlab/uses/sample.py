@@ -41,9 +41,19 @@ def sample(model: GenerativeModel, n: int, seed: int = 0, label: int | None = No
     yield from BatchSizes(None, device).each(n, draw)
 
 
-def labels_of_samples(model: GenerativeModel, n: int, seed: int = 0, label: int | None = None) -> Tensor | None:
-    """Return the labels ``[n]`` of what :func:`sample` draws, on the CPU; None of a model that is told none."""
-    labels = _labels(model, n, label, ExampleNoise(stream_seed(Stream.SAMPLES, seed), 0, model.device))
+def labels_of_samples(
+    model: GenerativeModel, n: int, seed: int = 0, label: int | None = None, first: int = 0
+) -> Tensor | None:
+    """Return the labels ``[n]`` of what :func:`sample` draws, on the CPU; None of a model that is told none.
+
+    Args:
+        model: As of :func:`sample`, and so are the others.
+        n: How many.
+        seed: Of the samples.
+        label: Class of all of them.
+        first: Number of the first of them.
+    """
+    labels = _labels(model, n, label, ExampleNoise(stream_seed(Stream.SAMPLES, seed), first, model.device))
     return None if labels is None else labels.cpu()
 
 
