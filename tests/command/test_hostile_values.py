@@ -201,7 +201,7 @@ CASES: list[tuple[str, str]] = [
     ("train model.multiscale=null", "model.multiscale is null"),
     ("train ~model.multiscale._target_", "model.multiscale has no _target_"),
     ("train model.multiscale._target_=os.system", "which a config may not call"),
-    ("train model.multiscale._target_=genlab.models.flow.VectorConfig", "model.multiscale"),
+    ("train model.multiscale._target_=genlab.models.flow_networks.VectorConfig", "model.multiscale"),
     ("train model._target_=null", "model._target_ is None"),
     ("train a.b=1 c.d=2 e.f=3", "Unknown key 'c.d'. --cfg job shows all keys. (and 1 more)"),
     ("train +a=1 +b=2 +c=3", "(and 1 more)"),
