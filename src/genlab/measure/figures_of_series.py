@@ -82,4 +82,3 @@ SERIES_FIGURES = (
         "The same of one that was trained on the training windows.",
     ),
 )  # fmt: skip
-"""In the order of the registry, see :mod:`genlab.measure.figures`."""

@@ -98,4 +98,3 @@ TABLE_FIGURES = (
         about="Over which real rows were trained on.",
     ),
 )  # fmt: skip
-"""In the order of the registry, see :mod:`genlab.measure.figures`."""
