@@ -132,3 +132,9 @@ def run_folder(logs: Path) -> Path:
     """The only run under a folder of logs."""
     (config,) = logs.glob("runs/*/*/*/config.yaml")
     return config.parent
+
+
+def go_on(logs: Path, *overrides: str, model: str = "flow") -> None:
+    """Give the command, in a process of its own: whatever the other tests set here is not set there."""
+    done = train_in_a_process(logs, *overrides, model=model)
+    assert done.returncode == 0, done.stderr

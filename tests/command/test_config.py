@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
-from annotated_types import Ge, Gt, Interval, Le, Lt
-from hydra import compose, initialize_config_dir
+from annotated_types import Ge, Gt, Le
 from omegaconf import OmegaConf
 
 from genlab.command import targets
 from genlab.command.config import check_config
-from genlab.command.entry import config_folder
-from genlab.command.schemas import Config, EvaluateConfig, SampleConfig
+from genlab.command.schemas import Config
 from genlab.command.targets import Node, instantiate, locate
-from genlab.command.values import describe, fits, fits_target, hint
+from genlab.command.values import fits_target
 from genlab.core.errors import GenlabError
 
 
@@ -233,47 +231,6 @@ def test_a_setting_that_the_program_gives_is_refused() -> None:
     assert problems({"model": model}) == "model.optimizer.lr is set from model.lr; remove it."
 
 
-@pytest.mark.parametrize(
-    ("value", "annotation", "fit"),
-    [
-        (1, float, True),
-        (1.0, int, False),
-        (True, int, False),
-        (1, bool, False),
-        (None, int | None, True),
-        (0.5, Annotated[float, Gt(0), Lt(0.5)], False),
-        (0.49, Annotated[float, Gt(0), Lt(0.5)], True),
-        (3, Annotated[int, Interval(ge=1, le=2)], False),
-        (1, Annotated[float, Le(1)] | None, True),
-        (1.01, Annotated[float, Le(1)] | None, False),
-        ([0.9, 0.99], tuple[float, float], True),
-        ([0.9], tuple[float, float], False),
-        ([1, 2, 3], tuple[int, ...], True),
-        (["a"], Sequence[int], False),
-        ("ab", Sequence[str], False),
-        ("data", Path, True),
-        (3, str | Path, False),
-        ({"a": 1}, dict[str, int], True),
-        ({"a": "b"}, dict[str, int], False),
-        ("x", Callable[..., int], False),
-        ({"_target_": "x"}, Callable[..., int], True),
-        ({"_target_": "x"}, str, False),
-        ("x", "a name that cannot be looked up", True),
-    ],
-)
-def test_which_values_fit_which_annotations(value: Any, annotation: Any, fit: bool) -> None:
-    assert fits(value, annotation) is fit
-
-
-def test_words_for_annotations() -> None:
-    assert describe(Annotated[int, Ge(1)] | None) == "a whole number >= 1 or null"
-    assert describe(Literal["a", "b", "c"]) == "a, b or c"
-    assert describe(tuple[float, float]) == "a list of 2: a number, a number"
-    assert describe(str | Path) == "text or a path"
-    assert hint("3", str) == ""
-    assert hint(1e5, int | None) == " Write 100000."
-
-
 def test_what_a_class_makes_must_fit() -> None:
     assert fits_target(Part, Part | None)
     assert not fits_target(Part, Other | None)
@@ -356,42 +313,6 @@ def test_a_broken_import_within_a_target_is_a_bug_and_no_misspelling(
         locate("incomplete.family.Model")
 
 
-def _composed(name: str, *overrides: str) -> Any:
-    with initialize_config_dir(str(config_folder())):
-        return compose(name, list(overrides))
-
-
-@pytest.mark.parametrize("overrides", [[], ["budget.minutes=0.5", "budget.examples=null", "ema_decay=null"]])
-def test_the_default_config_passes(overrides: list[str]) -> None:
-    check_config(_composed("config", *overrides))
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        (
-            "budget.examples=null budget.minutes=null",
-            "budget.examples and budget.minutes are both null, expected at least one of them.",
-        ),
-        ("budget.examples=0", "budget.examples is 0, expected a whole number >= 1 or null."),
-        ("ema_decay=1", "ema_decay is 1, expected a number >= 0 and < 1 or null."),
-        ("seed=null", "seed is null, expected a whole number >= 0 and < 9223372036854775808."),
-        ("model.lr=-1", "model.lr is -1, expected a number > 0."),
-        ("data.batch_size=0", "data.batch_size is 0, expected a whole number >= 1 and <= 1000000."),
-        ("+trainer.max_epochs=3", "trainer.max_epochs is set from budget.examples; remove it."),
-        ("trainer.cuda_graphs=true", "trainer.cuda_graphs is true, expected auto or false."),
-        ("+trainer.cuda_graph=false", "Unknown key 'trainer.cuda_graph'. Did you mean 'trainer.cuda_graphs'?"),
-        ("trainer.precision=bf16-mixd", "trainer.precision is 'bf16-mixd', expected "),
-        ("+note=hello", "Unknown key 'note'."),
-    ],
-)
-def test_settings_that_cannot_be(override: str, message: str) -> None:
-    with pytest.raises(GenlabError) as raised:
-        check_config(_composed("config", *override.split()))
-    assert str(raised.value).startswith(message)
-    assert len(str(raised.value).splitlines()) == 1
-
-
 def test_what_checks_values_is_imported_with_the_first_check() -> None:
     # Hydra composes and --help is shown without it.
     script = (
@@ -399,10 +320,3 @@ def test_what_checks_values_is_imported_with_the_first_check() -> None:
         "print(*{'torch', 'pytorch_lightning', 'pydantic'} & sys.modules.keys())"
     )
     assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout == "\n"
-
-
-def test_the_other_commands_have_schemas_of_their_own() -> None:
-    check_config(_composed("evaluate", "run=x"), EvaluateConfig)
-    check_config(_composed("sample", "run=x"), SampleConfig)
-    with pytest.raises(GenlabError, match="n is 0, expected a whole number >= 1"):
-        check_config(_composed("sample", "run=x", "n=0"), SampleConfig)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -21,11 +21,12 @@ from genlab.core.errors import GenlabError
 from genlab.core.hardware import choose_device
 from genlab.core.timetable import Timetable
 from genlab.data.base import GenlabDataModule
+from genlab.measure.case import Instruments, Reference
 from genlab.measure.figures import of_section
 from genlab.measure.finished_run import FinishedRun
 from genlab.measure.floor import lacks_floor, write_floor
 from genlab.measure.likelihood import measure_likelihood
-from genlab.measure.measuring import choose_instruments, measure, reference_of
+from genlab.measure.measuring import Measured, choose_instruments, measure, reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import Quality, measure_quality
 from genlab.measure.rehearsal import plan_evaluation
@@ -105,76 +106,147 @@ def evaluate_run(
     """
     if isinstance(place, ExportDir) and place.export.checkpoint == "last":
         asked = "last"
-    # Before the work, not after it.
-    for path in (result_path(place, protocol, asked), *pictures(place, protocol, asked)):
-        check_folder(path.parent)
-        check_place(path)
+    _check_places(place, protocol, asked)  # before the work, not after it
     timetable = timetable or Timetable()
-    last, chosen, checkpoint = _open_checkpoints(place, asked)
-    twice = last["genlab"]["progress"] != chosen["genlab"]["progress"]
-    datamodule = datamodule or build_datamodule(config)
-    check_protocol_fits(protocol, datamodule.spec)
-    model = build_model(config, datamodule.spec).to(device or choose_device("auto")).eval().requires_grad_(False)
-    check_stride(protocol.stride, datamodule.spec, datamodule.is_one_sequence, model)
-    set_weights(model, chosen, place.best_checkpoint if checkpoint == "best" else place.last_checkpoint, place)
+    opened = _open(place, config, protocol, asked, device or choose_device("auto"), datamodule)
+    model, datamodule = opened.model, opened.datamodule
     reference = reference_of(datamodule, protocol.split)
     instruments = choose_instruments(datamodule, protocol, model.device)
     floor = lacks_floor(place, datamodule, protocol, instruments)
-    timetable.plan(plan_evaluation(model, reference, instruments, protocol, twice, floor))
+    timetable.plan(plan_evaluation(model, reference, instruments, protocol, opened.checkpoints.are_two, floor))
     measured = measure(model, reference, instruments, protocol, timetable)
-    title = f"{model.name} on {model.spec.name}, run {place.id}: {command}"
-    paths = pictures(place, protocol, checkpoint)
-    draw_pictures(paths, title, measured, reference)
-    draw_reconstructions(model, paths, title, reference, measured.sampling)
-    chosen_by = None if chosen is last else model.monitor
-    likelihood_last, quality = measured.likelihood, measured.quality
-    quality_last: Quality | None = quality
-    exported_alone = twice and "state_dict" not in last
-    if exported_alone:
-        likelihood_last = quality_last = None
-    elif twice:
-        set_weights(model, last, place.last_checkpoint, place)
-        likelihood_last = measure_likelihood(model, reference.examples, protocol, timetable)
-        if model.chosen_by_samples:  # of others the likelihood says what the choice was worth, at no cost of samples
-            drawn = draw_samples(model, protocol, timetable, reference.training_labels)
-            samples = Batch(drawn.samples, drawn.labels)
-            quality_last = measure_quality(samples, reference, instruments, timetable=timetable)
+    _draw(opened, measured, reference, command)
+    last = _measure_last(opened, measured, reference, instruments, timetable)
     described = describe_data(datamodule, protocol)
-    known = ReferenceInfo(true_entropy_nats=datamodule.true_entropy())
-    why_unknown = "others have trained it" if model.comes_trained else _why_not_chosen(model, asked, checkpoint)
-    training = Training.elsewhere() if model.comes_trained else _describe_training(last, chosen_by)
-    missing = {
-        **_reasons(model, {"likelihood": measured.likelihood, "likelihood_last": likelihood_last}, known),
-        **quality.missing(),
-        **(quality_last.missing("quality_last") if model.chosen_by_samples and quality_last else {}),
-        **dict.fromkeys(training.unknown(), why_unknown),
-        **(dict.fromkeys(_LAST if model.chosen_by_samples else _LAST[:1], _ALONE) if exported_alone else {}),
-    }
     result = new_result(
         run_id=place.id,
         config_hash=place.export.config_hash if isinstance(place, ExportDir) else config_hash(config.plain),
         command=command,
-        model=_describe_model(model, measured.parameters),
         data=described,
         seed=config.seed,
-        training=training,
-        likelihood=measured.likelihood,
-        likelihood_last=likelihood_last,
-        quality=quality.figures,
-        sampling=measured.sampling,
         protocol=protocol.describe(),
-        reference=known,
-        missing=missing,
-        **({"quality_last": quality_last and quality_last.figures} if model.chosen_by_samples else {}),
+        **_sections(opened, asked, measured, last),
     )
-    write_result(place, result, checkpoint)
-    if quality.figures is not None:
+    write_result(place, result, opened.checkpoints.name)
+    if measured.quality.figures is not None:
         write_floor(place, datamodule, described, protocol, command, instruments, timetable)
     return result
 
 
-def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Read the last checkpoint, for what the training was, and the one to measure; return which that is."""
+def _check_places(place: RunDir, protocol: EvaluationProtocol, asked: str) -> None:
+    for path in (result_path(place, protocol, asked), *pictures(place, protocol, asked)):
+        check_folder(path.parent)
+        check_place(path)
+
+
+class _Checkpoints(NamedTuple):
+    """The last checkpoint, for what the training was, the one to measure, and which that is, ``best`` or ``last``."""
+
+    last: dict[str, Any]
+    chosen: dict[str, Any]
+    name: str
+
+    @property
+    def are_two(self) -> bool:
+        """Whether the last one is of another moment than the one to measure."""
+        return self.last["genlab"]["progress"] != self.chosen["genlab"]["progress"]
+
+    @property
+    def lack_the_last(self) -> bool:
+        """Whether an export leaves out the weights of a last one that would be measured too."""
+        return self.are_two and "state_dict" not in self.last
+
+
+class _Opened(NamedTuple):
+    """A run whose model has the weights to measure, and under which protocol."""
+
+    place: RunDir
+    protocol: EvaluationProtocol
+    datamodule: GenlabDataModule
+    model: GenerativeModel
+    checkpoints: _Checkpoints
+
+
+def _open(
+    place: RunDir,
+    config: TrainedConfig,
+    protocol: EvaluationProtocol,
+    asked: str,
+    device: torch.device,
+    datamodule: GenlabDataModule | None,
+) -> _Opened:
+    checkpoints = _open_checkpoints(place, asked)
+    datamodule = datamodule or build_datamodule(config)
+    check_protocol_fits(protocol, datamodule.spec)
+    model = build_model(config, datamodule.spec).to(device).eval().requires_grad_(False)
+    check_stride(protocol.stride, datamodule.spec, datamodule.is_one_sequence, model)
+    path = place.best_checkpoint if checkpoints.name == "best" else place.last_checkpoint
+    set_weights(model, checkpoints.chosen, path, place)
+    return _Opened(place, protocol, datamodule, model, checkpoints)
+
+
+def _draw(opened: _Opened, measured: Measured, reference: Reference, command: str) -> None:
+    model = opened.model
+    title = f"{model.name} on {model.spec.name}, run {opened.place.id}: {command}"
+    paths = pictures(opened.place, opened.protocol, opened.checkpoints.name)
+    draw_pictures(paths, title, measured, reference)
+    draw_reconstructions(model, paths, title, reference, measured.sampling)
+
+
+class _Last(NamedTuple):
+    """What is known of the last checkpoint's likelihood and of its samples."""
+
+    likelihood: dict[str, Any] | None
+    quality: Quality | None
+
+
+def _measure_last(
+    opened: _Opened, measured: Measured, reference: Reference, instruments: Instruments, timetable: Timetable
+) -> _Last:
+    """Measure the last checkpoint by what chose the best, unless it is the one that was measured."""
+    place, protocol, _, model, checkpoints = opened
+    if checkpoints.lack_the_last:
+        return _Last(None, None)
+    if not checkpoints.are_two:
+        return _Last(measured.likelihood, measured.quality)
+    set_weights(model, checkpoints.last, place.last_checkpoint, place)
+    likelihood = measure_likelihood(model, reference.examples, protocol, timetable)
+    if not model.chosen_by_samples:  # the likelihood says what the choice was worth, at no cost of samples
+        return _Last(likelihood, measured.quality)
+    drawn = draw_samples(model, protocol, timetable, reference.training_labels)
+    samples = Batch(drawn.samples, drawn.labels)
+    return _Last(likelihood, measure_quality(samples, reference, instruments, timetable=timetable))
+
+
+def _sections(opened: _Opened, asked: str, measured: Measured, last: _Last) -> dict[str, Any]:
+    """Return the sections of a result that say what was found, and why some of it is null."""
+    model, checkpoints = opened.model, opened.checkpoints
+    known = ReferenceInfo(true_entropy_nats=opened.datamodule.true_entropy())
+    chosen_by = None if checkpoints.chosen is checkpoints.last else model.monitor
+    why_unknown = "others have trained it" if model.comes_trained else _why_not_chosen(model, asked, checkpoints.name)
+    training = Training.elsewhere() if model.comes_trained else _describe_training(checkpoints.last, chosen_by)
+    missing = {
+        **_reasons(model, {"likelihood": measured.likelihood, "likelihood_last": last.likelihood}, known),
+        **measured.quality.missing(),
+        **(last.quality.missing("quality_last") if model.chosen_by_samples and last.quality else {}),
+        **dict.fromkeys(training.unknown(), why_unknown),
+        **(dict.fromkeys(_LAST if model.chosen_by_samples else _LAST[:1], _ALONE) if checkpoints.lack_the_last else {}),
+    }
+    return {
+        "model": _describe_model(model, measured.parameters),
+        "training": training,
+        "likelihood": measured.likelihood,
+        "likelihood_last": last.likelihood,
+        "quality": measured.quality.figures,
+        "sampling": measured.sampling,
+        "reference": known,
+        "missing": missing,
+        **({"quality_last": last.quality and last.quality.figures} if model.chosen_by_samples else {}),
+    }
+
+
+def _open_checkpoints(place: RunDir, checkpoint: str) -> _Checkpoints:
+    """Read the last checkpoint, for what the training was, and the one to measure."""
     if isinstance(place, ExportDir):
         return _open_export(place, checkpoint)
     if not place.last_checkpoint.exists():
@@ -183,23 +255,23 @@ def _open_checkpoints(place: RunDir, checkpoint: str) -> tuple[dict[str, Any], d
     if training_record(last, place.last_checkpoint)["progress"]["fraction"] < 1:
         raise GenlabError(f"{place.path} is not trained to the end. Give its command again first.")
     if checkpoint == "last":
-        return last, last, "last"
+        return _Checkpoints(last, last, "last")
     try:
         best = load_checkpoint(place.best_checkpoint, mmap=True)
         training_record(best, place.best_checkpoint)
         # Where nothing chose, the "best" is the newest that was validated: it stands there for the last.
-        return last, best if was_chosen(best) else last, "best"
+        return _Checkpoints(last, best if was_chosen(best) else last, "best")
     except CheckpointError as error:
         _log.warning("%s The figures are of the last checkpoint.", error)
-        return last, last, "last"
+        return _Checkpoints(last, last, "last")
 
 
-def _open_export(place: ExportDir, asked: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+def _open_export(place: ExportDir, asked: str) -> _Checkpoints:
     """Read the one checkpoint of an export; where it is not the last, of that only the training is known."""
     chosen = open_weights(place, find_checkpoint(place, place.given, asked))
     if asked == "last" or place.export.chosen_by is None:
-        return chosen, chosen, asked
-    return {"genlab": place.export.training.model_dump(mode="json")}, chosen, "best"
+        return _Checkpoints(chosen, chosen, asked)
+    return _Checkpoints({"genlab": place.export.training.model_dump(mode="json")}, chosen, "best")
 
 
 def _describe_model(model: GenerativeModel, parameters_to_sample: int | None) -> ModelInfo:

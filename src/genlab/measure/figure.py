@@ -7,7 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Basis", "Better", "Figure", "Kind", "Number", "Section", "decimal_places", "short_count"]
+__all__ = [
+    "FRACTION",
+    "Basis",
+    "Better",
+    "Figure",
+    "Kind",
+    "Number",
+    "Section",
+    "decimal_places",
+    "quality_figure",
+    "short_count",
+]
 
 Section = Literal["likelihood", "quality", "sampling", "model", "training"]
 Better = Literal["lower", "higher"]
@@ -158,3 +169,13 @@ class Figure:
         """Return a value in four digits with its name or unit, e.g. ``"1.073 bits/dim"``, ``"FID 12.5"``."""
         unit = self.singular if self.singular and value == 1 else self.unit
         return f"{value:.4g} {unit}" if unit else f"{self.label} {value:.4g}"
+
+
+FRACTION: dict[str, Any] = {"minimum": 0.0, "maximum": 1.0}
+"""The bounds of a figure that is a share of something."""
+
+
+def quality_figure(key: str, label: str, measurement: str, **about: Any) -> Figure:
+    """Return a figure of sample quality; of its measurement the module may go without saying."""
+    name = measurement if ":" in measurement else f"genlab.measure.measurements:{measurement}"
+    return Figure(key, "quality", label, basis="features", measured_by=name, **about)

@@ -16,7 +16,8 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.replaying import replayed
 from genlab.core.spec import DataSpec
-from genlab.models.iterative import IterativeOptions, mean_over_values
+from genlab.models.iterative import mean_over_values
+from genlab.models.iterative_options import IterativeOptions
 from genlab.models.iterative_uses import SteerableModel
 from genlab.models.options import SamplingSteps
 from genlab.networks.diffusion.inpainting import NoiseLevel, Stepwise
@@ -61,7 +62,7 @@ class Diffusion(SteerableModel):
         steps: Steps of the sampler.
         vlb_steps: Noise levels at which ``likelihood=vlb`` samples the integral that is its bound.
 
-    The other arguments are those of :class:`genlab.models.iterative.IterativeOptions`.
+    The other arguments are those of :class:`genlab.models.iterative_options.IterativeOptions`.
 
     Raises:
         GenlabError: If the bound is asked for of continuous data; and as the base class does.

@@ -15,7 +15,8 @@ from genlab.core.contract import Stepping
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import standard_normal_log_prob
 from genlab.core.spec import DataSpec
-from genlab.models.iterative import IterativeOptions, mean_over_values
+from genlab.models.iterative import mean_over_values
+from genlab.models.iterative_options import IterativeOptions
 from genlab.models.iterative_uses import SteerableModel
 from genlab.networks.diffusion.inpainting import NoiseLevel, Stepwise
 from genlab.networks.diffusion.ode import OdeConfig, Velocity, integrate, ode_log_prob
@@ -71,7 +72,7 @@ class FlowMatching(SteerableModel):
         sampler: Solver of the equation from noise to data. With ``dopri5`` the network samples in float32, whatever
             ``sampling_precision`` says.
 
-    The other arguments are those of :class:`genlab.models.iterative.IterativeOptions`.
+    The other arguments are those of :class:`genlab.models.iterative_options.IterativeOptions`.
     """
 
     family = "flow_matching"

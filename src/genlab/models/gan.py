@@ -10,17 +10,17 @@ from functools import partial
 from typing import Annotated, ClassVar, Literal, Unpack
 
 import torch
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.codec import mean_and_deviation, one_hot
-from genlab.core.errors import GenlabError
 from genlab.core.noise import normal
 from genlab.core.spec import DataSpec
-from genlab.modalities import Layout, has_layout, modality_of, require_grid
+from genlab.modalities import Layout, modality_of, require_grid
 from genlab.models.base import GenerativeModel
+from genlab.models.gan_networks import ConvConfig, MLPConfig, WaveConfig
 from genlab.models.options import ConditionalOptions, Depth, Width
 from genlab.networks.adversarial.augmentation import AugmentationName, augment
 from genlab.networks.adversarial.inversion import invert
@@ -31,29 +31,13 @@ from genlab.networks.adversarial.losses import (
     one_centered_penalty,
     zero_centered_penalty,
 )
-from genlab.networks.adversarial.networks import (
-    ConvDiscriminator,
-    ConvGenerator,
-    MLPDiscriminator,
-    MLPGenerator,
-    ResidualDiscriminator,
-    ResidualGenerator,
-    Score,
-    scale_widths,
-)
+from genlab.networks.adversarial.networks import Score
 from genlab.networks.adversarial.rows import RowGenerator
 from genlab.networks.adversarial.spectral_norm import normalize_spectrally
-from genlab.networks.adversarial.wavegan import (
-    COARSEST,
-    COARSEST_OF_SERIES,
-    WaveDiscriminator,
-    WaveGenerator,
-    signal_widths,
-)
 from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.blocks.rows import MOST_ROWS, Rows, encodes_rows
 
-__all__ = ["ConvConfig", "Gan", "MLPConfig", "ObjectiveConfig", "WaveConfig"]
+__all__ = ["Gan", "ObjectiveConfig"]
 
 Weight = Annotated[float, Ge(0)]
 
@@ -102,75 +86,6 @@ class ObjectiveConfig:
 def _slope(critic: Critic, x: Tensor) -> Tensor:
     x = x.detach().requires_grad_()
     return input_gradient(critic(x), x)
-
-
-@dataclass(frozen=True)
-class MLPConfig:
-    """Sizes of the perceptrons.
-
-    Args:
-        hidden: Widths of the hidden layers of the generator; the discriminator has them in reverse.
-    """
-
-    hidden: Annotated[list[Width], MinLen(1)]
-
-    def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
-        """Return a generator and the features of a discriminator."""
-        return MLPGenerator(inputs, self.hidden, spec.shape), MLPDiscriminator(spec.num_dims, self.hidden[::-1])
-
-
-@dataclass(frozen=True)
-class ConvConfig:
-    """Sizes of the convolutional networks.
-
-    Args:
-        kind: ``dcgan`` (strided convolutions) or ``residual`` (residual blocks without normalization).
-        channels: Channels at the finest scale, doubled from scale to scale; the coarsest is 4 to 7 pixels small.
-        max_channels: Most channels at any scale.
-        blocks: Residual blocks at each scale of ``residual``.
-    """
-
-    kind: Literal["dcgan", "residual"]
-    channels: Width
-    max_channels: Width
-    blocks: Depth
-
-    def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
-        """Return a generator and the features of a discriminator."""
-        require_grid("network=conv", spec, "Use model.network=mlp.")
-        widths = scale_widths(spec.shape, self.channels, self.max_channels)
-        if self.kind == "dcgan":
-            return ConvGenerator(inputs, spec.shape, widths), ConvDiscriminator(spec.shape, widths)
-        generator = ResidualGenerator(inputs, spec.shape, widths=widths, blocks=self.blocks)
-        return generator, ResidualDiscriminator(spec.shape, widths=widths, blocks=self.blocks)
-
-
-@dataclass(frozen=True)
-class WaveConfig:
-    """Sizes of the convolutional networks for sound and series.
-
-    Args:
-        channels: Channels at the finest scale, doubled from scale to scale; each is four times shorter.
-        max_channels: Most channels at any scale.
-        phase_shuffle: Most places by which the discriminator moves its features at random; see
-            :func:`genlab.networks.adversarial.wavegan.phase_shuffle`.
-    """
-
-    channels: Width
-    max_channels: Width
-    phase_shuffle: Annotated[int, Ge(0), Le(1_000)]
-
-    def build(self, spec: DataSpec, inputs: int) -> tuple[nn.Module, nn.Module]:
-        """Return a generator and the features of a discriminator."""
-        is_series = has_layout(spec, "series")
-        if not is_series and not has_layout(spec, "signal"):
-            raise GenlabError(
-                f"network=wave needs sound or series, but {spec.name} is {spec.modality}. Use model.network=mlp."
-            )
-        # The windows of a series are short: with the coarsest scale of sound they would get one layer.
-        coarsest = COARSEST_OF_SERIES if is_series else COARSEST
-        widths = signal_widths(spec.shape[1], self.channels, self.max_channels, coarsest)
-        return WaveGenerator(inputs, spec.shape, widths), WaveDiscriminator(spec.shape, widths, self.phase_shuffle)
 
 
 class _Discriminator(nn.Module):

@@ -6,7 +6,7 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Annotated, Any, ClassVar, Literal, NotRequired, Unpack
+from typing import Annotated, Any, ClassVar, Unpack
 
 import torch
 from annotated_types import Ge
@@ -22,64 +22,14 @@ from genlab.core.spec import DataSpec
 from genlab.core.tails import TamedAffine, TamedAmplitude
 from genlab.modalities import Layout, modality_of
 from genlab.models.base import GenerativeModel
-from genlab.models.denoisers import (
-    DiffWaveConfig,
-    DiTConfig,
-    MLPConfig,
-    NetworkName,
-    Probability,
-    Sizes,
-    UNetConfig,
-)
+from genlab.models.denoisers import DiffWaveConfig, DiTConfig, MLPConfig, NetworkName, Probability, Sizes, UNetConfig
+from genlab.models.iterative_options import LikelihoodName, PrecisionName, TailsName
 from genlab.models.options import ConditionalOptions
 from genlab.networks.blocks.lengths import Lengths
 from genlab.networks.blocks.rows import MOST_ROWS, Rows, encodes_rows
 from genlab.networks.diffusion.ode import LikelihoodConfig
 
-__all__ = ["IterativeModel", "IterativeOptions", "LikelihoodName", "PrecisionName", "mean_over_values"]
-
-LikelihoodName = Literal["auto", "ode", "vlb", "none"]
-TailsName = Literal["auto", "none", "asinh"]
-PrecisionName = Literal["auto", "bf16-mixed", "32-true"]
-
-
-class IterativeOptions(ConditionalOptions):
-    """The options of every family that samples in many steps of one network.
-
-    Attributes:
-        network: ``unet``, ``dit``, ``mlp``, ``diffwave``, or ``auto`` for what suits the data.
-        label_dropout: Probability that a training example comes without its label, which guidance needs.
-        guidance: Weight w of classifier-free guidance, prediction = unconditional + w (conditional - unconditional);
-            1 samples the plain conditional model. Ho and Salimans (2022), equation 6, with w - 1 for their w. The
-            likelihood is that of the plain model.
-        unet: Sizes of ``network=unet``.
-        dit: Sizes of ``network=dit``.
-        mlp: Sizes of ``network=mlp``.
-        diffwave: Sizes of ``network=diffwave``.
-        tails: Of continuous data: ``asinh`` brings values far from the mean nearer before they are standardized, see
-            :class:`genlab.core.tails.TamedAffine`; ``none`` leaves them; ``auto`` is ``asinh`` for kinds of data that
-            have such tails, as series do. Of levels of sound ``asinh`` is of their amplitudes, see
-            :class:`genlab.core.tails.TamedAmplitude`.
-        likelihood: ``ode``, ``vlb`` where the family has it, ``none``, or ``auto``, which is ``ode``.
-        likelihood_ode: Solver and trace of the ``ode`` likelihood.
-        likelihood_images: Most images whose likelihood is measured, or None for as many as the protocol says.
-        sampling_precision: Of the network on large examples, as images are, while sampling: ``bf16-mixed``,
-            ``32-true``, or ``auto`` for ``bf16-mixed`` where the hardware multiplies it fast. Likelihoods stay in
-            float32.
-    """
-
-    network: NetworkName
-    label_dropout: Probability
-    guidance: Annotated[float, Ge(0)]
-    unet: UNetConfig
-    dit: DiTConfig
-    mlp: MLPConfig
-    diffwave: DiffWaveConfig
-    tails: NotRequired[TailsName]  # runs from before there was the choice do not say it
-    likelihood: LikelihoodName
-    likelihood_ode: LikelihoodConfig
-    likelihood_images: Annotated[int, Ge(2)] | None
-    sampling_precision: PrecisionName
+__all__ = ["IterativeModel", "mean_over_values"]
 
 
 class IterativeModel(GenerativeModel):
@@ -98,7 +48,7 @@ class IterativeModel(GenerativeModel):
     Args:
         spec: Images, vectors, sound, series or tables, discrete, continuous or mixed.
 
-    The other arguments are those of :class:`IterativeOptions`.
+    The other arguments are those of :class:`genlab.models.iterative_options.IterativeOptions`.
     """
 
     layouts: ClassVar[Mapping[Layout, str]] = {

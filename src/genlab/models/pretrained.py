@@ -111,8 +111,8 @@ class Pretrained(ComesTrained):
         steps: Steps of its scheduler for a sample; None: as many as the pipeline takes by default, of DDPM all of
             the training's process, of DDIM and DiT 50, of a consistency model 1.
         guidance: Weight of classifier-free guidance where it draws given classes, as
-            :class:`genlab.models.iterative.IterativeOptions` has it; None: the pipeline's own, 4. Any but 1 takes two
-            evaluations of the network for a step.
+            :class:`genlab.models.iterative_options.IterativeOptions` has it; None: the pipeline's own, 4. Any but 1
+            takes two evaluations of the network for a step.
 
     The other arguments are those of :class:`genlab.models.options.CommonOptions`.
 

@@ -36,7 +36,7 @@ class Pipeline(ABC):
     noise_shape: tuple[int, ...]
     num_classes: int = 0
     guidance: ClassVar[float] = 1.0
-    """Weight of classifier-free guidance by default; see :class:`genlab.models.iterative.IterativeOptions`."""
+    """Weight of classifier-free guidance by default; see :class:`genlab.models.iterative_options.IterativeOptions`."""
 
     def __init__(self, name: str, networks: Sequence[nn.Module], scheduler: Any, steps: int, sha256: bytes) -> None:
         self.name = name

@@ -1,0 +1,1 @@
+"""Loops that benchmarks time."""
