@@ -84,15 +84,16 @@ def _print_group(group: Group, console: Console) -> None:
     if first and left_out:
         table = functools.partial(_table, group, _short_names(group), {}, console)
         second, left_out = _with_room(left_out, table, console)
-        console.print(f"\n[dim]The same rows: {escape(', '.join(column.heading for column in second))}.[/dim]")
-        console.print(table(second))
+        if second:
+            console.print(f"\n[dim]The same rows: {escape(', '.join(column.heading for column in second))}.[/dim]")
+            console.print(table(second))
     remarks = [ordered_by(group)]
     if (device := shared_device(group)) is not None:
         remarks.append(f"All on {device}.")
     remarks += [f"{letter}: {device}." for device, letter in devices.items()]
     if left_out:
         names = ", ".join(column.heading for column in left_out)
-        remarks.append(f"No room for {names}: a wider terminal or out=<folder> has them.")
+        remarks.append(f"No room for {names}: a wider terminal or out=<folder> has all.")
     console.print(f"[dim]{escape(' '.join(remarks))}[/dim]")
     for note in notes(group):
         console.print(escape(note))
