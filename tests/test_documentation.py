@@ -161,7 +161,7 @@ def test_a_models_part_has_its_settings_networks_and_recipes(model: str) -> None
     assert f"## `model={model}`" in part
     assert "Takes " in part
     for name, said in models.recipes(model):
-        assert f"`experiment={name}`" in part
+        assert f"| `{name}` | " in part
         assert said["hardware"] in part
         assert said["expect"].replace("|", "\\|") in part
 
@@ -185,12 +185,15 @@ def test_the_gallery_has_every_comparison_with_its_floor_costs_and_commands() ->
         assert comparison.page in overview
         page = gallery.page(comparison)
         floor = next(row for row in comparison.rows if row["reference"] == "floor")
-        assert f"| **floor** (floor), {floor['variant']} |" in page
+        assert f"| **floor**, {floor['variant']} |" in page
         for row in comparison.rows:
             if row is not floor:
                 assert row["command"] in page
                 assert f"{float(row['likelihood']):.3f}" in page if row["likelihood"] else True
-                assert f"{float(row['train_minutes']):.3g} |" in page
+                assert f"{float(row['train_minutes']):#.3g} |" in page
+    emoji = next(gallery.page(each) for each in found if each.name == "comparison_emoji")
+    assert "dequantized-ode, 16 examples |" in emoji.partition("## Samples")[0], "which no other row has"
+    assert "`emoji_32`, test split (10 % of each class" in emoji
     for command, words in dict.fromkeys(entry for each in found for entry in commands(gallery.page(each))):
         for overrides in one_by_one(words):
             check(command, overrides)
@@ -212,7 +215,8 @@ def test_what_was_measured_stands_under_its_kind_of_data() -> None:
 )
 def test_a_single_run_without_a_likelihood_has_its_main_figure_of_samples(row: str, says: str) -> None:
     (line,) = [line for line in choosing.part().splitlines() if line.startswith(row)]
-    assert f" | {says} | " in line
+    assert f" | {says} | ".replace(" ± ", "\u00a0±\u00a0") in line, "no line ends between a figure and its error"
+    assert "1 threads" not in choosing.part()
 
 
 def test_uses_that_are_not_measured_say_so_and_reports_of_detect_are_shown(

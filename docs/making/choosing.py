@@ -47,10 +47,14 @@ def _comparison(comparison: Comparison) -> str:
     return head + table(("by", "floor", "first", "second", "third"), rows)
 
 
+def _device(result: dict[str, Any]) -> str:
+    return result["training"]["device"].replace(", 1 threads", ", 1 thread")  # as results had it before
+
+
 def _runs(runs: list[tuple[Any, dict[str, Any]]]) -> str:
     rows = [
         (result["data"]["name"], result["model"]["name"], likelihood(result), quality(result),
-         f"{result['training']['wall_seconds'] / 60:.1f}", result["training"]["device"])
+         f"{result['training']['wall_seconds'] / 60:.1f}", _device(result))
         for _, result in runs
     ]  # fmt: skip
     head = ("data", "model", "likelihood", "samples", "minutes", "device")

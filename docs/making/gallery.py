@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from making.measured import RESULTS, Comparison, comparisons, count
-from making.text import commands, table
+from making.text import commands, table, unbroken
 
 INTRODUCTION = """# Gallery
 
@@ -38,7 +38,7 @@ def page(comparison: Comparison) -> str:
         "## Commands\n\nEach row, and the table:\n",
         commands([*_commands(comparison), _table_command(comparison)]),
         "## The whole table\n",
-        whole.partition("\n")[2].strip() + "\n",
+        unbroken(whole.partition("\n")[2].strip()) + "\n",
     ]
     return "\n".join(parts)
 
@@ -50,8 +50,9 @@ def _summary(comparison: Comparison) -> str:
     versions = sorted({row["code_version"] for row in comparison.rows})
     devices = sorted({row["device"] for row in models})
     code = f"code version {versions[0]}" if len(versions) == 1 else f"{len(versions)} versions of the code"
+    split, bracket, rest = first["split"].partition(" (")  # as "test (10 % of each class)"
     return (
-        f"{len(models)} models on `{first['data']}`, {first['split']} split, protocol {first['protocol']} "
+        f"{len(models)} models on `{first['data']}`, {split} split{bracket}{rest}, protocol {first['protocol']} "
         f"(`{first['protocol_hash']}`); {seeds} seed{'s' if seeds > 1 else ''}; {'; '.join(devices)}; {code}."
     )
 
@@ -61,7 +62,7 @@ def _short_table(comparison: Comparison) -> str:
     head += ["parameters", "ms per sample", "train minutes"]
     rows = []
     for row in comparison.rows:
-        note = row["reference"] or row["note"]
+        note = row["note"] if row["reference"] in ("", row["model"]) else row["reference"]
         name = f"**{row['model']}** ({note})" if note else f"**{row['model']}**"
         quality = [number.write(float(row[key])) if row[key] else "" for key, _, number in comparison.qualities]
         is_model = row["reference"] != "floor"
@@ -78,7 +79,7 @@ def _short(value: str) -> str:
     if not value:
         return ""
     number = float(value)
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{number:,.0f}" if number >= 99.95 else f"{number:#.3g}"
 
 
 def _samples(comparison: Comparison, row: dict[str, str]) -> str:

@@ -63,7 +63,10 @@ class Comparison:
         """The likelihood of a row, with its kind and its chance."""
         if not row["likelihood"]:
             return ""
-        return f"{row_likelihood(row)} {row['likelihood_unit']}, {row['likelihood_kind']}"
+        of = max((int(other["likelihood_examples"] or 0) for other in self.rows), default=0)
+        few = int(row["likelihood_examples"] or of)
+        remark = f", {few:,} examples" if few < of else ""  # which compares with the same examples alone
+        return f"{row_likelihood(row)} {row['likelihood_unit']}, {row['likelihood_kind']}{remark}"
 
     def quality(self, row: dict[str, str]) -> str:
         """The first figure of samples, as ``"FID 1.48"``."""

@@ -135,8 +135,8 @@ def recipes(model: str) -> list[tuple[str, dict[str, str]]]:
 
 def recipe_table(found: list[tuple[str, dict[str, str]]]) -> str:
     """Return recipes as a table."""
-    rows = [(f"`experiment={name}`", said["about"], said["hardware"], said["expect"]) for name, said in found]
-    return table(("recipe", "what", "hardware, time", "to expect"), rows)
+    rows = [(f"`{name}`", said["about"], said["hardware"], said["expect"]) for name, said in found]
+    return table(("`experiment=`", "what", "hardware, time", "to expect"), rows)
 
 
 def _recipes(model: str) -> str:
@@ -175,7 +175,7 @@ def _measured(model: str) -> str:
 
 
 def _link_to_file(folder: Path) -> str:
-    return f"[run](/made/results.md) `results/{folder.name}`"
+    return f"[{folder.name}](/made/results.md)"
 
 
 def _in_the_code(model: str) -> str:

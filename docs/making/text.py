@@ -23,7 +23,13 @@ class Setting(NamedTuple):
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; an upright stroke in a cell stays one."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"
+    text = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"
+    return unbroken(text)
+
+
+def unbroken(text: str) -> str:
+    """Return text in which no line ends between a figure and its error."""
+    return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def commands(lines: Iterable[str]) -> str:

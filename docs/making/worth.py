@@ -63,4 +63,4 @@ def generating(found: dict[str, Any]) -> str:
 def detecting() -> str:
     """Return the tables of what `detect` found, of the JSON files in `results/detect`."""
     reports, _ = read_reports([RESULTS / "detect"])
-    return to_text(tables_of(reports), markdown=True).replace("## ", "### ") if reports else _NOTHING
+    return to_text(tables_of(reports)).replace("## ", "### ") if reports else _NOTHING

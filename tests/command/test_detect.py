@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from genlab.command import cli
 from genlab.command.load import load_run
-from genlab.comparison.anomalies import read_reports, tables_of
+from genlab.comparison.anomalies import read_reports, tables_of, to_lines
 from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, stream_seed
 from genlab.data.images import Digits
@@ -103,7 +104,9 @@ def test_a_run_without_any_likelihood_has_the_baseline(tmp_path: Path, capfd: py
         ".json", "_scores.csv", "_histograms.png", "_unusual.png",
     }  # fmt: skip
     assert cli.anomalies([f"paths.logs={tmp_path}"]) == 0
-    assert "AUROC, digits against horizontal_flip, test, 10 and 10 examples" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "Rows of _unusual.png from above: neighbour.\n" in said
+    assert "AUROC, digits against horizontal_flip, test, 10 and 10 examples" in said
 
 
 # The table over runs.
@@ -144,6 +147,13 @@ def test_one_table_for_each_pair_and_direction(tmp_path: Path) -> None:
     )
     assert first.notes == ("No nll of gan: it has no likelihood.",)
     assert second.rows == (("flow", "r1", "0.800 ± 0.020", "0.900 ± 0.020*"),)
+    for width in (sys.maxsize, 60, 45):
+        text = to_lines([first], width)
+        assert max(map(len, text.splitlines())) <= width
+        lines = [line.split() for line in text.splitlines()]
+        assert lines.count(["r3", "made"]) == (width < sys.maxsize), "what a run is stands once"
+        shown = [value for line in lines if "r3" in line for value in line if value[0] == "0"]
+        assert shown == ["0.700", "0.000", "0.710", "0.010", "0.990", "0.000*†"]
     # Of false alarms fewer are better.
     assert [row[3] for row in tables_of(reports, "fpr_at_95")[1].rows] == ["0.900 ± 0.020"]
 

@@ -58,16 +58,57 @@ def test_the_terminals_table_cuts_and_wraps_no_number(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     (group,) = comparison.groups
+    first, _, second = text.partition("The same rows: ")
     left_out = text[text.index("No room for") :].split(":")[0] if "No room for" in text else ""
-    assert ("coverage" in left_out) == (width == 60)
-    assert (left_out == "") == (width >= 120), "at 120 columns all is there"
+    assert ("coverage" in second.split(".")[0]) == (width == 60)
+    assert (second == "") == (width >= 120), "at 120 columns one table has all"
+    assert (left_out == "") == (width >= 80), "two tables have it"
     for row in group.rows:
         assert any(
             line.startswith(row.model)
             and cell(row, columns()[0]).value in line
             and cell(row, columns()[2]).value in line
-            for line in text.splitlines()
+            for line in first.splitlines()
         ), row.model
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_what_one_table_has_no_room_for_stands_in_a_second_with_a_line_for_each_model(width: int) -> None:
+    """What a table promises of each row is its likelihood with its kind, its distance beside the floor's, its cost."""
+    about = {"quality__neighbour_ratio": 1.25, "quality__inception_score": 7.5, "training__wall_seconds": 1234.0}
+    floor = run(9, model__name="floor", model__family="floor", likelihood=None, quality__fid=0.25)
+    comparison = compared(*(run(model, model__name=f"family-{model}", **about) for model in range(3)), floor)
+    text = terminal(comparison, width)
+    assert max(map(len, text.splitlines())) <= width
+    first, _, second = text.partition("The same rows: ")
+    assert "dequantized-16" in first
+    assert re.search(r"^floor +0\.25 ", first, re.MULTILINE), "it is called so once"
+    (group,) = comparison.groups
+    names = {column.heading: column for column in group.columns}
+    for row in group.rows[1:]:
+        shown = " ".join(line for line in text.splitlines() if line.startswith(f"{row.model} "))
+        for name in ("NLL", "FID", "KID", "ms per sample", "NFE", "parameters", "train minutes"):
+            assert cell(row, names[name]).value in shown.replace("*", ""), (name, row.model)
+        assert second.count(f"\n{row.model} ") == (width < 120)
+    assert "variant" not in second.split("Rows by")[0]
+
+
+def test_a_second_table_says_what_tells_rows_of_one_model_apart() -> None:
+    comparison = compared(*(run(number, model__variant=f"{number} scales") for number in range(2)))
+    second = terminal(comparison, 70).partition("The same rows: ")[2]
+    assert all(second.count(f"{number} scales") == 1 for number in range(2))
+
+
+def test_a_column_that_only_the_floor_has_is_left_out() -> None:
+    floor = run(3, model__name="floor", model__family="floor", likelihood=None, quality__asked_class_accuracy=1.0)
+    assert "asked class" not in to_markdown(compared(run(1), floor))
+    assert "asked class" in to_markdown(compared(run(1, quality__asked_class_accuracy=0.5), floor))
+    assert "asked class" in to_markdown(compared(floor))
+
+
+def test_what_a_split_is_stands_behind_its_name() -> None:
+    text = to_markdown(compared(run(data__split="test (10 % of each class)")))
+    assert "test split (10 % of each class), protocol" in text
 
 
 def test_the_kind_stands_in_the_cell_and_the_spread_beside_the_mean() -> None:
@@ -129,7 +170,8 @@ def test_units_follow_the_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (950, "950"), (1310000, "1.31M"), (999_999, "1.00M"), (43_200, "43.2k")]
+    ("value", "text"),
+    [(0, "0"), (950, "950"), (1310000, "1.31M"), (999_999, "1.00M"), (43_200, "43.2k"), (484.6, "485"), (0.5, "0.5")],
 )
 def test_counts_are_short(value: float, text: str) -> None:
     assert short_count(value) == text

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import metadata, resources
 from pathlib import Path
@@ -173,6 +174,22 @@ def test_reconstructions_say_how_far_off_they_are_and_which_rows_they_have(logs:
     words = "".join(page_of(compare(*read_results([logs])))[1].words)
     assert words.count("rmse 1.25, means in levels") == 2
     assert words.count("rows from above: example, 1 of the layers, reconstruction") == 1
+
+
+def test_captions_say_what_the_floor_has_and_that_no_sample_was_chosen(logs: Path) -> None:
+    results, _ = read_results([logs])
+    floor = run(9, model__name="floor", model__family="floor", likelihood=None, quality__fid=0.25)
+    text = to_html(compare([*results, replace(floor, data=results[0].data)]))
+    assert "The first samples of each row&#39;s lowest seed, none chosen." in text
+    captions = [words for words in re.findall(r"<figcaption>(.*?)\n", text) if "Pareto" in words]
+    assert [words.endswith("The floor has FID 0.25.") for words in captions] == ["FID" in words for words in captions]
+    assert {"FID" in words for words in captions} == {True, False}
+
+
+def test_what_a_likelihood_is_of_stands_in_lines_of_their_own() -> None:
+    """In one line they make the column wider than all its numbers."""
+    text = to_html(compared(run(1), run(2, likelihood__kind="ode", likelihood__examples=1280)))
+    assert '<span class="muted">ode</span><span class="muted">1,280 examples</span>' in text
 
 
 def test_the_page_needs_nothing_but_itself(logs: Path) -> None:
@@ -373,6 +390,13 @@ def test_labels_neither_overlap_nor_leave_the_axes_and_the_front_goes_first() ->
         assert bottom <= plots.HEIGHT - plots.BOTTOM
         for a, b, c, d in boxes[:number]:
             assert right <= a or c <= left or bottom <= b or d <= top
+
+
+def test_of_two_points_close_by_at_the_edge_both_have_a_label() -> None:
+    places = {"gmm": (0.1, 5.0), "rnn": (12.0, 3.1), "flow_matching": (52.0, 3.19), "transformer": (117.0, 3.18)}
+    points = [Point(name, name, number, *at) for number, (name, at) in enumerate(places.items())]
+    drawing = scatter_plot(points, "x", "y", "title", "i")
+    assert len(drawn(drawing, "label")) == len(points)
 
 
 def test_names_are_text_whatever_they_hold() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from genlab.command.config import check_config
 from genlab.command.schemas import AnomaliesConfig
-from genlab.comparison.anomalies import AnomalyTable, read_reports, tables_of, to_text
+from genlab.comparison.anomalies import AnomalyTable, read_reports, tables_of, to_lines, to_text
 from genlab.comparison.visible import visible
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.words import counted
@@ -41,11 +43,16 @@ def run(config: DictConfig) -> list[AnomalyTable]:
         of = "" if settings.data is None else f" of {shown(settings.data)}{nearest(settings.data, map(visible, names))}"
         raise GenlabError(f"There are no scores{of} below {where}. Run scripts/detect.py run=... against=... first.")
     tables = tables_of(reports, settings.figure)
-    print(to_text(tables), end="")
+    print(to_lines(tables, _width()), end="")
     if skipped:
         print(f"\n{counted(len(skipped), 'file is', 'files are')} skipped.")
         print("\n".join(f"  {item.path}: {item.reason}" for item in skipped[:SKIPPED_SHOWN]))
     if settings.out is not None:
-        write_atomic(settings.out, to_text(tables, markdown=True))
+        write_atomic(settings.out, to_text(tables))
         print(f"Wrote {shown(settings.out)}")
     return tables
+
+
+def _width() -> int:
+    """Return how many characters a line has; as many as there are where no terminal would break it."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize

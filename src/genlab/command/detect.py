@@ -229,7 +229,8 @@ def _write(path: Path, used: UsedRun, sets: _Sets, found: Detection) -> None:
         files = modality_of(spec).write(next(iter(unusual.values())), spec, path.with_name(f"{path.name}_unusual"))
         pictures = ["_histograms.png", *(["_unusual.png"] if drawn else [])]
     saved = used.saved(path, [".json"], ["_scores.csv"], pictures, files)
-    print("\n".join([*_said(spec, sets, found), saved]))
+    rows = [f"Rows of _unusual.png from above: {', '.join(found.found)}."] if len(pictures) == 2 else []
+    print("\n".join([*_said(spec, sets, found), *rows, saved]))
 
 
 def _said(spec: DataSpec, sets: _Sets, found: Detection) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from genlab.comparison.reading import Skipped
 from genlab.comparison.visible import visible
 
-__all__ = ["FIGURES", "AnomalyReport", "AnomalyTable", "read_reports", "tables_of", "to_text"]
+__all__ = ["FIGURES", "AnomalyReport", "AnomalyTable", "read_reports", "tables_of", "to_lines", "to_text"]
 
 Share = Annotated[float, Ge(0), Le(1)]
 FigureName = Literal["auroc", "average_precision", "fpr_at_95"]
@@ -197,17 +199,45 @@ def _cell(report: AnomalyReport, name: str, figure: FigureName) -> str:
     return f"{value:.3f} ± {error:.3f}{mark}"
 
 
-def to_text(tables: Sequence[AnomalyTable], markdown: bool = False) -> str:
-    """Return tables as text of aligned columns, or as Markdown."""
-    write = _markdown if markdown else _aligned
-    return "\n".join([*(write(table) for table in tables), LEGEND]) + "\n"
+def to_text(tables: Sequence[AnomalyTable]) -> str:
+    """Return tables as Markdown."""
+    return "\n".join([*map(_markdown, tables), LEGEND]) + "\n"
 
 
-def _aligned(table: AnomalyTable) -> str:
-    lines = [table.heading, *table.rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rows = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    return "\n".join([table.title, "", *rows, "", *table.notes, *([""] if table.notes else [])])
+def to_lines(tables: Sequence[AnomalyTable], width: int) -> str:
+    """Return tables as aligned columns; those that a line has no room for stand below.
+
+    Args:
+        tables: As they were made.
+        width: Characters of a line. A column that is wider stands alone.
+    """
+    fill = functools.partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([*(_aligned(table, width, fill) for table in tables), fill(LEGEND)]) + "\n"
+
+
+def _aligned(table: AnomalyTable, width: int, fill: Callable[[str], str]) -> str:
+    columns = list(zip(table.heading, *table.rows, strict=True))
+    lines = [fill(table.title), ""]
+    if _width(columns) > width:  # names and ids once, then ids alone beside as many scores as there is room for
+        lines += [*_rows([columns[1], columns[0]]), ""]
+        columns = columns[1:]
+    shown = columns[:1]
+    for column in columns[1:]:
+        if len(shown) > 1 and _width([*shown, column]) > width:
+            lines += [*_rows(shown), ""]
+            shown = columns[:1]
+        shown.append(column)
+    lines += [*_rows(shown), "", *map(fill, table.notes)]
+    return "\n".join([*lines, *([""] if table.notes else [])])
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in columns) - 2
+
+
+def _rows(columns: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in columns]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in zip(*columns, strict=True)]
 
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~#"})

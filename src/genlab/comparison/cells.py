@@ -119,7 +119,8 @@ def title(group: Group) -> str:
 
 def subtitle(group: Group) -> str:
     """Return what a group's figures are of: split, protocol's hash, true entropy where it is known."""
-    parts = [f"{group.data.split} split", f"protocol {group.protocol[0]} ({group.protocol[1]})"]
+    split, bracket, rest = group.data.split.partition(" (")  # as "test (10 % of each class)"
+    parts = [f"{split} split{bracket}{rest}", f"protocol {group.protocol[0]} ({group.protocol[1]})"]
     if group.data.entropy:
         parts.append(f"true entropy {group.data.entropy} nats")
     return ", ".join(parts)

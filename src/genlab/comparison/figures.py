@@ -50,6 +50,7 @@ SAME_COST = 1.05
 """Costs within this ratio, as of trainings under one budget of minutes, differ by chance: no plot is made of them."""
 
 _KINDS_DIFFER = "The kinds of likelihood are those of the table."
+_SAMPLES = "The first samples of each row's lowest seed, none chosen."
 _FEW_SAMPLES = "Of few samples and the validation split, so not the figure of the table."
 _NEIGHBOURS = (
     "The samples that lie nearest to a training example in the features of the extractor, the nearest first. In each "
@@ -175,7 +176,7 @@ def galleries(group: Group) -> list[Gallery]:
     Of each row they are the lowest seed's; the floor's is of real data.
     """
     found = (
-        _with_samples(_gallery(group, "Samples", samples_picture, "")),
+        _with_samples(_gallery(group, "Samples", samples_picture, _SAMPLES)),
         _gallery(group, "Nearest training examples", neighbours_picture, _NEIGHBOURS),
         _with_errors(_gallery(group, "Reconstructions", reconstructions_picture, _RECONSTRUCTIONS)),
     )
@@ -308,10 +309,11 @@ def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: s
     ]
     unit = f"NLL ({group.data.unit})" if quality.key == "likelihood" else quality.heading
     title = f"{unit} against {label}, on {group.data.name}"
+    floors = [_figure(row, quality) for row in group.rows if row.reference == FLOOR and quality.key in row.figures]
     return Plot(
         scatter_plot(points, label, unit, title, ident),
         f"{title}; lower is better on both axes. A dashed line is the Pareto front of rows on one device whose figures "
-        "compare.",
+        f"compare.{''.join(f' The floor has {floor}.' for floor in floors)}",
         "point",
         list(zip(styles, rows, strict=True)) if len(rows) <= STYLES else [],
         rows,

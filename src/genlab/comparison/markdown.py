@@ -55,7 +55,8 @@ def _published(group: Group) -> Iterator[str]:
 
 
 def _names(row: Row) -> Sequence[str]:
-    model = _escape(row.model) + (f" (*{row.reference}*)" if row.reference else "")
+    reference = "" if row.reference == row.model else row.reference  # as the floor, which is called so
+    model = _escape(row.model) + (f" (*{reference}*)" if reference else "")
     return model, _escape(" · ".join(filter(None, (row.first.variant, row.note)))), str(len(row.runs))
 
 

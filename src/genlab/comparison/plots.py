@@ -46,7 +46,7 @@ MOST_LABELS = 40
 _FONT = FontProperties(size=LABEL_SIZE)
 _PLACES = (
     (9, 0, "left"), (-9, 0, "right"), (0, 13, "center"), (0, -13, "center"), (7, 11, "left"), (7, -11, "left"),
-    (-7, 11, "right"), (-7, -11, "right"),
+    (-7, 11, "right"), (-7, -11, "right"), (6, 13, "right"), (6, -13, "right"), (-6, 13, "left"), (-6, -13, "left"),
 )  # fmt: skip
 """Where a label may stand beside its point, in points to the right and up, the first that has room."""
 

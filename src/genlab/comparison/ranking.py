@@ -22,6 +22,7 @@ deviate so much that it might be better is no merit.
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 from collections import defaultdict
@@ -31,7 +32,7 @@ from dataclasses import dataclass, field
 from genlab.comparison.chance import Figure, differ
 from genlab.comparison.columns import LIKELIHOOD, ONE_DRAW, Column, columns, leading_columns
 from genlab.comparison.reading import DataKey, RunResult, Skipped
-from genlab.comparison.references import REFERENCES, UNRANKED, reference_of
+from genlab.comparison.references import FLOOR, REFERENCES, UNRANKED, reference_of
 from genlab.measure.result_sections import is_estimate
 from genlab.runs.identity import IGNORED_KEYS
 
@@ -102,10 +103,15 @@ class Group:
     protocol: tuple[str, str]
     rows: tuple[Row, ...]
 
-    @property
+    @functools.cached_property
     def columns(self) -> tuple[Column, ...]:
-        """The columns in which any row has a figure."""
-        return tuple(column for column in columns() if any(column.key in row.figures for row in self.rows))
+        """The columns in which any row has a figure; the floor's count only where it stands alone."""
+        alone = all(row.reference == FLOOR for row in self.rows)
+        return tuple(
+            column
+            for column in columns()
+            if any(column.key in row.figures and (alone or row.reference != FLOOR) for row in self.rows)
+        )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
-"""The comparison in a terminal. Numbers are never wrapped or cut: columns that find no room are named below."""
+"""The comparison in a terminal. Numbers are never wrapped or cut: what finds no room stands in a second table below."""
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -74,28 +76,48 @@ def _standard_output() -> Console:
 
 
 def _print_group(group: Group, console: Console) -> None:
-    columns, left_out = list(group.columns), []
     devices = _devices(group)
-    table = _table(group, columns, devices, console)
-    while columns and Measurement.get(console, console.options.update(max_width=10_000), table).maximum > console.width:
-        least = min(columns, key=lambda column: column.priority)
-        columns.remove(least)
-        left_out.append(least.heading)
-        table = _table(group, columns, devices, console)
     console.print(f"\n[bold]{escape(title(group))}[/bold]  [dim]{escape(subtitle(group))}[/dim]")
-    console.print(table)
+    table = functools.partial(_table, group, list(map(_model, group.rows)), devices, console)
+    first, left_out = _with_room(group.columns, table, console)
+    console.print(table(first))
+    if first and left_out:
+        table = functools.partial(_table, group, _short_names(group), {}, console)
+        second, left_out = _with_room(left_out, table, console)
+        if second:
+            console.print(f"\n[dim]The same rows: {escape(', '.join(column.heading for column in second))}.[/dim]")
+            console.print(table(second))
     remarks = [ordered_by(group)]
     if (device := shared_device(group)) is not None:
         remarks.append(f"All on {device}.")
     remarks += [f"{letter}: {device}." for device, letter in devices.items()]
     if left_out:
-        remarks.append(f"No room for {', '.join(reversed(left_out))}: a wider terminal or out=<folder> has them.")
+        names = ", ".join(column.heading for column in left_out)
+        remarks.append(f"No room for {names}: a wider terminal or out=<folder> has all.")
     console.print(f"[dim]{escape(' '.join(remarks))}[/dim]")
     for note in notes(group):
         console.print(escape(note))
     if lines := beside(group):
         console.print(f"\n[dim]{escape(PUBLISHED_LEGEND)}[/dim]")
         console.print(_published(lines))
+
+
+def _with_room(
+    columns: Sequence[Column], table: Callable[[Sequence[Column]], Table], console: Console
+) -> tuple[list[Column], list[Column]]:
+    """Return the columns that a table has room for, the most important ones, and the others."""
+
+    def width(some: Sequence[Column]) -> int:
+        return Measurement.get(console, console.options.update(max_width=10_000), table(some)).maximum
+
+    room = console.width - (alone := width([]))
+    chosen = []
+    for column in sorted(columns, key=lambda column: -column.priority):
+        room -= width([column]) - alone
+        if room < 0:
+            break
+        chosen.append(column)
+    return [column for column in columns if column in chosen], [column for column in columns if column not in chosen]
 
 
 def _devices(group: Group) -> dict[str, str]:
@@ -113,7 +135,9 @@ def _mark(console: Console) -> str:
     return "*" if console.color_system is None else ""
 
 
-def _table(group: Group, columns: list[Column], devices: dict[str, str], console: Console) -> Table:
+def _table(
+    group: Group, names: Sequence[str], devices: dict[str, str], console: Console, columns: Sequence[Column]
+) -> Table:
     mark, arrows = _mark(console), _shows_arrows(console)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("model", max_width=MODEL_WIDTH, vertical="top", overflow="fold")
@@ -122,9 +146,9 @@ def _table(group: Group, columns: list[Column], devices: dict[str, str], console
         table.add_column(_heading(group, column, arrows), justify="left" if left else "right", no_wrap=True)
     if devices:
         table.add_column("de-\nvice", no_wrap=True)
-    for row in group.rows:
+    for name, row in zip(names, group.rows, strict=True):
         letter = [devices.get(row.device, "")] if devices else []
-        table.add_row(_model(row), *(_cell(row, column, mark) for column in columns), *letter)
+        table.add_row(name, *(_cell(row, column, mark) for column in columns), *letter)
     return table
 
 
@@ -156,10 +180,17 @@ def _published(lines: list[Beside]) -> Table:
     return table
 
 
+def _short_names(group: Group) -> list[str]:
+    """Return the models alone, where these tell the rows apart."""
+    models = [row.model for row in group.rows]
+    return list(map(escape, models)) if len(set(models)) == len(models) else list(map(_model, group.rows))
+
+
 def _model(row: Row) -> str:
     seeds = f" [dim]{len(row.runs)} seeds[/dim]" if len(row.runs) > 1 else ""
+    reference = "" if row.reference == row.model else row.reference  # as the floor, which is called so
     lines = [
-        escape(row.model) + (f" [italic]{row.reference}[/italic]" if row.reference else "") + seeds,
+        escape(row.model) + (f" [italic]{reference}[/italic]" if reference else "") + seeds,
         f"[dim]{escape(row.first.variant)}[/dim]" if row.first.variant else "",
         f"[dim]{escape(row.note)}[/dim]" if row.note else "",
     ]

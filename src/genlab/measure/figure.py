@@ -39,7 +39,7 @@ def short_count(value: float) -> str:
         # 999,999 would otherwise become 1000k.
         if value >= size * 0.9995:
             return f"{value / size:.{decimal_places(max(value / size, 1.0), 3)}f}{unit}"
-    return _whole(value)
+    return f"{value:.0f}" if value >= 100 else _whole(value)  # as a mean or a deviation of counts
 
 
 def _whole(value: float) -> str:
