@@ -91,7 +91,7 @@ def gather(given: Given, work: Path, folder: Path, picture: Path) -> int:
         if kept.exists():
             raise SystemExit(f"gallery: {work} has two results of {kept.name}, expected one: give one of them a name.")
         _keep(path.parents[1], protocol, kept, has_samples=is_floor or result["seed"] == first_seed)
-        if not is_floor and (kept / "samples.png").exists():
+        if (kept / "samples.png").exists():
             tiles.append(Tile.of(model, result, kept / "samples.png"))
     for suffix in ("md", "csv"):
         shutil.copyfile(work / given.setting("out") / f"comparison.{suffix}", folder / f"comparison.{suffix}")

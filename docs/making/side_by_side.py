@@ -1,4 +1,4 @@
-"""Samples of all models of a comparison in one picture."""
+"""Samples of all models of a comparison in one picture, and real data beside them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,16 @@ class Tile:
 
     @classmethod
     def of(cls, model: str, result: dict[str, Any], file: Path) -> Tile:
-        """Return the tile of a result, ranked by its FID; without one it is the last."""
+        """Return the tile of a result, ranked by its FID: the floor is the first, and without one it is the last."""
         fid = (result["quality"] or {}).get("fid")
+        if model == "floor":
+            return cls("real training data", (f"{quality(result)}, the floor",), float("-inf"), file)
         lines = tuple(line for line in (quality(result), likelihood(result)) if line)
         return cls(model, lines, float("inf") if fid is None else fid, file)
 
 
 def side_by_side(tiles: Sequence[Tile]) -> Image.Image:
-    """Draw tiles in rows of four, the best first."""
+    """Draw tiles in rows of four by rising rank."""
     columns, rows = min(ACROSS, len(tiles)), -(-len(tiles) // ACROSS)
     page = Image.new("RGB", (MARGIN + columns * (SIDE + MARGIN), MARGIN + rows * (SIDE + TEXT)), "white")
     draw = ImageDraw.Draw(page)
