@@ -376,6 +376,8 @@ def test_rows_of_different_code_are_told_apart_in_one_line() -> None:
     assert other["code_version"] == "0.1.0 b, measured by 0.1.0 a"
     (note,) = said(*(by(number, f"0.1.{number}") for number in range(8)))
     assert note.endswith("m4 by 0.1.4; 3 other versions.")
+    (note,) = said(*(by(number, f"0.1.{number}") for number in range(6)))
+    assert note.endswith("m4 by 0.1.4; m5 by 0.1.5."), "as short as the number of others"
 
 
 def test_a_row_of_the_last_checkpoint_says_so_and_the_floor_has_none() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from genlab.comparison.columns import Column, leading_columns
+from genlab.comparison.columns import Column, columns, leading_columns
 from genlab.comparison.ranking import Comparison, Group, Row, chosen_words, config_folders
 from genlab.comparison.references import BASELINE, FLOOR, baseline_family
 from genlab.core.words import counted
+from genlab.measure.figures import of_kind
 
 __all__ = [
     "BEST_LEGEND",
@@ -21,6 +24,7 @@ __all__ = [
     "cell",
     "heading",
     "likelihood_notes",
+    "listed",
     "notes",
     "ordered_by",
     "shared_device",
@@ -49,8 +53,13 @@ LEGEND = (
 )
 """What the marks mean; stands behind what the best looks like and a colon."""
 
+T = TypeVar("T")
+
 MOST_NAMED = 5
-"""Models or versions that a note names."""
+"""Models or versions that a note names; one more where that is all of them."""
+
+FEW_OF_A_CLASS = 30
+"""Real examples of a class below which a share of them is rough."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +145,8 @@ def ordered_by(group: Group) -> str:
 def notes(group: Group) -> list[str]:
     """Return what a reader must know beside the figures.
 
-    Which are missing and why, how likelihoods were computed, that there is no baseline, what figures warn of, that rows
-    come from different code.
+    Which are missing and why, how likelihoods were computed, that there is no baseline, what figures warn of, that
+    classes have few examples, that rows come from different code.
     """
     found = likelihood_notes(group)
     if not any(row.reference == BASELINE for row in group.rows):
@@ -145,41 +154,80 @@ def notes(group: Group) -> list[str]:
         found.append(f"No baseline: {command} adds it." if command else "No baseline.")
     for run in (run for row in group.rows for run in row.runs):
         found += [f"{run.model}, run {run.run_id}: {warning}." for warning in run.warnings]
-    return [*_missing(group), *found, *_other_code(group)]
+    return [*_missing(group), *found, *_few_of_a_class(group), *_other_code(group)]
 
 
 def _missing(group: Group) -> list[str]:
     """Say why cells are empty: a line for each reason. That the floor has no likelihood needs none."""
+    priority = {column.heading: column.priority for column in columns()}
     models: dict[tuple[str, str], list[str]] = defaultdict(list)
     for run in (run for row in group.rows if row.reference != FLOOR for run in row.runs):
         lacking: dict[str, list[str]] = defaultdict(list)
         for what, reason in run.missing:
             lacking[reason].append(what)
         for reason, whats in lacking.items():
-            models[_listed(whats), reason].append(run.model)
-    return [f"No {what} of {_listed(names)}: {reason}." for (what, reason), names in models.items()]
+            # The main ones first, as in a narrow table; a whole section, which has no column, before them.
+            ordered = sorted(whats, key=lambda what: -priority.get(what, math.inf))
+            models[listed(ordered), reason].append(run.model)
+    return [f"No {what} of {listed(names)}: {reason}." for (what, reason), names in models.items()]
+
+
+def _few_of_a_class(group: Group) -> list[str]:
+    """Say of how few real examples the figures of classes are; nothing where a class has enough of them."""
+    figures = [figure for figure in of_kind("list") if "classes" in figure.needs]
+    counts = {
+        (figure.label, run.features[2], len(run.lists[figure.key]))
+        for figure in figures
+        for run in (run for row in group.rows for run in row.runs)
+        if figure.key in run.lists and run.features is not None and run.features[2] is not None
+    }
+    return [
+        f"{label.capitalize()}, in the HTML report, is of few examples: {real:,} in {classes} classes, "
+        f"{real / classes:.0f} each on average."
+        for label, real, classes in sorted(counts)
+        if real < FEW_OF_A_CLASS * classes
+    ]
 
 
 def _other_code(group: Group) -> list[str]:
     """Say in a line that rows come from different versions of the code, and which; nothing where it is one."""
-    models: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    codes: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     versions: dict[tuple[str, ...], str] = {}
     for run in (run for row in group.rows for run in row.runs):
         code = run.code or (run.code_version,)
-        models[code].append(run.model)
+        codes[run.model].add(code)
         versions.setdefault(code, run.code_version)
-    if len(models) < 2:
+    if len(versions) < 2:
         return []
-    lines = [f"{_listed(names)} by {versions[code]}" for code, names in models.items()]
-    more = [f"{len(lines) - MOST_NAMED} other versions"] if len(lines) > MOST_NAMED else []
-    return [f"Rows come from different code: {'; '.join([*lines[:MOST_NAMED], *more])}."]
+    models: dict[frozenset[tuple[str, ...]], list[str]] = defaultdict(list)
+    for model, its_codes in codes.items():
+        models[frozenset(its_codes)].append(model)
+    shown = _some(list(models))
+    lines = [
+        f"{listed(models[its_codes])} {_by([name for code, name in versions.items() if code in its_codes])}"
+        for its_codes in shown
+    ]
+    if len(shown) < len(models):
+        unnamed = len(versions.keys() - frozenset().union(*shown))
+        lines.append(counted(unnamed, "other version") if unnamed else "others by several of these")
+    return [f"Rows come from different code: {'; '.join(lines)}."]
 
 
-def _listed(names: Sequence[str]) -> str:
+def _by(versions: Sequence[str]) -> str:
+    return f"by {versions[0]}" if len(versions) == 1 else ", ".join(f"partly by {version}" for version in versions)
+
+
+def _some(names: Sequence[T]) -> Sequence[T]:
+    """Return as many as a note names, all where one alone would be left out."""
+    return names if len(names) <= MOST_NAMED + 1 else names[:MOST_NAMED]
+
+
+def listed(names: Sequence[str]) -> str:
     """Return names in a sentence, each once."""
     once = list(dict.fromkeys(names))
-    more = [f"{len(once) - MOST_NAMED} more"] if len(once) > MOST_NAMED else []
-    *first, last = [*once[:MOST_NAMED], *more]
+    shown = _some(once)
+    more = [f"{len(once) - len(shown)} more"] if len(shown) < len(once) else []
+    *first, last = [*shown, *more]
     return f"{', '.join(first)} and {last}" if first else last
 
 
