@@ -184,6 +184,21 @@ def test_captions_say_what_the_floor_has_and_that_no_sample_was_chosen(logs: Pat
     captions = [words for words in re.findall(r"<figcaption>(.*?)\n", text) if "Pareto" in words]
     assert [words.endswith("The floor has FID 0.25.") for words in captions] == ["FID" in words for words in captions]
     assert {"FID" in words for words in captions} == {True, False}
+    assert text.count("<title>floor (spline): FID 0.25</title>") == 2 * 2, "a line and its label against both costs"
+    assert len(re.findall(r"<text[^>]*>floor 0.25</text>", text)) == 2
+
+
+def test_a_caption_names_models_whose_validation_measures_no_likelihood(logs: Path) -> None:
+    said = "Without a curve: vae, whose validation measures no likelihood."
+    assert "Without a curve" not in to_html(compare(*read_results([logs])))
+    for path in logs.glob("runs/m1/*/metrics.csv"):
+        path.write_text("examples_seen,train/loss,val/fid\n100,9.0,\n200,5.0,8\n")
+    for path in logs.glob("runs/m2/*/metrics.csv"):
+        path.unlink()
+    text = to_html(compare(*read_results([logs])))
+    captions = [words for words in re.findall(r"<figcaption>(.*?)\n", text) if "one curve" in words]
+    assert [said in words for words in captions] == ["NLL" in words for words in captions]
+    assert text.count("Without a curve") == 1, "whether the third was validated is not known"
 
 
 def test_what_a_likelihood_is_of_stands_in_lines_of_their_own() -> None:
@@ -355,6 +370,31 @@ def test_a_scatter_plot_has_a_front_for_each_set_of_rivals() -> None:
         assert across == (x1, y0), "a step: across at the height of the first, then to the second"
         assert x0 < x1
         assert y0 < y1
+
+
+@pytest.mark.parametrize("floor", [0.1, 2.5, 40.0])
+def test_a_level_lies_across_the_whole_plot_where_its_figure_is(floor: float) -> None:
+    points = [Point("p", "p", 0, x, y) for x, y in ((1, 30), (2, 2), (3, 1))]
+    level = plots.Level("the floor", "floor", floor)
+    drawing = scatter_plot(points, "x", "y", "title", "i", [level])
+    (line,) = drawn(drawing, "level")
+    (left, height), (right, same) = corners(line)
+    assert height == same
+    assert left == pytest.approx(plots.LEFT)
+    assert right == pytest.approx(plots.WIDTH - plots.RIGHT)
+    marks = [float(y) for y in re.findall(r'<use href="[^"]*" x="[^"]*" y="([^"]*)"[^>]*><title>p<', drawing)]
+    assert [y < height for y in marks] == [point.y > floor for point in points], "SVG's y grows downwards"
+    assert plots.TOP < height < plots.HEIGHT - plots.BOTTOM
+    assert any(">floor</text>" in label for label in drawn(drawing, "label"))
+    assert "stroke-dasharray" in line
+    assert 'stroke="var(--muted, ' in line, "as the page's theme has it"
+
+
+def test_a_level_that_a_logarithmic_scale_lacks_is_left_out() -> None:
+    level = plots.Level("the floor", "floor", -0.01)
+    for highest, count in ((30, 0), (2, 1)):
+        points = [Point("p", "p", 0, 1, 1), Point("p", "p", 0, 2, highest)]
+        assert len(drawn(scatter_plot(points, "x", "y", "title", "i", [level]), "level")) == count
 
 
 def test_every_point_has_its_own_name_and_place() -> None:

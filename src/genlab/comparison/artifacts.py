@@ -23,6 +23,7 @@ __all__ = [
     "samples_text",
     "sound_uris",
     "validation_curve",
+    "was_validated",
 ]
 
 MOST_BYTES = 4_000_000
@@ -133,14 +134,24 @@ def _content(path: Path, most: int) -> bytes:
 
 def validation_curve(run: RunResult, name: str) -> list[tuple[float, float]]:
     """Return examples seen and a figure of validation, such as ``val/fid``; empty where there is no curve."""
-    path = _first_file(run, "metrics.csv", "metrics.csv")
-    if path is None:
-        return []
     points = []
     try:
-        for row in MetricsCsv(path).rows():
+        for row in _metrics(run):
             if (text := row.get(name)) and abs(value := float(text)) < MOST:
                 points.append((float(row[MetricsCsv.POSITION]), value))
-    except (GenlabError, OSError, ValueError, csv.Error):  # another program's file, or a damaged one
+    except ValueError:  # a damaged file
         return []
     return points
+
+
+def was_validated(run: RunResult) -> bool:
+    """Return whether a run's curves have any figure of validation."""
+    return any(text and name.startswith("val/") for row in _metrics(run) for name, text in row.items())
+
+
+def _metrics(run: RunResult) -> list[dict[str, str]]:
+    path = _first_file(run, "metrics.csv", "metrics.csv")
+    try:
+        return [] if path is None else MetricsCsv(path).rows()
+    except (GenlabError, OSError, ValueError, csv.Error):  # another program's file, or a damaged one
+        return []

@@ -17,9 +17,11 @@ from genlab.comparison.artifacts import (
     samples_text,
     sound_uris,
     validation_curve,
+    was_validated,
 )
-from genlab.comparison.columns import Column, columns, leading_columns
-from genlab.comparison.plots import LEAST, STYLES, Point, Series, line_plot, scatter_plot
+from genlab.comparison.cells import listed
+from genlab.comparison.columns import LIKELIHOOD, Column, columns, leading_columns
+from genlab.comparison.plots import LEAST, STYLES, Level, Point, Series, line_plot, scatter_plot
 from genlab.comparison.ranking import Group, Row, comparable_set
 from genlab.comparison.reading import RunResult
 from genlab.comparison.references import FLOOR
@@ -227,9 +229,22 @@ def curves(group: Group, ident: str) -> list[Plot]:
         if of_likelihood and (figure.key == "nats") != (unit == "nats"):  # nats of levels would be the same curve again
             continue
         label = f"validation NLL ({unit})" if of_likelihood else f"validation {figure.label}"
-        remark = _KINDS_DIFFER if of_likelihood else _FEW_SAMPLES
-        plots.append(_curves(group, f"val/{figure.key}", label, remark, f"{ident}-{figure.key}-curves"))
+        name = f"val/{figure.key}"
+        remark = f"{_KINDS_DIFFER}{_not_validated(group, name)}" if of_likelihood else _FEW_SAMPLES
+        plots.append(_curves(group, name, label, remark, f"{ident}-{figure.key}-curves"))
     return [plot for plot in plots if plot is not None]
+
+
+def _not_validated(group: Group, name: str) -> str:
+    """Name the models that have a likelihood in the table, but none from their validation."""
+    models = [
+        row.model
+        for row in group.rows
+        if LIKELIHOOD.key in row.figures
+        and any(map(was_validated, row.runs))
+        and not any(validation_curve(run, name) for run in row.runs)
+    ]
+    return f" Without a curve: {listed(models)}, whose validation measures no likelihood." if models else ""
 
 
 def _curves(group: Group, name: str, label: str, remark: str, ident: str) -> Plot | None:
@@ -309,11 +324,16 @@ def _trade_off(group: Group, quality: Column, cost: Column, label: str, ident: s
     ]
     unit = f"NLL ({group.data.unit})" if quality.key == "likelihood" else quality.heading
     title = f"{unit} against {label}, on {group.data.name}"
-    floors = [_figure(row, quality) for row in group.rows if row.reference == FLOOR and quality.key in row.figures]
+    floors = [row for row in group.rows if row.reference == FLOOR and quality.key in row.figures]
+    means = [row.figures[quality.key].mean for row in floors]
+    levels = [
+        Level(f"{row_name(row)}: {_figure(row, quality)}", f"{FLOOR} {quality.write(mean)}", mean)
+        for row, mean in zip(floors, means, strict=True)
+    ]
     return Plot(
-        scatter_plot(points, label, unit, title, ident),
+        scatter_plot(points, label, unit, title, ident, levels),
         f"{title}; lower is better on both axes. A dashed line is the Pareto front of rows on one device whose figures "
-        f"compare.{''.join(f' The floor has {floor}.' for floor in floors)}",
+        f"compare.{''.join(f' The floor has {_figure(row, quality)}.' for row in floors)}",
         "point",
         list(zip(styles, rows, strict=True)) if len(rows) <= STYLES else [],
         rows,

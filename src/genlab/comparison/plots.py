@@ -20,7 +20,7 @@ from genlab.comparison.svg import THEME, inline_svg
 from genlab.core.labels import tell_apart
 from genlab.core.pareto import pareto_front
 
-__all__ = ["COLORS", "LEAST", "STYLES", "Point", "Series", "line_plot", "scatter_plot"]
+__all__ = ["COLORS", "LEAST", "STYLES", "Level", "Point", "Series", "line_plot", "scatter_plot"]
 
 WIDTH, HEIGHT = 460, 320
 """In points; the page scales the drawing to its column."""
@@ -44,11 +44,16 @@ LONGEST_LABEL = 24
 MOST_LABELS = 40
 """More find no room; measuring them takes time."""
 _FONT = FontProperties(size=LABEL_SIZE)
-_PLACES = (
+Place = tuple[int, int, str]
+"""To the right and up, in points, and the side of the label that is there."""
+_PLACES: tuple[Place, ...] = (
     (9, 0, "left"), (-9, 0, "right"), (0, 13, "center"), (0, -13, "center"), (7, 11, "left"), (7, -11, "left"),
     (-7, 11, "right"), (-7, -11, "right"), (6, 13, "right"), (6, -13, "right"), (-6, 13, "left"), (-6, -13, "left"),
 )  # fmt: skip
-"""Where a label may stand beside its point, in points to the right and up, the first that has room."""
+"""Where a label may stand beside its point, the first that has room."""
+_ENDS = ((WIDTH - LEFT - RIGHT - 4, "right"), (4, "left"))
+_ON_A_LINE: tuple[Place, ...] = tuple((right, up, side) for up in (8, -8) for right, side in _ENDS)
+"""The same beside a line across, from its left end."""
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -78,6 +83,15 @@ class Point:
     x: float
     y: float
     rivals: str = ""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A height that a whole plot is read against: its name, the short one that is written on it, where it is."""
+
+    name: str
+    label: str
+    y: float
 
 
 def line_plot(series: Sequence[Series], x_label: str, y_label: str, title: str, ident: str) -> str:
@@ -112,7 +126,9 @@ def line_plot(series: Sequence[Series], x_label: str, y_label: str, title: str, 
     return inline_svg(figure, ident, title, names)
 
 
-def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str, ident: str) -> str:
+def scatter_plot(
+    points: Sequence[Point], x_label: str, y_label: str, title: str, ident: str, levels: Sequence[Level] = ()
+) -> str:
     """Return points over a logarithmic x axis as SVG, with the Pareto front of each set of rivals.
 
     Args:
@@ -121,12 +137,15 @@ def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str
         y_label: Beside the plot, with its unit.
         title: Read out in place of the plot.
         ident: Makes the ids in the drawing its own; used once in a page.
+        levels: Lines across; one at or below 0 is left out where the y axis is logarithmic.
     """
     figure, axes = _axes(x_label, y_label)
-    low, high = min(point.y for point in points), max(point.y for point in points)
+    heights = [point.y for point in points]
+    log = min(heights) > LEAST and max(heights) > WIDE * min(heights)
+    levels = [level for level in levels if level.y > LEAST or not log]
     _scale(axes.xaxis, [point.x for point in points], log=True)
-    _scale(axes.yaxis, [low, high], log=low > LEAST and high > WIDE * low)
-    names: dict[str, list[str]] = {}
+    _scale(axes.yaxis, [*heights, *(level.y for level in levels)], log=log)
+    names = _levels(axes, levels)
     fronts = _fronts(points)
     for number, front in enumerate(front for front in fronts if len(front) > 1):
         names[f"front-{number}"] = ["Pareto front"]
@@ -139,6 +158,22 @@ def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str
             linewidth=1,
             gid=f"front-{number}",
         )
+    names |= _marks(axes, points)
+    first = [point for front in fronts for point in front]
+    # The front is named first: where labels find no room, the others go without.
+    order = [*first, *(point for point in points if point not in first)]
+    names |= _label(axes, points, order[:MOST_LABELS], fronts, levels)
+    return inline_svg(figure, ident, title, names)
+
+
+def _levels(axes: Axes, levels: Sequence[Level]) -> dict[str, list[str]]:
+    for number, level in enumerate(levels):
+        axes.axhline(level.y, color=THEME["muted"], linestyle=(0, (1, 2.5)), linewidth=1.25, gid=f"level-{number}")
+    return {f"level-{number}": [level.name] for number, level in enumerate(levels)}
+
+
+def _marks(axes: Axes, points: Sequence[Point]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
     # One artist for each style: one for each point would take ten times as long.
     for style in dict.fromkeys(point.style for point in points):
         alike = [point for point in points if point.style == style]
@@ -156,11 +191,7 @@ def scatter_plot(points: Sequence[Point], x_label: str, y_label: str, title: str
             zorder=3,
         )
         axes.add_line(marks)
-    first = [point for front in fronts for point in front]
-    # The front is named first: where labels find no room, the others go without.
-    order = [*first, *(point for point in points if point not in first)]
-    names |= _label(axes, points, order[:MOST_LABELS], fronts)
-    return inline_svg(figure, ident, title, names)
+    return names
 
 
 def _fronts(points: Sequence[Point]) -> list[list[Point]]:
@@ -250,7 +281,11 @@ def tick_text(value: float, step: float) -> str:
 
 
 def _label(
-    axes: Axes, points: Sequence[Point], labelled: Sequence[Point], fronts: Sequence[Sequence[Point]]
+    axes: Axes,
+    points: Sequence[Point],
+    labelled: Sequence[Point],
+    fronts: Sequence[Sequence[Point]],
+    levels: Sequence[Level],
 ) -> dict[str, list[str]]:
     """Write labels beside points in the axes where they fit: on no point or label, on a line only if need be."""
     at = {id(point): tuple(axes.transData.transform((point.x, point.y))) for point in points}
@@ -260,39 +295,61 @@ def _label(
         for (x0, y0), (x1, y1) in itertools.pairwise(at[id(point)] for point in front):
             lines += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, y1, x1 + 1, y0)]
     names: dict[str, list[str]] = {}
+    for number, level in enumerate(levels):
+        y = axes.transData.transform((points[0].x, level.y))[1]
+        lines.append((LEFT, y - 1, WIDTH - RIGHT, y + 1))
+        if place := _write(axes, _printable(level.label), (LEFT, y), _ON_A_LINE, taken, lines, f"label-level-{number}"):
+            taken.append(place)
+            names[f"label-level-{number}"] = [level.name]
     texts = tell_apart([_printable(point.label) for point in labelled], LONGEST_LABEL)
     for number, (point, text) in enumerate(zip(labelled, texts, strict=True)):
-        place = _place(at[id(point)], _width(text), taken, lines) or _place(at[id(point)], _width(text), taken, [])
-        if place is None:
-            continue
-        (right, up, side), box = place
-        taken.append(box)
-        names[f"label-{number}"] = [point.name]
-        axes.annotate(
-            text,
-            (point.x, point.y),
-            xytext=(right, up - 0.36 * LABEL_SIZE),
-            textcoords="offset points",
-            ha=side,
-            va="baseline",
-            fontsize=LABEL_SIZE,
-            color=THEME["ink"],
-            parse_math=False,
-            gid=f"label-{number}",
-        )
+        if place := _write(axes, text, at[id(point)], _PLACES, taken, lines, f"label-{number}"):
+            taken.append(place)
+            names[f"label-{number}"] = [point.name]
     return names
 
 
+def _write(
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    places: Sequence[Place],
+    taken: Sequence[Box],
+    lines: Sequence[Box],
+    gid: str,
+) -> Box | None:
+    """Write a label in the first place with room for it, on a line only if need be; return the box that it fills."""
+    width = _width(text)
+    found = _place(at, width, places, [*taken, *lines]) or _place(at, width, places, taken)
+    if found is None:
+        return None
+    (right, up, side), box = found
+    axes.annotate(
+        text,
+        at,
+        xycoords="figure points",
+        xytext=(right, up - 0.36 * LABEL_SIZE),
+        textcoords="offset points",
+        ha=side,
+        va="baseline",
+        fontsize=LABEL_SIZE,
+        color=THEME["ink"],
+        parse_math=False,
+        gid=gid,
+    )
+    return box
+
+
 def _place(
-    at: tuple[float, float], width: float, taken: Sequence[Box], lines: Sequence[Box]
-) -> tuple[tuple[int, int, str], Box] | None:
-    """Return the first place beside a point with room for a label, and the box that it fills there."""
+    at: tuple[float, float], width: float, places: Sequence[Place], taken: Sequence[Box]
+) -> tuple[Place, Box] | None:
+    """Return the first place with room for a label of a width, and the box that it fills there."""
     x, y = at
-    for right, up, side in _PLACES:
+    for right, up, side in places:
         left = x + right - {"left": 0, "center": width / 2, "right": width}[side]
         box = (left, y + up - LABEL_HEIGHT / 2, left + width, y + up + LABEL_HEIGHT / 2)
         inside = box[0] > LEFT and box[2] < WIDTH - RIGHT and box[1] > BOTTOM and box[3] < HEIGHT - TOP
-        if inside and not any(_overlap(box, other) for other in itertools.chain(taken, lines)):
+        if inside and not any(_overlap(box, other) for other in taken):
             return (right, up, side), box
     return None
 
