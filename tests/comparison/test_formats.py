@@ -294,12 +294,12 @@ def test_a_missing_baseline_and_missing_classes_are_said_in_every_readable_forma
     collapsed = run(1, quality__missing_classes=3, quality__recall_by_class=[0.5] * 10)
     comparison = compared(run(0), collapsed)
     words = (
-        f"{collapsed.run_id}: 3 of 10 classes hardly occur",
+        f"{collapsed.run_id}: hardly any sample is of 3 of 10 classes",
         "No baseline: python train.py model=gmm data=mnist adds it.",
     )
     for text in (terminal(comparison, 200), to_markdown(comparison).replace("\\", ""), to_html(comparison)):
         assert all(word in text for word in words)
-        assert text.count("hardly occur") == 1
+        assert text.count("hardly any sample") == 1
     with_baseline = compared(run(0), run(1, model__family="gmm", model__name="gmm"))
     assert "No baseline" not in terminal(with_baseline, 200)
 

@@ -146,7 +146,7 @@ register(
     quality_figure(
         "missing_classes", "missing classes", "class_histogram", number=Number("whole"), minimum=0, kind="whole",
         needs=("classes",), optional=True, about="Classes with under a tenth of their share in the data.",
-        warning="{value} of {classes} classes hardly occur among the samples, a sign of mode collapse",
+        warning="hardly any sample is of {value} of {classes} classes, a sign of mode collapse",
     ),
     quality_figure(
         "inception_fid", "Inception FID", "inception", short="Incep.\nFID", number=Number("fixed", 2), better="lower",
