@@ -154,6 +154,17 @@ def test_a_command_names_the_users_own_folder_of_configs(conf: Path, tmp_path: P
     assert seen == [f"python train.py '--config-dir={tmp_path / 'my own'}' model=mine run=a"]
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m"]])
+def test_a_command_keeps_what_other_machines_fill_in(
+    conf: Path, monkeypatch: pytest.MonkeyPatch, sweep: list[str]
+) -> None:
+    monkeypatch.setenv("PLACE", "/home/somebody")
+    seen: list[str] = []
+    arguments = [*sweep, "run=${oc.env:PLACE}/a", "seed=3"]
+    assert enter(conf, *arguments, run=lambda _: seen.append(command_line("train.py"))) == 0
+    assert seen == ["python train.py 'run=${oc.env:PLACE}/a' seed=3"]
+
+
 def test_a_required_key_is_asked_for_with_the_command(conf: Path, capfd: pytest.CaptureFixture) -> None:
     required = {"run": "<path or id>"}
     assert enter(conf, required=required) == 2
