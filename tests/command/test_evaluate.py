@@ -6,24 +6,31 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from genlab.command.evaluate import _reasons
+from genlab.command.build import build_datamodule
+from genlab.command.config import read_trained
+from genlab.command.evaluate import _reasons, evaluate_run
 from genlab.command.evaluate import run as evaluate
 from genlab.command.train import run as run_train
 from genlab.comparison.ranking import compare
 from genlab.comparison.reading import read_results
 from genlab.comparison.report import to_html
 from genlab.core.errors import GenlabError
+from genlab.data.base import GenlabDataModule, Split
 from genlab.measure.metrics import classification_accuracy
+from genlab.measure.result import Result
 from genlab.measure.result_sections import ReferenceInfo
-from genlab.runs.atomic import make_room
+from genlab.runs.atomic import atomic_file, make_room
 from genlab.runs.checkpoints import load_checkpoint
+from genlab.runs.folder import RunDir
 from tests.contract.families import PLANE, SMALL_DIFFUSION, Case, make_model
-from tests.tiny import SHORT, SMALL, composed, train
+from tests.tiny import SHORT, SMALL, composed, run_folder, train
 
 SETTINGS = ["evaluation.num_samples=120", "evaluation.max_examples=20", "evaluation.name=small"]
 
@@ -48,6 +55,32 @@ def test_the_nearest_pairs_are_drawn_for_each_checkpoint_and_the_report_shows_th
     assert page.count("means in levels, of 17; codes: inverse of the flow, from the cells&#39; centres") == 2
     errors[0].write_text('{"mean_error": {"rmse": "much"}}')
     assert to_html(compare(*read_results([tmp_path]))).count("means in levels") == 1, "what is damaged is left out"
+
+
+def test_the_data_is_after_a_training_what_it_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mirrored draws and a cut validation are of the training alone: read afresh, it gives the same figures."""
+    given: list[GenlabDataModule] = []
+
+    def listen(*arguments: Any, datamodule: GenlabDataModule, **options: Any) -> Result:
+        given.append(datamodule)
+        return evaluate_run(*arguments, datamodule=datamodule, **options)
+
+    monkeypatch.setattr("genlab.command.train.evaluate_run", listen)
+    random, sizes = np.random.RandomState(0), {"train": 200, "val": 40, "test": 40}
+    pictures = {f"{name}_images": random.randint(256, size=(n, 8, 8), dtype=np.uint8) for name, n in sizes.items()}
+    with atomic_file(tmp_path / "noise.npz") as file:
+        np.savez(file, **pictures)
+    own = ["data=npz", f"data.path={tmp_path / 'noise.npz'}", "data.flip=true", "data.validation_examples=8"]
+    logs = tmp_path / "logs"
+    trained = train(logs, *own, "budget.examples=96", *SETTINGS)
+    place = run_folder(logs)
+    afresh = build_datamodule(read_trained(RunDir(place)))
+    for split in get_args(Split):
+        assert torch.equal(given[0].tensors(split).x, afresh.tensors(split).x)
+    alone = evaluate(composed([f"run={place}", "evaluation=quick", *SETTINGS], "evaluate")).result
+    assert len(given) == 1, "the command reads it afresh"
+    assert alone.likelihood == trained.likelihood
+    assert alone.quality == trained.quality
 
 
 def test_a_model_that_samples_choose_has_the_quality_of_its_last_checkpoint_too(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from genlab.command.load import load_run
 from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, stream_seed
 from genlab.core.spec import DataSpec
+from genlab.data import own
 from genlab.measure.metrics import classification_accuracy
 from genlab.measure.results import read_result
 from genlab.modalities import modality_of
@@ -255,6 +256,35 @@ def test_what_samples_are_worth(
     assert {1: "examples help", 0: "No difference beyond chance", -1: "examples harm"}[verdict] in said
     again = Left.of("augment", words_of(found.record, tmp_path / "made"), tmp_path / "again")
     assert again.record["accuracies"] == found.record["accuracies"]
+
+
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        ("sample n=2", "vae"),
+        ("reconstruct n=2", "vae"),
+        ("interpolate a=0 b=1 steps=2", "vae"),
+        ("traverse latents=1 steps=2 n=2", "vae"),
+        ("inpaint mask=half n=2 each=2 rounds=1", "vae"),
+        ("detect n=4 scores=[nll]", "vae"),
+        ("augment n=20 seeds=2", "made"),
+        ("export", "vae"),
+    ],
+)
+def test_the_file_of_the_data_is_read_once(
+    words: str, model: str, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, (use, *more) = runs["table", model], words.split()
+    read: list[str] = []
+    parse = own.parse_csv
+    monkeypatch.setattr(own, "parse_csv", lambda content, where: read.append(where) or parse(content, where))
+    more += {
+        "detect": [f"against={other_examples(used, tmp_path)}", f"out={tmp_path / 'made'}"],
+        "export": [f"to={tmp_path / 'made'}"],
+    }.get(use, [f"out={tmp_path / 'made'}"])
+    with without_pictures():
+        assert getattr(cli, use)([f"run={used.path}", *more]) == 0
+    assert read == ["trees.csv"], "the model and the use need it"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from genlab.command.build import build_datamodule
-from genlab.command.config import check_config, read_trained
+from genlab.command.config import check_config
 from genlab.command.schemas import AugmentConfig
 from genlab.command.used_run import UsedRun
 from genlab.core.errors import GenlabError
@@ -50,7 +49,7 @@ def run(config: DictConfig) -> Path:
     last = "_last" if settings.checkpoint == "last" else ""
     name = f"augment_f{settings.fraction:g}_n{settings.n}_seeds{settings.seeds}{last}"
     path = used.place_for(settings.out, name, (".json",))
-    datamodule = build_datamodule(read_trained(used.place))
+    datamodule = used.datamodule()
     train, test = datamodule.tensors("train"), datamodule.tensors("test")
     timetable = Timetable()
     with Display(timetable), timetable.phase("classifiers", len(KINDS) * settings.seeds, counts=True):

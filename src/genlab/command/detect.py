@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from genlab.command.build import build_datamodule
-from genlab.command.config import check_config, read_trained
+from genlab.command.config import check_config
 from genlab.command.load import load_run
 from genlab.command.schemas import DetectConfig, OtherDataConfig
 from genlab.command.used_run import UsedRun
@@ -64,7 +64,7 @@ def run(config: DictConfig) -> Path:
     settings = check_config(config, DetectConfig)
     used = UsedRun.load("detect", settings, "scripts/detect.py")
     model, spec = used.model, used.model.spec
-    data = build_datamodule(read_trained(used.place))
+    data = used.datamodule()
     background = _background(settings, spec, model.device)
     sets = _sets(data, settings)
     if (fewest := min(len(sets.own.x), len(sets.other.x))) < 2:

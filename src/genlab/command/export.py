@@ -99,12 +99,13 @@ def _read(place: RunDir) -> TrainedConfig:
 
 def _build(place: RunDir, trained: TrainedConfig, folder: Path, settings: ExportConfig) -> Export:
     checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
-    model = open_run(place, checkpoint, choose_device(settings.device))
+    datamodule = build_datamodule(trained)
+    model = open_run(place, checkpoint, choose_device(settings.device), spec=datamodule.spec)
     if settings.network:
         require_network(model)  # before the work
     read = load_checkpoint(checkpoint, mmap=True)
     last = load_checkpoint(find_checkpoint(place, settings.run, "last"), mmap=True)
-    licence = settings.data_licence or getattr(build_datamodule(trained), "licence", None)
+    licence = settings.data_licence or getattr(datamodule, "licence", None)
     about = {
         "run_id": place.id,
         "config_hash": config_hash(trained.plain),

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from genlab.command.build import build_datamodule
-from genlab.command.config import check_config, read_trained
+from genlab.command.config import check_config
 from genlab.command.schemas import InpaintConfig
 from genlab.command.used_run import UsedRun
 from genlab.core.batch import Batch
@@ -55,7 +54,7 @@ def run(config: DictConfig) -> Path:
     check_examples_fit("n and each", settings.n * settings.each, spec.num_dims, "completions")
     mask_of(settings.mask, spec, 1)  # before any data is read
     exact = None if settings.exact is None else _reference(settings, spec)
-    data = build_datamodule(read_trained(used.place)).tensors(settings.split)
+    data = used.datamodule().tensors(settings.split)
     rows = some_of(torch.arange(len(data.x)), settings.n)
     given = mask_of(settings.mask, spec, len(rows), settings.seed)
     path = used.place_for(settings.out, _name(settings, len(rows)), _ENDINGS)

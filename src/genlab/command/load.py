@@ -14,6 +14,7 @@ from genlab.command.config import read_trained, with_model_settings
 from genlab.command.schemas import TrainedConfig
 from genlab.core.errors import GenlabError, nearest
 from genlab.core.plugins import load_plugins
+from genlab.core.spec import DataSpec
 from genlab.models.base import GenerativeModel
 from genlab.runs.code import codes_of, other_code
 from genlab.runs.finding import find_run
@@ -55,7 +56,11 @@ def load_run(
 
 
 def open_run(
-    run: RunDir, path: Path, device: str | torch.device = "cpu", sampling: Mapping[str, Any] | None = None
+    run: RunDir,
+    path: Path,
+    device: str | torch.device = "cpu",
+    sampling: Mapping[str, Any] | None = None,
+    spec: DataSpec | None = None,
 ) -> GenerativeModel:
     """Load the model of a run that was found; see `load_run`.
 
@@ -64,13 +69,14 @@ def open_run(
         path: Its checkpoint, from `find_checkpoint`.
         device: Where the model goes.
         sampling: Settings of how samples are drawn.
+        spec: As of `build_model`.
     """
     # The weights are read first: a damaged file should not have to wait for a model to be built.
     read = open_weights(run, path)
     config = read_trained(run)
     if sampling:
         config = with_model_settings(config, _sampling_keys(config, sampling))
-    model = build_model(config)
+    model = build_model(config, spec)
     set_weights(model, read, path, run)
     record = read.get("genlab")
     if change := other_code(codes_of(record.get("code") if isinstance(record, Mapping) else None)):

@@ -13,8 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from genlab.command.build import build_datamodule
-from genlab.command.config import check_config, read_trained
+from genlab.command.config import check_config
 from genlab.command.schemas import InterpolateConfig, ReconstructConfig, TraverseConfig, UseConfig
 from genlab.command.used_run import UsedRun
 from genlab.core.batch import Batch
@@ -108,7 +107,7 @@ def _run(use: str, settings: Settings, work: Callable[[_Opened, Settings], _Outc
     """Load the run and its data, do the work, and leave what came of it; return the file of arrays."""
     used = UsedRun.load(use, settings, f"scripts/{use}.py")
     require(use, used.model)
-    opened = _Opened(used, build_datamodule(read_trained(used.place)).tensors(settings.split), settings.split)
+    opened = _Opened(used, used.datamodule().tensors(settings.split), settings.split)
     made, spec = work(opened, settings), used.model.spec
     drawn = modality_of(spec).preview_rows(made.rows, spec, _with(made.path, ".png"), used.title, made.places)
     files = [modality_of(spec).write(x, spec, _with(made.path, which)) for which, x in made.examples.items()]

@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 
+from genlab.command.build import build_datamodule
 from genlab.command.command_line import command_line
+from genlab.command.config import read_trained
 from genlab.command.load import find_checkpoint, open_run
 from genlab.command.schemas import UseConfig
 from genlab.core.hardware import choose_device
+from genlab.data.base import GenlabDataModule
 from genlab.models.base import GenerativeModel
 from genlab.runs.atomic import make_room, write_atomic
 from genlab.runs.code import this_code
@@ -45,6 +48,7 @@ class UsedRun:
     given: str
     model: GenerativeModel
     command: str
+    _data: GenlabDataModule | None = None
 
     @classmethod
     def load(cls, use: str, settings: UseConfig, script: str, sampling: Mapping[str, Any] | None = None) -> UsedRun:
@@ -56,10 +60,20 @@ class UsedRun:
         place = find_run(settings.run, settings.paths.logs)
         device = choose_device(settings.device)
         checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
-        model = open_run(place, checkpoint, device, sampling)
+        # An export says what its examples are; what those of other runs are may take reading a file of data.
+        data = build_datamodule(read_trained(place)) if place.spec is None else None
+        model = open_run(place, checkpoint, device, sampling, place.spec if data is None else data.spec)
         given = settings.run if settings.run.endswith(RunDir.ENDING) else place.given
         command = command_line(script, given if isinstance(place, ExportDir) else None)
-        return cls(use, place, checkpoint, given, model, command)
+        return cls(use, place, checkpoint, given, model, command, data)
+
+    def datamodule(self) -> GenlabDataModule:
+        """Return the data on which the run was trained.
+
+        Raises:
+            GenlabError: If it is an export's, and not here.
+        """
+        return self._data or build_datamodule(read_trained(self.place))
 
     @property
     def title(self) -> str:

@@ -224,12 +224,11 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         result: What was read.
         path: Its file, beside which pictures and curves are looked for.
     """
-    data, likelihood, sampling = result.data, result.likelihood, result.sampling
+    likelihood, sampling = result.likelihood, result.sampling
     one_draw = None if likelihood is None else likelihood.one_draw
     shown = columns()
     labels = _labels(shown)
     version, code = _code(result)
-    entropy = None if result.reference is None else result.reference.true_entropy_nats
     return RunResult(
         path=path,
         run_id=visible(result.run_id),
@@ -241,14 +240,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         model=visible(result.model.name),
         family=visible(result.model.family),
         variant=visible(result.model.variant),
-        data=DataKey(
-            visible(data.name),
-            visible(data.split),
-            data.shape,
-            data.levels or 0,
-            "" if entropy is None else f"{entropy:.4f}",
-            visible(data.likelihood_unit),
-        ),
+        data=_data_key(result),
         protocol=(result.protocol.name, result.protocol.hash),
         checkpoint=visible(result.checkpoint),
         device=_device(result.training.device),
@@ -264,10 +256,23 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         figures={column.key: value for column in shown if (value := column.read(result)) is not None},
         errors={column.key: value for column in shown if column.error and (value := column.error(result)) is not None},
         lists={figure.key: value for figure in of_kind("list") if (value := result.value(figure))},
-        columns=tuple(map(visible, data.columns or ())),
+        columns=tuple(map(visible, result.data.columns or ())),
         warnings=tuple(map(visible, result.warnings())),
         missing=tuple((labels[key], visible(why)) for key, why in result.missing.items() if key in labels),
         code=code,
+    )
+
+
+def _data_key(result: Result) -> DataKey:
+    data = result.data
+    entropy = None if result.reference is None else result.reference.true_entropy_nats
+    return DataKey(
+        visible(data.name),
+        visible(data.split),
+        data.shape,
+        data.levels or 0,
+        "" if entropy is None else f"{entropy:.4f}",
+        visible(data.likelihood_unit),
     )
 
 

@@ -100,12 +100,7 @@ class TableData(GenlabDataModule):
             raise GenlabError(f"No column of {sheet.where} is left, expected at least one.")
         if predict is not None:
             _check_predict(sheet, predict, names, config)
-        columns = [part for column in names for part in _filled(typed(sheet, column, config), sheet.where, missing)]
-        twice = [c.field.name for c in columns if c.field.marks is not None and c.field.name in sheet.columns]
-        if twice:
-            raise GenlabError(f"{sheet.where} has a column '{shown(twice[0])}' already. Give it another name.")
-        for column in columns:
-            _warn_of_common_values(column, sheet.where)
+        columns = _filled_columns(sheet, names, config, missing)
         self.spec = DataSpec(
             name,
             "table",
@@ -196,6 +191,17 @@ def _complete(sheet: Sheet, config: ColumnsConfig, missing: Missing) -> Sheet:
             f"Every row of {sheet.where} has a missing value. Leave columns out by data.columns.drop=[...]."
         )
     return Sheet(sheet.where, dict(zip(sheet.columns, map(list, zip(*whole, strict=True)), strict=True)))
+
+
+def _filled_columns(sheet: Sheet, names: list[str], config: ColumnsConfig, missing: Missing) -> list[TypedColumn]:
+    """Return what the columns of these names hold, without gaps, and beside them those that say what is missing."""
+    columns = [part for name in names for part in _filled(typed(sheet, name, config), sheet.where, missing)]
+    twice = [c.field.name for c in columns if c.field.marks is not None and c.field.name in sheet.columns]
+    if twice:
+        raise GenlabError(f"{sheet.where} has a column '{shown(twice[0])}' already. Give it another name.")
+    for column in columns:
+        _warn_of_common_values(column, sheet.where)
+    return columns
 
 
 def _labels(sheet: Sheet, target: str, config: ColumnsConfig) -> TypedColumn:

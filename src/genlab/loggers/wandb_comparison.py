@@ -61,13 +61,7 @@ def log_comparison(tables: Mapping[str, Rows], project: str, folder: Path, comma
             if run is None:
                 raise GenlabError(f"wandb={project}: W&B is disabled ({reason}), so no table is logged.")
             where = os.path.relpath(run.settings.sync_dir) if reason else run.url
-            exit_code = 1
-            try:
-                for table, rows in tables.items():
-                    run.log({f"comparison/{table}": _table(rows)})
-                exit_code = 0
-            finally:
-                run.finish(exit_code=exit_code)
+            _log_and_finish(run, tables)
     except GenlabError:
         raise
     except Exception as error:  # whatever W&B raises
@@ -75,6 +69,16 @@ def log_comparison(tables: Mapping[str, Rows], project: str, folder: Path, comma
     if reason:
         return f"W&B is offline ({reason}). To upload the tables: wandb sync {shlex.quote(where)}"
     return f"Logged the tables to {where}"
+
+
+def _log_and_finish(run: Any, tables: Mapping[str, Rows]) -> None:
+    exit_code = 1
+    try:
+        for table, rows in tables.items():
+            run.log({f"comparison/{table}": _table(rows)})
+        exit_code = 0
+    finally:
+        run.finish(exit_code=exit_code)
 
 
 def _table(rows: Rows) -> Any:

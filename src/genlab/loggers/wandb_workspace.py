@@ -61,11 +61,6 @@ def build_workspace(
             f"The dashboard needs wandb-workspaces, which is not installed ({error}).\n"
             "Install it: pip install 'genlab[dashboard]'"
         ) from error
-    filters = []
-    if data is not None:
-        filters.append(expr.Tags().isin([data]))
-    if protocol is not None:
-        filters.append(expr.Summary("protocol") == protocol)
     try:
         return ws.Workspace(
             entity=entity,
@@ -76,7 +71,7 @@ def build_workspace(
             ],
             settings=ws.WorkspaceSettings(x_axis=_X_AXIS, max_runs=50),
             runset_settings=ws.RunsetSettings(
-                filters=expr.And(*filters) if filters else "",
+                filters=_filters(expr, data, protocol),
                 pinned_columns=[
                     f"summary:{column}" for column in (*_COLUMNS, *_results(), *_costs(), f"training/{_X_AXIS}")
                 ],
@@ -84,6 +79,13 @@ def build_workspace(
         )
     except ValueError as error:  # the library's own checks
         raise GenlabError(f"W&B does not take the workspace '{name}': {_reason(error)}.") from error
+
+
+def _filters(expr: Any, data: str | None, protocol: str | None) -> Any:
+    """Which runs are shown, in the words of the library's module ``expr``; empty for all."""
+    filters = [] if data is None else [expr.Tags().isin([data])]
+    filters += [] if protocol is None else [expr.Summary("protocol") == protocol]
+    return expr.And(*filters) if filters else ""
 
 
 def describe_workspace(workspace: Any) -> dict[str, Any]:

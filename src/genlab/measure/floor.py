@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from genlab.data.base import GenlabDataModule
 from genlab.measure.case import Instruments
 from genlab.measure.measuring import reference_of
 from genlab.measure.protocol import EvaluationProtocol
-from genlab.measure.quality import MIN_SAMPLES, count_pairs, measure_quality
+from genlab.measure.quality import MIN_SAMPLES, Quality, count_pairs, measure_quality
 from genlab.measure.result_sections import DataInfo, ModelInfo, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.modalities import modality_of
@@ -58,39 +59,44 @@ def write_floor(
     order = torch.randperm(len(train.x), generator=generator(Stream.SAMPLES, protocol.seed))
     count = min(protocol.num_samples, len(train.x) - MIN_SAMPLES)
     rows = order[:count]
-    if result_path(floor, protocol).exists():
-        _draw(floor, datamodule, protocol, rows, command)
-        return
-    reference = reference_of(datamodule, protocol.split)
-    with (timetable or Timetable()).phase("floor", count_pairs(count, reference), like="figures"):
-        quality = measure_quality(train.rows(rows), reference, instruments, rows=rows)
-    if quality.figures is None:
-        return
-    result = new_result(
-        run_id=floor.id,
-        config_hash=identity,
-        command=command,
-        model=ModelInfo(
+    if not result_path(floor, protocol).exists():
+        reference = reference_of(datamodule, protocol.split)
+        with (timetable or Timetable()).phase("floor", count_pairs(count, reference), like="figures"):
+            quality = measure_quality(train.rows(rows), reference, instruments, rows=rows)
+        if quality.figures is None:
+            return
+        result = new_result(
+            run_id=floor.id,
+            config_hash=identity,
+            command=command,
+            data=data,
+            seed=protocol.seed,
+            protocol=protocol.describe(),
+            **_sections(quality, count),
+        )
+        floor.create()
+        write_result(floor, result)
+    _draw(floor, datamodule, protocol, rows, command)
+
+
+def _sections(quality: Quality, count: int) -> dict[str, Any]:
+    """The sections of a result that say what a model, its training and its figures are, where there is no model."""
+    return {
+        "model": ModelInfo(
             name="floor",
             family="floor",
             variant=counted(count, "training example"),
             parameters=0,
             parameters_to_sample=0,
         ),
-        data=data,
-        seed=protocol.seed,
-        training=_NOTHING,
-        likelihood=None,
-        likelihood_last=None,
-        quality=quality.figures,
-        sampling=None,
-        protocol=protocol.describe(),
-        reference=None,
-        missing=dict.fromkeys(_UNKNOWN, "real data, not a model") | quality.missing(),
-    )
-    floor.create()
-    write_result(floor, result)
-    _draw(floor, datamodule, protocol, rows, command)
+        "training": _NOTHING,
+        "likelihood": None,
+        "likelihood_last": None,
+        "quality": quality.figures,
+        "sampling": None,
+        "reference": None,
+        "missing": dict.fromkeys(_UNKNOWN, "real data, not a model") | quality.missing(),
+    }
 
 
 def _draw(place: RunDir, data: GenlabDataModule, protocol: EvaluationProtocol, rows: Tensor, command: str) -> None:

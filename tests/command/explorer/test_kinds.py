@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from genlab.command import cli
+from genlab.command.explorer.lab import Lab
+from genlab.command.explorer.logs import Logs
 from genlab.command.explorer.server import Explorer
+from genlab.data import own
 from tests.command.kinds import without_pictures
 
 Ask = Callable[..., Any]
@@ -67,3 +71,23 @@ def test_what_no_pen_can_draw_is_refused_in_a_line(asked: Ask) -> None:
     (entry,) = asked("examples", "sound", count=1).json["examples"]
     assert entry["picture"] is None
     assert "levels" not in entry
+
+
+def test_runs_on_one_state_of_a_file_share_what_is_read_of_it(
+    kinds: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    parse = own.parse_csv
+    monkeypatch.setattr(own, "parse_csv", lambda content, where: read.append(where) or parse(content, where))
+    run = kinds["table"]
+    data, model, identity = run.parts[-3:]
+    names = [f"{data}/{model}/{identity}", f"{data}/{model}/other", f"{data}_changed/{model}/{identity}"]
+    for name in names:
+        shutil.copytree(run, tmp_path / "runs" / name)
+    lab, modules = Lab(Logs(tmp_path), "cpu"), []
+    for name in names:
+        with lab.using(name) as opened:
+            modules.append(opened.data)
+    assert modules[0] is modules[1]
+    assert modules[0] is not modules[2]
+    assert read == ["trees.csv"] * 2

@@ -185,17 +185,17 @@ def test_who_asks_while_it_warms_up_waits_and_nothing_is_loaded_twice(
     expected = [ask("POST", "/api/sample", request).json["picture"] for request in requests]
     may_load, loaded = threading.Event(), []
 
-    def load(place: Path, *arguments: Any) -> Any:
+    def load(place: RunDir, *arguments: Any, **options: Any) -> Any:
         assert may_load.wait(60)
-        loaded.append((threading.current_thread().name, place))
-        return load_run(place, *arguments)
+        loaded.append((threading.current_thread().name, place.path))
+        return open_run(place, *arguments, **options)
 
     def warm(self: lab.Lab, runs: list[str]) -> None:
         warmed.append(runs)
         load_first(self, runs)
 
-    load_run, load_first, warmed = lab.load_run, lab.Lab.load, []
-    monkeypatch.setattr(lab, "load_run", load)
+    open_run, load_first, warmed = lab.open_run, lab.Lab.load, []
+    monkeypatch.setattr(lab, "open_run", load)
     monkeypatch.setattr(lab.Lab, "load", warm)
     with served(logs, device="cpu") as server, ThreadPoolExecutor(3) as people:
         for _ in range(2):
@@ -214,14 +214,14 @@ def test_who_asks_while_it_warms_up_waits_and_nothing_is_loaded_twice(
 def test_what_cannot_be_loaded_is_told_to_who_asks_for_it(
     logs: Path, ask: Ask, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_run = lab.load_run
+    open_run = lab.open_run
 
-    def load(place: Path, *arguments: Any) -> Any:
-        if str(place).endswith(names["gmm"]):
+    def load(place: RunDir, *arguments: Any, **options: Any) -> Any:
+        if str(place.path).endswith(names["gmm"]):
             raise GenlabError("its weights are damaged.")
-        return load_run(place, *arguments)
+        return open_run(place, *arguments, **options)
 
-    monkeypatch.setattr(lab, "load_run", load)
+    monkeypatch.setattr(lab, "open_run", load)
     with served(logs, device="cpu") as server:
         server.warm_up()
         answers = {model: ask("POST", "/api/sample", {"run": name}, to=server) for model, name in names.items()}
@@ -244,12 +244,12 @@ def test_what_comes_trained_is_not_opened_before_it_is_asked_for_nor_pulled_then
 ) -> None:
     loaded: list[Path] = []
 
-    def load(place: Path, *arguments: Any) -> Any:
-        loaded.append(place)
-        return load_run(place, *arguments)
+    def load(place: RunDir, *arguments: Any, **options: Any) -> Any:
+        loaded.append(place.path)
+        return open_run(place, *arguments, **options)
 
-    load_run = lab.load_run
-    monkeypatch.setattr(lab, "load_run", load)
+    open_run = lab.open_run
+    monkeypatch.setattr(lab, "open_run", load)
     monkeypatch.setattr("genlab.runs.hub.open_client", lambda: pytest.fail("the network is asked"))
     with served(trained_elsewhere, device="cpu") as server:
         (name,) = server.answer("runs", {})["first"]

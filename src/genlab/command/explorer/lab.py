@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from genlab.command.build import build_datamodule
 from genlab.command.config import read_trained
 from genlab.command.explorer import pictures
 from genlab.command.explorer.logs import Logs
-from genlab.command.load import find_checkpoint, load_run
+from genlab.command.load import find_checkpoint, open_run
 from genlab.core.batch import Batch
 from genlab.core.downloads import no_downloads
 from genlab.core.errors import GenlabError
@@ -113,7 +114,7 @@ class Lab:
         self._computing = threading.Lock()
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
         self._runs: OrderedDict[tuple[str, str, int], Opened] = OrderedDict()
-        self._data: OrderedDict[str, GenlabDataModule] = OrderedDict()
+        self._data: OrderedDict[tuple[str, str], GenlabDataModule] = OrderedDict()
 
     @contextmanager
     def using(self, name: str) -> Iterator[Opened]:
@@ -154,13 +155,15 @@ class Lab:
             raise GenlabError(f"The checkpoint of '{name}' lies outside of {self.logs.root}.")
         # A run that is still being trained has other weights every few minutes.
         key = (name, checkpoint, file.stat().st_mtime_ns)
-        return _kept(self._runs, key, MOST_RUNS, lambda: self._open(place, checkpoint))
+        return _kept(self._runs, key, MOST_RUNS, lambda: self._open(place, checkpoint, file))
 
-    def _open(self, place: RunDir, checkpoint: str) -> Opened:
-        model = load_run(place.path, checkpoint, choose_device(self._device), self.logs.root)
+    def _open(self, place: RunDir, checkpoint: str, file: Path) -> Opened:
         config = read_trained(place)
-        written = json.dumps(config.plain["data"], sort_keys=True, default=str)
-        return Opened(place, checkpoint, model, _kept(self._data, written, MOST_DATA, lambda: build_datamodule(config)))
+        # Runs on two states of one file are told apart by the name of their data, their folder's.
+        name, written = place.path.parent.parent.name, json.dumps(config.plain["data"], sort_keys=True, default=str)
+        data = _kept(self._data, (name, written), MOST_DATA, lambda: build_datamodule(config))
+        model = open_run(place, file, choose_device(self._device), spec=data.spec)
+        return Opened(place, checkpoint, model, data)
 
 
 Key = TypeVar("Key")
