@@ -110,7 +110,7 @@ def test_the_card_says_what_the_figures_are(run: Path, export: Path) -> None:
     assert result.likelihood is not None
     assert f"{result.likelihood.bits_per_dim:.4f} ± {result.likelihood.bits_per_dim_se:.4f} elbo" in card
     for said in (
-        f"protocol quick ({result.protocol.hash})", "floor (*floor*)", "licence of the data: CC BY 4.0",
+        f"protocol quick ({result.protocol.hash})", "| floor |", "licence of the data: CC BY 4.0",
         "genlab.load_run(", "samples/samples.png", f"`{run.name}`",
     ):  # fmt: skip
         assert said in card
@@ -351,6 +351,6 @@ def test_a_network_that_cannot_be_is_refused_before_the_work(
         raise GenlabError("network is true, but this one has none.")
 
     monkeypatch.setattr("genlab.command.export.require_network", refuse)
-    monkeypatch.setattr("genlab.command.export.build_datamodule", None)
+    monkeypatch.setattr("genlab.command.export.load_checkpoint", None)
     refused(["export", f"run={run}", f"to={tmp_path / 'export'}", "network=true"], capfd, ["this one has none"])
     assert not list(tmp_path.iterdir())
