@@ -127,8 +127,7 @@ class UNet(nn.Module):
         outputs: Channels of the output; None: as many as the image has.
         kernel: Height and width of the convolutions, odd.
         patch: Side of the squares of pixels that are one place of the finest scale, and channels of it; it divides
-            the sides. Twice the side takes about a quarter of the time. Luhman and Luhman (2022), "Improving
-            Diffusion Model Efficiency Through Patching".
+            the sides. Luhman and Luhman (2022), "Improving Diffusion Model Efficiency Through Patching".
 
     Raises:
         GenlabError: If there is no scale, or the sides are no multiples of ``patch``.
