@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -88,13 +89,28 @@ def test_results_of_two_codes_are_refused(made: Path, script: ModuleType, monkey
     call(script, made, monkeypatch, "comparison_digits")  # again: the run has ended, and is not trained twice
     work = made / "work" / "comparison_digits"
     (floor,) = work.glob("logs/runs/digits/floor/*/results/quick.json")
-    changed = json.loads(floor.read_text())
-    floor.write_text(json.dumps({**changed, "code_sha256": "0" * 64}))
+    was = floor.read_text()
+    floor.write_text(json.dumps({**json.loads(was), "code_sha256": "0" * 64}))
     given = read_given(PAGE)["comparison_digits"]
     kept = made / "results" / "comparison_digits"
     with pytest.raises(SystemExit, match="of 2 versions of the code"):
         gather(given, work, kept, made / "pictures" / "x.png")
+    floor.write_text(was)
     assert (kept / "gmm-s0" / "quick.json").is_file(), "what was there stays"
+
+
+def test_two_results_of_one_model_and_seed_are_refused(
+    made: Path, script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(script, made, monkeypatch, "comparison_digits")
+    work = made / "work" / "comparison_digits"
+    (run,) = work.glob("logs/runs/digits/gmm/*")
+    shutil.copytree(run, run.with_name("other"))
+    kept = made / "results" / "comparison_digits"
+    with pytest.raises(SystemExit, match="several results of gmm-s0"):
+        gather(read_given(PAGE)["comparison_digits"], work, kept, made / "pictures" / "x.png")
+    assert (kept / "gmm-s0" / "quick.json").is_file(), "what was there stays"
+    shutil.rmtree(run.with_name("other"))
 
 
 def test_a_command_that_fails_stops(script: ModuleType, tmp_path: Path) -> None:

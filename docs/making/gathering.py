@@ -69,7 +69,8 @@ def gather(given: Given, work: Path, folder: Path, picture: Path) -> int:
         The number of results, without the floor.
 
     Raises:
-        SystemExit: If there is no result, or results are of several versions of the code.
+        SystemExit: If there is no result, there are two of one model and seed, or they are of several versions of the
+            code; what the folder held is still there then.
     """
     protocol = given.setting("protocol")
     found = sorted((work / "logs" / "runs" / given.setting("data")).glob(f"*/*/results/{protocol}.json"))
@@ -82,17 +83,17 @@ def gather(given: Given, work: Path, folder: Path, picture: Path) -> int:
             f"gallery: the results in {work} are of {len(versions)} versions of the code ({', '.join(versions)}), "
             "expected one: remove the folder, and train all again."
         )
+    names = ["floor" if _is_floor(path) else f"{path.parents[2].name}-s{result['seed']}" for path, result in results]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SystemExit(f"gallery: {work} has several results of {', '.join(twice)}, expected one: name the others.")
     first_seed = min((result["seed"] for path, result in results if not _is_floor(path)), default=0)
     shutil.rmtree(folder, ignore_errors=True)
     tiles = []
-    for path, result in results:
-        model, is_floor = path.parents[2].name, _is_floor(path)
-        kept = folder / ("floor" if is_floor else f"{model}-s{result['seed']}")
-        if kept.exists():
-            raise SystemExit(f"gallery: {work} has two results of {kept.name}, expected one: give one of them a name.")
-        _keep(path.parents[1], protocol, kept, has_samples=is_floor or result["seed"] == first_seed)
+    for name, (path, result) in zip(names, results, strict=True):
+        kept = folder / name
+        _keep(path.parents[1], protocol, kept, has_samples=_is_floor(path) or result["seed"] == first_seed)
         if (kept / "samples.png").exists():
-            tiles.append(Tile.of(model, result, kept / "samples.png"))
+            tiles.append(Tile.of(path.parents[2].name, result, kept / "samples.png"))
     for suffix in ("md", "csv"):
         shutil.copyfile(work / given.setting("out") / f"comparison.{suffix}", folder / f"comparison.{suffix}")
     if tiles and results[0][1]["data"]["modality"] == "image":
