@@ -52,13 +52,22 @@ TINY = {
         "evaluation.num_samples=10",
     ],
     "start_up": ["--rounds", "1"],
+    "stylized_facts": ["--samples", "20", "--draws", "2"],
     "sweep": ["--jobs", "1", "--trainings", "1"],
     "table_rows": ["--columns", "2", "--rows", "10", "--rounds", "1"],
     "unet": ["--batch", "1", "--rounds", "1"],
     "wavenet_sampling": ["--samples", "1", "--seconds", "0.02", "--values", "1", "--rounds", "1"],
 }  # fmt: skip
-OF_RUNS = {"generate": "gmm", "inpainting": "made", "ode_tolerances": "diffusion", "samplers": "diffusion"}
+OF_RUNS = {
+    "generate": "gmm",
+    "inpainting": "made",
+    "ode_tolerances": "diffusion",
+    "samplers": "diffusion",
+    "stylized_facts": "gmm",
+}
 """Those that are given a run, and of which model."""
+ON_DATA = {"stylized_facts": ["data=stochastic_volatility", "data.train_size=200"]}
+"""Those whose run is of data of its own."""
 ON_PAGES = {"generate": worth.generating, "inpainting": worth.inpainting}
 """Those whose figures the documentation shows, and by what."""
 ON_MNIST = ["data_loading", "start_up"]
@@ -101,7 +110,7 @@ def test_it_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> None:
         pytest.skip("the files of mnist are not in $GENLAB_DATA")
     arguments = TINY[name]
     if name in OF_RUNS:
-        train(tmp_path, "budget.examples=64", "budget.validations=1", model=OF_RUNS[name])
+        train(tmp_path, "budget.examples=64", "budget.validations=1", *ON_DATA.get(name, []), model=OF_RUNS[name])
         arguments = [str(run_folder(tmp_path)), *arguments]
     if name == "inpainting":
         arguments += ["--exact", arguments[0]]
