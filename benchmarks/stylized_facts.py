@@ -69,6 +69,7 @@ def main() -> None:
     errors = {name: torch.stack([facts[name] for facts in others]).std(0) for name in others[0]}
     report = {
         "command": f"python benchmarks/stylized_facts.py RUN --samples {arguments.samples} --draws {arguments.draws}",
+        "code_version": genlab.__version__,
         "run": f"{model.name} on {model.spec.name}",
         "against": "the formula" if is_formula else "the test split",
         "windows_of_an_error": count,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from genlab.core.stylized_facts import WindowFacts
 from tests import forkserver
 from tests.tiny import ROOT, run_folder, train
 
@@ -124,3 +128,24 @@ def test_it_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> None:
     assert all(map(math.isfinite, numbers(figures)))
     if name in ON_PAGES:
         assert f"| {OF_RUNS[name]} |" in ON_PAGES[name](figures)
+
+
+def test_errors_of_a_series_are_of_stretches_that_do_not_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("stylized_facts_script", ROOT / "benchmarks" / "stylized_facts.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    series = torch.arange(96.0)  # each value tells when it was
+    series += torch.randn(96, generator=torch.Generator().manual_seed(0)) / 10
+    parts = {"train": (0, 56, 1), "validation": (56, 76, 4), "test": (76, 96, 4)}
+    x = {name: series[start:stop].unfold(0, 4, step)[:, None] for name, (start, stop, step) in parts.items()}
+    given, facts_of = [], script.facts_of
+    monkeypatch.setattr(script, "facts_of", lambda windows: given.append(windows) or facts_of(windows))
+    real, others = script.of_a_file(SimpleNamespace(tensors=lambda split: SimpleNamespace(x=x[split])), 5)
+    test, *stretches = given
+    assert torch.equal(test, x["test"])
+    assert [stretch.shape for stretch in stretches] == [test.shape] * 4, "the fifth would be of four windows"
+    assert torch.equal(torch.cat(stretches).flatten(), series[:80]), "one after the other, no value twice"
+    for facts, windows in zip([real, *others], given, strict=True):
+        expected = WindowFacts(windows).compute()
+        assert facts["autocorrelation_squared"].tolist() == expected["autocorrelation_squared"].flatten().tolist()
+        assert facts["kurtosis"].item() == expected["kurtosis"].item()

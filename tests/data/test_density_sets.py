@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 import tarfile
 from collections import Counter
@@ -130,10 +131,33 @@ def test_bsds300_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         BSDS300(root=tmp_path).tensors("test")
 
 
-def test_gas_says_how_its_file_is_made(tmp_path: Path) -> None:
+def test_gas_says_how_its_file_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = small(Gas, Path("my data"), (49, 5, 6))
     with pytest.raises(GenlabError, match=r"ethylene_CO\.csv is missing, and is not downloaded: .*pickle") as caught:
-        Gas(root=tmp_path).tensors("train")
-    assert len(str(caught.value).splitlines()) == 2
+        data.tensors("train")
+    _, command = str(caught.value).splitlines()
+    python, option, code, *paths = shlex.split(command)
+    assert (python, option) == ("python", "-c")
+    pickle = tmp_path / "my data" / "maf_gas" / "ethylene_CO.pickle"
+    pickle.parent.mkdir(parents=True)
+    pickle.touch()
+
+    class Frame(SimpleNamespace):
+        def to_csv(self, path: str, index: bool) -> None:
+            assert not index
+            np.savetxt(path, raw(60, 8), delimiter=",", header="a,b,c,d,e,f,g,h", comments="")
+
+    def read_pickle(path: str) -> Frame:
+        assert Path(path).is_file()
+        return Frame()
+
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(read_pickle=read_pickle))
+    monkeypatch.setattr(sys, "argv", ["-c", *paths])
+    monkeypatch.chdir("/")  # wherever it is called
+    exec(code, {})
+    monkeypatch.chdir(tmp_path)
+    assert data.tensors("train").x.shape == (49, 8)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ one file that a set reads is looked for.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar, Unpack
@@ -162,10 +163,13 @@ class Gas(DensitySet):
     def prepare_data(self) -> None:
         path = self.folder / "ethylene_CO.csv"
         if not path.is_file():
+            csv = path.absolute()
+            paths = " ".join(shlex.quote(shown(file)) for file in (csv.with_suffix(".pickle"), csv))
             raise GenlabError(
                 f"{shown(path)} is missing, and is not downloaded: https://zenodo.org/records/1161203 has it as a "
-                'pickle, which could run code. If you trust it, make the file once:\npython -c "import pandas; '
-                "pandas.read_pickle('data/gas/ethylene_CO.pickle').to_csv('ethylene_CO.csv', index=False)\""
+                f"pickle, which could run code. If you trust it, put {path.stem}.pickle into that folder, and make the "
+                'file once:\npython -c "import sys, pandas; pandas.read_pickle(sys.argv[1]).to_csv(sys.argv[2], '
+                f'index=False)" {paths}'
             )
         super().prepare_data()
 
