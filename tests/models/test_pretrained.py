@@ -338,11 +338,33 @@ def test_what_is_cut_off_too_large_or_other_than_the_hub_says_is_left(
     assert not _kept()
 
 
-def test_trouble_in_the_middle_and_a_full_disk_leave_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    for trouble, line in (("cut", "the connection was cut off"), (404, "the Hub says 404"), (401, "private, missing")):
-        hub.trouble = {f"GET /ada/ddpm/resolve/{hub.commit('ada/ddpm')}/{WEIGHTS}": trouble}
-        with pytest.raises(GenlabError, match=line):
-            model_of("hf://ada/ddpm")
+TROUBLE: dict[int | str, str] = {
+    "cut": "the connection was cut off",
+    "endless": "cannot be read|is larger than",
+    "nonsense": "cannot be read|was cut off after",
+    401: "the Hub says 401: it is private, missing",
+    404: "the Hub says 404",
+    429: "too many requests. Try again in 7 s",
+    503: "it has trouble of its own",
+    "http://127.0.0.1:9": "there is no connection to",
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLE, ids=str)
+@pytest.mark.parametrize("place", ["listing", "model_index.json", "unet/config.json", WEIGHTS])
+def test_trouble_of_the_hub_leaves_nothing(hub: Hub, place: str, trouble: int | str) -> None:
+    path = "/api/models/ada/ddpm" if place == "listing" else f"/ada/ddpm/resolve/{hub.commit('ada/ddpm')}/{place}"
+    hub.trouble = {f"GET {path}": trouble}
+    with pytest.raises(GenlabError, match=rf"^hf://ada/ddpm.*({TROUBLE[trouble]})") as caught:
+        model_of("hf://ada/ddpm")
+    said = str(caught.value)
+    assert "\n" not in said
+    assert hub.token not in said
+    assert "<b>" not in said
+    assert not _kept()
+
+
+def test_a_full_disk_leaves_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=10)
     monkeypatch.setattr("genlab.runs.pulling.shutil.disk_usage", lambda folder: usage)
     with pytest.raises(GenlabError, match=r"cannot be kept: .* 10 are free"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -199,6 +201,124 @@ def test_what_does_not_fit_or_could_run_code_is_refused(saved: dict[str, Path], 
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(GenlabError, match="transformers cannot make"):
         model_of(folder)
+
+
+NEO_X = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+LLAMA = NEO_X | {"num_key_value_heads": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("GPT2LMHeadModel", {"n_embd": 16, "n_layer": 2, "n_head": 2}),
+        ("GPTNeoForCausalLM", {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "window_size": 4,
+                               "attention_types": [[["global", "local"], 1]]}),
+        ("GPTNeoXForCausalLM", NEO_X),
+        ("LlamaForCausalLM", LLAMA),
+        ("LlamaForCausalLM", LLAMA | {"tie_word_embeddings": True}),
+        ("Qwen2ForCausalLM", LLAMA),
+    ],
+)  # fmt: skip
+def test_every_class_gives_the_logits_of_the_library(
+    saved: dict[str, Path], tmp_path: Path, name: str, sizes: dict[str, Any]
+) -> None:
+    import transformers
+
+    made = getattr(transformers, name)
+    sizes = sizes | {"vocab_size": 300, "max_position_embeddings": 40, "bos_token_id": 0, "eos_token_id": 0}
+    made(made.config_class(**sizes, initializer_range=0.5)).to(torch.bfloat16).save_pretrained(tmp_path)
+    shutil.copy(saved["marked"] / "tokenizer.json", tmp_path)
+    expected, tokens = made.from_pretrained(tmp_path, dtype=torch.float32), torch.arange(24).view(2, 12)
+    network = model_of(tmp_path)._language_model[0].network
+    assert not network.training
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    with torch.no_grad():
+        torch.testing.assert_close(network(tokens).logits, expected(tokens).logits, rtol=0, atol=0)
+
+
+def test_weights_of_the_first_gpt2_have_no_prefix_and_more_buffers(saved: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = changed(saved["marked"], tmp_path / "model", {})
+    weights = load_file(folder / "model.safetensors")
+    first = {name.removeprefix("transformer."): weight for name, weight in weights.items()}
+    save_file(first | {"h.0.attn.bias": torch.ones(1, 1, 40, 40)}, folder / "model.safetensors", {"format": "pt"})
+    x = window(TEXT, 12)[None]
+    assert torch.equal(model_of(folder).log_prob(x), model_of(saved["marked"]).log_prob(x))
+
+
+KERNEL = "kernels-community/flash-attn2"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"transformers_weights": "adapter_model.bin"},
+        {"transformers_weights": "linked.safetensors"},
+        {"configuration_files": ["config.4.0.0.json"]},
+        {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+        {"fusion_config": {"patch_embeddings": True}},
+        {"per_layer_config": {"0": {"n_inner": 8}}},
+        {"attn_implementation": KERNEL},
+        {"_attn_implementation": KERNEL},
+        {"_attn_implementation_internal": KERNEL},
+        {"experts_implementation": KERNEL},
+        {"attribute_map": {"other": "_attn_implementation"}, "other": KERNEL},
+        {"__dict__": {"_attn_implementation_internal": KERNEL}},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_settings_by_which_the_library_would_open_more_are_refused(
+    saved: dict[str, Path], tmp_path: Path, settings: dict[str, object]
+) -> None:
+    folder = changed(saved["marked"], tmp_path / "model", settings)
+    torch.save({}, folder / "adapter_model.bin")
+    (folder / "config.4.0.0.json").write_text("{}")
+    (folder / "linked.safetensors").symlink_to(saved["unmarked"] / "model.safetensors")
+    with pytest.raises(GenlabError, match=f"config.json has {next(iter(settings))}, which is not read here.$"):
+        model_of(folder)
+
+
+def test_weights_elsewhere_are_refused(saved: dict[str, Path], tmp_path: Path) -> None:
+    linked, indexed = (changed(saved["marked"], tmp_path / name, {}) for name in ("linked", "indexed"))
+    (linked / "model.safetensors").unlink()
+    (linked / "model.safetensors").symlink_to(saved["unmarked"] / "model.safetensors")
+    with pytest.raises(GenlabError, match=r"model\.safetensors is a link out of that folder, expected a file"):
+        model_of(linked)
+    weights = {"transformer.wte.weight": "../linked/model.safetensors"}
+    (indexed / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weights}))
+    with pytest.raises(GenlabError, match=r"are in several files, expected one, model\.safetensors"):
+        model_of(indexed)
+
+
+def test_no_other_file_of_the_folder_is_opened(
+    saved: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers.integrations.peft
+
+    monkeypatch.setattr(transformers.integrations.peft, "is_peft_available", lambda: True)
+    folder = changed(saved["marked"], tmp_path / "model", {"_attn_implementation_autoset": True})
+    (folder / "generation_config.json").write_text('{"transformers_version": 1, "custom_generate": "evil"')
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "ada/other", "peft_type": "LORA"}')
+    (folder / "adapter_model.bin").write_bytes(b"no pickle")
+    (folder / "shard-00000-model-00001-of-00001.safetensors").symlink_to(saved["unmarked"] / "model.safetensors")
+    opened: set[str] = set()
+
+    def watch(event: str, given: tuple[object, ...]) -> None:
+        if event == "open" and str(given[0]).startswith(str(folder)):
+            opened.add(Path(str(given[0])).name)
+
+    sys.addaudithook(watch)
+    x = window(TEXT, 12)[None]
+    assert torch.equal(model_of(folder).log_prob(x), model_of(saved["marked"]).log_prob(x))
+    assert {"config.json"} <= opened <= {"config.json", "model.safetensors", "tokenizer.json"}
+
+
+def changed(source: Path, folder: Path, settings: dict[str, object]) -> Path:
+    shutil.copytree(source, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
+    return folder
 
 
 def test_a_model_of_the_hub_is_that_of_its_folder(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Generator, Tensor
 
 from genlab.core.errors import GenlabError, shown
@@ -29,6 +30,14 @@ ARCHITECTURES: Mapping[str, str] = {
     "Qwen2ForCausalLM": "transformers.models.qwen2.modeling_qwen2",
 }
 """All that ``config.json`` may name, and where it is in the library; nothing else is imported."""
+
+REFUSED = (
+    "attribute_map", "auto_map", "configuration_files", "fusion_config", "per_layer_config", "quantization_config",
+    "transformers_weights",
+)  # fmt: skip
+REFUSED_PARTS = ("__", "attn_implementation", "experts_implementation")
+"""Keys of ``config.json``, and parts of them, by which the library reads other files, fetches code, changes layers, or
+sets an attribute of another name."""
 
 
 class Tokens:
@@ -193,13 +202,15 @@ def language_model_files(names: Collection[str], folder: Path) -> dict[str, floa
 def load_language_model(folder: Path) -> LanguageModel:
     """Read a language model from its folder; nothing unpickles, and no class is imported but :data:`ARCHITECTURES`.
 
+    The library is given the settings and the weights, not the folder: no other file in it is opened.
+
     Args:
         folder: With ``config.json``, ``tokenizer.json`` and ``model.safetensors``.
 
     Raises:
         GenlabError: If the folder holds anything else, or transformers is not installed.
     """
-    name = _read_architecture(folder)
+    name, settings = _read_architecture(folder)
     weights, tokenizer = weights_in(folder, WEIGHTS), file_in(folder, TOKENIZER, MOST_TOKENIZER)
     sha256 = checksum([file_in(folder, SETTINGS), tokenizer, weights])
     try:
@@ -214,8 +225,14 @@ def load_language_model(folder: Path) -> LanguageModel:
     disable_progress_bar()
     try:
         tokens = Tokens(Tokenizer.from_str(tokenizer.read_text(encoding="utf-8")))
-        network, loaded = made.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        network, loaded = made.from_pretrained(  # no folder: what lies there may name files that nobody looked at
+            None,
+            config=made.config_class.from_dict(settings),
+            state_dict=load_file(weights),
+            dtype=torch.float32,
+            attn_implementation=None,  # the class's own, of those in torch
+            local_files_only=True,
+            output_loading_info=True,
         )
     except Exception as error:  # whatever a library says to settings and files of others
         reason = " ".join(str(error).split())[:200]
@@ -231,8 +248,8 @@ def load_language_model(folder: Path) -> LanguageModel:
     return LanguageModel(name, network, tokens, sha256)
 
 
-def _read_architecture(folder: Path) -> str:
-    """Return the class that a folder names, if it is known and nothing of the settings could run code."""
+def _read_architecture(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return the class that a folder names and its settings, if it is known and none could run code or open files."""
     settings = read_json(folder, SETTINGS)
     named = settings.get("architectures")
     name = named[0] if isinstance(named, list) and len(named) == 1 else None
@@ -240,9 +257,10 @@ def _read_architecture(folder: Path) -> str:
         raise GenlabError(
             f"{shown(folder)}/{SETTINGS} is of {shown(repr(named))[:120]}, expected one of {', '.join(ARCHITECTURES)}."
         )
-    if strange := [key for key in ("quantization_config", "auto_map") if key in settings]:
-        raise GenlabError(f"{shown(folder)}/{SETTINGS} has {strange[0]}, which is not read here.")
-    return name
+    settings.pop("_attn_implementation_autoset", None)  # older versions of the library wrote it; it chooses nothing
+    if strange := [key for key in settings if key in REFUSED or any(part in key for part in REFUSED_PARTS)]:
+        raise GenlabError(f"{shown(folder)}/{SETTINGS} has {shown(strange[0])[:120]}, which is not read here.")
+    return name, settings
 
 
 def _bytes_of_characters() -> dict[str, int]:
