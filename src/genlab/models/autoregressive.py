@@ -62,8 +62,8 @@ class Autoregressive(FillsIn, GenerativeModel):
     """What the autoregressive families share; each adds the network that predicts the values' distributions.
 
     The log-probability is exact. Samples are drawn value by value, every activation being computed once. Continuous
-    data is standardized on the way in, channel by channel, or dimension by dimension of a vector, and of series its
-    tails are brought nearer before, with the log-determinant in every figure.
+    data is standardized on the way in, channel by channel, or dimension by dimension of a vector, with the
+    log-determinant in every figure.
 
     Args:
         spec: What one example is.
@@ -85,8 +85,7 @@ class Autoregressive(FillsIn, GenerativeModel):
         self.columns = Columns(spec) if spec.fields and "fields" in self.uses else None
         self.observation = observation_of(observation, spec, components, self.columns)
         self.lengths = Lengths(spec, self.num_classes) if spec.has_mask else None
-        tames = modality_of(spec).has_heavy_tails
-        self.scaling = None if spec.is_discrete or spec.fields else ChannelScaling(spec.shape, tames=tames)
+        self.scaling = None if spec.is_discrete or spec.fields else ChannelScaling(spec.shape)
 
     def initialize(self, batch: Batch) -> None:
         if self.columns is not None:

@@ -147,7 +147,8 @@ class LatentModel(FillsIn, GenerativeModel):
     A subclass implements the methods below and sets ``num_latents``. Continuous data is standardized on the way
     in, with the log-determinant in every figure; discrete data is scaled to [-1, 1] for the encoder alone, or one-hot
     where its levels are symbols without an order. Of a table, categories are one-hot for the encoder and numbers
-    standardized; what decoders predict is of the table's own values.
+    standardized; what decoders predict is of the table's own values. Of series the tails are brought nearer first, see
+    :class:`genlab.core.tails.Tails`: else outliers drive codes and scales so far that training does not recover.
 
     Args:
         spec: What one example is.
@@ -338,7 +339,8 @@ class LatentModel(FillsIn, GenerativeModel):
     def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return the expected data ``[N, *shape]``, floating point in the data's own units, given latents ``z``.
 
-        Of symbols without an order, which have no expectation, it is the most probable one at each place, int64.
+        Of series it is what the expected tamed values stand for. Of symbols without an order, which have no
+        expectation, it is the most probable one at each place, int64.
 
         Raises:
             GenlabError: If the latents are not ``[N, num_latents]``.

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from genlab.core.codec import mean_and_deviation
-from genlab.core.tails import Tails
 
 __all__ = ["ChannelScaling"]
 
@@ -22,15 +21,13 @@ class ChannelScaling(nn.Module):
 
     Args:
         shape: Shape of one example.
-        tames: Whether values far from a channel's mean are brought nearer first; see :class:`genlab.core.tails.Tails`.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, shape: Sequence[int], *, tames: bool = False) -> None:
+    def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
-        self.tails = Tails(shape) if tames else None
         ones = (shape[0], *[1] * (len(shape) - 1))
         self.register_buffer("scale", torch.ones(ones))
         self.register_buffer("shift", torch.zeros(ones))
@@ -44,29 +41,22 @@ class ChannelScaling(nn.Module):
             x: Examples in their own units.
             mask: ``[N, C, ...]``, bool, true where there is a value; None: all is there.
         """
-        if self.tails is not None:
-            self.tails.fit(x)
-        for place, values in enumerate(self._tamed(x).movedim(1, 0)):
+        for place, values in enumerate(x.movedim(1, 0)):
             there = values.flatten() if mask is None else values[mask[:, place]]
             mean, deviation = mean_and_deviation(there[:, None])
             self.scale[place], self.shift[place] = 1 / deviation[0], -mean[0] / deviation[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return values ``[N, *shape]`` in standardized units."""
-        return self.scale * self._tamed(x) + self.shift
+        return self.scale * x + self.shift
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return standardized values in the data's own units."""
-        values = (z - self.shift) / self.scale
-        return values if self.tails is None else self.tails.inverse(values)
+        return (z - self.shift) / self.scale
 
     def log_scale(self, x: Tensor) -> Tensor:
         """Return the log-determinant of each value ``[N, *shape]``, nats."""
-        log_scale = self.scale.log().expand_as(x)
-        return log_scale if self.tails is None else log_scale + self.tails.log_slope(x)
-
-    def _tamed(self, x: Tensor) -> Tensor:
-        return x if self.tails is None else self.tails(x)
+        return self.scale.log().expand_as(x)
 
 
 def _without_scaling(module: ChannelScaling, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
