@@ -9,7 +9,7 @@ import torch
 from torch.autograd.functional import jacobian
 
 from genlab.core.likelihood import standard_normal_log_prob
-from genlab.core.tails import TamedAffine, TamedAmplitude, bend_of
+from genlab.core.tails import Tails, TamedAffine, TamedAmplitude, bend_of
 
 BEND = 0.8
 
@@ -94,3 +94,23 @@ def test_the_level_of_mu_law_becomes_its_bent_amplitude_and_silence_zero() -> No
     scaling.fit(values, 0.5, torch.tensor([[[True, False, True]]]))
     torch.testing.assert_close(scaling(values)[0], torch.tensor([[[0.5, 0.0, -0.5]]]))
     assert scaling.inverse(torch.full((1, 1, 1), 1e6))[0].isfinite().all(), "no sample overflows"
+
+
+def test_tails_alone_have_the_slopes_of_autograd(heavy: torch.Tensor) -> None:
+    tails = Tails((2, 4))
+    tails.fit(heavy)
+    tails, x = tails.double(), heavy[:5].double().requires_grad_()
+    y = tails(x)
+    torch.testing.assert_close(tails.inverse(y), x)
+    (slope,) = torch.autograd.grad(y.sum(), x)  # each value depends on its own alone
+    torch.testing.assert_close(slope.log(), tails.log_slope(x))
+    assert tails.bend[0] > 0
+    assert tails.bend[1] == 0, "a uniform column has no tails"
+
+
+def test_a_state_from_before_there_were_tails_is_one_of_data_as_it_is(heavy: torch.Tensor) -> None:
+    tails = Tails((2, 4))
+    tails.fit(heavy)
+    tails.load_state_dict({})
+    torch.testing.assert_close(tails(heavy), heavy)
+    assert not tails.log_slope(heavy).any()

@@ -7,14 +7,28 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.functional import jacobian
 
+from genlab.core.batch import Batch
 from genlab.core.contract import Encodes
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
 from genlab.models import latent
 from genlab.models.vae import Vae
 from genlab.networks.latent.latents import DiagonalNormal
-from tests.contract.families import BINARY, COUNTS, GRAY, PLANE, SMALL_VAE, TEXT, Case, make_batch, make_model, perturb
+from tests.contract.families import (
+    BINARY,
+    COUNTS,
+    GRAY,
+    PLANE,
+    SERIES,
+    SMALL_VAE,
+    TEXT,
+    Case,
+    make_batch,
+    make_model,
+    perturb,
+)
 
 SIGMA = 0.7
 LINEAR = DataSpec("linear", "vector", (3,))
@@ -354,3 +368,16 @@ def test_every_size_changes_the_model(changes: list[str]) -> None:
 
     context = [c for c in changes if c.startswith(("network", "observation", "prior.kind"))] if len(changes) > 1 else []
     assert count(*changes) != count(*context)
+
+
+def test_tails_of_series_are_tamed_and_their_slopes_are_in_every_figure() -> None:
+    vae = make_model(Case("vae", SERIES, SMALL_VAE)).double()
+    x = torch.sinh(1.5 * torch.randn(400, *SERIES.shape, generator=noise(), dtype=torch.float64))
+    vae.initialize(Batch(x))
+    inputs, observed, log_det = vae._embed(x)
+    assert inputs.abs().max() < 0.5 * (x / x.std()).abs().max(), "outliers are nearer"
+    torch.testing.assert_close(observed.x, inputs)
+    torch.testing.assert_close(vae._unstandardize(inputs), x)
+    for row, found in zip(x[:3], log_det, strict=False):
+        full = jacobian(lambda values: vae._embed(values[None])[0].flatten(), row).reshape(x[0].numel(), -1)
+        torch.testing.assert_close(torch.linalg.slogdet(full).logabsdet, found)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genlab.core.codec import Affine
 from genlab.core.likelihood import sum_dims
 
-__all__ = ["TamedAffine", "TamedAmplitude", "bend_of"]
+__all__ = ["Tails", "TamedAffine", "TamedAmplitude", "bend_of"]
 
 NORMAL_KURTOSIS = 3.0
 _STEPS = 40
@@ -112,6 +113,74 @@ class TamedAmplitude(Affine):
         return tamed + torch.log1p(self.mu * amplitude.abs()) + math.log(2 * math.log1p(self.mu) / self.mu)
 
 
+class Tails(nn.Module):
+    """Bring values far from the mean of each column nearer, ``y = asinh(b (x - c)) / b``, where b is not 0.
+
+    A state from before there were such is one of data as it is.
+
+    Args:
+        shape: Shape of one example; the first axis is that of the columns.
+    """
+
+    bend: Tensor
+    centre: Tensor
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        columns = (shape[0], *[1] * (len(shape) - 1))
+        self.register_buffer("bend", torch.zeros(columns))
+        self.register_buffer("centre", torch.zeros(columns))
+        self.register_load_state_dict_pre_hook(_without_tails)
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Give each column of ``x [N, *shape]`` a normal kurtosis, if it has more."""
+        bend, centre = _bends_and_centres(x)
+        self.bend.copy_(bend.view_as(self.bend))
+        self.centre.copy_(centre.view_as(self.centre))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return values ``[N, *shape]`` with tamed tails."""
+        return _tamed(x, self.bend, self.centre)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return the values whose image is ``y``."""
+        return _untamed(y, self.bend, self.centre)
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        """Return the log-determinant of each value ``[N, *shape]``, nats."""
+        return _log_slope(x, self.bend, self.centre)
+
+
+def _without_tails(module: Tails, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    state.setdefault(f"{prefix}bend", torch.zeros_like(module.bend))
+    state.setdefault(f"{prefix}centre", torch.zeros_like(module.centre))
+
+
+def _bends_and_centres(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the bend and the mean of each column of ``x [N, C, ...]``, ``[C]`` each."""
+    columns = x.flatten(2) if x.ndim > 2 else x[..., None]
+    mean = columns.mean((0, 2))
+    bends = [bend_of((columns[:, column] - mean[column]).flatten()) for column in range(x.shape[1])]
+    return torch.stack(bends), mean
+
+
+def _safe(bend: Tensor) -> Tensor:
+    return torch.where(bend > 0, bend, 1.0)
+
+
+def _tamed(x: Tensor, bend: Tensor, centre: Tensor) -> Tensor:
+    return torch.where(bend > 0, torch.asinh(_safe(bend) * (x - centre)) / _safe(bend), x - centre)
+
+
+def _untamed(y: Tensor, bend: Tensor, centre: Tensor) -> Tensor:
+    return torch.where(bend > 0, torch.sinh(_safe(bend) * y) / _safe(bend), y) + centre
+
+
+def _log_slope(x: Tensor, bend: Tensor, centre: Tensor) -> Tensor:
+    return -0.5 * torch.log1p((bend * (x - centre)).square())
+
+
 class TamedAffine(Affine):
     """Tame the tails of each column, then scale and shift each dimension: ``y = scale * asinh(b (x - c)) / b + shift``.
 
@@ -138,32 +207,18 @@ class TamedAffine(Affine):
         """Give each column of ``x [N, *shape]`` a normal kurtosis, if it has more, and each dimension mean 0 and this
         standard deviation.
         """
-        columns = x.flatten(2) if x.ndim > 2 else x[..., None]
-        mean = columns.mean((0, 2))
-        bends = [bend_of((columns[:, column] - mean[column]).flatten()) for column in range(x.shape[1])]
-        self.centre.copy_(mean.view_as(self.centre))
-        self.bend.copy_(torch.stack(bends).view_as(self.bend))
-        self._standardize(self._tamed(x), deviation, self.centre)
+        bend, centre = _bends_and_centres(x)
+        self.bend.copy_(bend.view_as(self.bend))
+        self.centre.copy_(centre.view_as(self.centre))
+        self._standardize(_tamed(x, self.bend, self.centre), deviation, self.centre)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the transformed values and the log-determinant ``[N]``, nats, of what a mask says is there."""
-        y, log_det = super().forward(self._tamed(x), mask)
-        return y, log_det + sum_dims(self._log_slope(x), mask)
+        y, log_det = super().forward(_tamed(x, self.bend, self.centre), mask)
+        return y, log_det + sum_dims(_log_slope(x, self.bend, self.centre), mask)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values whose image is ``y`` and the log-determinant of this inverse ``[N]``, nats."""
         tamed, log_det = super().inverse(y)
-        bend = self._safe_bend
-        x = torch.where(self.bend > 0, torch.sinh(bend * tamed) / bend, tamed) + self.centre
-        return x, log_det - sum_dims(self._log_slope(x))
-
-    @property
-    def _safe_bend(self) -> Tensor:
-        return torch.where(self.bend > 0, self.bend, 1.0)
-
-    def _tamed(self, x: Tensor) -> Tensor:
-        bend = self._safe_bend
-        return torch.where(self.bend > 0, torch.asinh(bend * (x - self.centre)) / bend, x - self.centre)
-
-    def _log_slope(self, x: Tensor) -> Tensor:
-        return -0.5 * torch.log1p((self.bend * (x - self.centre)).square())
+        x = _untamed(tamed, self.bend, self.centre)
+        return x, log_det - sum_dims(_log_slope(x, self.bend, self.centre))

@@ -18,6 +18,7 @@ from genlab.core.errors import GenlabError
 from genlab.core.likelihood import active_units, bits_per_dim, importance_weighted, mean_bits_per_dim, sum_dims
 from genlab.core.noise import normal, uniform
 from genlab.core.spec import DataSpec
+from genlab.core.tails import Tails
 from genlab.core.words import counted
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
@@ -146,7 +147,8 @@ class LatentModel(FillsIn, GenerativeModel):
     A subclass implements the methods below and sets ``num_latents``. Continuous data is standardized on the way
     in, with the log-determinant in every figure; discrete data is scaled to [-1, 1] for the encoder alone, or one-hot
     where its levels are symbols without an order. Of a table, categories are one-hot for the encoder and numbers
-    standardized; what decoders predict is of the table's own values.
+    standardized; what decoders predict is of the table's own values. Of series the tails are brought nearer first, see
+    :class:`genlab.core.tails.Tails`: else outliers drive codes and scales so far that training does not recover.
 
     Args:
         spec: What one example is.
@@ -177,6 +179,7 @@ class LatentModel(FillsIn, GenerativeModel):
         self.columns = Columns(spec) if spec.fields and "fields" in self.uses else None
         self.observation: ObservationModel = observation_of(observation, spec, components, self.columns)
         as_it_is = spec.is_discrete or self.columns is not None
+        self.tails = Tails(spec.shape) if modality_of(spec).has_heavy_tails and not as_it_is else None
         self.standardize: nn.Module = nn.Identity() if as_it_is else ActNorm(spec.num_dims)
         self.lengths = Lengths(spec, 0) if spec.has_mask else None
 
@@ -336,7 +339,8 @@ class LatentModel(FillsIn, GenerativeModel):
     def decode(self, z: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         """Return the expected data ``[N, *shape]``, floating point in the data's own units, given latents ``z``.
 
-        Of symbols without an order, which have no expectation, it is the most probable one at each place, int64.
+        Of series it is what the expected tamed values stand for. Of symbols without an order, which have no
+        expectation, it is the most probable one at each place, int64.
 
         Raises:
             GenlabError: If the latents are not ``[N, num_latents]``.
@@ -355,6 +359,8 @@ class LatentModel(FillsIn, GenerativeModel):
     def initialize(self, batch: Batch) -> None:
         if self.columns is not None:
             self.columns.fit(batch.x)
+        if self.tails is not None:
+            self.tails.fit(batch.x)
         with data_dependent_init(self.standardize):
             self._embed(batch.x)
         if self.lengths is not None:
@@ -369,16 +375,20 @@ class LatentModel(FillsIn, GenerativeModel):
             return inputs, Observed(x, mask), torch.zeros(len(x), device=x.device)
         if self.columns is not None:
             return self.columns.encode(x).flatten(1), Observed(x, mask), torch.zeros(len(x), device=x.device)
-        flat, log_det = self.standardize(x.flatten(1)[:, :, None, None])
+        tamed = x if self.tails is None else self.tails(x)
+        flat, log_det = self.standardize(tamed.flatten(1)[:, :, None, None])
         inputs = flat.view_as(x)
         if mask is not None:
             log_det = sum_dims(self.standardize.log_scale.view(self.spec.shape).expand_as(x), mask)
+        if self.tails is not None:
+            log_det = log_det + sum_dims(self.tails.log_slope(x), mask)
         return inputs, Observed(inputs, mask), log_det
 
     def _unstandardize(self, values: Tensor) -> Tensor:
         if self.columns is not None:  # their distributions are of the table's own values
             return values
-        return self.standardize.inverse(values.flatten(1)[:, :, None, None]).view_as(values)
+        tamed = self.standardize.inverse(values.flatten(1)[:, :, None, None]).view_as(values)
+        return tamed if self.tails is None else self.tails.inverse(tamed)
 
     def _noise(self, draws: int, inputs: Tensor, generator: Generator | None = None) -> Tensor:
         # One call for each draw, so that the numbers do not depend on how draws are chunked.
