@@ -257,6 +257,13 @@ def test_a_copy_keeps_the_card_that_was_edited(copy: Path, tmp_path: Path) -> No
     assert names == {*index(copy)["files"], INDEX, CARD}
 
 
+def test_a_card_of_any_size_is_not_copied(copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    os.truncate(copy / CARD, 1_000_001)
+    says = f"{CARD} has 1,000,001 bytes, expected at most 1,000,000"
+    refused(["export", f"run={copy}", f"to={tmp_path / 'again'}"], capfd, [says])
+    assert not (tmp_path / "again").exists()
+
+
 @pytest.mark.parametrize("name", STRANGERS)
 def test_a_strangers_export_does_nothing(
     name: str, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -26,7 +26,7 @@ from genlab.runs.folder import RunDir
 __all__ = [
     "CARD", "CONFIG", "INDEX", "NETWORK", "WEIGHTS", "CodeState", "Export", "ExportDir", "FileInfo", "Hardware",
     "ProgressInfo", "TrainingInfo", "check_file", "file_info", "is_file_of_export", "most_bytes", "open_export",
-    "parse_index",
+    "parse_index", "read_small",
 ]  # fmt: skip
 
 INDEX = "export.json"
@@ -241,7 +241,7 @@ def open_export(folder: Path, logs: Path | str, address: str = "") -> ExportDir:
         GenlabError: If it is damaged, or its files are none that an export has.
     """
     path = folder / INDEX
-    export = parse_index(_read_small(path), shown(path))
+    export = parse_index(read_small(path), shown(path))
     check_file(folder, CONFIG, export.files[CONFIG])
     name = f"{export.run_id}-{export.files[WEIGHTS].sha256[:8]}"
     place = Path(logs) / "runs" / export.data.name / export.model / name
@@ -281,7 +281,12 @@ def _lstat(path: Path) -> os.stat_result:
     return about
 
 
-def _read_small(path: Path) -> bytes:
+def read_small(path: Path) -> bytes:
+    """Return the content of an index or a card.
+
+    Raises:
+        GenlabError: If it cannot be read, is a link or no file, or is larger than one may be.
+    """
     try:
         size = _lstat(path).st_size
         if size > (most := most_bytes(path.name)):

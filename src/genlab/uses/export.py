@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from genlab.measure.result import Result
 from genlab.measure.results import read_result
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
-from genlab.runs.atomic import check_writable, make_folder, write_atomic
+from genlab.runs.atomic import atomic_file, check_writable, make_folder, write_atomic
 from genlab.runs.exports import (
     CARD,
     CONFIG,
@@ -34,6 +35,7 @@ from genlab.runs.exports import (
     check_file,
     file_info,
     parse_index,
+    read_small,
 )
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import IGNORED_KEYS
@@ -194,14 +196,15 @@ def copy_export(place: ExportDir, folder: Path) -> Export:
     """Copy an export into an empty folder: the files that its index names, each checked, and its card.
 
     Raises:
-        GenlabError: If one is missing, a link or altered.
+        GenlabError: If one is missing, a link or altered, or the card is too large.
     """
     for name, info in place.export.files.items():
         make_folder((folder / name).parent)
-        write_atomic(folder / name, check_file(place.source, name, info).read_bytes())
+        with check_file(place.source, name, info).open("rb") as file, atomic_file(folder / name) as copied:
+            shutil.copyfileobj(file, copied)
     card = place.source / CARD
     if card.is_file() and not card.is_symlink():
-        write_atomic(folder / CARD, card.read_bytes())
+        write_atomic(folder / CARD, read_small(card))
     write_atomic(folder / INDEX, place.export.text())
     return place.export
 

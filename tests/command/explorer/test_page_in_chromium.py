@@ -17,6 +17,23 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 HOSTILE = "<img src=x onerror=window.harmed=1>"
 IDLE = "document.querySelectorAll('.card').length > 0 && !document.querySelector('[aria-busy]')"
 VIEWS = ("samples", "latents", "between", "draw", "table", "curves")
+FAINT = """(() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => numbers(colour).slice(0, 3)
+    .map((part) => part / 255).map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
+  const ground = (element) => {
+    const colour = getComputedStyle(element).backgroundColor;
+    return numbers(colour)[3] === 0 ? ground(element.parentElement) : colour;
+  };
+  const hasText = (element) => element.checkVisibility() && [...element.childNodes].some(
+    (node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+  return [...document.querySelectorAll("body *:not(svg *, option, :disabled)")].filter(hasText).filter((element) => {
+    const both = [getComputedStyle(element).color, ground(element)].map(light).sort((a, b) => a - b);
+    return (both[1] + 0.05) / (both[0] + 0.05) < 4.5;
+  }).map((element) => `${element.tagName} ${element.className}: ${element.textContent.slice(0, 40)}`);
+})()"""
+"""Texts whose contrast with what is behind them is below 4.5, the least of WCAG 2.2 (1.4.3)."""
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +170,7 @@ def test_names_of_strangers_are_text(browser: Browser, server: Explorer, logs: P
     browser.problems.clear()
 
 
-def test_no_view_needs_sideways_scrolling(browser: Browser, server: Explorer) -> None:
+def test_every_view_fits_and_is_read_by_day_and_by_night(browser: Browser, server: Explorer) -> None:
     for view in VIEWS:
         show(browser, server, view, 1400)
         for width in (1400, 390):
@@ -162,6 +179,10 @@ def test_no_view_needs_sideways_scrolling(browser: Browser, server: Explorer) ->
             )
             wide = browser.run("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, f"{view} at {width} pixels"
+        for mode in ("light", "dark"):
+            browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": mode}])
+            assert browser.run(FAINT) == [], f"{view}, {mode}"
+    browser.call("Emulation.setEmulatedMedia", features=[])
     browser.problems.clear()  # that a mixture has no code
 
 

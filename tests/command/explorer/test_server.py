@@ -16,15 +16,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from genlab.command.explorer import lab, views
 from genlab.command.explorer.guard import Guard
+from genlab.command.explorer.logs import Logs
 from genlab.command.explorer.server import MOST_POSTED, Explorer
 from genlab.core.errors import GenlabError
 from genlab.data.files import Archive
 from genlab.data.images import Digits
 from genlab.runs.atomic import write_atomic
 from genlab.runs.folder import RunDir, read_config
+from tests.tiny import train
 
 Ask = Callable[..., Any]
 ABROAD = "https://evil.example"
@@ -108,6 +111,9 @@ def test_other_machines_need_the_token(logs: Path, ask: Ask) -> None:
         cookie = let_in.headers["Set-Cookie"].partition(";")[0]
         assert ask("POST", "/api/runs", to=server, Cookie=cookie).status == 200
         assert ask("POST", "/api/runs", to=server, Cookie=f"{cookie}x").status == 401
+        for other in ('x={"a": 1}', "a[b]=1", "none", "", "é=ü"):  # of other programs on the host
+            assert ask("POST", "/api/runs", to=server, Cookie=f"{other}; {cookie}").status == 200, other
+            assert ask("POST", "/api/runs", to=server, Cookie=f"{other}; x{cookie}").status == 401, other
         assert ask("POST", "/api/runs", to=server, Cookie=cookie, Origin=ABROAD).status == 403
         assert ask("POST", "/api/runs", to=server, Cookie=cookie, Host="evil.example").status == 403
         assert ask("POST", "/api/runs", to=server, Cookie=cookie, Host="10.0.0.7:80").status == 200, "no name, no trick"
@@ -271,6 +277,22 @@ def test_missing_data_is_not_downloaded(
         answer = ask("POST", "/api/examples", {"run": names["gmm"]}, to=server)
     assert answer.status == 422
     assert f"{tmp_path}/digits is missing, and nothing is downloaded here." in answer.json["error"]
+
+
+def test_a_run_does_not_say_where_its_pictures_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(30):
+        Image.effect_noise((8, 8), 50 + number).save(tmp_path / "photos" / f"{number}.png")
+    data = ["data=image_folder", f"data.path={tmp_path / 'photos'}", "data.size=8", f"data.root={tmp_path / 'data'}"]
+    train(tmp_path, *data, "data.cache=memory", "model.components=1", "budget.examples=32", model="gmm")
+    (config,) = tmp_path.glob("runs/*/*/*/config.yaml")
+    plain = yaml.safe_load(config.read_text())
+    plain["data"]["cache"] = str(tmp_path / "anywhere")
+    write_atomic(config, yaml.safe_dump(plain))
+    with lab.Lab(Logs(tmp_path), "cpu").using(str(config.parent.relative_to(tmp_path / "runs"))) as opened:
+        assert len(opened.data.tensors("train").x)
+    assert not (tmp_path / "anywhere").exists()
+    assert list((tmp_path / "data" / "genlab_cache").iterdir()), "they are kept where they usually are"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "0"])

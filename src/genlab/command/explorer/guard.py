@@ -8,7 +8,6 @@ lets point there (DNS rebinding) it could read the answers. Its requests say so 
 from __future__ import annotations
 
 import hmac
-import http.cookies
 import ipaddress
 import secrets
 import socket
@@ -95,13 +94,15 @@ class Guard:
         return self.token is None or hmac.compare_digest((token or "").encode(), self.token.encode())
 
     def token_in(self, headers: Mapping[str, str], port: int) -> str | None:
-        """Return the token that a request's cookie holds."""
-        try:
-            cookies = http.cookies.SimpleCookie(headers.get("Cookie", ""))
-        except http.cookies.CookieError:
-            return None
-        morsel = cookies.get(_cookie(port))
-        return None if morsel is None else morsel.value
+        """Return the token that a request's cookie holds.
+
+        Other programs of the host set cookies, too, at times of a form that ``http.cookies`` gives up on.
+        """
+        for cookie in headers.get("Cookie", "").split(";"):
+            name, _, value = cookie.strip().partition("=")
+            if name == _cookie(port):
+                return value
+        return None
 
     def cookie(self, port: int) -> str:
         """Return the header by which a browser keeps the token: no script reads it, and no other page sends it."""

@@ -20,6 +20,7 @@ from genlab.command.config import read_trained
 from genlab.command.explorer import pictures
 from genlab.command.explorer.logs import Logs
 from genlab.command.load import find_checkpoint, open_run
+from genlab.command.schemas import TrainedConfig
 from genlab.core.batch import Batch
 from genlab.core.downloads import no_downloads
 from genlab.core.errors import GenlabError
@@ -158,12 +159,18 @@ class Lab:
         return _kept(self._runs, key, MOST_RUNS, lambda: self._open(place, checkpoint, file))
 
     def _open(self, place: RunDir, checkpoint: str, file: Path) -> Opened:
-        config = read_trained(place)
+        config = _without_cache(read_trained(place))
         # Runs on two states of one file are told apart by the name of their data, their folder's.
         name, written = place.path.parent.parent.name, json.dumps(config.plain["data"], sort_keys=True, default=str)
         data = _kept(self._data, (name, written), MOST_DATA, lambda: build_datamodule(config))
         model = open_run(place, file, choose_device(self._device), spec=data.spec)
         return Opened(place, checkpoint, model, data)
+
+
+def _without_cache(config: TrainedConfig) -> TrainedConfig:
+    """Return the config of a run that keeps its pictures where they usually are, and in no folder that it names."""
+    plain = {key: value for key, value in config.data.plain.items() if key != "cache"}
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, plain=plain))
 
 
 Key = TypeVar("Key")
