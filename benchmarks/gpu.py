@@ -59,8 +59,8 @@ SHARES = {
 """By which part of a row's time each of its figures must be there."""
 
 
-class TimeUp(Exception):
-    """A figure took longer than it may."""
+class TimeUp(BaseException):
+    """A figure took longer than it may; no Exception, since steps that fail as a graph go on plainly after one."""
 
 
 @contextmanager
@@ -209,7 +209,11 @@ def row(name: str, arguments: argparse.Namespace, seconds: float) -> dict[str, A
     has_graphs = "cuda_graphs" in config.trainer and torch.cuda.is_available()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    model, loop = bare_loop(config, batch)
+    try:
+        with within(seconds):
+            model, loop = bare_loop(config, batch)
+    except (Exception, TimeUp) as error:
+        return {"not_measured": {"all": reason(error)}}
     found: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
 
     def bare() -> dict[str, Any]:
@@ -241,10 +245,14 @@ def row(name: str, arguments: argparse.Namespace, seconds: float) -> dict[str, A
         try:
             with within(began + SHARES[figure] * seconds - time.monotonic()):
                 found |= measure()
-        except Exception as error:  # of one figure: the others are still worth their minute of a GPU
-            found[figure], missing[figure] = None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        except (Exception, TimeUp) as error:  # of one figure: the others are still worth their minute of a GPU
+            found[figure], missing[figure] = None, reason(error)
             wait(pick_device())
     return {**found, **ratios(found), "not_measured": missing}
+
+
+def reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def ratios(found: dict[str, Any]) -> dict[str, float | None]:
@@ -299,8 +307,8 @@ def main() -> None:
     print(json.dumps(figures, indent=2))
     if arguments.out:
         arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
-    reasons = [reason for of in figures["rows"].values() for reason in of["not_measured"].values()]
-    if any(not reason.startswith("TimeUp") for reason in reasons):
+    reasons = [said for of in figures["rows"].values() for said in of["not_measured"].values()]
+    if any(not said.startswith("TimeUp") for said in reasons):
         sys.exit("Some figures failed, not for lack of time: see not_measured.")
 
 
