@@ -1,4 +1,4 @@
-"""Where a training step's time goes on a GPU, for each default model on pictures of MNIST's shape.
+"""Where a training step's time goes on a GPU, for models of pictures of MNIST's shape.
 
     python benchmarks/gpu.py [--models flow vae] [--out results/gpu.json]
 

@@ -134,6 +134,8 @@ def test_the_time_of_a_figure_ends_what_goes_on_after_an_exception(gpu: Any, mon
 
     monkeypatch.setattr(gpu, "trained_ms", stubborn)
     monkeypatch.setattr(gpu, "SHARES", dict.fromkeys(gpu.SHARES, 1.0))
+    with pytest.raises(gpu.TimeUp), gpu.within(0.05):
+        stubborn()
     found = row_of(gpu, 0.3)
     assert (found["plain_ms"], found["not_measured"]["plain_ms"]) == (None, "TimeUp: out of time")
 
