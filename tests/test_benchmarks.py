@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 
+from genlab.core.graphs import RecordedGraph
 from genlab.core.stylized_facts import WindowFacts
 from tests import forkserver
 from tests.tiny import ROOT, run_folder, train
@@ -143,6 +144,17 @@ def test_the_time_of_a_figure_ends_what_goes_on_after_an_exception(gpu: Any, mon
 def test_what_comes_before_the_figures_is_within_the_time_of_a_row(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "bare_loop", lambda config, batch: time.sleep(20))
     assert row_of(gpu, 0.2) == {"not_measured": {"all": "TimeUp: out of time"}}
+
+
+def test_a_step_as_a_graph_is_measured_only_where_one_is_replayed(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with initialize_config_dir(str(ROOT / "conf")):
+        config = compose("config", ["model=vae", "data=mnist", "model.conv.channels=[8,8]"])
+    with pytest.raises(gpu.NotReplayed):
+        gpu.replayed_ms(config, 4, 8)
+    monkeypatch.setattr("genlab.training.callbacks.replay_steps.graphs_for", lambda device: RecordedGraph)
+    found = gpu.replayed_ms(config, 4, 8)
+    assert found["graphs_ms"] > 0
+    assert 0 < found["replayed"] <= 8, "of twelve, three warm up and one is compared; after a second it ends sooner"
 
 
 @pytest.mark.real_data
