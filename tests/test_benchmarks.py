@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
 import os
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
+from genlab.core.graphs import RecordedGraph
 from genlab.core.stylized_facts import WindowFacts
 from tests import forkserver
 from tests.tiny import ROOT, run_folder, train
@@ -105,6 +109,52 @@ def test_that_of_the_gpu_needs_little_beside_torch() -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({spared})); sys.path.insert(0, 'benchmarks'); import gpu"
     done = forkserver.run([sys.executable, "-c", code], cwd=ROOT, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The benchmark of the GPU as a module, whose models take no time."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = importlib.import_module("gpu")
+    monkeypatch.setattr(script, "bare_loop", lambda config, batch: (torch.nn.Linear(1, 1), SimpleNamespace()))
+    return script
+
+
+def row_of(script: Any, seconds: float) -> dict[str, Any]:
+    with initialize_config_dir(str(ROOT / "conf")):
+        return script.row("vae", SimpleNamespace(steps=2, batch=8), seconds)
+
+
+def test_the_time_of_a_figure_ends_what_goes_on_after_an_exception(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a step does that cannot be recorded: it would go on plainly, and no alarm be left."""
+
+    def stubborn(*_: Any, **__: Any) -> float:
+        with contextlib.suppress(Exception):
+            time.sleep(20)
+        return 1.0
+
+    monkeypatch.setattr(gpu, "trained_ms", stubborn)
+    monkeypatch.setattr(gpu, "SHARES", dict.fromkeys(gpu.SHARES, 1.0))
+    with pytest.raises(gpu.TimeUp), gpu.within(0.05):
+        stubborn()
+    found = row_of(gpu, 0.3)
+    assert (found["plain_ms"], found["not_measured"]["plain_ms"]) == (None, "TimeUp: out of time")
+
+
+def test_what_comes_before_the_figures_is_within_the_time_of_a_row(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "bare_loop", lambda config, batch: time.sleep(20))
+    assert row_of(gpu, 0.2) == {"not_measured": {"all": "TimeUp: out of time"}}
+
+
+def test_a_step_as_a_graph_is_measured_only_where_one_is_replayed(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with initialize_config_dir(str(ROOT / "conf")):
+        config = compose("config", ["model=vae", "data=mnist", "model.conv.channels=[8,8]"])
+    with pytest.raises(gpu.NotReplayed):
+        gpu.replayed_ms(config, 4, 8)
+    monkeypatch.setattr("genlab.training.callbacks.replay_steps.graphs_for", lambda device: RecordedGraph)
+    found = gpu.replayed_ms(config, 4, 8)
+    assert found["graphs_ms"] > 0
+    assert 0 < found["replayed"] <= 8, "of twelve, three warm up and one is compared; after a second it ends sooner"
 
 
 @pytest.mark.real_data

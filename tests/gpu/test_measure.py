@@ -12,7 +12,7 @@ from genlab.measure.case import Instruments, Reference
 from genlab.measure.features.choice import choose_extractor
 from genlab.measure.quality import measure_quality
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
 def figures(samples: Batch, reference: Reference, device: torch.device) -> dict[str, object]:

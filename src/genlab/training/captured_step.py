@@ -84,6 +84,8 @@ class CapturedSteps:
         self._kinds: dict[Hashable, _Kind] = {}
         self.stopped = False
         """Whether steps are plain for good."""
+        self.replays = 0
+        """Steps that a replay did, beside those that were compared."""
 
     def train(self, batch: Batch, plain: PlainStep) -> dict[str, Tensor]:
         """Train by a batch, as ``plain`` would, and return what that returns."""
@@ -223,6 +225,7 @@ class CapturedSteps:
 
     def _replay(self, step: RecordedStep, batch: Batch) -> dict[str, Tensor]:
         self._queue(step, batch)
+        self.replays += 1
         self._model.grad_norm = step.grad_norm
         for check in step.checks:
             self._model.guard.watch(check, self._model.where())

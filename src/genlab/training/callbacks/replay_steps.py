@@ -41,6 +41,8 @@ class ReplaySteps(Callback):
         self._loop: Any = None
         self._steps: CapturedSteps | None = None
         self._replaced = ""
+        self.replays = 0
+        """Steps that were replayed in the trainings that have ended."""
 
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         make_graph = graphs_for(trainer.strategy.root_device)
@@ -105,6 +107,7 @@ class ReplaySteps(Callback):
         if self._steps is not None:
             delattr(self._loop, self._replaced)
             self._steps.stop()
+            self.replays += self._steps.replays
             self._loop = self._steps = None
 
 
