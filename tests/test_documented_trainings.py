@@ -31,7 +31,7 @@ LEFT_OUT = ("errors.md", "extending.md")
 run."""
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("models/*.md"))]
 ELSEWHERE = re.compile(
-    r"trainer=(ddp|fsdp)|hydra/launcher=|hydra\.sweeper|search=|data=(cifar10|medmnist)|model=pretrained|data=text_file"
+    r"trainer=(ddp|fsdp)|hydra/launcher=|hydra\.sweeper|search=|data=(cifar10|medmnist|miniboone)|model=pretrained|data=text_file"
 )
 THE_SAME = re.compile(r"(budget|hydra|model\.lr)\b|logger=|seed=|evaluation=|trainer=cpu|model=flow$|data=mnist$")
 """Settings by which no training is another one here: sizes, defaults, and what has tests of its own."""
