@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,11 @@ def test_no_figure_of_samples_is_named_where_figures_are_shown() -> None:
         path = SOURCE / place
         for file in [path] if path.is_file() else path.rglob("*.py"):
             assert strings(file) & names == set(), file
+
+
+def test_a_figure_of_a_diverged_model_is_not_written_in_full() -> None:
+    for number in (Number("fixed", 2), Number("significant", 3)):
+        assert number.write(7.3683563551e35) == "7.37e+35"
+        assert number.write(-7.3683563551e35, 4) == "-7.37e+35"
+    assert Number("fixed", 2).write(123_456_789.5) == "123,456,789.50"
+    assert Number("fixed", 2).write(math.inf) == "inf"

@@ -46,6 +46,10 @@ def _whole(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
+LARGEST_IN_FULL = 1e9
+"""From here on a figure is written with a power of ten: nobody reads the forty digits of a model that has diverged."""
+
+
 @dataclass(frozen=True)
 class Number:
     """How a figure is written.
@@ -64,6 +68,8 @@ class Number:
             return short_count(value)
         if self.style == "whole":
             return _whole(value)
+        if math.isfinite(value) and abs(value) >= LARGEST_IN_FULL:
+            return f"{value:.2e}"
         usual = self.digits if self.style == "fixed" else decimal_places(value, self.digits)
         return f"{value:,.{usual if places is None else places}f}"
 
