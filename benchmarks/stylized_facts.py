@@ -25,6 +25,7 @@ from genlab.command.config import read_trained
 from genlab.core.stylized_facts import WindowFacts
 from genlab.data.base import GenlabDataModule
 from genlab.data.stochastic_volatility import StochasticVolatility, draw_returns
+from genlab.runs.code import code_version
 from genlab.runs.finding import find_run
 
 BATCH = 5_000
@@ -45,7 +46,10 @@ def of_a_formula(data: StochasticVolatility, count: int, draws: int) -> tuple[Fa
 
 
 def of_a_file(data: GenlabDataModule, count: int) -> tuple[Facts, list[Facts]]:
-    """Return the facts of the test split, and those of all stretches of as many windows, which do not overlap."""
+    """Return the facts of the test split, and those of all stretches of as many windows, which do not overlap.
+
+    Training windows are those of ``data.stride=1``.
+    """
     train, validation, test = (data.tensors(split).x for split in ("train", "validation", "test"))
     windows = torch.cat([train[:: train.shape[-1]], validation, test])
     return facts_of(test), [facts_of(stretch) for stretch in windows.split(count) if len(stretch) == count]
@@ -69,7 +73,7 @@ def main() -> None:
     errors = {name: torch.stack([facts[name] for facts in others]).std(0) for name in others[0]}
     report = {
         "command": f"python benchmarks/stylized_facts.py RUN --samples {arguments.samples} --draws {arguments.draws}",
-        "code_version": genlab.__version__,
+        "code_version": code_version(),
         "run": f"{model.name} on {model.spec.name}",
         "against": "the formula" if is_formula else "the test split",
         "windows_of_an_error": count,
