@@ -223,3 +223,23 @@ def test_a_state_from_before_data_was_standardized_is_one_of_data_as_it_is() -> 
     made.load_state_dict(old)
     assert made.scaling.scale.tolist() == [1, 1]
     assert made.scaling.shift.tolist() == [0, 0]
+
+
+RETURNS = DataSpec("returns", "series", (1, 3))
+
+
+def test_a_value_far_away_does_not_blow_up_the_scales_of_a_perceptron() -> None:
+    """What follows a value of 20 deviations is predicted as if it had been one of asinh(20), near 3.7."""
+    made, raw = make("made", RETURNS).network, make("made", RETURNS).network
+    raw.load_state_dict(made.state_dict())
+    raw.bend.zero_()
+    far, near = torch.tensor([[[[20.0, 0, 0]]], [[[math.asinh(20), 0, 0]]]])
+    assert torch.allclose(made(far), raw(near), atol=1e-4)
+    assert not torch.allclose(made(far), raw(far), atol=0.1)
+
+
+def test_a_perceptron_from_before_tails_were_tamed_sees_data_as_they_are() -> None:
+    old = {name: value for name, value in make("made", RETURNS).state_dict().items() if not name.endswith("bend")}
+    made = make("made", RETURNS)
+    made.load_state_dict(old)
+    assert made.network.bend == 0

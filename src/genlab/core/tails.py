@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genlab.core.codec import Affine
 from genlab.core.likelihood import sum_dims
 
-__all__ = ["Tails", "TamedAffine", "TamedAmplitude", "bend_of"]
+__all__ = ["Tails", "TamedAffine", "TamedAmplitude", "bend_of", "tamed"]
 
 NORMAL_KURTOSIS = 3.0
 _STEPS = 40
@@ -141,7 +141,7 @@ class Tails(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return values ``[N, *shape]`` with tamed tails."""
-        return _tamed(x, self.bend, self.centre)
+        return tamed(x - self.centre, self.bend)
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return the values whose image is ``y``."""
@@ -169,8 +169,9 @@ def _safe(bend: Tensor) -> Tensor:
     return torch.where(bend > 0, bend, 1.0)
 
 
-def _tamed(x: Tensor, bend: Tensor, centre: Tensor) -> Tensor:
-    return torch.where(bend > 0, torch.asinh(_safe(bend) * (x - centre)) / _safe(bend), x - centre)
+def tamed(x: Tensor, bend: Tensor) -> Tensor:
+    """Return asinh(b x) / b, elementwise; x where b is 0."""
+    return torch.where(bend > 0, torch.asinh(_safe(bend) * x) / _safe(bend), x)
 
 
 def _untamed(y: Tensor, bend: Tensor, centre: Tensor) -> Tensor:
@@ -210,11 +211,11 @@ class TamedAffine(Affine):
         bend, centre = _bends_and_centres(x)
         self.bend.copy_(bend.view_as(self.bend))
         self.centre.copy_(centre.view_as(self.centre))
-        self._standardize(_tamed(x, self.bend, self.centre), deviation, self.centre)
+        self._standardize(tamed(x - self.centre, self.bend), deviation, self.centre)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the transformed values and the log-determinant ``[N]``, nats, of what a mask says is there."""
-        y, log_det = super().forward(_tamed(x, self.bend, self.centre), mask)
+        y, log_det = super().forward(tamed(x - self.centre, self.bend), mask)
         return y, log_det + sum_dims(_log_slope(x, self.bend, self.centre), mask)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:

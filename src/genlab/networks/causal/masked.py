@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from genlab.core.codec import one_hot
 from genlab.core.errors import GenlabError
 from genlab.core.replaying import Place, places, replayed
 from genlab.core.spec import DataSpec
+from genlab.core.tails import tamed
 from genlab.modalities import modality_of
 from genlab.networks.blocks.columns import Columns
 from genlab.networks.causal.base import CausalNetwork, Steps
@@ -75,7 +77,9 @@ class MaskedMLP(CausalNetwork):
     cost what a single forward pass does.
 
     Args:
-        spec: What one example is. Symbols without an order enter one-hot, all else as numbers.
+        spec: What one example is. Symbols without an order enter one-hot, all else as numbers; of data with heavy
+            tails those far from the mean enter nearer to it, as asinh(x), since a scale that is an exponential
+            function of them runs away while samples are drawn.
         num_params: Parameters P of each value's distribution.
         num_classes: Labels that the network is given, or 0.
         hidden: Units of each layer.
@@ -86,6 +90,8 @@ class MaskedMLP(CausalNetwork):
     Raises:
         GenlabError: If some inputs could not reach the output after them: fewer than D - 1 units and not ``direct``.
     """
+
+    bend: Tensor | None
 
     def __init__(
         self,
@@ -99,6 +105,9 @@ class MaskedMLP(CausalNetwork):
         columns: Columns | None = None,
     ) -> None:
         super().__init__(spec, num_params, num_classes)
+        has_tails = modality_of(spec).has_heavy_tails and not spec.is_discrete
+        self.register_buffer("bend", torch.ones(()) if has_tails else None)
+        self.register_load_state_dict_pre_hook(_without_bend)
         dims = spec.num_dims
         if not direct and hidden < dims - 1:
             raise GenlabError(
@@ -137,7 +146,8 @@ class MaskedMLP(CausalNetwork):
             return columns.encode(x.flatten(1), which).flatten(1).to(dtype)
         if self.symbols > 1:
             return one_hot(x, self.symbols, dtype).flatten(1)
-        return self.codec.to_signed(x, dtype).flatten(1)
+        numbers = self.codec.to_signed(x, dtype).flatten(1)
+        return numbers if self.bend is None else tamed(numbers, self.bend)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         inputs = self.encode(x)
@@ -166,6 +176,11 @@ class MaskedMLP(CausalNetwork):
             return self.enter.weight.new_zeros(1, sizes[0]), self.enter.weight.new_zeros(1, sizes[1])
         both: tuple[Tensor, Tensor] = self.label(y).split(sizes, dim=1)
         return both
+
+
+def _without_bend(network: MaskedMLP, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    if network.bend is not None:  # states from before there was one are of numbers as they are
+        state.setdefault(f"{prefix}bend", torch.zeros_like(network.bend))
 
 
 class _Sampling:
