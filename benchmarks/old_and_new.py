@@ -20,7 +20,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = ["unet --rounds 3", "sampling_cache --values 1 --rounds 2", "loop_overhead --rounds 3"]
+BENCHMARKS = [
+    "unet --rounds 3",
+    "sampling_cache --values 1 --rounds 2",
+    "loop_overhead --rounds 3",
+    "start_up --rounds 3",
+]
 BEFORE_GRAPHS = "e32088ed5b76b1f431ab318cf5f2d5455db284b2"
 """The last commit before training steps could be CUDA graphs."""
 TIMES = ("ms_per_step", "seconds")
