@@ -80,6 +80,8 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         (cycled("1 234", "567", "8\u202f901"), r"numbers with signs or spaces, such as '1 234'"),
         (cycled("1", "2", "3", "4", "1,234"), r"numbers with a comma, such as '1,234'"),
         ([f"{row:05d}" for row in range(ROWS)], r"names, and no categories.* by data.columns.numeric=\[other\]"),
+        (cycled("\u22125", "7", "\u22126"), r"numbers with signs or spaces, such as '\u22125'"),
+        (cycled("1.0", "1", "1.00"), r"is constant, '1.0' in every row.* data.columns.drop=\[other\]"),
         (["1"] * ROWS, r"is constant, '1' in every row.* data.columns.drop=\[other\]"),
         ([""] * ROWS, r"is empty. Leave it out"),
         ([f"3,{row}" for row in range(ROWS)], r"numbers with a comma, such as '3,0'.* data.columns.decimal=comma"),
@@ -102,6 +104,8 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         "spaces",
         "one-comma",
         "codes",
+        "minus",
+        "constant-number",
         "constant",
         "empty",
         "comma",
@@ -134,6 +138,11 @@ def test_a_comma_may_be_the_decimal_sign(tmp_path: Path) -> None:
     days = written(tmp_path, {"a": cycled("1.12.2020", "2.12.2020", "30.11.2020")}, "days.csv")
     with pytest.raises(GenlabError, match=r"dates or times, such as '1.12.2020'"):
         CsvTable(path=days, columns=ColumnsConfig(decimal="comma"))
+
+
+def test_the_separator_is_that_of_the_first_line_that_is_not_empty() -> None:
+    found = parse_csv(b"\r\n\na;b\n1,5;2\n", "table.csv")
+    assert found.columns == {"a": ["1,5"], "b": ["2"]}
 
 
 def test_a_table_may_have_more_names_than_a_part_of_a_line_may_be_long(tmp_path: Path) -> None:
