@@ -90,6 +90,7 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         ([str(row) for row in range(ROWS - 1)] + ["unknown"], r"but also 'unknown' \(row 40\).*missing_values"),
         ([str(row) for row in range(ROWS - 1)] + ["inf"], r"but also 'inf' \(row 40\)"),
         ([f"{row}e35" for row in range(1, ROWS + 1)], r"holds 4e\+36, expected numbers up to 1e\+30"),
+        ([f"{row}.5e-41" for row in range(ROWS)], r"has no number above 3.95e-40, expected one above 1e-30\. Give it"),
         ([str(1_600_000_000 + row) for row in range(ROWS)], r"differ too little for float32.* Subtract a constant"),
     ],
     ids=[
@@ -114,6 +115,7 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         "odd",
         "inf",
         "huge",
+        "minute",
         "offset",
     ],
 )

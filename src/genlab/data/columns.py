@@ -267,6 +267,10 @@ def _numbers(name: str, texts: Sequence[str], numbers: Mapping[str, str], where:
     largest = float(np.abs(distinct).max())
     if largest > LARGEST:
         raise GenlabError(f"{where} holds {largest:g}, expected numbers up to {LARGEST:g}. Give it in another unit.")
+    if 0 < largest < 1 / LARGEST:  # float32 has fewer digits there, or none
+        raise GenlabError(
+            f"{where} has no number above {largest:g}, expected one above {1 / LARGEST:g}. Give it in another unit."
+        )
     if np.ptp(distinct) == 0:  # such as 1 and 1.0
         raise _constant(where, next(iter(numbers)), without)
     # As they are written: 1.50 has two decimals, 2e-3 has three.
