@@ -80,6 +80,8 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         (cycled("1 234", "567", "8\u202f901"), r"numbers with signs or spaces, such as '1 234'"),
         (cycled("1", "2", "3", "4", "1,234"), r"numbers with a comma, such as '1,234'"),
         ([f"{row:05d}" for row in range(ROWS)], r"names, and no categories.* by data.columns.numeric=\[other\]"),
+        (cycled("\u22125", "7", "\u22126"), r"numbers with signs or spaces, such as '\u22125'"),
+        (cycled("1.0", "1", "1.00"), r"is constant, '1.0' in every row.* data.columns.drop=\[other\]"),
         (["1"] * ROWS, r"is constant, '1' in every row.* data.columns.drop=\[other\]"),
         ([""] * ROWS, r"is empty. Leave it out"),
         ([f"3,{row}" for row in range(ROWS)], r"numbers with a comma, such as '3,0'.* data.columns.decimal=comma"),
@@ -88,6 +90,7 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         ([str(row) for row in range(ROWS - 1)] + ["unknown"], r"but also 'unknown' \(row 40\).*missing_values"),
         ([str(row) for row in range(ROWS - 1)] + ["inf"], r"but also 'inf' \(row 40\)"),
         ([f"{row}e35" for row in range(1, ROWS + 1)], r"holds 4e\+36, expected numbers up to 1e\+30"),
+        ([f"{row}.5e-41" for row in range(ROWS)], r"has no number above 3.95e-40, expected one above 1e-30\. Give it"),
         ([str(1_600_000_000 + row) for row in range(ROWS)], r"differ too little for float32.* Subtract a constant"),
     ],
     ids=[
@@ -102,6 +105,8 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         "spaces",
         "one-comma",
         "codes",
+        "minus",
+        "constant-number",
         "constant",
         "empty",
         "comma",
@@ -110,6 +115,7 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         "odd",
         "inf",
         "huge",
+        "minute",
         "offset",
     ],
 )
@@ -134,6 +140,11 @@ def test_a_comma_may_be_the_decimal_sign(tmp_path: Path) -> None:
     days = written(tmp_path, {"a": cycled("1.12.2020", "2.12.2020", "30.11.2020")}, "days.csv")
     with pytest.raises(GenlabError, match=r"dates or times, such as '1.12.2020'"):
         CsvTable(path=days, columns=ColumnsConfig(decimal="comma"))
+
+
+def test_the_separator_is_that_of_the_first_line_that_is_not_empty() -> None:
+    found = parse_csv(b"\r\n\na;b\n1,5;2\n", "table.csv")
+    assert found.columns == {"a": ["1,5"], "b": ["2"]}
 
 
 def test_a_table_may_have_more_names_than_a_part_of_a_line_may_be_long(tmp_path: Path) -> None:

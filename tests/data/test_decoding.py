@@ -90,15 +90,16 @@ def test_values_whose_range_is_not_known_are_told(tmp_path: Path, values: np.nda
         decode_picture(saved(Image.fromarray(values), tmp_path / "a.tif"), SMALL)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_it_is_turned_as_the_camera_was_held(tmp_path: Path, orientation: int, fit: str) -> None:
-    """As Pillow itself would turn it before anything else."""
+def test_it_is_turned_as_the_camera_was_held(tmp_path: Path, orientation: int, fit: str, suffix: str) -> None:
+    """As Pillow itself would turn it before anything else; TIFF it has turned already when it has loaded it."""
     random = np.random.RandomState(0).randint(0, 256, (6, 4, 3)).astype(np.uint8)
     picture = Image.fromarray(random).resize((64, 96), Image.Resampling.NEAREST)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = saved(picture, tmp_path / "a.png", exif=exif)
+    path = saved(picture, tmp_path / f"a.{suffix}", exif=exif, **({"lossless": True} if suffix == "webp" else {}))
     with Image.open(path) as opened:
         upright = saved(ImageOps.exif_transpose(opened), tmp_path / "upright.png")
     ours, expected = (pixels(one, Preparation(8, 3, fit)).astype(int) for one in (path, upright))

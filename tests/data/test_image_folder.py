@@ -92,6 +92,15 @@ class TestSplits:
         assert data.tensors("train").y is None
         assert [len(data.tensors(split).x) for split in SPLITS] == [16, 2, 2]
 
+    def test_folders_that_are_links_are_classes_as_others_are(self, photos: Path, tmp_path: Path) -> None:
+        for number in range(10):
+            saved(noise(100 + number), tmp_path / "elsewhere" / f"{number}.png")
+        (photos / "bird").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "again").symlink_to(photos)  # a circle
+        data = folder(photos)
+        assert data.classes == ["bird", "cat", "dog"]
+        assert len(data.listing.pictures) == 40
+
     def test_training_comes_first_and_rows_keep_their_labels(self, tmp_path: Path) -> None:
         for number in range(40):
             shade = Image.new("L", (4, 4), number)

@@ -34,7 +34,9 @@ from tests.tiny import train
         (",a\n0,1\n", r"Column 1 of table.csv has no name.* index=False"),
         ("1,2\n3,4\n", "first line of table.csv holds numbers"),
         ("a,b\n1,2\n3,4\n", "table.csv has 2 different rows, expected at least 20"),
-        ('a,b\n"1,2\n', r"has 1 values in line 2, expected 2"),
+        ('a,b\n"1,2\n', r"table.csv is no CSV file: line 2: unexpected end of data. Look for a quotation mark"),
+        ('a,b\n1,"x\n2,y\n3,z\n', r"table.csv is no CSV file: lines 2 to 4: unexpected end of data. Look for"),
+        ('a,b\n1,"x\n2,y\n3,"z\n', r"table.csv is no CSV file: lines 2 to 4: ',' expected after '\"'. Look for"),
     ],
 )
 def test_what_is_no_table_is_told(tmp_path: Path, content: str, message: str) -> None:

@@ -216,7 +216,9 @@ def test_what_is_no_row_of_the_table_is_refused() -> None:
 
 
 def test_other_families_say_what_they_cannot() -> None:
-    with pytest.raises(GenlabError, match=r"vae family cannot model categories beside .* or model=gmm"):
+    with pytest.raises(
+        GenlabError, match=r"The hierarchical vae family cannot model categories beside .* or model=gmm"
+    ):
         make_model(Case("hvae", TABLE, SMALL_HVAE))
     numbers = DataSpec("cells", "table", (2,), fields=(Field("a", decimals=0, rounded=True), Field("b")))
     with pytest.raises(GenlabError, match=r"probability of a rounded number.* Use data.rounding=noise"):

@@ -34,7 +34,8 @@ _OTHER_SIGN = {
     "comma": re.compile(r"[+-]?(?=[.,]*\d)[\d,]*\.[\d.,]*([eE][+-]?\d+)?"),
 }
 """Numbers with the sign that is not the decimal one."""
-_WITH_MORE = re.compile(r"(?=.*[€$£¥%‰'\s])[€$£¥]?\s*[+-]?\s*[€$£¥]?\s*\d[\d.,'\s]*[€$£¥%‰]?")
+_WITH_MORE = re.compile(r"(?=.*[€$£¥%‰'\s\u2212])[€$£¥]?\s*[+\u2212-]?\s*[€$£¥]?\s*\d[\d.,'\s]*[€$£¥%‰]?")
+"""Also numbers with the minus sign of typography."""
 _COMMA_TO_POINT = {ord(","): ".", ord("."): ","}
 _MONTH = (
     "(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
@@ -101,10 +102,12 @@ def parse_csv(content: bytes, where: str) -> Sheet:
         raise GenlabError(
             f"{where} is not UTF-8: byte 0x{content[error.start]:02x} in line {line:,}. Save it as UTF-8."
         ) from error
-    head = text.splitlines()[0] if text.strip() else ""
+    head = next((line for line in text.splitlines() if line), "")
     separator = max(SEPARATORS, key=lambda separator: _parts(head, separator))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    # Strict: a quotation mark that is not closed would make one value of all rows below it.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     rows: list[list[str]] = []
+    begun = 1
     try:
         for row in reader:
             if row and rows and len(row) != len(rows[0]):
@@ -114,8 +117,12 @@ def parse_csv(content: bytes, where: str) -> Sheet:
                 )
             if row:
                 rows.append([value.strip() for value in row])
+            begun = reader.line_num + 1
     except csv.Error as error:
-        raise GenlabError(f"{where} is no CSV file: line {reader.line_num:,}: {error}.") from error
+        quotes = " Look for a quotation mark that is not closed or not doubled." if '"' in text else ""
+        end = reader.line_num
+        lines = f"lines {begun:,} to {end:,}" if end > begun else f"line {end:,}"
+        raise GenlabError(f"{where} is no CSV file: {lines}: {error}.{quotes}") from error
     if len(rows) < 2:
         raise GenlabError(f"{where} has no rows, expected a line of names and rows below it.")
     names = rows[0]
@@ -174,9 +181,7 @@ def typed(sheet: Sheet, name: str, config: ColumnsConfig) -> TypedColumn:
     if not counts:
         raise GenlabError(f"{where} is empty. {without}")
     if len(counts) == 1:
-        raise GenlabError(
-            f"{where} is constant, '{shown(next(iter(counts)))}' in every row: nothing to learn. {without}"
-        )
+        raise _constant(where, next(iter(counts)), without)
     comma = config.decimal == "comma"
     # A point is then none of a number: 1.234 is one thing here and another there.
     plain = {text: text.translate(_COMMA_TO_POINT) if comma else text for text in counts}
@@ -190,7 +195,7 @@ def typed(sheet: Sheet, name: str, config: ColumnsConfig) -> TypedColumn:
     if are_codes:
         without = f"{without[:-1]}, or take them as numbers by data.columns.numeric=[{shown(name)}]."
     elif len(numbers) == len(counts):
-        return _numbers(name, texts, numbers, where)
+        return _numbers(name, texts, numbers, where, without)
     else:
         _check_no_numbers(name, texts, counts, numbers, where, config)
     if 2 * len(counts) > len(texts) and len(counts) > 20:
@@ -252,12 +257,22 @@ def _categories(name: str, texts: Sequence[str], counts: Mapping[str, int], wher
     return TypedColumn(Field(name, levels=len(order), categories=tuple(order)), values)
 
 
-def _numbers(name: str, texts: Sequence[str], numbers: Mapping[str, str], where: str) -> TypedColumn:
+def _constant(where: str, text: str, without: str) -> GenlabError:
+    return GenlabError(f"{where} is constant, '{shown(text)}' in every row: nothing to learn. {without}")
+
+
+def _numbers(name: str, texts: Sequence[str], numbers: Mapping[str, str], where: str, without: str) -> TypedColumn:
     value = {text: float(one) for text, one in numbers.items()}
     distinct = np.array(list(value.values()))
     largest = float(np.abs(distinct).max())
     if largest > LARGEST:
         raise GenlabError(f"{where} holds {largest:g}, expected numbers up to {LARGEST:g}. Give it in another unit.")
+    if 0 < largest < 1 / LARGEST:  # float32 has fewer digits there, or none
+        raise GenlabError(
+            f"{where} has no number above {largest:g}, expected one above {1 / LARGEST:g}. Give it in another unit."
+        )
+    if np.ptp(distinct) == 0:  # such as 1 and 1.0
+        raise _constant(where, next(iter(numbers)), without)
     # As they are written: 1.50 has two decimals, 2e-3 has three.
     decimals = max(max(0, -int(Decimal(one).as_tuple().exponent)) for one in numbers.values())
     rounded = decimals <= MOST_DECIMALS and largest * 10**decimals <= FINEST_GRID

@@ -123,6 +123,7 @@ def _prepared(picture: Image, preparation: Preparation) -> Image:
 
     wanted = preparation.size
     picture.draft(None, (DRAFT * wanted, DRAFT * wanted))  # does something to JPEG only
+    picture.load()  # Pillow turns TIFF itself as it loads, and then says no more that it has to be turned
     orientation = _orientation(picture)
     picture = _in_a_known_mode(picture)
     width, height = picture.size

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from genlab.core.errors import GenlabError, shown
 from genlab.data.files import contents_checksum
 
-__all__ = ["class_folders", "files_below", "name_of", "path_given"]
+__all__ = ["class_folders", "files_below", "name_of", "path_given", "walk"]
 
 
 def path_given(path: str | Path | None, what: str) -> Path:
@@ -45,6 +45,23 @@ def name_of(kind: str, path: Path, *words: str, checksum: str = "") -> str:
     return "_".join(part for part in (kind, stem, *words, found.partition(":")[2][:6]) if part)
 
 
+def walk(folder: Path, left_out: Callable[[str], bool] = lambda name: False) -> Iterator[Path]:
+    """Give all files in a folder and below, also those of folders that are links; a link in a circle is not followed.
+
+    Args:
+        folder: The folder.
+        left_out: Says of the name of a file or folder whether it is not looked at.
+    """
+    within: dict[str, frozenset[str]] = {}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        around = within.get(place, frozenset()) | {os.path.realpath(place)}
+        folders[:] = [
+            name for name in folders if not left_out(name) and os.path.realpath(os.path.join(place, name)) not in around
+        ]
+        within |= {os.path.join(place, name): around for name in folders}
+        yield from (Path(place) / name for name in names if not left_out(name))
+
+
 def files_below(folder: Path, suffixes: Sequence[str], what: str, key: str = "data.path") -> list[Path]:
     """Return all files in a folder and below whose names end in one of some ways, sorted by their paths.
 
@@ -60,8 +77,7 @@ def files_below(folder: Path, suffixes: Sequence[str], what: str, key: str = "da
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "is missing"
         raise GenlabError(f"{key} is {shown(folder)}, which {state}, expected a folder of {what}.")
-    found = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
-    found = sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file())
+    found = sorted(path for path in walk(folder) if path.suffix.lower() in suffixes and path.is_file())
     if not found:
         raise GenlabError(f"{shown(folder)} holds no {what}, expected files named {', '.join(suffixes)}.")
     return found

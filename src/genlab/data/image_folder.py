@@ -35,7 +35,7 @@ __all__ = ["Emoji", "ImageFolder", "Pictures"]
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raised when code changes what is made of a file: then what was kept is read again."""
 
 MOST_NAMED = 10

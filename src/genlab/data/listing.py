@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from genlab.core.errors import GenlabError, shown
 from genlab.data.decoding import SUFFIXES
+from genlab.data.folders import walk
 from genlab.runs.atomic import make_folder, write_atomic
 
 __all__ = ["Listing", "list_pictures"]
@@ -116,13 +116,11 @@ def list_pictures(folder: Path) -> Listing:
         raise GenlabError(f"data.path is {shown(folder)}, which {state}, expected a folder of pictures.")
     found: list[Path] = []
     others: Counter[str] = Counter()
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        for path in (Path(place) / name for name in names if not _is_hidden(name)):
-            if path.suffix.lower() in SUFFIXES and path.is_file():  # opening a pipe would wait for ever
-                found.append(path)
-            else:
-                others[path.suffix.lower() or path.name] += 1
+    for path in walk(folder, _is_hidden):
+        if path.suffix.lower() in SUFFIXES and path.is_file():  # opening a pipe would wait for ever
+            found.append(path)
+        else:
+            others[path.suffix.lower() or path.name] += 1
     if not found:
         beside = f"; it has {say_others(others)}" if others else ""
         raise GenlabError(f"{shown(folder)} holds no pictures, expected files named {', '.join(SUFFIXES)}{beside}.")

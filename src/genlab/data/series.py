@@ -17,6 +17,7 @@ from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule, LoaderOptions, Split
+from genlab.data.columns import LARGEST, LEAST_SPREAD
 from genlab.data.files import Archive
 from genlab.data.series_columns import read_columns
 from genlab.modalities.series import NUMBERED
@@ -126,6 +127,25 @@ def in_returns(values: np.ndarray, kind: Returns, names: Sequence[str] = ()) -> 
     return 100 * (values[1:] / values[:-1] - 1)
 
 
+def _check_values(values: np.ndarray, where: str) -> None:
+    """Refuse a column ``[S]`` that float32 does not hold, or from which nothing is learned."""
+    largest = np.abs(values).max(initial=0)
+    if largest > LARGEST or 0 < largest < 1 / LARGEST:
+        what = f"up to {LARGEST:g}" if largest > LARGEST else f"some of them above {1 / LARGEST:g}"
+        raise GenlabError(f"{where} holds numbers up to {largest:g}, expected {what}. Give it in another unit.")
+    if len(values) == 0:
+        return
+    if np.ptp(values) == 0:
+        raise GenlabError(
+            f"{where} is constant, {values[0]:g} in every row: nothing to learn. Name the others by data.columns=[...]."
+        )
+    if values.std() < LEAST_SPREAD * largest:
+        raise GenlabError(
+            f"{where} has numbers around {values.mean():.10g} that differ too little for float32, by "
+            f"{np.ptp(values):g}. Subtract a constant from it, or use data.returns=log or simple."
+        )
+
+
 def _titles(names: Sequence[str], kind: Returns) -> tuple[str, ...]:
     ending = {"none": "", "log": " log return (%)", "simple": " return (%)"}[kind]
     return tuple(f"{name}{ending}" for name in names)
@@ -150,7 +170,7 @@ class SeriesFile(SeriesData):
 
     Raises:
         GenlabError: If the file cannot be read, its rows are not in the order of time, a column is unknown, has missing
-            values or others than numbers, or a value has no return.
+            values or others than numbers, is constant or beyond what float32 holds, or a value has no return.
     """
 
     def __init__(
@@ -181,6 +201,8 @@ class SeriesFile(SeriesData):
                 f"{shown(source)} has a column '{taken}', as the files of samples have one. Give it another name."
             )
         self._values = in_returns(values, returns, names)
+        for title, column in zip(titles, self._values.T, strict=True):
+            _check_values(column, f"Column '{shown(title)}' of {shown(source)}")
         choice = hashlib.sha256(repr((names, returns)).encode() + self._values.tobytes()).hexdigest()[:6]
         stem = re.sub(r"[^A-Za-z0-9]+", "_", source.resolve().stem).strip("_")[:40]
         name = "_".join(part for part in ("series", stem, choice, str(length)) if part)

@@ -48,6 +48,8 @@ class GenerativeModel(TrainedBySteps):
 
     family: ClassVar[str]
     """The family's name in results."""
+    called: ClassVar[str] = ""
+    """What messages call it where another model of its family can more; empty: by the family's name."""
     layouts: ClassVar[Mapping[Layout, str]]
     """How the family can see an example, and the name of its network for each layout. It takes the kinds of data that
     can be seen so; ``network=auto`` is the network of the first of their layouts that is here."""
@@ -104,7 +106,7 @@ class GenerativeModel(TrainedBySteps):
             return cls._cannot_use(lacking[0], f"{spec.name} needs") if lacking else None
         *others, last = (kind.name for kind in all_modalities() if cls._shared_layouts(kind))
         kinds = f"{', '.join(others)} and {last}" if others else last
-        reason = f"The {cls.family} family models {kinds} data, but {spec.name} is {spec.modality}."
+        reason = f"The {cls.called or cls.family} family models {kinds} data, but {spec.name} is {spec.modality}."
         return f"{reason} {cls.alternative}".rstrip()
 
     @classmethod
@@ -124,7 +126,7 @@ class GenerativeModel(TrainedBySteps):
     @classmethod
     def _cannot_use(cls, what: str, who: str) -> str:
         lack, advice = _CANNOT_USE[what]
-        return f"The {cls.family} family {lack}, which {who}. {advice}"
+        return f"The {cls.called or cls.family} family {lack}, which {who}. {advice}"
 
     @classmethod
     def settled(cls, settings: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

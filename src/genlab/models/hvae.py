@@ -42,6 +42,8 @@ class HVae(LatentModel):
     """
 
     family = "vae"
+    called = "hierarchical vae"
+    alternative = "Use model=vae."
     layouts: ClassVar[Mapping[Layout, str]] = {"grid": "topdown", "flat": "topdown"}
 
     def __init__(
