@@ -80,6 +80,22 @@ def test_a_job_gets_the_composed_config_and_leaves_nothing_behind(conf: Path, ca
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_sweep_over_models_may_set_what_the_default_model_does_not_have(conf: Path) -> None:
+    (conf / "model/other.yaml").write_text("name: other\ncomponents: 5\nsizes: []\n")
+    (conf / "experiment").mkdir()
+    (conf / "experiment/recipe.yaml").write_text("# @package _global_\ndefaults: [{override /model: mixture}]\n")
+    base = conf / "config.yaml"
+    base.write_text(base.read_text().replace("  - extra: null", "  - extra: null\n  - experiment: null"))
+    for sweep, names in (("model=mixture,other", ["mixture", "other"]), ("experiment=choice(recipe)", ["mixture"])):
+        seen: list[DictConfig] = []
+        given = [sweep, "model.components=7", "+model.sizes=[1, 2]", "+model.note='a, b'", "+model.seed=${seed}"]
+        assert enter(conf, "-m", *given, run=seen.append) == 0
+        assert [config.model.name for config in seen] == names
+        for config in seen:
+            assert (config.model.components, config.model.sizes, config.model.note) == (7, [1, 2], "a, b")
+            assert config.model.seed == 0
+
+
 @pytest.mark.filterwarnings("error")
 def test_hydra_warns_of_nothing(conf: Path) -> None:
     assert enter(conf, run=lambda config: None) == 0

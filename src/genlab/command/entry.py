@@ -21,7 +21,7 @@ import genlab
 from genlab.command.arguments import read_arguments
 from genlab.command.explain import CommandLine, explain, explain_job
 from genlab.command.hydra_node import check_hydra_node
-from genlab.command.sweep_options import check_line
+from genlab.command.sweep_options import check_line, of_jobs_alone
 from genlab.command.sweep_record import (
     SweepRecord,
     check_launcher,
@@ -202,7 +202,7 @@ def _compose(job: _Task, config_name: str) -> None:
     line = job.line
     # What Hydra itself makes before a job, as callbacks, has no need of what the job makes by `instantiate`.
     decorate = hydra.main(str(line.conf), config_name, execution_whitelist=FUNCTIONS)
-    with stoppable(), _replaced([sys.argv[0], *line.arguments], full_error="1"):
+    with stoppable(), _replaced([sys.argv[0], *of_jobs_alone(line)], full_error="1"):
         check_line(line)
         check_hydra_node(line, config_name)
         decorate(job)()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from genlab.command.explain import CommandLine
 from genlab.command.values import describe, fits, hint
 from genlab.core.errors import GenlabError, two_lines
 
-__all__ = ["LAUNCHER", "MOST_RUNS", "SWEEPER", "check_line", "check_options"]
+__all__ = ["LAUNCHER", "MOST_RUNS", "SWEEPER", "check_line", "check_options", "of_jobs_alone"]
 
 MOST_RUNS = 10_000
 """Runs of one sweep: Hydra composes the config of each before the first begins."""
@@ -69,8 +70,11 @@ SWEEPER: dict[str, Any] = {
 }
 """What fits the options below ``hydra.sweeper``."""
 
-_SEVERAL = ("experiment",)
+_RECIPES = "experiment"
+"""The group of which an option may choose those of all other groups."""
+_SEVERAL = (_RECIPES,)
 """Groups of which several options may be chosen at once: recipes, each of which sets what it is about."""
+_SEARCHES = ("search", "hydra/sweeper")
 _LONGEST_KEY = 200
 _LIST = re.compile(r"\+{0,2}([\w/]+)(@[\w.:/@]*)?=\s*\[")
 
@@ -123,6 +127,35 @@ def check_line(line: CommandLine) -> None:
             )
     if line.multirun:
         _check_runs(line)
+
+
+def of_jobs_alone(line: CommandLine) -> tuple[str, ...]:
+    """Return the arguments of a sweep, in which what is set within a swept group is a choice of one value.
+
+    Hydra also composes a config of the sweep itself, of all that is not swept: there the group has its default option,
+    which may have no such key. Of ``model=diffusion,flow_matching model.tails=none`` it would say that flow has none.
+    A search is left as it is: to it a choice is a dimension.
+    """
+    parser = OverridesParser.create()
+    try:
+        overrides = parser.parse_overrides(list(line.overrides))
+    except (HydraException, ValueError):  # which Hydra will say itself
+        return line.arguments
+    swept = {o.key_or_group for o in overrides if o.is_sweep_override() and _is_group(line, o.key_or_group)}
+    if not line.multirun or not swept or any(o.key_or_group in _SEARCHES for o in overrides):
+        return line.arguments
+    written = {}
+    for override in overrides:
+        group, _, key = override.key_or_group.partition(".")
+        belongs = group in swept or (_RECIPES in swept and _is_group(line, group))
+        if not (key and belongs) or override.is_delete() or override.is_sweep_override():
+            continue
+        name, _, value = str(override.input_line).partition("=")
+        choice = f"{name}=choice({value})"
+        with contextlib.suppress(HydraException, ValueError):  # such as that of an empty value
+            parser.parse_override(choice)
+            written[override.input_line] = choice
+    return tuple(written.get(argument, argument) for argument in line.arguments)
 
 
 def _is_group(line: CommandLine, name: str) -> bool:
