@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -16,9 +17,12 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
+from genlab.core.batch import Batch
 from genlab.core.graphs import RecordedGraph
 from genlab.core.stylized_facts import WindowFacts
+from genlab.models.steps import Progress
 from tests import forkserver
 from tests.tiny import ROOT, run_folder, train
 
@@ -113,11 +117,9 @@ def test_that_of_the_gpu_needs_little_beside_torch() -> None:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The benchmark of the GPU as a module, whose models take no time."""
+    """The benchmark of the GPU as a module."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    script = importlib.import_module("gpu")
-    monkeypatch.setattr(script, "bare_loop", lambda config, batch: (torch.nn.Linear(1, 1), SimpleNamespace()))
-    return script
+    return importlib.import_module("gpu")
 
 
 def row_of(script: Any, seconds: float) -> dict[str, Any]:
@@ -133,7 +135,8 @@ def test_the_time_of_a_figure_ends_what_goes_on_after_an_exception(gpu: Any, mon
             time.sleep(20)
         return 1.0
 
-    monkeypatch.setattr(gpu, "trained_ms", stubborn)
+    monkeypatch.setattr(gpu, "bare_loop", lambda config, batch: (torch.nn.Linear(1, 1), SimpleNamespace()))
+    monkeypatch.setattr(gpu, "trained", stubborn)
     monkeypatch.setattr(gpu, "SHARES", dict.fromkeys(gpu.SHARES, 1.0))
     with pytest.raises(gpu.TimeUp), gpu.within(0.05):
         stubborn()
@@ -146,15 +149,49 @@ def test_what_comes_before_the_figures_is_within_the_time_of_a_row(gpu: Any, mon
     assert row_of(gpu, 0.2) == {"not_measured": {"all": "TimeUp: out of time"}}
 
 
-def test_a_step_as_a_graph_is_measured_only_where_one_is_replayed(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def config_of(model: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf")):
-        config = compose("config", ["model=vae", "data=mnist", "model.conv.channels=[8,8]"])
+        return compose("config", [f"model={model}", "data=mnist", *overrides])
+
+
+GAME = ["model.conv.channels=8", "model.conv.max_channels=8", "model.objective.critic_steps=2"]
+
+
+@pytest.mark.parametrize(("model", "overrides"), [("vae", ["model.conv.channels=[8,8]"]), ("gan", GAME)])
+def test_a_step_as_a_graph_is_measured_only_where_each_is_replayed(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, model: str, overrides: list[str]
+) -> None:
+    """Of a game the first kinds of step are replayed long before the last is."""
+    config = config_of(model, *overrides)
     with pytest.raises(gpu.NotReplayed):
-        gpu.replayed_ms(config, 4, 8)
+        gpu.replayed_ms(config, 2, 2)
     monkeypatch.setattr("genlab.training.callbacks.replay_steps.graphs_for", lambda device: RecordedGraph)
-    found = gpu.replayed_ms(config, 4, 8)
+    found = gpu.replayed_ms(config, 2, 2)
     assert found["graphs_ms"] > 0
-    assert 0 < found["replayed"] <= 8, "of twelve, three warm up and one is compared; after a second it ends sooner"
+    assert found["replayed"] == {"vae": 2, "gan": 4}[model], "two, or the period of the kinds"
+
+
+def test_a_bare_loop_takes_the_steps_of_a_game_that_the_trainer_takes(gpu: Any) -> None:
+    config = config_of("wgan_gp", *GAME, "model.objective.penalty_interval=3", "model.grad_clip=1e-9")
+    model, loop = gpu.bare_loop(config, 2)
+    assert loop.run(4) == loop.period == model.progress.batches == 6, "the fewest that are of all kinds alike"
+    for optimizer, steps in zip(model.optimizers(), (3, 6), strict=True):
+        (group,) = optimizer.param_groups
+        assert {int(optimizer.state[p]["step"]) for p in group["params"]} == {steps}, "of the generator, of the other"
+        norms = [p.grad.norm() for p in group["params"]]
+        assert torch.stack(norms).norm().item() == pytest.approx(1e-9, rel=0.1)
+
+
+def test_kernels_are_those_of_a_mean_step(gpu: Any) -> None:
+    progress = Progress()
+
+    def train(batch: Batch) -> None:
+        for _ in range(1 + 2 * (progress.batches % 2)):
+            batch.x.add(1)
+
+    batches = itertools.repeat(Batch(torch.zeros(1)))
+    loop = gpu.Loop(train, [], batches, None, torch.device("cpu"), progress, period=2)
+    assert loop.kernels() == (2, None)
 
 
 @pytest.mark.real_data
