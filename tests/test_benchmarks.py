@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import itertools
 import json
 import math
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,13 +20,15 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from genlab.core.batch import Batch
 from genlab.core.graphs import RecordedGraph
 from genlab.core.stylized_facts import WindowFacts
 from genlab.models.steps import Progress
 from tests import forkserver
-from tests.tiny import ROOT, run_folder, train
+from tests.tiny import ROOT, SMALL, run_folder, train
 
 sys.path.append(str(ROOT / "docs"))  # behind all packages: only `making` is looked for there
 
@@ -98,20 +102,74 @@ def test_each_is_tried() -> None:
     assert sorted(TINY) == sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
 
+NEEDED_ON_A_GPU = [
+    *("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf"),
+    *("zuko", "pooch", "platformdirs", "annotated-types", "rich"),
+]
+"""What an image for GPUs has, and what has to be installed there for the benchmark."""
+WITH_THESE_ALONE = """if True:
+    import json, sys
+    from importlib.machinery import PathFinder
+    refused, distributions, small = json.loads(sys.argv[1])
+
+    class Finder(PathFinder):
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
+            if name.partition(".")[0] not in refused:
+                return super().find_spec(name, path, target)
+
+        @classmethod
+        def find_distributions(cls, *context):
+            return (d for d in super().find_distributions(*context) if d.name not in distributions)
+
+    sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
+    sys.path.insert(0, "benchmarks")
+    import gpu
+    from hydra import compose, initialize_config_dir
+    from types import SimpleNamespace
+
+    gpu.compose = lambda name, overrides: compose(name, [*overrides, *small.get(overrides[0], [])])
+    sizes = SimpleNamespace(steps=1, batch=1)
+    with initialize_config_dir(str(gpu.ROOT / "conf")):
+        for name in ("vae", "flow"):
+            missing = gpu.row(name, sizes, 200)["not_measured"]
+            assert not missing, missing
+        for name in gpu.MODELS:
+            gpu.bare_loop(gpu.compose("config", [f"model={name}", "data=mnist"]), 1)[1].step()
+    assert sys.modules.keys().isdisjoint(refused)
+"""
+
+
+def brought_along(requirement: str, found: dict[str, set[str]]) -> None:
+    """Add to what is found a distribution and all that it requires, by name, with the extras that are asked for."""
+    asked = Requirement(requirement)
+    name, extras = canonicalize_name(asked.name), {"", *asked.extras}
+    if extras <= found.setdefault(name, set()):
+        return
+    found[name] |= extras
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # for other systems
+        for further in importlib.metadata.requires(name) or []:
+            marker = Requirement(further).marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+                brought_along(further, found)
+
+
 def test_that_of_the_gpu_needs_little_beside_torch() -> None:
-    spared = (
-        "wandb",
-        "sklearn",
-        "matplotlib",
-        "optuna",
-        "safetensors",
-        "soundfile",
-        "pandas",
-        "submitit",
-        "tensorboard",
+    """In a process in which nothing else is to be found, neither as a module nor as a distribution."""
+    allowed: dict[str, set[str]] = {"genlab": {""}}
+    for name in NEEDED_ON_A_GPU:
+        brought_along(name, allowed)
+    installed = importlib.metadata.packages_distributions()
+    others = {module for module, of in installed.items() if allowed.keys().isdisjoint(map(canonicalize_name, of))}
+    assert {"wandb", "sklearn", "scipy", "matplotlib", "pydantic", "safetensors"} <= others
+    names = {d.name for d in importlib.metadata.distributions() if canonicalize_name(d.name) not in allowed}
+    small = {f"model={name}": overrides for name, overrides in SMALL.items()} | {
+        "model=vae": ["model.conv.channels=[8,8]"]
+    }
+    given = json.dumps([sorted(others), sorted(names), small])
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_THESE_ALONE, given], cwd=ROOT, capture_output=True, text=True, timeout=250
     )
-    code = f"import sys; sys.modules.update(dict.fromkeys({spared})); sys.path.insert(0, 'benchmarks'); import gpu"
-    done = forkserver.run([sys.executable, "-c", code], cwd=ROOT, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
