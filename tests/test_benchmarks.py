@@ -47,6 +47,7 @@ TINY = {
     "same_bits": ["--only", "flow on two moons", "--examples", "64"],
     "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],
     "ngrams": ["--orders", "2", "--data", "shakespeare"],
+    "operations": ["--models", "vae"],
     "ode_tolerances": ["--examples", "2", "--tolerances", "1e-2", "--reference", "1e-3"],
     "reading_pictures": ["--pictures", "10", "--rounds", "1"],
     "samplers": ["--samples", "100", "--repeats", "1", "--samplers", "heun-2", "ddim-2"],

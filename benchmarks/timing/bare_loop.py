@@ -9,31 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.core.batch import Batch
 from genlab.core.hardware import fast_bfloat16
 from genlab.models.base import GenerativeModel
 from genlab.models.steps import Progress
-
-
-class CountOperators(TorchDispatchMode):
-    """Count the operators of PyTorch that compute or copy: on a GPU each is about a kernel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name.removeprefix("aten::")
-        is_view = any(part.alias_info and not part.alias_info.is_write for part in func._schema.returns)
-        self.count += not (is_view or name.startswith(("empty", "new_empty", "_unsafe_view", "detach")))
-        return func(*args, **(kwargs or {}))
+from timing.operators import CountOperators, without_lightning
 
 
 class Loop:
@@ -139,9 +124,7 @@ def by_own_steps(
     model: GenerativeModel, optimizers: list[torch.optim.Optimizer], device: torch.device
 ) -> Callable[[Batch], None]:
     """Return what trains a family by a batch that steps its optimizers itself, with nothing of Lightning."""
-    model.optimizers = lambda: optimizers
-    model.manual_backward = lambda loss: loss.backward()
-    model.check_finite = lambda parts: None
+    without_lightning(model, optimizers)
 
     def train(batch: Batch) -> None:
         with autocast(device):  # around all of it, as Lightning has it
