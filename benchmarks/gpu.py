@@ -3,11 +3,12 @@
     python benchmarks/gpu.py [--models flow vae] [--out results/gpu.json]
 
 A row has the milliseconds of a step in a bare PyTorch loop and under Lightning with the callbacks that act at each step
-(``plain``, and ``graphs``, where ``replayed`` counts the steps that were replayed), the time that the GPU works in one,
-how many kernels it runs, the samples per second, and the peak of memory. ``gpu_idle_share`` is the part of a bare step
-in which the GPU waits; ``host_idle_share`` that in which Python waits for the GPU. Networks of peers stand beside ours
-where they are installed: zuko's spline flow, denoising-diffusion-pytorch's U-Net. Those are other networks, of the
-sizes named.
+(``plain``, and ``graphs``, where ``replayed`` steps were timed, none of them a plain one), the time that the GPU works
+in one, how many kernels it runs, the samples per second, and the peak of memory. Where steps are of several kinds, as
+of a game that moves its generator or takes its penalties at some of them, all of these are means over whole periods of
+the kinds. ``gpu_idle_share`` is the part of a bare step in which the GPU waits; ``host_idle_share`` that in which
+Python waits for the GPU. Networks of peers stand beside ours where they are installed: zuko's spline flow,
+denoising-diffusion-pytorch's U-Net. Those are other networks, of the sizes named.
 
 All ends by ``--seconds``: what did not fit, or failed, stands in ``not_measured`` with the reason. The pictures are
 random, so no files are needed. On a CPU kernels are the operators of PyTorch that ran (views left out), and the GPU's
@@ -34,16 +35,18 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
-from timing.bare_loop import Loop, wait, warm
+from timing.bare_loop import Loop, by_loss, by_own_steps, period_of, wait, warm
 from torch import Tensor, nn
 
 from genlab.core.batch import Batch
+from genlab.core.graphs import WARM_UPS
 from genlab.core.hardware import fast_bfloat16
 from genlab.data.images import MNIST
 from genlab.models.base import GenerativeModel
 from genlab.training.callbacks.budget import NEVER, Budget
 from genlab.training.callbacks.counter_noise import CounterNoise
 from genlab.training.callbacks.ema import EMA
+from genlab.training.callbacks.replay_steps import ReplaySteps
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ["vae", "flow", "gan", "diffusion", "flow_matching", "pixelcnn", "transformer", "made", "iwae", "hvae",
@@ -94,52 +97,79 @@ class RandomPictures(MNIST):
 
 
 class StepClock(Callback):
-    """Time the steps of a training after the first ones, as many as are asked for or fit a second, then end it."""
+    """Time the steps of a training after the first ones, whole periods of their kinds, then end it.
 
-    def __init__(self, steps: int) -> None:
+    Args:
+        steps: As many are timed, or as many as fit a second.
+        period: Steps after which their kinds come again.
+        replay: Replays the steps: the clock starts when it has replayed all of a period, not to time the plain steps
+            before that; the training ends if it does not come to that. None where steps are plain.
+    """
+
+    def __init__(self, steps: int, period: int, replay: ReplaySteps | None) -> None:
         self.steps = steps
-        self.started = self.milliseconds = math.nan
+        self.period = period
+        self.replay = replay
+        self.milliseconds = math.nan
+        self.timed = self.replayed = 0
+        self._started = math.nan
+        self._before: list[int] = []  # replays by the end of each step before the clock starts
+        self._latest_start = warm(steps) + 2 * (WARM_UPS + 2) * period
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        done = pl_module.progress.batches - warm(self.steps)
-        if done == 0:
+        replays = 0 if self.replay is None else self.replay.replays
+        if math.isnan(self._started):
+            self._before.append(replays)
+            if self._is_ready():
+                wait(pl_module.device)
+                self._started = time.perf_counter()
+            elif len(self._before) >= self._latest_start:
+                trainer.should_stop = True
+            return
+        self.timed += 1
+        enough = self.timed >= self.steps or time.perf_counter() - self._started > 1
+        if enough and self.timed % self.period == 0:
             wait(pl_module.device)
-            self.started = time.perf_counter()
-        elif done == self.steps or time.perf_counter() - self.started > 1:
-            wait(pl_module.device)
-            self.milliseconds = 1000 * (time.perf_counter() - self.started) / done
+            self.milliseconds = 1000 * (time.perf_counter() - self._started) / self.timed
+            self.replayed = replays - self._before[-1]
             trainer.should_stop = True
+
+    def _is_ready(self) -> bool:
+        if self.replay is None:
+            return len(self._before) >= warm(self.steps)
+        earlier = self._before[: -self.period]
+        return bool(earlier) and self._before[-1] - earlier[-1] == self.period
 
 
 class NotReplayed(Exception):
-    """No step was replayed as a graph: what was measured are plain ones."""
+    """A step was not replayed as a graph: what was measured are plain ones."""
 
 
-def trained_ms(config: DictConfig, batch_size: int, steps: int, *others: Callback) -> float:
-    """Return the milliseconds of a step under Lightning."""
+def trained(config: DictConfig, batch_size: int, steps: int, replay: ReplaySteps | None = None) -> StepClock:
+    """Return the clock of a training under Lightning."""
     data, model, device = RandomPictures(batch_size=batch_size), make_model(config), pick_device()
-    clock = StepClock(steps)
-    callbacks = [CounterNoise(0), EMA(config.ema_decay), Budget(10**9, None, 1, batch_size), clock, *others]
+    clock = StepClock(steps, period_of(model), replay)
+    callbacks = [CounterNoise(0), EMA(config.ema_decay), Budget(10**9, None, 1, batch_size), clock]
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu", devices=1, callbacks=callbacks, logger=False,
+            accelerator="gpu" if device.type == "cuda" else "cpu", devices=1, logger=False,
+            callbacks=callbacks if replay is None else [*callbacks, replay],
             precision="bf16-mixed" if fast_bfloat16(device.type) else "32-true", default_root_dir=folder,
             max_epochs=-1, limit_val_batches=0, val_check_interval=NEVER, check_val_every_n_epoch=None,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         trainer.fit(model, datamodule=data)
-    return clock.milliseconds
+    return clock
 
 
 def replayed_ms(config: DictConfig, batch_size: int, steps: int) -> dict[str, float | int]:
-    """Return the milliseconds of a step under Lightning as a graph, and how many of the training's were replayed."""
-    from genlab.training.callbacks.replay_steps import ReplaySteps
-
-    replay = ReplaySteps()
-    milliseconds = trained_ms(config, batch_size, steps, replay)
-    if not replay.replays:
+    """Return the milliseconds of a step under Lightning as a graph, and of how many, all of them replayed."""
+    clock = trained(config, batch_size, steps, ReplaySteps())
+    if math.isnan(clock.milliseconds):
         raise NotReplayed(make_model(config).not_captured or "a warning says why")
-    return {"graphs_ms": milliseconds, "replayed": replay.replays}
+    if clock.replayed < clock.timed:
+        raise NotReplayed(f"{clock.timed - clock.replayed} of the {clock.timed} timed steps were plain")
+    return {"graphs_ms": clock.milliseconds, "replayed": clock.replayed}
 
 
 def pick_device() -> torch.device:
@@ -156,9 +186,12 @@ def bare_loop(config: DictConfig, batch_size: int) -> tuple[GenerativeModel, Loo
     data, model = RandomPictures(batch_size=batch_size), make_model(config).to(device)
     model.initialize(data.tensors("train").rows(slice(512)).to(device))
     optimizers = model.configure_optimizers()
-    return model, Loop(
-        lambda batch: model.loss(batch)["loss"], optimizers, on_device(data, device), config.model.grad_clip, device
-    )
+    if model.automatic_optimization:
+        train = by_loss(lambda batch: model.loss(batch)["loss"], optimizers, device)
+    else:
+        train = by_own_steps(model, optimizers, device)
+    batches, clip = on_device(data, device), config.model.grad_clip
+    return model, Loop(train, optimizers, batches, clip, device, model.progress, period_of(model))
 
 
 def on_device(data: RandomPictures, device: torch.device) -> Iterator[Batch]:
@@ -191,8 +224,9 @@ def peer(model: str, batch_size: int) -> tuple[str, int, Loop] | None:
     else:
         return None
     parameters = list(network.parameters())
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(parameters)]
     batches = on_device(RandomPictures(batch_size=batch_size), device)
-    loop = Loop(loss, [torch.optim.Adam(parameters)], batches, 1.0, device)
+    loop = Loop(by_loss(loss, optimizers, device), optimizers, batches, 1.0, device)
     return name, sum(p.numel() for p in parameters), loop
 
 
@@ -217,7 +251,7 @@ def row(name: str, arguments: argparse.Namespace, seconds: float) -> dict[str, A
     """Measure a model within so many seconds."""
     began, steps, batch = time.monotonic(), arguments.steps, arguments.batch
     config = compose("config", [f"model={name}", "data=mnist"])
-    has_graphs = "cuda_graphs" in config.trainer and torch.cuda.is_available()
+    has_graphs = torch.cuda.is_available()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     try:
@@ -245,7 +279,7 @@ def row(name: str, arguments: argparse.Namespace, seconds: float) -> dict[str, A
 
     ways: dict[str, Callable[[], dict[str, Any]]] = {
         "bare_ms": bare,
-        "plain_ms": lambda: {"plain_ms": trained_ms(config, batch, steps)},
+        "plain_ms": lambda: {"plain_ms": trained(config, batch, steps).milliseconds},
         "graphs_ms": lambda: replayed_ms(config, batch, steps) if has_graphs else {"graphs_ms": None},
         "kernels": kernels,
         "peer_ms": of_peer,

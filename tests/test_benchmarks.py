@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
+import itertools
 import json
 import math
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,11 +19,16 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from genlab.core.batch import Batch
 from genlab.core.graphs import RecordedGraph
 from genlab.core.stylized_facts import WindowFacts
+from genlab.models.steps import Progress
 from tests import forkserver
-from tests.tiny import ROOT, run_folder, train
+from tests.tiny import ROOT, SMALL, run_folder, train
 
 sys.path.append(str(ROOT / "docs"))  # behind all packages: only `making` is looked for there
 
@@ -39,6 +47,7 @@ TINY = {
     "same_bits": ["--only", "flow on two moons", "--examples", "64"],
     "metrics": ["--real", "1000", "--fake", "1000", "--features", "8"],
     "ngrams": ["--orders", "2", "--data", "shakespeare"],
+    "operations": ["--models", "vae"],
     "ode_tolerances": ["--examples", "2", "--tolerances", "1e-2", "--reference", "1e-3"],
     "old_and_new": ["--old", "HEAD", "--benchmarks", "compare --files 5 --rounds 1", "--rounds", "1"],
     "reading_pictures": ["--pictures", "10", "--rounds", "1"],
@@ -95,30 +104,82 @@ def test_each_is_tried() -> None:
     assert sorted(TINY) == sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
 
+NEEDED_ON_A_GPU = [
+    *("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf"),
+    *("zuko", "pooch", "platformdirs", "annotated-types", "rich"),
+]
+"""What an image for GPUs has, and what has to be installed there for the benchmark."""
+WITH_THESE_ALONE = """if True:
+    import json, sys
+    from importlib.machinery import PathFinder
+    refused, distributions, small = json.loads(sys.argv[1])
+
+    class Finder(PathFinder):
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
+            if name.partition(".")[0] not in refused:
+                return super().find_spec(name, path, target)
+
+        @classmethod
+        def find_distributions(cls, *context):
+            return (d for d in super().find_distributions(*context) if d.name not in distributions)
+
+    sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
+    sys.path.insert(0, "benchmarks")
+    import gpu
+    from hydra import compose, initialize_config_dir
+    from types import SimpleNamespace
+
+    gpu.compose = lambda name, overrides: compose(name, [*overrides, *small.get(overrides[0], [])])
+    sizes = SimpleNamespace(steps=1, batch=1)
+    with initialize_config_dir(str(gpu.ROOT / "conf")):
+        for name in ("vae", "flow"):
+            missing = gpu.row(name, sizes, 200)["not_measured"]
+            assert not missing, missing
+        for name in gpu.MODELS:
+            gpu.bare_loop(gpu.compose("config", [f"model={name}", "data=mnist"]), 1)[1].step()
+    assert sys.modules.keys().isdisjoint(refused)
+"""
+
+
+def brought_along(requirement: str, found: dict[str, set[str]]) -> None:
+    """Add to what is found a distribution and all that it requires, by name, with the extras that are asked for."""
+    asked = Requirement(requirement)
+    name, extras = canonicalize_name(asked.name), {"", *asked.extras}
+    if extras <= found.setdefault(name, set()):
+        return
+    found[name] |= extras
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # for other systems
+        for further in importlib.metadata.requires(name) or []:
+            marker = Requirement(further).marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+                brought_along(further, found)
+
+
 def test_that_of_the_gpu_needs_little_beside_torch() -> None:
-    spared = (
-        "wandb",
-        "sklearn",
-        "matplotlib",
-        "optuna",
-        "safetensors",
-        "soundfile",
-        "pandas",
-        "submitit",
-        "tensorboard",
+    """In a process in which nothing else is to be found, neither as a module nor as a distribution."""
+    allowed: dict[str, set[str]] = {"genlab": {""}}
+    for name in NEEDED_ON_A_GPU:
+        brought_along(name, allowed)
+    installed = importlib.metadata.packages_distributions()
+    others = {module for module, of in installed.items() if allowed.keys().isdisjoint(map(canonicalize_name, of))}
+    assert {"wandb", "sklearn", "scipy", "matplotlib", "pydantic", "safetensors"} <= others
+    names = {d.name for d in importlib.metadata.distributions() if canonicalize_name(d.name) not in allowed}
+    small = {f"model={name}": overrides for name, overrides in SMALL.items()} | {
+        "model=vae": ["model.conv.channels=[8,8]"]
+    }
+    given = json.dumps([sorted(others), sorted(names), small])
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_THESE_ALONE, given], cwd=ROOT, capture_output=True, text=True, timeout=250
     )
-    code = f"import sys; sys.modules.update(dict.fromkeys({spared})); sys.path.insert(0, 'benchmarks'); import gpu"
-    done = forkserver.run([sys.executable, "-c", code], cwd=ROOT, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The benchmark of the GPU as a module, whose models take no time."""
+    """The benchmark of the GPU as a module."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    script = importlib.import_module("gpu")
-    monkeypatch.setattr(script, "bare_loop", lambda config, batch: (torch.nn.Linear(1, 1), SimpleNamespace()))
-    return script
+    return importlib.import_module("gpu")
 
 
 def row_of(script: Any, seconds: float) -> dict[str, Any]:
@@ -134,7 +195,8 @@ def test_the_time_of_a_figure_ends_what_goes_on_after_an_exception(gpu: Any, mon
             time.sleep(20)
         return 1.0
 
-    monkeypatch.setattr(gpu, "trained_ms", stubborn)
+    monkeypatch.setattr(gpu, "bare_loop", lambda config, batch: (torch.nn.Linear(1, 1), SimpleNamespace()))
+    monkeypatch.setattr(gpu, "trained", stubborn)
     monkeypatch.setattr(gpu, "SHARES", dict.fromkeys(gpu.SHARES, 1.0))
     with pytest.raises(gpu.TimeUp), gpu.within(0.05):
         stubborn()
@@ -147,15 +209,49 @@ def test_what_comes_before_the_figures_is_within_the_time_of_a_row(gpu: Any, mon
     assert row_of(gpu, 0.2) == {"not_measured": {"all": "TimeUp: out of time"}}
 
 
-def test_a_step_as_a_graph_is_measured_only_where_one_is_replayed(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def config_of(model: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf")):
-        config = compose("config", ["model=vae", "data=mnist", "model.conv.channels=[8,8]"])
+        return compose("config", [f"model={model}", "data=mnist", *overrides])
+
+
+GAME = ["model.conv.channels=8", "model.conv.max_channels=8", "model.objective.critic_steps=2"]
+
+
+@pytest.mark.parametrize(("model", "overrides"), [("vae", ["model.conv.channels=[8,8]"]), ("gan", GAME)])
+def test_a_step_as_a_graph_is_measured_only_where_each_is_replayed(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, model: str, overrides: list[str]
+) -> None:
+    """Of a game the first kinds of step are replayed long before the last is."""
+    config = config_of(model, *overrides)
     with pytest.raises(gpu.NotReplayed):
-        gpu.replayed_ms(config, 4, 8)
+        gpu.replayed_ms(config, 2, 2)
     monkeypatch.setattr("genlab.training.callbacks.replay_steps.graphs_for", lambda device: RecordedGraph)
-    found = gpu.replayed_ms(config, 4, 8)
+    found = gpu.replayed_ms(config, 2, 2)
     assert found["graphs_ms"] > 0
-    assert 0 < found["replayed"] <= 8, "of twelve, three warm up and one is compared; after a second it ends sooner"
+    assert found["replayed"] == {"vae": 2, "gan": 4}[model], "two, or the period of the kinds"
+
+
+def test_a_bare_loop_takes_the_steps_of_a_game_that_the_trainer_takes(gpu: Any) -> None:
+    config = config_of("wgan_gp", *GAME, "model.objective.penalty_interval=3", "model.grad_clip=1e-9")
+    model, loop = gpu.bare_loop(config, 2)
+    assert loop.run(4) == loop.period == model.progress.batches == 6, "the fewest that are of all kinds alike"
+    for optimizer, steps in zip(model.optimizers(), (3, 6), strict=True):
+        (group,) = optimizer.param_groups
+        assert {int(optimizer.state[p]["step"]) for p in group["params"]} == {steps}, "of the generator, of the other"
+        norms = [p.grad.norm() for p in group["params"]]
+        assert torch.stack(norms).norm().item() == pytest.approx(1e-9, rel=0.1)
+
+
+def test_kernels_are_those_of_a_mean_step(gpu: Any) -> None:
+    progress = Progress()
+
+    def train(batch: Batch) -> None:
+        for _ in range(1 + 2 * (progress.batches % 2)):
+            batch.x.add(1)
+
+    batches = itertools.repeat(Batch(torch.zeros(1)))
+    loop = gpu.Loop(train, [], batches, None, torch.device("cpu"), progress, period=2)
+    assert loop.kernels() == (2, None)
 
 
 @pytest.mark.real_data

@@ -7,68 +7,54 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.core.batch import Batch
 from genlab.core.hardware import fast_bfloat16
-
-
-class CountOperators(TorchDispatchMode):
-    """Count the operators of PyTorch that compute or copy: on a GPU each is about a kernel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name.removeprefix("aten::")
-        is_view = any(part.alias_info and not part.alias_info.is_write for part in func._schema.returns)
-        self.count += not (is_view or name.startswith(("empty", "new_empty", "_unsafe_view", "detach")))
-        return func(*args, **(kwargs or {}))
+from genlab.models.base import GenerativeModel
+from genlab.models.steps import Progress
+from timing.operators import CountOperators, without_lightning
 
 
 class Loop:
-    """A bare PyTorch loop: loss, backward, clipping, optimizer; the players of a game step together.
+    """A bare PyTorch loop, which stops only after whole periods of the kinds of step that a game has.
 
     Args:
-        loss: Loss of a batch.
-        optimizers: All that are stepped.
+        train: Trains by a batch.
+        optimizers: All that it steps; each clips its gradient.
         batches: What is trained on.
         clip: Largest norm of a gradient, or None.
         device: Where all of this lies.
+        progress: Counts the steps, as a model that decides by them which work the next one does expects it.
+        period: Steps after which their kinds come again.
     """
 
     def __init__(
         self,
-        loss: Callable[[Batch], Tensor],
+        train: Callable[[Batch], object],
         optimizers: list[torch.optim.Optimizer],
         batches: Iterator[Batch],
         clip: float | None,
         device: torch.device,
+        progress: Progress | None = None,
+        period: int = 1,
     ) -> None:
-        self.loss = loss
-        self.optimizers = optimizers
+        self.train = train
         self.batches = batches
-        self.clip = clip
         self.device = device
-        self.parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+        self.progress = progress or Progress()
+        self.period = period
+        for optimizer in optimizers if clip is not None else []:
+            optimizer.register_step_pre_hook(partial(_clip, clip))
 
     def step(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device.type)):
-            loss = self.loss(next(self.batches))
-        loss.backward()
-        if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.train(next(self.batches))
+        self.progress.batches += 1
 
     def milliseconds(self, steps: int) -> float:
         """Return those of a step, of so many, or as many as fit a second, after half as many to warm up."""
@@ -78,33 +64,33 @@ class Loop:
         return 1000 * (time.perf_counter() - started) / done
 
     def run(self, steps: int) -> int:
-        """Take so many steps, or as many as fit a second, and return how many."""
+        """Take so many steps, or as many as fit a second, then what is missing of a period, and return how many."""
         started, done = time.perf_counter(), 0
-        while done < steps and time.perf_counter() - started < 1:
+        while done % self.period or (done < steps and time.perf_counter() - started < 1):
             self.step()
             done += 1
         wait(self.device)
         return done
 
     def host_idle_share(self) -> float | None:
-        """Return the part of two steps in which Python has asked for all and the GPU still works."""
+        """Return the part of two periods in which Python has asked for all and the GPU still works."""
         if self.device.type != "cuda":
             return None
         wait(self.device)
         started = time.perf_counter()
-        self.step()
-        self.step()
+        for _ in range(2 * self.period):
+            self.step()
         asked = time.perf_counter() - started
         wait(self.device)
         return 1 - asked / (time.perf_counter() - started)
 
     def kernels(self) -> tuple[int, float | None]:
-        """Return the kernels of a step and the milliseconds in which at least one ran."""
+        """Return the kernels of a step and the milliseconds in which at least one ran, means over whole periods."""
         if self.device.type != "cuda":
             with CountOperators() as counted:
-                self.step()
-            return counted.count, None
-        steps = 3
+                self.run(self.period)
+            return round(counted.count / self.period), None
+        steps = whole_periods(3, self.period)
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
             for _ in range(steps):
                 self.step()
@@ -115,6 +101,66 @@ class Loop:
             events = json.loads(file.read_text())["traceEvents"]
         work = [e for e in events if e.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")]
         return round(len(work) / steps), busy_ms([(e["ts"], e["ts"] + e["dur"]) for e in work]) / steps
+
+
+def by_loss(
+    loss: Callable[[Batch], Tensor], optimizers: list[torch.optim.Optimizer], device: torch.device
+) -> Callable[[Batch], None]:
+    """Return what trains by a batch: loss, backward, optimizers."""
+
+    def train(batch: Batch) -> None:
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        with autocast(device):
+            found = loss(batch)
+        found.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return train
+
+
+def by_own_steps(
+    model: GenerativeModel, optimizers: list[torch.optim.Optimizer], device: torch.device
+) -> Callable[[Batch], None]:
+    """Return what trains a family by a batch that steps its optimizers itself, with nothing of Lightning."""
+    without_lightning(model, optimizers)
+
+    def train(batch: Batch) -> None:
+        with autocast(device):  # around all of it, as Lightning has it
+            model.training_step(batch, 0)
+
+    return train
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device.type))
+
+
+def _clip(clip: float, optimizer: torch.optim.Optimizer, *_: object) -> None:
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
+
+
+def period_of(model: GenerativeModel, most: int = 64) -> int:
+    """Return after how many steps the kinds of a model's steps come again.
+
+    Raises:
+        ValueError: If they do not within so many.
+    """
+    present, kinds = model.progress, []
+    for batches in range(2 * most):
+        model.progress = Progress(batches=batches)
+        kinds.append(model.step_kind())
+    model.progress = present
+    for period in range(1, most + 1):
+        if kinds[period:] == kinds[:-period]:
+            return period
+    raise ValueError(f"the kinds of step of {model.name} do not come again within {most} steps")
+
+
+def whole_periods(steps: int, period: int) -> int:
+    """Return the fewest steps, at least so many, that are whole periods."""
+    return period * math.ceil(steps / period)
 
 
 def busy_ms(spans: list[tuple[float, float]]) -> float:

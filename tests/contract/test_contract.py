@@ -85,10 +85,12 @@ def test_a_training_step_reads_nothing_back_from_the_device_or_says_why(model: G
 
 def test_what_reads_back_is_found() -> None:
     x = torch.arange(4.0)
-    for reading in (x.max().item, lambda: x[x > 1], x.nonzero, lambda: bool(x.any()), lambda: x.masked_select(x > 1)):
+    by_value = (x.max().item, lambda: x[x > 1], x.nonzero, lambda: bool(x.any()), lambda: x.masked_select(x > 1))
+    for reading in (*by_value, x.tolist, x.numpy, x.cpu):
         with ReadsBack() as mode:
             reading()
-        assert mode.found
+        assert len(mode.found) == 1
+        assert f" in {__file__}:" in mode.found[0]
     with ReadsBack() as mode:
         torch.where(x > 1, x, 0).sum() + x[torch.tensor([1, 2])].sum()
     assert not mode.found

@@ -21,7 +21,7 @@ from genlab.measure.features.extractors import Values
 from genlab.measure.features.inception import InceptionExtractor
 from genlab.measure.figures import FIGURES, Figure, of_section, register
 from genlab.measure.measurements import find_measurement
-from genlab.measure.measuring import Measured, choose_instruments, measure
+from genlab.measure.measuring import Measured, choose_instruments, comparing_device, measure
 from genlab.measure.metrics import classification_accuracy
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import MIN_SAMPLES, Quality, measure_quality
@@ -48,6 +48,9 @@ def test_only_cuda_devices_compare_features(digits: Digits) -> None:
     """Apple's GPUs have no float64, in which distances are summed."""
     protocol = EvaluationProtocol("p", "test", 1, None, 100, 100, 0)
     assert choose_instruments(digits, protocol, torch.device("mps")).device == torch.device("cpu")
+    devices = {None: "cpu", "cpu": "cpu", "mps": "cpu", "cuda:1": "cuda:1"}
+    for of_model, expected in devices.items():
+        assert comparing_device(of_model and torch.device(of_model)) == torch.device(expected)
 
 
 def test_real_digits_are_better_samples_than_noise_and_copies_are_noticed(digits: Digits) -> None:

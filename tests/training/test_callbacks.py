@@ -128,6 +128,27 @@ def test_every_device_that_a_run_used_is_named() -> None:
     assert ", then" not in budget.hardware["device"], "the same device again is named once"
 
 
+def test_the_memory_of_a_training_on_a_gpu_is_that_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A validation forgets the peak, to learn what its own batches of samples take, as much as is free."""
+    gpu = {"peak": 0}
+    place = "genlab.training.callbacks.budget"
+    monkeypatch.setattr(f"{place}.device_name", lambda *_: "a GPU")
+    monkeypatch.setattr(f"{place}.peak_memory_bytes", lambda device: gpu["peak"])
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda device=None: gpu.update(peak=0))
+    strategy = SimpleNamespace(root_device=torch.device("cuda"))
+    trainer: Any = SimpleNamespace(strategy=strategy, world_size=1, precision="32-true")
+    budget = Budget(examples=100, minutes=None, validations=2, batch_size=10)
+    budget.on_train_start(trainer, None)
+    for of_steps, of_validation in ((10, 70), (12, 80), (11, 0)):
+        gpu["peak"] = of_steps
+        budget.on_validation_start(trainer, None)
+        torch.cuda.reset_peak_memory_stats()
+        gpu["peak"] = of_validation
+        budget.on_validation_end(trainer, None)
+        budget.on_save_checkpoint(trainer, None, {})
+    assert budget.hardware["peak_memory_bytes"] == 12
+
+
 def test_noise_depends_on_seed_rank_and_step_alone() -> None:
     def drawn(seed: int, rank: int, step: int) -> float:
         torch.rand(17)  # whatever was drawn before

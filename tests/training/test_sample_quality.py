@@ -18,7 +18,10 @@ from genlab.core.spec import DataSpec
 from genlab.data.base import GenlabDataModule
 from genlab.data.images import Digits
 from genlab.data.toy2d import Toy2D
+from genlab.measure.case import Case, Instruments, Reference
+from genlab.measure.features.extractors import Features
 from genlab.measure.metrics.frechet import FrechetDistance
+from genlab.measure.quality import Quality
 from genlab.modalities import modality_of
 from genlab.models.steps import Progress
 from genlab.training.callbacks.sample_quality import SampleQuality
@@ -48,13 +51,18 @@ class Sampler:
 
 
 def measured(
-    datamodule: Any, samples: torch.Tensor, count: int | None = 200, kind: type[Sampler] = Sampler, **options: bool
+    datamodule: Any,
+    samples: torch.Tensor,
+    count: int | None = 200,
+    kind: type[Sampler] = Sampler,
+    callback: SampleQuality | None = None,
+    **options: bool,
 ) -> dict[str, float]:
     model = kind(datamodule, samples, **options)
     trainer = SimpleNamespace(
         is_global_zero=True, datamodule=datamodule, strategy=SimpleNamespace(broadcast=lambda figures: figures)
     )
-    SampleQuality(count, seed=0).on_validation_epoch_end(trainer, model)
+    (callback or SampleQuality(count, seed=0)).on_validation_epoch_end(trainer, model)
     return model.logged
 
 
@@ -113,6 +121,50 @@ def test_a_perfect_conditional_model_of_unequal_classes_is_as_good_as_real_data(
 def test_the_same_weights_get_the_same_figures(digits: Digits) -> None:
     samples = digits.tensors("train").x
     assert measured(digits, samples) == measured(digits, samples)
+
+
+class Moved:
+    """An extractor that notes where it is."""
+
+    name, sha256 = "moved", "0" * 64
+
+    def __init__(self) -> None:
+        self.place = "cpu"
+        self.computed: list[str] = []
+
+    def __call__(self, x: torch.Tensor) -> Features:
+        self.computed.append(self.place)
+        return Features(x.flatten(1).float())
+
+    def to(self, device: torch.device) -> None:
+        self.place = str(device)
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_features_are_computed_and_compared_where_the_model_is_and_leave_nothing_there(
+    digits: Digits, has_room: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no room for that, on the CPU."""
+    extractor, compared = Moved(), []
+
+    def measure(samples: Batch, reference: Reference, instruments: Instruments, wanted: list[str]) -> Quality:
+        case = Case(samples, reference, instruments)
+        compared.append({str(features.values.device) for features in (case.real, case.fake)})
+        if not has_room and instruments.device.type == "meta":
+            raise torch.OutOfMemoryError
+        return Quality({"fid": 1.0}, {})
+
+    place = "genlab.training.callbacks.sample_quality"
+    monkeypatch.setattr(f"{place}.choose_extractor", lambda spec, training: extractor)
+    monkeypatch.setattr(f"{place}.measure_quality", measure)
+    # In place of a GPU a device that computes nothing.
+    monkeypatch.setattr(f"{place}.comparing_device", lambda device: {"cpu": torch.device("meta")}[device.type])
+    quality = SampleQuality(100, seed=0)
+    for _ in range(2):
+        assert measured(digits, digits.tensors("train").x, callback=quality) == {"val/fid": 1.0}
+        assert extractor.place == "cpu", "between validations all memory is the training's"
+    assert compared == [{"meta"}] * 2 if has_room else [{"meta"}, {"cpu"}, {"cpu"}]
+    assert extractor.computed == ["meta"] * 3 if has_room else ["meta", "meta", "cpu", "cpu"], "real ones once"
 
 
 def test_without_a_count_only_a_model_that_samples_choose_is_measured(digits: Digits) -> None:

@@ -22,7 +22,7 @@ from genlab.measure.quality import Quality, measure_quality
 from genlab.measure.sampling import describe_sampling, draw_samples
 from genlab.modalities import modality_of
 
-__all__ = ["Measured", "choose_instruments", "measure", "reference_of"]
+__all__ = ["Measured", "choose_instruments", "comparing_device", "measure", "reference_of"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,15 @@ def reference_of(datamodule: GenlabDataModule, split: str) -> Reference:
     return Reference(datamodule.spec, datamodule.tensors(split), split, datamodule.tensors("train"))
 
 
+def comparing_device(device: torch.device | None) -> torch.device:
+    """Return where features are computed and compared: on the device, if that is a CUDA device, as others lack float64.
+
+    Args:
+        device: Of the model; None is the CPU.
+    """
+    return device if device is not None and device.type == "cuda" else torch.device("cpu")
+
+
 def choose_instruments(
     datamodule: GenlabDataModule, protocol: EvaluationProtocol, device: torch.device | None = None
 ) -> Instruments:
@@ -95,10 +104,9 @@ def choose_instruments(
     Args:
         datamodule: The data set.
         protocol: Asks for some figures beside those that all protocols have.
-        device: Where features are computed and compared, if that is a CUDA device: others lack float64. The CPU by
-            default.
+        device: Of the model; see :func:`comparing_device`.
     """
-    device = device if device is not None and device.type == "cuda" else torch.device("cpu")
+    device = comparing_device(device)
     folder = datamodule.cache_folder()
     cache = MemoryCache() if folder is None else FeatureCache(folder)
     weights = protocol.inception_weights

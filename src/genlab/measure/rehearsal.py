@@ -169,7 +169,7 @@ def _rehearse_quality(reference: Reference, instruments: Instruments, timetable:
         inception(some[:2], levels)
         seconds = _time(lambda n: inception(some[:n], levels), _LOOKED_AT, timetable.clock)
         timetable.foretell("Inception", _LOOKED_AT, seconds)
-    alone = Instruments(extractor)
+    alone = Instruments(extractor, device=instruments.device)
     taken: list[tuple[int, float]] = []
     for samples in (min(200, len(training.x) // 5), min(400, len(training.x) // 3)):
         part = Reference(

@@ -114,8 +114,10 @@ class Budget(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         self._paused_at = time.monotonic()
+        self._note_peak(trainer.strategy.root_device)
 
     def on_validation_end(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        _forget_peak(trainer.strategy.root_device)  # batches of samples grow with what memory is free
         if self._paused_at is not None:
             self._resumed_at += time.monotonic() - self._paused_at
 
@@ -125,8 +127,7 @@ class Budget(Callback):
         began, device = time.monotonic(), trainer.strategy.root_device
         self._note_peak(device)
         yield
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        _forget_peak(device)
         self._resumed_at += time.monotonic() - began
 
     def _note_peak(self, device: torch.device) -> None:
@@ -149,3 +150,8 @@ class Budget(Callback):
         self.progress = Progress(**checkpoint["genlab"]["progress"])
         self.hardware = checkpoint["genlab"]["hardware"]
         self.code = list(codes_of(checkpoint["genlab"].get("code")))
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)

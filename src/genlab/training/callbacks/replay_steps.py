@@ -41,8 +41,12 @@ class ReplaySteps(Callback):
         self._loop: Any = None
         self._steps: CapturedSteps | None = None
         self._replaced = ""
-        self.replays = 0
-        """Steps that were replayed in the trainings that have ended."""
+        self._earlier_replays = 0
+
+    @property
+    def replays(self) -> int:
+        """Steps that were replayed, in the trainings that have ended and in the present one."""
+        return self._earlier_replays + (0 if self._steps is None else self._steps.replays)
 
     def on_train_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
         make_graph = graphs_for(trainer.strategy.root_device)
@@ -107,7 +111,7 @@ class ReplaySteps(Callback):
         if self._steps is not None:
             delattr(self._loop, self._replaced)
             self._steps.stop()
-            self.replays += self._steps.replays
+            self._earlier_replays = self.replays
             self._loop = self._steps = None
 
 
