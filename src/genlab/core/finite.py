@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.errors import GenlabError
 
-__all__ = ["Check", "FiniteGuard", "NonFiniteError", "gradient_norms", "lag_on"]
+__all__ = ["Check", "FiniteGuard", "NonFiniteError", "gradient_norms", "lag_on", "loss_check", "not_finite"]
 
 LAG = 8
 """Checks whose answers a CUDA device may still owe."""
@@ -57,7 +57,7 @@ class FiniteGuard:
 
     def __init__(self) -> None:
         self.is_apart = False
-        """Whether what a device does now is its own alone, and waits for no other."""
+        """Whether a device computes by itself what it exchanges afterwards: then its loss is not checked."""
         self._owed: deque[_Owed] = deque()
         self._collected: list[Check] | None = None
 
@@ -72,7 +72,10 @@ class FiniteGuard:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Watch what a device does by itself; what the others do is seen in what they exchange afterwards."""
+        """Leave the check of the loss to whoever brings together what each device computes meanwhile by itself.
+
+        An error here would be of one device, for which the others waited.
+        """
         self.is_apart = True
         try:
             yield
@@ -119,6 +122,30 @@ class FiniteGuard:
             if (reason := owed.check.explain(owed.check.answers.tolist())) is not None:
                 self._owed.clear()  # later steps built on this one
                 raise NonFiniteError(f"{owed.where()}: {reason}")
+
+
+def not_finite(parts: Mapping[str, Tensor]) -> Tensor:
+    """Return of each part of a loss, a scalar, 1 if it is not finite, and else 0: float32, ``[K]``.
+
+    The sum over several devices says on how many it is not.
+    """
+    return (~torch.stack([value.detach().float() for value in parts.values()]).isfinite()).float()
+
+
+def loss_check(names: Iterable[str], bad: Tensor) -> Check:
+    """Return the check of a loss and its parts.
+
+    Args:
+        names: Of the parts, of which ``"loss"`` is the one that must be finite; the others are named beside it.
+        bad: What :func:`not_finite` returned, or the sum or mean of that over all devices.
+    """
+    names = list(names)
+
+    def explain(finite: list[bool]) -> str | None:
+        bad = [name for name, good in zip(names, finite, strict=True) if not good]
+        return f"the loss is not finite (part: {', '.join(bad)})." if "loss" in bad else None
+
+    return Check(bad == 0, explain)
 
 
 def gradient_norms(gradients: list[Tensor]) -> list[Tensor]:
