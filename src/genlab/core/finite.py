@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.errors import GenlabError
 
-__all__ = ["Check", "FiniteGuard", "NonFiniteError", "gradient_norms", "lag_on", "loss_check", "not_finite"]
+__all__ = ["Check", "FiniteGuard", "NonFiniteError", "gradient_norms", "lag_on", "loss_check", "zero_if_finite"]
 
 LAG = 8
 """Checks whose answers a CUDA device may still owe."""
@@ -124,20 +124,24 @@ class FiniteGuard:
                 raise NonFiniteError(f"{owed.where()}: {reason}")
 
 
-def not_finite(parts: Mapping[str, Tensor]) -> Tensor:
-    """Return of each part of a loss, a scalar, 1 if it is not finite, and else 0: float32, ``[K]``.
+def zero_if_finite(parts: Mapping[str, Tensor]) -> Tensor:
+    """Return 0 for each part of a loss that is finite, and NaN for any other: float32, ``[K]``.
 
-    The sum over several devices says on how many it is not.
+    A sum or a mean of that over several devices is 0 where the part is finite on all of them.
+
+    Args:
+        parts: Scalars.
     """
-    return (~torch.stack([value.detach().float() for value in parts.values()]).isfinite()).float()
+    values = torch.stack([value.detach().float() for value in parts.values()])
+    return values - values
 
 
-def loss_check(names: Iterable[str], bad: Tensor) -> Check:
+def loss_check(names: Iterable[str], zeros: Tensor) -> Check:
     """Return the check of a loss and its parts.
 
     Args:
-        names: Of the parts, of which ``"loss"`` is the one that must be finite; the others are named beside it.
-        bad: What :func:`not_finite` returned, or the sum or mean of that over all devices.
+        names: Of the parts; ``"loss"`` is the one that must be finite, and where it is not, others are named beside it.
+        zeros: What :func:`zero_if_finite` returned, or a sum or mean of that.
     """
     names = list(names)
 
@@ -145,7 +149,7 @@ def loss_check(names: Iterable[str], bad: Tensor) -> Check:
         bad = [name for name, good in zip(names, finite, strict=True) if not good]
         return f"the loss is not finite (part: {', '.join(bad)})." if "loss" in bad else None
 
-    return Check(bad == 0, explain)
+    return Check(zeros == 0, explain)
 
 
 def gradient_norms(gradients: list[Tensor]) -> list[Tensor]:

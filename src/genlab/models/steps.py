@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
-from genlab.core.finite import Check, FiniteGuard, gradient_norms, loss_check, not_finite
+from genlab.core.finite import Check, FiniteGuard, gradient_norms, loss_check, zero_if_finite
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.sharded import whole
@@ -131,10 +131,10 @@ class TrainedBySteps(LightningModule):
         """
         if self.guard.is_apart:
             return
-        bad = not_finite(parts)
+        zeros = zero_if_finite(parts)
         if self._trainer is not None:  # all devices stop together: one that stopped alone would keep the others waiting
-            bad = self._trainer.strategy.reduce(bad, reduce_op="sum")
-        self.guard.watch(loss_check(parts, bad), self.where())
+            zeros = self._trainer.strategy.reduce(zeros, reduce_op="sum")
+        self.guard.watch(loss_check(parts, zeros), self.where())
 
     def where(self) -> Callable[[], str]:
         """Return what says, if it is ever asked, that training stopped at the present step."""

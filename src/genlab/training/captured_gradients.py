@@ -9,7 +9,7 @@ from torch import Tensor, distributed
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from genlab.core.batch import Batch
-from genlab.core.finite import loss_check, not_finite
+from genlab.core.finite import loss_check, zero_if_finite
 from genlab.core.graphs import GraphFactory
 from genlab.models.base import GenerativeModel
 from genlab.training.captured_step import CapturedSteps, PlainStep, RecordedStep
@@ -44,11 +44,12 @@ class CapturedGradients(CapturedSteps):
         agreed = self._is_settled(batch)
         with self._model.guard.apart():
             outputs = super().train(batch, plain)
-        if not agreed:
+        zeros = zero_if_finite(outputs)
+        self._average(zeros)
+        self._model.guard.watch(loss_check(outputs, zeros), self._model.where())
+        if not agreed:  # which waits for the device anyway; and where the run ends, nothing is said of graphs
+            self._model.guard.settle()
             self._agree()
-        bad = not_finite(outputs)
-        self._average(bad)
-        self._model.guard.watch(loss_check(outputs, bad), self._model.where())
         return outputs
 
     def _is_settled(self, batch: Batch) -> bool:
