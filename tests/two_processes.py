@@ -1,21 +1,53 @@
-"""One of two processes that are started at once and train several runs together, and what it records of them."""
+"""Two processes that are started at once and train several runs together, and what each records of them."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, Interrupted
 from genlab.core.graphs import RecordedGraph
 from genlab.core.sharded import whole
-from tests.tiny import composed
+from tests import forkserver
+from tests.tiny import ROOT, composed
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def by_hand(port: int) -> list[dict[str, str]]:
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    return [{**shared, "LOCAL_RANK": str(rank)} for rank in (0, 1)]
+
+
+def train_together(folder: Path, jobs: list[dict[str, Any]], patience_seconds: float) -> list[tuple[str, str]]:
+    """Have two processes train jobs, see :func:`main`, and return what each has said; kill them if they hang."""
+    (folder / "runs.json").write_text(json.dumps(jobs))
+    command = [sys.executable, "-m", "tests.two_processes", str(folder)]
+    started = [forkserver.start([*command, str(rank)], cwd=ROOT) for rank in (0, 1)]
+    try:
+        said = [process.communicate(timeout=patience_seconds) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], said[0][1] + said[1][1]
+    return said
 
 
 class Recorder:
@@ -87,15 +119,74 @@ class Recorder:
         return end
 
 
+class Poison:
+    """Makes a training not finite at one step of one process, whether Python computes it or a replay.
+
+    Args:
+        where: ``"loss"``, with its gradient; ``"value"`` of the loss alone; ``"gradient"`` alone.
+        at: Number of the batch, from 0.
+        is_here: Whether this is the process.
+    """
+
+    def __init__(self, where: str, at: int, is_here: bool) -> None:
+        self._where = where
+        self._at = at
+        self._is_here = is_here
+        self._amount = torch.zeros(())
+        self.said = ""
+
+    def install(self, replace: Callable[[Any, str, Any], None]) -> None:
+        from genlab.command import train
+        from genlab.models.base import GenerativeModel
+
+        loss, start, fit = GenerativeModel.loss, GenerativeModel.on_train_batch_start, train._fit
+
+        def poisoned(model: Any, batch: Batch) -> dict[str, Tensor]:
+            parts = loss(model, batch)
+            return {**parts, "loss": parts["loss"] + self._added(next(model.parameters()))}
+
+        def begin(model: Any, *arguments: Any) -> None:
+            self._amount.fill_(self._is_here and model.progress.batches == self._at)
+            start(model, *arguments)
+
+        def listen(*arguments: Any) -> None:
+            try:
+                fit(*arguments)
+            except GenlabError as error:
+                self.said = f"{type(error).__name__}: {error}"
+                raise
+
+        replace(GenerativeModel, "loss", poisoned)
+        replace(GenerativeModel, "on_train_batch_start", begin)
+        replace(train, "_fit", listen)
+
+    def _added(self, weight: Tensor) -> Tensor:
+        """Return 0, with a gradient of 0, where nothing is poisoned."""
+        nothing, rest = (weight - weight.detach()).abs().sum(), 1 - self._amount
+        if self._where == "loss":
+            return nothing / rest
+        return rest.log() if self._where == "value" else (nothing + rest).sqrt() - rest
+
+
 def main(folder: Path, rank: int) -> None:
-    """Train the runs that ``<folder>/runs.json`` lists; leave ``<folder>/<name>.<rank>.pt`` of each."""
+    """Train the runs that ``<folder>/runs.json`` lists; leave ``<folder>/<name>.<rank>.pt`` of each.
+
+    A job has a name, ``overrides``, the ``environment`` of both processes, ``stop_at``, see :class:`Recorder`, and
+    whether steps are ``replayed``. It may have a ``poison``, see :class:`Poison`, with the rank of its process, and a
+    ``lag`` with which the checks of finite numbers are read.
+    """
     from genlab.command.train import run
 
     for job in json.loads((folder / "runs.json").read_text()):
         os.environ.update(job["environment"][rank])
         recorder, error, result = Recorder(rank, 2, job["stop_at"]), None, None
+        where, at, poisoned = job.get("poison", ["loss", -1, 0])
+        poison = Poison(where, at, poisoned == rank)
         with pytest.MonkeyPatch.context() as patch:
             recorder.install(patch.setattr)
+            if "poison" in job:
+                poison.install(patch.setattr)
+                patch.setattr("genlab.core.finite.lag_on", lambda device, lag=job["lag"]: lag)
             if job["replayed"]:
                 patch.setattr(
                     "genlab.training.callbacks.replay_steps.graphs_for",
@@ -110,7 +201,7 @@ def main(folder: Path, rank: int) -> None:
         for name in job["environment"][rank]:
             os.environ.pop(name, None)
         kept = {"gradients": recorder.gradients, "weights": recorder.weights, "seeds": recorder.seeds}
-        kept["replays"] = recorder.replays
+        kept |= {"replays": recorder.replays, "said": poison.said}
         torch.save({**kept, "error": error, "has_result": result is not None}, folder / f"{job['name']}.{rank}.pt")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genlab.core import finite
-from genlab.core.finite import Check, FiniteGuard, NonFiniteError
+from genlab.core.finite import Check, FiniteGuard, NonFiniteError, loss_check, zero_if_finite
 
 
 def watch(guard: FiniteGuard, step: int, good: bool) -> None:
@@ -48,3 +48,11 @@ def test_checks_of_a_recorded_step_are_kept_for_its_replays() -> None:
     guard.settle()
     with pytest.raises(NonFiniteError, match="step 7: bad"):
         guard.watch(checks[0], lambda: "step 7")
+
+
+def test_of_a_loss_that_is_not_finite_on_any_device_the_bad_parts_are_named() -> None:
+    here = {"loss": torch.tensor(1.0), "kl": torch.tensor(2.0), "nll": torch.tensor(torch.inf)}
+    there = {"loss": torch.tensor(torch.nan), "kl": torch.tensor(3.0), "nll": torch.tensor(4.0)}
+    good, bad = loss_check(here, zero_if_finite(here)), loss_check(here, zero_if_finite(here) + zero_if_finite(there))
+    assert good.explain(good.answers.tolist()) is None, "the loss itself is finite"
+    assert bad.explain(bad.answers.tolist()) == "the loss is not finite (part: loss, nll)."

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
+import weakref
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.core.graphs import RecordedGraph, Replayed, graphs_for
+from genlab.core.graphs import CudaGraph, RecordedGraph, Replayed, graphs_for
 
 
 def test_there_are_no_graphs_on_a_cpu() -> None:
@@ -106,6 +109,32 @@ def test_what_a_graph_cannot_hold_is_refused_without_a_trace(work) -> None:
         RecordedGraph().capture(changing)
     assert x.tolist() == [0, 1, 2, 3]
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_capture_that_fails_holds_no_tensor_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even until the next collection of garbage: what is done instead needs the room."""
+    for name in ("current_stream", "set_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
+    graph = object.__new__(CudaGraph)  # all but what only a GPU can do
+    vars(graph).update(_device=None, _pool=None, _graph=None, _generators=[])
+    monkeypatch.setattr(CudaGraph, "_capturing", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(CudaGraph, "_end_capture_of_generators", lambda *_: None)
+    made: list[weakref.ref[Tensor]] = []
+
+    def work() -> None:
+        values = torch.zeros(2)
+        made.append(weakref.ref(values))
+        raise torch.OutOfMemoryError("no room")
+
+    gc.disable()
+    try:
+        with pytest.raises(torch.OutOfMemoryError, match="no room") as raised:
+            graph.capture(work)
+        assert made[0]() is not None
+        del raised
+        assert made[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_replayed_function_follows_its_inputs_and_its_weights() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
@@ -55,6 +57,31 @@ def test_what_cannot_be_captured_is_tried_and_said_once(
         assert [function(torch.ones(2)).tolist() for _ in range(2)] == [[2, 2], [2, 2]]
     assert function is reads
     assert [record.message.split(":")[0] for record in caplog.records] == ["Without a CUDA graph for reading"]
+
+
+@torch.no_grad()
+def test_what_has_no_room_as_a_graph_is_computed_once_its_memory_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And tried again elsewhere, where a smaller batch may fit."""
+    taken: weakref.WeakSet[Tensor] = weakref.WeakSet()
+    left: list[int] = []
+
+    def large(x: Tensor) -> Tensor:
+        left.append(len(taken))
+        values = 2 * x
+        if len(left) % 5 == 4:  # after three warm-ups
+            taken.add(values)
+            raise torch.OutOfMemoryError("no room")
+        return values
+
+    monkeypatch.setattr("genlab.core.replaying.graphs_for", lambda device: RecordedGraph)
+    monkeypatch.setattr("genlab.core.replaying._refused", set())
+    for _ in range(2):
+        function = replayed(large, CPU, 100, "a large batch")
+        assert function(torch.ones(2)).tolist() == [2, 2]
+    assert left == [0] * 10
+    assert caplog.messages == ["Without a CUDA graph for a large batch: no room"] * 2
 
 
 @pytest.mark.parametrize("place", [2, torch.tensor(2)])

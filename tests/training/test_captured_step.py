@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +17,8 @@ from genlab.core.finite import NonFiniteError
 from genlab.core.graphs import RecordedGraph
 from genlab.models.base import GenerativeModel
 from genlab.models.steps import Progress
-from genlab.training import captured_step
+from genlab.training import captured_gradients, captured_step
+from genlab.training.captured_gradients import CapturedGradients
 from tests.contract.families import (
     BINARY,
     PLANE,
@@ -231,6 +234,98 @@ def test_a_plain_step_that_has_no_room_beside_a_graph_is_made_without_it(warning
     assert warnings() == ["Steps of vae go on without CUDA graphs: no room."]
 
 
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What only a cycle keeps alive stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("call", [3, 4], ids=["recorded", "compared"])
+def test_what_a_step_without_room_took_is_given_back_before_the_next(
+    call: int, no_collector: None, monkeypatch: pytest.MonkeyPatch, warnings: Callable[[], list[str]]
+) -> None:
+    """Or there were no room for that one either."""
+    taken: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    class Noted(RecordedGraph):
+        def __init__(self) -> None:
+            super().__init__()
+            taken.add(self)
+
+    class State(captured_step._State):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            taken.add(self)
+
+    monkeypatch.setattr(captured_step, "_State", State)
+    training = Training(make_model(VAE), Noted)
+    step, left = training.plain, []
+
+    def crowded(batch: Batch) -> dict[str, Tensor]:
+        if len(left) == call:
+            parts = step(batch)
+            taken.add(parts["loss"])
+            left.append(len(taken))
+            raise torch.OutOfMemoryError("no room")
+        left.append(len(taken))
+        return step(batch)
+
+    training.plain = crowded
+    training.steps(0, call + 1)
+    assert left[call] > 0
+    assert left[call + 1 :] == [0] * (call - 2)
+    assert warnings() == ["Steps of vae go on without CUDA graphs: no room."]
+
+
+def test_gradients_of_a_step_without_room_are_no_part_of_those_of_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one device of several, whose optimizer has set them to zero before, once."""
+    monkeypatch.setattr(captured_gradients.distributed, "all_reduce", lambda *_: None)
+    monkeypatch.setattr(captured_gradients.distributed, "get_world_size", lambda: 1)
+    model, full = make_model(VAE), [True]
+    captured = CapturedGradients(model, RecordedGraph, 1e-5)
+
+    def local(batch: Batch) -> dict[str, Tensor]:
+        parts = model.training_step(batch, 0)
+        parts["loss"].backward()
+        return {name: value.detach() for name, value in parts.items()}
+
+    def crowded(batch: Batch) -> dict[str, Tensor]:
+        parts = local(batch)
+        if full.pop():
+            raise torch.OutOfMemoryError("no room")
+        return parts
+
+    found = []
+    for number, plain in enumerate([local, local, local, crowded]):
+        full = [False, True]
+        for train in (local, lambda batch, plain=plain: captured.train(batch, plain)):
+            model.zero_grad()
+            torch.manual_seed(number)
+            train(make_batch(BINARY, 6, seed=number))
+            found.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+        torch.testing.assert_close(found[-1], found[-2], rtol=0, atol=0)
+    assert full == []
+    assert captured.stopped
+
+
+def test_a_step_that_is_not_finite_is_no_fault_of_the_graph(
+    monkeypatch: pytest.MonkeyPatch, warnings: Callable[[], list[str]]
+) -> None:
+    """Where the answers come late it is compared with its replay before the run ends."""
+    monkeypatch.setattr("genlab.core.finite.lag_on", lambda device: 8)
+    training = Training(make_model(Case("vae", PLANE, SMALL_VAE)), Counting)
+    training.steps(0, 3)
+    training.captured.train(Batch(torch.full((6, 2), torch.inf), make_batch(PLANE, 6).y), training.plain)
+    assert warnings() == [
+        "Steps of vae go on without CUDA graphs: the plain step that it is compared with is not finite."
+    ]
+    with pytest.raises(NonFiniteError, match="the loss is not finite"):
+        training.model.guard.settle()
+
+
 def test_a_number_that_is_not_finite_in_a_replayed_step_names_the_step() -> None:
     case = Case("vae", PLANE, SMALL_VAE)
     training = Training(make_model(case), Counting)
@@ -238,3 +333,15 @@ def test_a_number_that_is_not_finite_in_a_replayed_step_names_the_step() -> None
     training.model.progress = Progress(36, 6)
     with pytest.raises(NonFiniteError, match=r"at step 7 \(36 examples seen\): the loss is not finite \(part: "):
         training.captured.train(Batch(torch.full((6, 2), torch.inf), make_batch(PLANE, 6).y), training.plain)
+
+
+def test_a_step_that_is_taken_back_takes_back_what_a_device_without_a_number_drew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = torch.Generator()
+    monkeypatch.setattr(torch.cuda, "default_generators", (gpu,))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    state = captured_step._State({}, torch.device("cuda"))
+    drawn = torch.rand(2, generator=gpu)
+    state.restore()
+    assert torch.equal(torch.rand(2, generator=gpu), drawn)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +24,7 @@ from genlab.training.callbacks.budget import Budget
 from genlab.training.process_group import Start, check_devices, stop_helpers
 from tests import forkserver
 from tests.tiny import ROOT, TINY, composed, run_folder, tiny, train_in_a_process
-from tests.two_processes import Recorder
+from tests.two_processes import Recorder, by_hand, free_ports, train_together
 
 PATIENCE_SECONDS = 1200
 """Until processes count as hung; each imports torch and Lightning, which takes a minute where others share the core."""
@@ -52,19 +50,6 @@ PLACES = {"resumed": "sharded", "evaluated": "flow", "refused": "flow"}
 """The runs that other runs go on with."""
 ALIKE = ["flow", "gan", "sharded"]
 """Runs whose gradient depends on the data alone: continuous vectors, and a game on given noise."""
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def by_hand(port: int) -> list[dict[str, str]]:
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
-    return [{**shared, "LOCAL_RANK": str(rank)} for rank in (0, 1)]
 
 
 def by_srun(port: int) -> list[dict[str, str]]:
@@ -97,16 +82,8 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "replayed": "replayed" in name,
             }
         )
-    (folder / "runs.json").write_text(json.dumps(jobs))
-    command = [sys.executable, "-m", "tests.two_processes", str(folder)]
     with RunLock(located(next(job for job in jobs if job["name"] == "locked")["overrides"]) / "run.lock"):
-        started = [forkserver.start([*command, str(rank)], cwd=ROOT) for rank in (0, 1)]
-        try:
-            said = [process.communicate(timeout=PATIENCE_SECONDS) for process in started]
-        finally:
-            for process in started:
-                process.kill()
-    assert [process.returncode for process in started] == [0, 0], said[0][1] + said[1][1]
+        said = train_together(folder, jobs, PATIENCE_SECONDS)
     (folder / "said.json").write_text(json.dumps(said))
     return folder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlab.core.errors import GenlabError
 
-__all__ = ["Check", "FiniteGuard", "NonFiniteError", "gradient_norms", "lag_on"]
+__all__ = ["Check", "FiniteGuard", "NonFiniteError", "gradient_norms", "lag_on", "loss_check", "zero_if_finite"]
 
 LAG = 8
 """Checks whose answers a CUDA device may still owe."""
@@ -57,7 +57,7 @@ class FiniteGuard:
 
     def __init__(self) -> None:
         self.is_apart = False
-        """Whether what a device does now is its own alone, and waits for no other."""
+        """Whether a device computes by itself what it exchanges afterwards: then its loss is not checked."""
         self._owed: deque[_Owed] = deque()
         self._collected: list[Check] | None = None
 
@@ -72,7 +72,10 @@ class FiniteGuard:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Watch what a device does by itself; what the others do is seen in what they exchange afterwards."""
+        """Leave the check of the loss to whoever brings together what each device computes meanwhile by itself.
+
+        An error here would be of one device, for which the others waited.
+        """
         self.is_apart = True
         try:
             yield
@@ -119,6 +122,34 @@ class FiniteGuard:
             if (reason := owed.check.explain(owed.check.answers.tolist())) is not None:
                 self._owed.clear()  # later steps built on this one
                 raise NonFiniteError(f"{owed.where()}: {reason}")
+
+
+def zero_if_finite(parts: Mapping[str, Tensor]) -> Tensor:
+    """Return 0 for each part of a loss that is finite, and NaN for any other: float32, ``[K]``.
+
+    A sum or a mean of that over several devices is 0 where the part is finite on all of them.
+
+    Args:
+        parts: Scalars.
+    """
+    values = torch.stack([value.detach().float() for value in parts.values()])
+    return values - values
+
+
+def loss_check(names: Iterable[str], zeros: Tensor) -> Check:
+    """Return the check of a loss and its parts.
+
+    Args:
+        names: Of the parts; ``"loss"`` is the one that must be finite, and where it is not, others are named beside it.
+        zeros: What :func:`zero_if_finite` returned, or a sum or mean of that.
+    """
+    names = list(names)
+
+    def explain(finite: list[bool]) -> str | None:
+        bad = [name for name, good in zip(names, finite, strict=True) if not good]
+        return f"the loss is not finite (part: {', '.join(bad)})." if "loss" in bad else None
+
+    return Check(zeros == 0, explain)
 
 
 def gradient_norms(gradients: list[Tensor]) -> list[Tensor]:

@@ -16,6 +16,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from genlab.core.randomness import default_generator
+
 __all__ = ["CudaGraph", "Graph", "GraphFactory", "RecordedGraph", "Replayed", "first_line", "graphs_for", "reads_back"]
 
 _log = logging.getLogger("genlab")
@@ -88,8 +90,7 @@ class CudaGraph:
         self._device = device
         self._pool = pool
         self._stream = stream or torch.cuda.Stream(device)
-        default = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
-        self._generators = [default, *generators]
+        self._generators = [default_generator(device), *generators]
         self._graph = self._empty_graph()
 
     def _empty_graph(self) -> torch.cuda.CUDAGraph:
@@ -123,7 +124,10 @@ class CudaGraph:
             self._end_capture_of_generators()
             for generator, state in zip(self._generators, states, strict=True):
                 generator.set_state(state)
-            raise reason or error from None  # the end of a capture that failed says only that it did
+            try:
+                raise reason or error from None  # the end of a capture that failed says only that it did
+            finally:
+                del reason  # else the error would hold this frame, and this the error, with all tensors of the work
 
     def _capturing(self, graph: torch.cuda.CUDAGraph, pool: Any = None) -> torch.cuda.graph:
         # Other threads, such as a logger's, may use the device meanwhile.
@@ -307,16 +311,20 @@ class Replayed:
             return self._function(*inputs)
         key = tuple(None if tensor is None else (tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
         if key not in self._captured:
-            if len(self._captured) >= self._most:
-                return self._function(*inputs)
-            try:
-                self._captured[key] = self._capture(inputs)
-            except Exception as error:
-                _log.warning("Without a CUDA graph for %s: %s", self._name, first_line(error))
-                self._make_graph = None
-                self._captured.clear()
+            if len(self._captured) < self._most:
+                self._try_to_capture(key, inputs)
+            if key not in self._captured:
                 return self._function(*inputs)
         return self._captured[key](inputs)
+
+    def _try_to_capture(self, key: Any, inputs: Sequence[Tensor | None]) -> None:
+        """Capture the function or give up all graphs; once this has returned, so has the error, with what it held."""
+        try:
+            self._captured[key] = self._capture(inputs)
+        except Exception as error:
+            _log.warning("Without a CUDA graph for %s: %s", self._name, first_line(error))
+            self._make_graph = None
+            self._captured.clear()
 
     def _capture(self, inputs: Sequence[Tensor | None]) -> _Captured:
         static = [None if tensor is None else tensor.clone() for tensor in inputs]

@@ -9,7 +9,7 @@ from enum import IntEnum
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Stream", "generator", "some_of", "stream_seed"]
+__all__ = ["Stream", "default_generator", "generator", "some_of", "stream_seed"]
 
 
 class Stream(IntEnum):
@@ -38,6 +38,16 @@ def stream_seed(stream: Stream, *counters: int) -> int:
 def generator(stream: Stream, *counters: int, device: torch.device | str = "cpu") -> Generator:
     """Return a fresh generator for a purpose and counters; see :func:`stream_seed`."""
     return Generator(device=device).manual_seed(stream_seed(stream, *counters))
+
+
+def default_generator(device: torch.device) -> Generator:
+    """Return what a CPU or CUDA device draws from unless it is told otherwise; without a number it is the present one.
+
+    On a CUDA device something must have been computed before.
+    """
+    if device.type == "cpu":
+        return torch.default_generator
+    return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
 
 
 def some_of(x: Tensor, count: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError
-from genlab.core.finite import Check, FiniteGuard, gradient_norms
+from genlab.core.finite import Check, FiniteGuard, gradient_norms, loss_check, zero_if_finite
 from genlab.core.negative_log_likelihood import NegativeLogLikelihood
 from genlab.core.randomness import Stream, generator, stream_seed
 from genlab.core.sharded import whole
@@ -129,21 +129,12 @@ class TrainedBySteps(LightningModule):
         Args:
             parts: ``"loss"`` and what it is made of, scalars.
         """
-        names = list(parts)
-        finite = torch.stack([value.detach().float() for value in parts.values()]).isfinite()
-        # All devices stop together: one that stopped alone would leave the others waiting for it.
-        bad_anywhere = (~finite[names.index("loss")]).float()
-        if self._trainer is not None and not self.guard.is_apart:
-            bad_anywhere = self._trainer.strategy.reduce(bad_anywhere, reduce_op="sum")
-
-        def explain(finite: list[bool]) -> str | None:
-            if finite[0]:
-                return None
-            bad = [name for name, good in zip(names, finite[1:], strict=True) if not good]
-            which = f"part: {', '.join(bad)}" if bad else "on another device"
-            return f"the loss is not finite ({which})."
-
-        self.guard.watch(Check(torch.cat([bad_anywhere[None] == 0, finite]), explain), self.where())
+        if self.guard.is_apart:
+            return
+        zeros = zero_if_finite(parts)
+        if self._trainer is not None:  # all devices stop together: one that stopped alone would keep the others waiting
+            zeros = self._trainer.strategy.reduce(zeros, reduce_op="sum")
+        self.guard.watch(loss_check(parts, zeros), self.where())
 
     def where(self) -> Callable[[], str]:
         """Return what says, if it is ever asked, that training stopped at the present step."""

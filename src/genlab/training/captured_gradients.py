@@ -9,6 +9,7 @@ from torch import Tensor, distributed
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from genlab.core.batch import Batch
+from genlab.core.finite import loss_check, zero_if_finite
 from genlab.core.graphs import GraphFactory
 from genlab.models.base import GenerativeModel
 from genlab.training.captured_step import CapturedSteps, PlainStep, RecordedStep
@@ -20,8 +21,9 @@ class CapturedGradients(CapturedSteps):
     """As :class:`CapturedSteps`, of passes that end with a device's own gradients; then it averages them.
 
     Within a pass no device waits for another: what a step exchanges is one flat tensor of all gradients, behind the
-    graph. All devices go from one way of doing a step to the next together: until a kind of step is checked, each says
-    whether it goes on, and if one cannot, none does. The optimizer steps plainly.
+    graph. What is not finite in each device's loss goes with it: so all know, and stop at the same step. All devices go
+    from one way of doing a step to the next together: until a kind of step is checked, each says whether it goes on,
+    and if one cannot, none does. The optimizer steps plainly.
 
     Args:
         model: What is trained.
@@ -40,10 +42,14 @@ class CapturedGradients(CapturedSteps):
             plain: Computes this device's gradients, where parameters have none before.
         """
         agreed = self._is_settled(batch)
-        outputs = super().train(batch, plain)
-        if not agreed:
+        with self._model.guard.apart():
+            outputs = super().train(batch, plain)
+        zeros = zero_if_finite(outputs)
+        self._average(zeros)
+        self._model.guard.watch(loss_check(outputs, zeros), self._model.where())
+        if not agreed:  # which waits for the device anyway; and where the run ends, nothing is said of graphs
+            self._model.guard.settle()
             self._agree()
-        self._average()
         return outputs
 
     def _is_settled(self, batch: Batch) -> bool:
@@ -57,12 +63,13 @@ class CapturedGradients(CapturedSteps):
         if stopped.item() and not self.stopped:
             self.stop("another device goes on so")
 
-    def _average(self) -> None:
-        gradients = list(self._gradients().values())
-        flat = _flatten_dense_tensors(gradients)
+    def _average(self, *others: Tensor) -> None:
+        """Average the gradients over the devices, and other tensors of their kind with them."""
+        tensors = [*self._gradients().values(), *others]
+        flat = _flatten_dense_tensors(tensors)
         distributed.all_reduce(flat)
         flat /= distributed.get_world_size()
-        torch._foreach_copy_(gradients, list(_unflatten_dense_tensors(flat, gradients)))
+        torch._foreach_copy_(tensors, list(_unflatten_dense_tensors(flat, tensors)))
 
     def _record(self, *arguments: Any) -> None:
         gradients = self._gradients()  # of the step that was done, which recording one forgets

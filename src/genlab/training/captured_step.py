@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from genlab.core.batch import Batch
 from genlab.core.finite import Check
 from genlab.core.graphs import WARM_UPS, Graph, GraphFactory, first_line
+from genlab.core.randomness import default_generator
 from genlab.models.base import GenerativeModel
 from genlab.models.steps import Progress
 from genlab.training.capturable import StepsInGraph
@@ -119,6 +120,8 @@ class CapturedSteps:
         if reason:
             _log.warning("Steps of %s go on without CUDA graphs: %s.", self._model.name, reason.rstrip("."))
         self.stopped = True
+        for kind in self._kinds.values():  # whoever does a step now still has its kind in hand
+            kind.graph = kind.step = None
         self._kinds.clear()
         self._optimizers.release()
 
@@ -165,19 +168,10 @@ class CapturedSteps:
 
     def _check(self, kind: _Kind, batch: Batch, plain: PlainStep) -> dict[str, Tensor]:
         """Do a step plainly, then once more by a replay, compare, and leave what the plain one did."""
-        before, counts = None, copy.deepcopy(self._counts.state_dict())
         self._forget_gradients()
-        try:
-            before = self._state()
-            with self._optimizers.capturable():
-                outputs = plain(batch)
-            after, gradients = self._state(), self._gradients()
-        except torch.OutOfMemoryError as error:  # beside the graph there is no room for a plain step
-            if before is not None:
-                before.restore()
-            self._counts.load_state_dict(counts)
-            self.stop(first_line(error))
+        if (done := self._done(batch, plain)) is None:
             return plain(batch)
+        before, outputs, after, gradients = done
         try:
             before.restore()
             self._queue(kind.step, batch)
@@ -190,6 +184,27 @@ class CapturedSteps:
         if reason:
             self.stop(reason)
         return outputs
+
+    def _done(
+        self, batch: Batch, plain: PlainStep
+    ) -> tuple[_State, dict[str, Tensor], _State, dict[str, Tensor]] | None:
+        """Do a step plainly, and return the state before it, its outputs, the state after it and its gradients.
+
+        None where beside a graph there is no room for that: then nothing is left of it, nor of the graphs.
+        """
+        before, counts = None, copy.deepcopy(self._counts.state_dict())
+        try:
+            before = self._state()
+            with self._optimizers.capturable():
+                outputs = plain(batch)
+            return before, outputs, self._state(), self._gradients()
+        except torch.OutOfMemoryError as error:
+            if before is not None:
+                before.restore()
+            self._counts.load_state_dict(counts)
+            self._forget_gradients()  # of a part of the step
+            self.stop(first_line(error))
+            return None
 
     def _leave(self, step: RecordedStep, gradients: dict[str, Tensor]) -> None:
         """Leave of the gradients, once the step with these ``gradients`` is done, what steps leave."""
@@ -208,6 +223,8 @@ class CapturedSteps:
         if step.gradients.keys() != gradients.keys():
             return "a replayed step gives other parameters a gradient"
         plain_norms = torch.stack(torch._foreach_norm(list(gradients.values())))
+        if not bool(torch.stack([*plain_norms, *_losses(outputs).values()]).isfinite().all()):
+            return "the plain step that it is compared with is not finite"
         errors = torch.stack(
             torch._foreach_norm(torch._foreach_sub(list(step.gradients.values()), list(gradients.values())))
         )
@@ -255,7 +272,7 @@ class CapturedSteps:
 
 @dataclass
 class _Kind:
-    graph: Graph
+    graph: Graph | None
     shapes: list[Any]
     warmed_up: int = 0
     step: RecordedStep | None = None
@@ -281,9 +298,7 @@ class _State:
     def __init__(self, parts: Mapping[str, Iterable[Tensor]], device: torch.device) -> None:
         self.tensors = {name: [tensor.detach() for tensor in tensors] for name, tensors in parts.items()}
         self.copies = {name: [tensor.clone() for tensor in tensors] for name, tensors in self.tensors.items()}
-        self._generators = [torch.default_generator]
-        if device.type == "cuda":
-            self._generators.append(torch.cuda.default_generators[device.index])
+        self._generators = [torch.default_generator, default_generator(device)]
         self._random = [generator.get_state() for generator in self._generators]
 
     def restore(self) -> None:
@@ -314,10 +329,14 @@ def _distance(some: list[Tensor], others: list[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(differences)).norm()
 
 
-def _close(some: dict[str, Tensor], others: dict[str, Tensor], rounding: float) -> bool:
+def _losses(parts: dict[str, Tensor]) -> dict[str, Tensor]:
     # Of the other parts some are counts, which jump where a number is rounded across a threshold.
-    losses = [name for name in others if name.endswith("loss")]
-    one, other = (torch.stack([parts[name].float() for name in losses]) for parts in (some, others))
+    return {name: value.float() for name, value in parts.items() if name.endswith("loss")}
+
+
+def _close(some: dict[str, Tensor], others: dict[str, Tensor], rounding: float) -> bool:
+    losses = _losses(others)
+    one, other = (torch.stack([parts[name] for name in losses]) for parts in (_losses(some), losses))
     return bool((one - other).norm() <= rounding * other.norm())
 
 

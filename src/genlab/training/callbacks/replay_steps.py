@@ -88,10 +88,9 @@ class ReplaySteps(Callback):
         zero = self._loop._make_zero_grad_fn(batch_idx, optimizer)
 
         def local(batch: Batch) -> dict[str, Tensor]:
-            model = trainer.lightning_module
-            with model.guard.apart(), trainer.precision_plugin.train_step_context():
+            with trainer.precision_plugin.train_step_context():
                 # Not through the strategy, whose module would exchange the gradients within the backward pass.
-                parts = model.training_step(*{**given, "batch": batch}.values())
+                parts = trainer.lightning_module.training_step(*{**given, "batch": batch}.values())
             parts["loss"].backward()
             return {name: value.detach() for name, value in parts.items()}
 
