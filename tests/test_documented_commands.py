@@ -37,7 +37,7 @@ RUN_BY = {
     r"dashboard .*": "tests/command/test_dashboard.py",
     r"train .*hydra\.sweeper\.storage=.*": "tests/sweeps/test_shared_study.py",
     r"train .*search=.*": "tests/command/test_search_outcome.py",
-    r"train .*hydra/launcher=(joblib|ray) (?!.*address=auto).*": "tests/hydra_plugins/test_cluster_launchers.py",
+    r"train .*hydra/launcher=(joblib|ray) (?!.*address=auto).*": "tests/hydra_plugins/test_cluster_launchers.py",  # of no training
     r"train (?!.*trainer=).*hydra/launcher=submitit_slurm .*": "tests/command/test_slurm.py",  # on a CPU
     r"train trainer=ddp trainer\.accelerator=cpu .*": "tests/training/test_distributed.py",
     r"train model=pretrained_text model\.path=DIR .*": "tests/models/test_pretrained_text.py",
@@ -48,7 +48,7 @@ RUN_BY = {
     r"python benchmarks/.*": "tests/test_benchmarks.py",
     r"python docs/(families|uses)\.py": "tests/test_family_matrix.py",
 }
-"""Commands that other tests give, with settings that make them tiny, by what they look like."""
+"""Commands that other tests give, or others of their kind, with settings that make them tiny; by what they look like."""
 NOT_RUN = {
     r"git clone .*": "the repository's address; `.ci/run` begins in a clone",
     r"pip install .*": "downloads packages; `.ci/run` installs the locked set into a new environment",
