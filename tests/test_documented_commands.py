@@ -37,7 +37,7 @@ RUN_BY = {
     r"dashboard .*": "tests/command/test_dashboard.py",
     r"train .*hydra\.sweeper\.storage=.*": "tests/sweeps/test_shared_study.py",
     r"train .*search=.*": "tests/command/test_search_outcome.py",
-    r"train .*hydra/launcher=(joblib|ray) (?!.*address=auto).*": "tests/hydra_plugins/test_cluster_launchers.py",  # of no training
+    r"train .*hydra/launcher=(joblib|ray) (?!.*address=auto).*": "tests/hydra_plugins/test_cluster_launchers.py",
     r"train (?!.*trainer=).*hydra/launcher=submitit_slurm .*": "tests/command/test_slurm.py",  # on a CPU
     r"train trainer=ddp trainer\.accelerator=cpu .*": "tests/training/test_distributed.py",
     r"train model=pretrained_text model\.path=DIR .*": "tests/models/test_pretrained_text.py",
@@ -48,7 +48,7 @@ RUN_BY = {
     r"python benchmarks/.*": "tests/test_benchmarks.py",
     r"python docs/(families|uses)\.py": "tests/test_family_matrix.py",
 }
-"""Commands that other tests give, or others of their kind, with settings that make them tiny; by what they look like."""
+"""Commands that other tests give, or such of their kind, with settings that make them tiny, by what they look like."""
 NOT_RUN = {
     r"git clone .*": "the repository's address; `.ci/run` begins in a clone",
     r"pip install .*": "downloads packages; `.ci/run` installs the locked set into a new environment",
@@ -120,9 +120,12 @@ def explore(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], Look], int]
             finally:
                 server.shutdown()
 
-        monkeypatch.setattr(
-            Explorer, "warm_up", lambda server: threading.Thread(target=visit, args=[server], daemon=True).start()
-        )
+        def warm_up(server: Explorer) -> None:
+            if visits:  # else it is the page that asks for it, being looked at
+                threading.Thread(target=visits.pop(), args=[server], daemon=True).start()
+
+        visits = [visit]
+        monkeypatch.setattr(Explorer, "warm_up", warm_up)
         code = cli.explore([*words, "port=0", "device=cpu"])
         if failed:
             raise failed[0]
