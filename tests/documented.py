@@ -10,31 +10,66 @@ from hydra.core.override_parser.types import Override
 
 from tests.tiny import ROOT
 
-__all__ = ["DOCS", "commands", "one_by_one", "programs"]
+__all__ = ["DOCS", "commands", "one_by_one", "other_commands", "programs"]
 
 DOCS = ROOT / "docs"
 
 COMMAND = re.compile(r"(?:\bpython (?:train\.py|scripts/(\w+)\.py)|\bgenlab (\w+)|\btrain\.py)(?= |$)(.*)$")
+OTHERS = (
+    "git",
+    "hf",
+    "pip",
+    "pytest",
+    "python",
+    "sphinx-build",
+    "torchrun",
+    "srun",
+    "scontrol",
+    "wandb",
+    "eval",
+    "export",
+)
+"""Programs that pages name beside ours: of the shell, installers, clusters, and this repository's own scripts."""
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GROUPS = ("model", "data", "experiment", "search")
-LEFT_OUT = ("-sc", "--config-dir", "--version")
+LEFT_OUT = re.compile(r"(?:^| )(?:-sc|--config-dir|--version)\b")
 """What asks for no config of ours: functions of a shell, and folders of one's own, which other tests make."""
 
 
 def commands(text: str) -> list[tuple[str, tuple[str, ...]]]:
     """The commands of a page, in blocks and within lines: the name of each, and what follows it."""
-    text = text.replace("\\\n    ", "").replace("\\\n", "")  # a block's own indentation is no part of its lines
-    blocks = [line for line in text.splitlines() if line.startswith("    ")]
-    fenced = re.findall(r"^```(?:bash|sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", "\n".join(line for line in text.splitlines() if line not in blocks))
     found = []
-    for line in [*blocks, *"\n".join(fenced).splitlines(), *spans]:
+    for line in _lines(text):
         if match := COMMAND.search(line):
             arguments = re.split(r"\s+#\s|\s+&&\s", match[3])[0]
+            if LEFT_OUT.search(arguments):
+                continue
             arguments = re.sub(rf"\b({'|'.join(GROUPS)})=<[^>]*>", "", arguments)  # any option: the default one does
             words = shlex.split(re.sub(r"<[^>]*>", "x", arguments))
-            if not any(word.startswith(LEFT_OUT) for word in words):
-                found.append((match[1] or match[2] or "train", tuple(words)))
+            found.append((match[1] or match[2] or "train", tuple(words)))
     return list(dict.fromkeys(found))
+
+
+def other_commands(text: str) -> list[str]:
+    """What a page asks of other programs than ours, and of ours without a config, in blocks and within lines."""
+    parts = [part for line in _lines(text) for part in re.split(r"\s+#\s", line.strip())[0].split(" && ")]
+    return list(dict.fromkeys(filter(_is_other, parts)))
+
+
+def _is_other(line: str) -> bool:
+    if COMMAND.search(line) or line.startswith("genlab "):
+        return bool(LEFT_OUT.search(line))
+    words = [word for word in line.split() if not re.match(r"[A-Z_]+=", word)]
+    return bool(words) and words[0] in OTHERS and (len(words) > 1 or words[0] == "pytest")
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a page's blocks of a shell, and what stands in code within other lines."""
+    text = text.replace("\\\n    ", "").replace("\\\n", "")  # a block's own indentation is no part of its lines
+    fenced = [code for language, code in FENCE.findall(text) if language in ("", "bash", "sh")]
+    rest = FENCE.sub("", text).splitlines()
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", "\n".join(line for line in rest if not line.startswith("    ")))
+    return [*(line for line in rest if line.startswith("    ")), *"\n".join(fenced).splitlines(), *spans]
 
 
 def one_by_one(words: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -23,7 +23,7 @@ from tests.tiny import ROOT
 sys.path.append(str(DOCS))  # behind all packages: only `making` is looked for there
 
 from making import choosing, gallery, models, site, worth
-from making.measured import RESULTS, comparisons
+from making.measured import RESULTS, comparisons, single_runs
 from making.text import read_settings
 
 PAGES = sorted([ROOT / "README.md", ROOT / "results" / "README.md", *DOCS.glob("*.md"), *DOCS.glob("models/*.md")])
@@ -202,7 +202,8 @@ def test_the_gallery_has_every_comparison_with_its_floor_costs_and_commands() ->
 def test_what_was_measured_stands_under_its_kind_of_data() -> None:
     text = choosing.part().partition("### Text")[2]
     assert "ngram 2.424" in text, "the best likelihood of that comparison"
-    assert "transformer_shakespeare" not in text.partition("###")[0]
+    assert "| shakespeare | transformer |" in text.partition("###")[0]
+    assert "shakespeare" not in text.partition("###")[2]
 
 
 DISTANCE = json.loads((RESULTS / "diffusion_stochastic_volatility" / "standard.json").read_text())["quality"][
@@ -222,6 +223,16 @@ def test_a_single_run_without_a_likelihood_has_its_main_figure_of_samples(row: s
     (line,) = [line for line in choosing.part().splitlines() if line.startswith(row)]
     assert f" | {says} | ".replace(" ± ", "\u00a0±\u00a0") in line, "no line ends between a figure and its error"
     assert "1 threads" not in choosing.part()
+
+
+def test_a_single_run_names_its_file_and_the_version_of_the_code() -> None:
+    lines, mixtures = choosing.part().splitlines(), models.part("gmm")
+    for file, result in single_runs():
+        name = f"`{file.relative_to(RESULTS)}`"
+        (line,) = [line for line in lines if name in line]
+        assert f" | {result['code_version']} |" in line
+        assert (" of p(x given y) |" in line) is ((result["likelihood"] or {}).get("of") == "p(x|y)")
+        assert (f"[{name}](/made/results.md)" in mixtures) is (result["model"]["name"] == "gmm")
 
 
 def test_uses_that_are_not_measured_say_so_and_reports_of_detect_are_shown(

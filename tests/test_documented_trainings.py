@@ -50,10 +50,15 @@ def found() -> dict[tuple[str, ...], str]:
             for command, words in commands(page.read_text()):
                 if command == "train":
                     for given in one_by_one(words):
-                        if not ELSEWHERE.search(" ".join(given)):
+                        if is_done_here(given):
                             kept = (word for word in given if not THE_SAME.match(word))
                             trainings.setdefault(tuple(sorted(kept)), page.stem)
     return trainings
+
+
+def is_done_here(given: tuple[str, ...]) -> bool:
+    """Whether a training of these pages is done here, the only one or one of those of a sweep."""
+    return not ELSEWHERE.search(" ".join(given))
 
 
 @pytest.fixture(scope="module")

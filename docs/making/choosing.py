@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genlab.modalities import all_modalities
-from making.measured import Comparison, comparisons, likelihood, quality, row_likelihood, single_runs
+from making.measured import RESULTS, Comparison, comparisons, likelihood, quality, row_likelihood, single_runs
 from making.text import table
 
 NAMES = {"image": "Pictures", "waveform": "Sound", "vector": "Points and vectors"}
@@ -17,7 +17,7 @@ def part() -> str:
     for modality in [modality.name for modality in all_modalities()]:
         tables = [_comparison(found) for found in comparisons() if found.modality == modality]
         tables = tables or ["No comparison of this kind of data is kept in `results/` yet.\n"]
-        runs = [(folder, result) for folder, result in single_runs() if result["data"]["modality"] == modality]
+        runs = [(file, result) for file, result in single_runs() if result["data"]["modality"] == modality]
         if runs:
             tables.append(_runs(runs))
         sections.append("\n".join([f"### {NAMES.get(modality, modality.capitalize())}\n", *tables]))
@@ -54,8 +54,9 @@ def _device(result: dict[str, Any]) -> str:
 def _runs(runs: list[tuple[Any, dict[str, Any]]]) -> str:
     rows = [
         (result["data"]["name"], result["model"]["name"], likelihood(result), quality(result),
-         f"{result['training']['wall_seconds'] / 60:.1f}", _device(result))
-        for _, result in runs
+         f"{result['training']['wall_seconds'] / 60:.1f}", _device(result), f"`{file.relative_to(RESULTS)}`",
+         result["code_version"])
+        for file, result in runs
     ]  # fmt: skip
-    head = ("data", "model", "likelihood", "samples", "minutes", "device")
+    head = ("data", "model", "likelihood", "samples", "minutes", "device", "file in `results/`", "code")
     return "[Single runs](/made/results.md), in settings of their own:\n\n" + table(head, sorted(rows))

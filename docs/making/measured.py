@@ -102,10 +102,9 @@ def comparisons() -> list[Comparison]:
 
 @cache
 def single_runs() -> list[tuple[Path, dict[str, Any]]]:
-    """The result files of runs that stand alone, each with its folder."""
-    files = sorted(RESULTS.glob("*/*.json"))
-    read = [(path.parent, json.loads(path.read_text())) for path in files]
-    return [(folder, result) for folder, result in read if "likelihood" in result and "model" in result]
+    """The result files of runs that stand alone, each with what it says."""
+    read = [(path, json.loads(path.read_text())) for path in sorted(RESULTS.glob("*/*.json"))]
+    return [(path, result) for path, result in read if "likelihood" in result and "model" in result]
 
 
 def likelihood(result: dict[str, Any]) -> str:
@@ -115,7 +114,8 @@ def likelihood(result: dict[str, Any]) -> str:
         if found.get(unit) is not None and (unit == "nats" or not _binary(result)):
             label = {"text": "bits/char", "waveform": "bits/sample"}.get(result["data"]["modality"], label)
             label = "nats" if unit == "nats" else label
-            return f"{found[unit]:.3f} ± {found[f'{unit}_se']:.3f} {label}, {found['kind']}"
+            of = "" if found["of"] == "p(x)" else f" of {found['of'].replace('|', ' given ')}"
+            return f"{found[unit]:.3f} ± {found[f'{unit}_se']:.3f} {label}, {found['kind']}{of}"
     return ""
 
 

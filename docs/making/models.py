@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from genlab.command.targets import locate
 from genlab.core.spec import DataSpec
 from genlab.uses.catalogue import USES
-from making.measured import comparisons, likelihood, quality, single_runs
+from making.measured import RESULTS, comparisons, likelihood, quality, single_runs
 from making.text import ROOT, commands, opening, read_settings, recipe, table
 
 CONF = ROOT / "conf"
@@ -164,18 +164,18 @@ def _measured(model: str) -> str:
                 minutes = f"{float(row['train_minutes']):.1f}" if row["train_minutes"] else ""
                 where = f"[table]({comparison.page})"
                 rows.append((row["data"], comparison.value(row), comparison.quality(row), minutes, where))
-    for folder, result in single_runs():
+    for file, result in single_runs():
         if result["model"]["name"] == model:
             minutes = f"{result['training']['wall_seconds'] / 60:.1f}"
-            rows.append((result["data"]["name"], likelihood(result), quality(result), minutes, _link_to_file(folder)))
+            rows.append((result["data"]["name"], likelihood(result), quality(result), minutes, _link_to_file(file)))
     if not rows:
         return ""
     head = ("data", "likelihood", "samples", "minutes", "where")
     return f"### Measured: `{model}`\n\n" + table(head, rows)
 
 
-def _link_to_file(folder: Path) -> str:
-    return f"[{folder.name}](/made/results.md)"
+def _link_to_file(file: Path) -> str:
+    return f"[`{file.relative_to(RESULTS)}`](/made/results.md)"
 
 
 def _in_the_code(model: str) -> str:

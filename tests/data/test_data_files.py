@@ -115,6 +115,13 @@ def test_where_nothing_is_downloaded_what_is_missing_is_said(root: Path, served:
     assert (root / NAME).read_bytes() == CONTENT
 
 
+def test_where_nothing_is_downloaded_what_is_altered_stays_as_it_is(root: Path, served: ThreadingHTTPServer) -> None:
+    path = put(root, b"of somebody else")
+    with no_downloads(), pytest.raises(GenlabError, match=r"truncated or altered .*, and nothing is downloaded here"):
+        ensure_files(root, gzip_archive(served.url))
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
 def test_the_message_names_each_mirror_and_its_failure(root: Path, served: ThreadingHTTPServer) -> None:
     other = served.folder / "other"
     other.mkdir()

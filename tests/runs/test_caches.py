@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from genlab.runs.caches import cache_folders, first_writable
+from genlab.runs.caches import cache_folders, first_writable, only_with_the_user
 
 
 @pytest.fixture
@@ -32,6 +32,13 @@ def test_with_the_user_where_not(tmp_path: Path, home: Path, kind: str) -> None:
         sealed.chmod(0o555)  # for root too, who could write there
     assert first_writable(cache_folders(root)) == home / "cache"
     assert (home / "cache").is_dir()
+
+
+def test_with_the_user_alone_where_a_folder_is_named_by_somebody_else(tmp_path: Path, home: Path) -> None:
+    with only_with_the_user():
+        assert first_writable(cache_folders(tmp_path / "data")) == home / "cache"
+        assert first_writable((tmp_path / "theirs",)) == home / "cache"
+    assert first_writable((tmp_path / "theirs",)) == tmp_path / "theirs"
 
 
 def test_the_systems_place_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,8 @@ def _check(path: Path, expected: str, archive: Archive) -> str | None:
     if found == expected:
         return None
     problem = f"{path} is truncated or altered (expected {expected}, found {found})"
+    if not downloads_allowed():
+        return problem  # nothing will take its place
     kept = _set_aside(path, problem, _advice(path, archive))
     log.warning("%s; it was kept as %s.", problem, kept.name)
     return f"{problem}, it was kept as {kept.name}"

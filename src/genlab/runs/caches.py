@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from genlab.runs.atomic import make_folder
 
-__all__ = ["cache_folders", "first_writable", "user_cache_folder"]
+__all__ = ["cache_folders", "first_writable", "only_with_the_user", "user_cache_folder"]
 
 NAME = "genlab_cache"
 ANYBODYS_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+_anywhere = ContextVar("_anywhere", default=True)
 
 
 def cache_folders(root: Path) -> tuple[Path, ...]:
@@ -29,8 +33,20 @@ def user_cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("genlab", appauthor=False))
 
 
+@contextmanager
+def only_with_the_user() -> Iterator[None]:
+    """Within the block, in its thread, `first_writable` is the user's cache folder: others' configs name the others."""
+    before = _anywhere.set(False)
+    try:
+        yield
+    finally:
+        _anywhere.reset(before)
+
+
 def first_writable(folders: tuple[Path, ...]) -> Path:
     """Return the first folder that can be written, or made; the last where none seems so."""
+    if not _anywhere.get():
+        folders = (user_cache_folder(),)
     found = next((folder for folder in folders if _is_writable(folder)), folders[-1])
     if found == user_cache_folder():
         # Ours alone. A data folder that is missing is not made here: its name may be mistyped.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ import pytest
 
 from genlab.command.explorer.server import Explorer
 from genlab.core.plugins import load_plugins
+from tests.command.explorer.serving import served
 from tests.command.kinds import KINDS, trained
 from tests.tiny import train
 
@@ -45,19 +44,9 @@ def names(logs: Path) -> dict[str, str]:
     return {path.parts[-3]: str(path.parent.relative_to(runs)) for path in runs.glob("*/*/*/config.yaml")}
 
 
-@contextmanager
-def serving(logs: Path) -> Iterator[Explorer]:
-    with Explorer(str(logs), device="cpu") as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture(scope="package")
 def server(logs: Path) -> Iterator[Explorer]:
-    with serving(logs) as server:
+    with served(logs) as server:
         yield server
 
 
@@ -77,7 +66,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="package")
 def server_of_kinds(kinds: dict[str, Path]) -> Iterator[Explorer]:
-    with serving(kinds["sound"].parents[3]) as server:
+    with served(kinds["sound"].parents[3]) as server:
         yield server
 
 

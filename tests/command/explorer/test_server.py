@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,11 @@ from genlab.data.files import Archive
 from genlab.data.images import Digits
 from genlab.runs.atomic import write_atomic
 from genlab.runs.folder import RunDir, read_config
+from tests.command.explorer.serving import served
 from tests.tiny import train
 
 Ask = Callable[..., Any]
 ABROAD = "https://evil.example"
-
-
-@contextmanager
-def served(logs: Path, **settings: Any) -> Iterator[Explorer]:
-    with Explorer(str(logs), **settings) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_the_page_and_its_files_are_there_and_nothing_else(ask: Ask) -> None:
@@ -203,7 +193,7 @@ def test_who_asks_while_it_warms_up_waits_and_nothing_is_loaded_twice(
     open_run, load_first, warmed = lab.open_run, lab.Lab.load, []
     monkeypatch.setattr(lab, "open_run", load)
     monkeypatch.setattr(lab.Lab, "load", warm)
-    with served(logs, device="cpu") as server, ThreadPoolExecutor(3) as people:
+    with served(logs) as server, ThreadPoolExecutor(3) as people:
         for _ in range(2):
             server.warm_up()
         assert ask("GET", "/", to=server).status == 200, "the page waits for the models"
@@ -228,7 +218,7 @@ def test_what_cannot_be_loaded_is_told_to_who_asks_for_it(
         return open_run(place, *arguments, **options)
 
     monkeypatch.setattr(lab, "open_run", load)
-    with served(logs, device="cpu") as server:
+    with served(logs) as server:
         server.warm_up()
         answers = {model: ask("POST", "/api/sample", {"run": name}, to=server) for model, name in names.items()}
     assert {model: answer.status for model, answer in answers.items()} == {"gmm": 422, "vae": 200, "flow": 200}
@@ -257,7 +247,7 @@ def test_what_comes_trained_is_not_opened_before_it_is_asked_for_nor_pulled_then
     open_run = lab.open_run
     monkeypatch.setattr(lab, "open_run", load)
     monkeypatch.setattr("genlab.runs.hub.open_client", lambda: pytest.fail("the network is asked"))
-    with served(trained_elsewhere, device="cpu") as server:
+    with served(trained_elsewhere) as server:
         (name,) = server.answer("runs", {})["first"]
         server.warm_up()
         server._warming.join()
@@ -273,13 +263,23 @@ def test_missing_data_is_not_downloaded(
 ) -> None:
     missing = Archive("digits.gz", "md5:0", ("http://127.0.0.1:1/",), {f"{tmp_path}/digits": "md5:0"})
     monkeypatch.setattr(Digits, "archives", (missing,))
-    with served(logs, device="cpu") as server:
+    with served(logs) as server:
         answer = ask("POST", "/api/examples", {"run": names["gmm"]}, to=server)
     assert answer.status == 422
     assert f"{tmp_path}/digits is missing, and nothing is downloaded here." in answer.json["error"]
 
 
-def test_a_run_does_not_say_where_its_pictures_are_kept(tmp_path: Path) -> None:
+def test_a_test_that_fails_beside_its_server_ends_it(logs: Path) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(ZeroDivisionError), served(logs) as server:
+        raise ZeroDivisionError
+    assert set(threading.enumerate()) <= before
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.server_port))
+
+
+def test_a_run_does_not_say_where_its_pictures_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENLAB_HOME", str(tmp_path / "home"))
     (tmp_path / "photos").mkdir()
     for number in range(30):
         Image.effect_noise((8, 8), 50 + number).save(tmp_path / "photos" / f"{number}.png")
@@ -292,7 +292,8 @@ def test_a_run_does_not_say_where_its_pictures_are_kept(tmp_path: Path) -> None:
     with lab.Lab(Logs(tmp_path), "cpu").using(str(config.parent.relative_to(tmp_path / "runs"))) as opened:
         assert len(opened.data.tensors("train").x)
     assert not (tmp_path / "anywhere").exists()
-    assert list((tmp_path / "data" / "genlab_cache").iterdir()), "they are kept where they usually are"
+    assert not (tmp_path / "data").exists(), "the config names that folder too"
+    assert {path.suffix for path in (tmp_path / "home" / "cache").iterdir()} == {".safetensors", ".json"}
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "0"])

@@ -29,6 +29,7 @@ from genlab.core.randomness import some_of
 from genlab.data.base import GenlabDataModule
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
+from genlab.runs.caches import only_with_the_user
 from genlab.runs.folder import RunDir
 from genlab.uses.codes import encode
 from genlab.uses.detect.evidence import Evidence, Examples
@@ -119,7 +120,7 @@ class Lab:
 
     @contextmanager
     def using(self, name: str) -> Iterator[Opened]:
-        """Within it a run is loaded, nothing else is computed, and nothing is downloaded.
+        """Within it a run is loaded, nothing else is computed, nothing is downloaded or written where its config says.
 
         Raises:
             GenlabError: If there is no such run, it cannot be loaded from what is here, or too many are waiting.
@@ -127,7 +128,7 @@ class Lab:
         if not self._waiting.acquire(blocking=False):
             raise GenlabError("Too much is waiting to be computed. Try again in a while.")
         try:
-            with self._computing, no_downloads():
+            with self._computing, no_downloads(), only_with_the_user():
                 yield self._opened(name)
         finally:
             self._waiting.release()
@@ -168,7 +169,7 @@ class Lab:
 
 
 def _without_cache(config: TrainedConfig) -> TrainedConfig:
-    """Return the config of a run that keeps its pictures where they usually are, and in no folder that it names."""
+    """Return the config of a run whose pictures are kept where the user's are, and in no folder that it names."""
     plain = {key: value for key, value in config.data.plain.items() if key != "cache"}
     return dataclasses.replace(config, data=dataclasses.replace(config.data, plain=plain))
 
