@@ -275,7 +275,7 @@ def test_what_had_decimal_commas_comes_back_with_points_and_is_read_as_it_is(tmp
     assert sorted(all_rows(after).tolist()) == sorted(all_rows(before).tolist())
     read = modality_of(before.spec).read_many(back, before.spec)
     assert torch.equal(read, all_rows(before))
-    with pytest.raises(GenlabError, match="numbers with a point.* leave data.columns.decimal"):
+    with pytest.raises(GenlabError, match=r"numbers with a point.* leave data.columns.decimal"):
         CsvTable(path=back, columns=ColumnsConfig(**settings))
 
 
