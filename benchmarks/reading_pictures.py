@@ -1,10 +1,11 @@
 """Seconds that a folder of pictures takes to read once, against a bare loop of Pillow on the same cores, and memory.
 
-    python benchmarks/reading_pictures.py [--pictures 10000] [--out results/reading_pictures.json]
+    python benchmarks/reading_pictures.py [--pictures 10000] [--fewer 1000] [--out results/reading_pictures.json]
 
 The pictures are made for the purpose, JPEG and PNG of 512x512 pixels, and read to 64x64. Ours lists them, computes a
 checksum of each file, draws the splits and keeps the result; the loop decodes and scales, and nothing else. Both read
-files that the system has in memory, in alternating rounds.
+files that the system has in memory, in alternating rounds. The memory that ours takes beside the pictures that it keeps
+is measured at two numbers of pictures, each in a process of its own, which has had no memory to use again.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -92,20 +95,40 @@ def _own_memory() -> float:
     return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0.0)
 
 
-def ours(folder: Path, kept: Path) -> tuple[float, float, float]:
-    """Return the seconds of the first start and of a second, and the megabytes of the first."""
+def ours(folder: Path, kept: Path) -> tuple[float, float]:
+    """Return the seconds of the first start and of a second."""
     listing._KNOWN.clear()
-    with Memory() as memory:
+    seconds = []
+    for _ in range(2):
         began = time.perf_counter()
         ImageFolder(path=folder, size=SIZE, cache=kept).tensors("train")
-        first = time.perf_counter() - began
-    began = time.perf_counter()
-    ImageFolder(path=folder, size=SIZE, cache=kept).tensors("train")
-    return first, time.perf_counter() - began, memory.megabytes
+        seconds.append(time.perf_counter() - began)
+    return seconds[0], seconds[1]
 
 
-def measure(suffix: str, count: int, rounds: int) -> dict[str, float]:
-    """Return the median seconds, the median of the rounds' ratios, and the memory that ours took."""
+def memory_of(folder: Path, kept: Path) -> float:
+    """Return the megabytes that the first start takes."""
+    with Memory() as memory:
+        ImageFolder(path=folder, size=SIZE, cache=kept).tensors("train")
+    return memory.megabytes
+
+
+def memory_by_count(paths: Sequence[Path], counts: Sequence[int], place: Path) -> dict[str, float]:
+    """Return the megabytes that a first start with so many of the pictures takes, in a new process each."""
+    found, context = {}, get_context("forkserver")
+    context.set_forkserver_preload(["genlab.data.image_folder"])  # imported once for all
+    for count in counts:
+        folder = place / f"first{count}"
+        folder.mkdir()
+        for path in paths[:count]:
+            os.link(path, folder / path.name)
+        with ProcessPoolExecutor(1, mp_context=context) as process:
+            found[str(count)] = process.submit(memory_of, folder, place / f"kept{count}pictures").result()
+    return found
+
+
+def measure(suffix: str, count: int, fewer: int, rounds: int) -> dict[str, Any]:
+    """Return the median seconds, the median of the rounds' ratios, and the memory that ours takes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "pictures"
@@ -118,13 +141,14 @@ def measure(suffix: str, count: int, rounds: int) -> dict[str, float]:
             bare_loop(paths, cores)
             bare = time.perf_counter() - began
             found.append((bare, *ours(folder, Path(place) / f"kept{number}")))
-    bare, first, second, memory = zip(*found, strict=True)
+        memory = memory_by_count(paths, [fewer, count], Path(place))
+    bare, first, second = zip(*found, strict=True)
     return {
         "bare_loop_seconds": statistics.median(bare),
         "first_start_seconds": statistics.median(first),
         "second_start_seconds": statistics.median(second),
         "ratio": statistics.median(f / b for f, b in zip(first, bare, strict=True)),
-        "memory_megabytes": max(memory),
+        "memory_megabytes": memory,
         "cores": cores,
     }
 
@@ -133,21 +157,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     parser.add_argument("--pictures", type=int, default=10_000, help="of each format")
+    parser.add_argument("--fewer", type=int, default=1000, help="pictures at which memory is measured, too")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    figures = {suffix: measure(suffix, options.pictures, options.rounds) for suffix in ("jpg", "png")}
+    counts = (options.pictures, options.fewer)
+    figures = {suffix: measure(suffix, *counts, options.rounds) for suffix in ("jpg", "png")}
 
     title = f"{options.pictures:,} pictures of {PIXELS}x{PIXELS} to {SIZE}x{SIZE}, median of {options.rounds} rounds"
     table = Table(title=title)
-    for heading in ("format", "bare loop s", "first start s", "ratio", "second start s", "memory MB"):
+    memories = [f"MB for {count:,}" for count in reversed(counts)]
+    for heading in ("format", "bare loop s", "first start s", "ratio", "second start s", *memories):
         table.add_column(heading, justify="right")
     for suffix, found in figures.items():
-        keys = ("bare_loop_seconds", "first_start_seconds", "ratio", "second_start_seconds", "memory_megabytes")
-        table.add_row(suffix, *(f"{found[key]:.3g}" for key in keys))
+        keys = ("bare_loop_seconds", "first_start_seconds", "ratio", "second_start_seconds")
+        values = [*(found[key] for key in keys), *found["memory_megabytes"].values()]
+        table.add_row(suffix, *(f"{value:.3g}" for value in values))
     Console().print(table)
     if options.out:
         result = {
-            "command": f"python benchmarks/reading_pictures.py --pictures {options.pictures} --rounds {options.rounds}",
+            "command": (
+                f"python benchmarks/reading_pictures.py --pictures {options.pictures} --fewer {options.fewer} "
+                f"--rounds {options.rounds}"
+            ),
             "pictures": options.pictures,
             **figures,
             "pillow": PIL.__version__,

@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=2 python benchmarks/table_rows.py [--out results/table_rows.json]
 
-Rows are drawn as an evaluation draws them, in its batches and by the noise of each row, of a table of numbers. Trained
+Rows are drawn as an evaluation draws them, in its batches and by the noise of each row, of tables of numbers and of a
+mixed one, whose columns are of the kinds of those of `diamonds`: seven of rounded numbers, three of categories. Trained
 weights cost the same: no family's sampler asks how well it fits. Where other work shares the cores, the seconds of CPU
 of one thread (OMP_NUM_THREADS=1) say what one idle core would take; several threads wait for each other by spinning,
 which counts too.
@@ -15,6 +16,7 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ import torch
 from omegaconf import OmegaConf
 
 from genlab.command.targets import instantiate
+from genlab.core.batch import Batch
+from genlab.core.codec import to_grid
 from genlab.core.spec import DataSpec, Field
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.sampling import draw_samples
@@ -30,21 +34,37 @@ from genlab.models.base import GenerativeModel
 CONFIGS = Path(__file__).parents[1] / "conf" / "model"
 
 
-def make(family: str, columns: int) -> GenerativeModel:
-    """Build a family's default model of a table of numbers, with weights that make its samples varied."""
-    fields = tuple(Field(f"column {number}") for number in range(1, columns + 1))
+DECIMALS = (2, 1, 1, 0, 2, 2, 2)
+MIXED = (
+    *(Field(f"number {place}", decimals=decimals, rounded=True) for place, decimals in enumerate(DECIMALS)),
+    *(Field(f"category of {levels}", levels=levels) for levels in (5, 7, 8)),
+)
+"""Columns as diamonds has them."""
+FITTED = 1000
+"""Rows by which columns are standardized."""
+
+
+def make(family: str, fields: Sequence[Field]) -> GenerativeModel:
+    """Build a family's default model of a table, with weights that make its samples varied."""
     torch.manual_seed(0)
-    model: GenerativeModel = instantiate(
-        OmegaConf.load(CONFIGS / f"{family}.yaml"), spec=DataSpec("numbers", "table", (columns,), fields=fields)
-    )
+    spec = DataSpec("a table", "table", (len(fields),), fields=tuple(fields))
+    model: GenerativeModel = instantiate(OmegaConf.load(CONFIGS / f"{family}.yaml"), spec=spec)
+    model.initialize(Batch(torch.stack([_values(field) for field in fields], dim=1)))
     for parameter in model.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
     return model.eval().requires_grad_(False)
 
 
-def measure(family: str, columns: int, rows: int, rounds: int) -> dict[str, Any]:
+def _values(field: Field) -> torch.Tensor:
+    if field.levels is not None:
+        return torch.randint(field.levels, (FITTED,)).float()
+    numbers = 100 * torch.randn(FITTED)
+    return numbers if field.decimals is None else to_grid(numbers, field.decimals)
+
+
+def measure(family: str, fields: Sequence[Field], rows: int, rounds: int) -> dict[str, Any]:
     """Time a family; the median of some rounds."""
-    model = make(family, columns)
+    model = make(family, fields)
     protocol = EvaluationProtocol("rows", "test", 1, None, rows, None, 0)
     began = time.process_time()
     drawn = [draw_samples(model, protocol) for _ in range(rounds)]
@@ -63,8 +83,8 @@ def measure(family: str, columns: int, rows: int, rounds: int) -> dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--families", nargs="+", default=["vae", "flow", "made"])
-    parser.add_argument("--columns", type=int, nargs="+", default=[10, 30], help="columns of the tables")
+    parser.add_argument("--families", nargs="+", default=["vae", "flow", "made", "transformer"])
+    parser.add_argument("--columns", type=int, nargs="+", default=[10, 30], help="columns of the tables of numbers")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
@@ -78,12 +98,13 @@ def main() -> None:
         "cpus": os.cpu_count(),
         "columns": {},
     }
-    for columns in arguments.columns:
-        of_table = figures["columns"][str(columns)] = {}
+    tables = {str(count): [Field(f"number {place}") for place in range(count)] for count in arguments.columns}
+    for name, fields in {**tables, "mixed": MIXED}.items():
+        of_table = figures["columns"][name] = {}
         for family in arguments.families:
-            found = of_table[family] = measure(family, columns, arguments.rows, arguments.rounds)
+            found = of_table[family] = measure(family, fields, arguments.rows, arguments.rounds)
             took = f"{found['seconds']:.1f} s, {found['cpu_seconds']:.1f} s of CPU"
-            print(f"{family}, {columns} columns: {arguments.rows:,} rows in {took}", flush=True)
+            print(f"{family}, {name} columns: {arguments.rows:,} rows in {took}", flush=True)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(figures, indent=2) + "\n")

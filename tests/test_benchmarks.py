@@ -50,7 +50,7 @@ TINY = {
     "operations": ["--models", "vae"],
     "ode_tolerances": ["--examples", "2", "--tolerances", "1e-2", "--reference", "1e-3"],
     "old_and_new": ["--old", "HEAD", "--benchmarks", "compare --files 5 --rounds 1", "--rounds", "1"],
-    "reading_pictures": ["--pictures", "10", "--rounds", "1"],
+    "reading_pictures": ["--pictures", "12", "--fewer", "10", "--rounds", "1"],
     "samplers": ["--samples", "100", "--repeats", "1", "--samplers", "heun-2", "ddim-2"],
     "sampling_cache": ["--images", "1", "--values", "2", "--rounds", "1", "--families", "made"],
     "side_by_side": [

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from genlab.core.errors import GenlabError
-from genlab.data import image_folder, listing
+from genlab.data import image_folder, listing, picture_cache
 from genlab.data.base import Split
 from genlab.data.image_folder import Emoji, ImageFolder
 from genlab.measure.features.cache import MemoryCache
@@ -229,6 +229,21 @@ class TestCache:
                 assert torch.equal(kept.tensors(split).y, expected.tensors(split).y)
             assert kept.train_dataloader().batch(0).x.shape == (64, 3, 8, 8)
         assert len(read) == 30 + 30, "once for each place"
+
+    def test_the_pieces_in_which_it_is_read_change_nothing(
+        self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Pieces of five pictures and chunks of four files, where there are thirty."""
+        whole = folder(photos, cache=tmp_path / "whole")
+        whole.tensors("train")
+        monkeypatch.setattr(picture_cache, "PIECE", 5 * 3 * 8 * 8 + 1)
+        monkeypatch.setattr(listing, "CHUNK", 4)
+        monkeypatch.setattr(listing, "_KNOWN", {})
+        parts = folder(photos, cache=tmp_path / "parts")
+        assert parts.listing_checksum == whole.listing_checksum
+        assert splits_of(parts) == splits_of(whole)
+        kept, same = (next(path.rglob("*.safetensors")) for path in (tmp_path / "parts", tmp_path / "whole"))
+        assert kept.read_bytes() == same.read_bytes()
 
     def test_the_left_out_are_named_at_each_start(
         self, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

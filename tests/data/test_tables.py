@@ -19,6 +19,7 @@ from genlab.data.own import CsvTable
 from genlab.data.tables import BreastCancer, Diabetes, TableData, Wine
 from genlab.measure.figures import FIGURES
 from genlab.measure.results import read_result
+from genlab.modalities import modality_of
 from genlab.modalities.table import as_text
 from tests.data.csv_tables import ROWS, all_rows, cycled, table, written
 from tests.tiny import train
@@ -259,6 +260,25 @@ def test_a_file_comes_back_with_the_types_that_went_in(name: str, real_root: Pat
     for column, field in enumerate(data.spec.fields):
         if field.decimals == 0:
             assert not any("." in row[column] for row in back)
+
+
+def test_what_had_decimal_commas_comes_back_with_points_and_is_read_as_it_is(tmp_path: Path) -> None:
+    """Whatever the file had: so says the documentation. Categories keep their names, commas and all."""
+    sizes = [f"{row},{row % 7}" for row in range(ROWS)]
+    columns = {"size": sizes, "kind": cycled("a; b", "c"), "grade": cycled("1,5", "2,5", "3,5")}
+    settings = {"decimal": "comma", "categorical": ["grade"]}
+    path = written(tmp_path, columns, separator=";")
+    before = CsvTable(path=path, columns=ColumnsConfig(**settings))
+    back = tmp_path / "back.csv"
+    back.write_text(as_text(all_rows(before), before.spec))
+    assert back.read_text().splitlines()[0] == "size,kind,grade"
+    after = CsvTable(path=back, columns=ColumnsConfig(categorical=["grade"]))
+    assert after.spec.fields == before.spec.fields
+    assert sorted(all_rows(after).tolist()) == sorted(all_rows(before).tolist())
+    read = modality_of(before.spec).read_many(back, before.spec)
+    assert torch.equal(read, all_rows(before))
+    with pytest.raises(GenlabError, match=r"numbers with a point.* leave data.columns.decimal"):
+        CsvTable(path=back, columns=ColumnsConfig(**settings))
 
 
 def _value(text: str) -> tuple[int, object]:

@@ -20,6 +20,8 @@ __all__ = ["Listing", "list_pictures"]
 
 SETTLED_SECONDS = 2.0
 """Age from which a file's time of change tells its states apart; of one that is younger nothing is kept."""
+CHUNK = 64
+"""Files whose checksums are computed as one task: tasks take more memory than what is found of the files."""
 
 State = tuple[int, int]
 """A file's size in bytes and its time of change in ns."""
@@ -55,9 +57,10 @@ class Listing:
             if key not in _KNOWN and (kept := known.get(name, [()])) and tuple(kept[:2]) == state:
                 _KNOWN[key] = str(kept[2])
         missing = [(path, key) for path, key in zip(self.pictures, keys, strict=True) if key not in _KNOWN]
+        chunks = [missing[first : first + CHUNK] for first in range(0, len(missing), CHUNK)]
         with ThreadPoolExecutor() as pool:
-            for (_, key), digest in zip(missing, pool.map(_digest, (path for path, _ in missing)), strict=True):
-                _KNOWN[key] = digest
+            for digests in pool.map(lambda chunk: [(key, _digest(path)) for path, key in chunk], chunks):
+                _KNOWN.update(digests)
         total = hashlib.sha256()
         for name, key in zip(names, keys, strict=True):
             total.update(name.encode("utf-8", "surrogateescape") + b"\0" + _KNOWN[key].encode())

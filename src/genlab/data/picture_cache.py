@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from genlab.runs.atomic import atomic_file, make_folder
 
 __all__ = ["Arranged", "read_cache", "write_cache"]
 
-PIECE = 1024
-"""Pictures that are copied, or checked, at a time."""
+PIECE = 2**21
+"""Bytes of pictures that are copied, or checked, at a time."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ def write_cache(path: Path, key: str, pictures: np.ndarray, order: np.ndarray, a
         file.write(_header(labels, shape, notes))
         file.write(labels.tobytes())
         total = hashlib.sha256(labels.tobytes())
-        for first in range(0, len(order), PIECE):
-            piece = np.ascontiguousarray(pictures[order[first : first + PIECE]])
+        for places in _pieces(len(order), pictures):
+            piece = np.ascontiguousarray(pictures[order[places]])
             file.write(piece.data)
             total.update(piece.data)
         # Known only now; it is as long as what stood in its place.
@@ -128,6 +128,12 @@ def _header(labels: np.ndarray, shape: Sequence[int], notes: Mapping[str, str]) 
 
 def _checksum(labels: np.ndarray, pictures: np.ndarray) -> str:
     total = hashlib.sha256(labels.tobytes())
-    for first in range(0, len(pictures), PIECE):
-        total.update(pictures[first : first + PIECE].data)
+    for places in _pieces(len(pictures), pictures):
+        total.update(pictures[places].data)
     return total.hexdigest()
+
+
+def _pieces(count: int, pictures: np.ndarray) -> Iterator[slice]:
+    """Cut so many pictures into stretches of :data:`PIECE` bytes, or of one."""
+    size = max(1, PIECE // max(1, pictures[:1].nbytes))
+    return (slice(first, first + size) for first in range(0, count, size))

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import zuko
 from torch import Generator, Tensor, nn
+from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
 from genlab.core.noise import normal
+from genlab.networks.flow.autoregressive import AutoregressiveInverse, ElementInverse, affine_inverse, spline_inverse
 from genlab.networks.flow.invertible import ActNorm
 
 __all__ = ["VECTOR_FLOWS", "VectorFlow"]
 
-VECTOR_FLOWS: dict[str, Callable[..., zuko.flows.Flow]] = {
-    "nsf": zuko.flows.NSF,
-    "maf": zuko.flows.MAF,
-    "realnvp": zuko.flows.RealNVP,
+
+class Kind(NamedTuple):
+    """A kind of flow.
+
+    Attributes:
+        make: Makes it: a class of zuko's.
+        element: Inverse of its transform of one dimension where it is fully autoregressive, else None.
+    """
+
+    make: Callable[..., zuko.flows.Flow]
+    element: ElementInverse | None
+
+
+VECTOR_FLOWS = {
+    "nsf": Kind(zuko.flows.NSF, spline_inverse),
+    "maf": Kind(zuko.flows.MAF, affine_inverse),
+    "realnvp": Kind(zuko.flows.RealNVP, None),
 }
 """Neural spline flow, masked autoregressive flow (both autoregressive) and affine coupling flow."""
 
@@ -36,7 +52,14 @@ class VectorFlow(nn.Module):
         super().__init__()
         # Splines act on [-5, 5] only, so the data is brought to unit variance.
         self.standardize = ActNorm(num_dims)
-        self.flow = VECTOR_FLOWS[kind](num_dims, context, transforms=transforms, hidden_features=list(hidden))
+        make, element = VECTOR_FLOWS[kind]
+        self.flow = make(num_dims, context, transforms=transforms, hidden_features=list(hidden))
+        self._inverses = [
+            AutoregressiveInverse(transform, element)
+            if element is not None and isinstance(transform, MaskedAutoregressiveTransform)  # one dimension has none
+            else None
+            for transform in self.flow.transform.transforms
+        ]
 
     @property
     def nfe(self) -> int:
@@ -63,7 +86,10 @@ class VectorFlow(nn.Module):
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the vectors ``[N, num_dims]`` whose latents are ``z [N, num_dims]``."""
-        x = self.flow(context).transform.inv(z)
+        x = z
+        with torch.autocast(z.device.type, enabled=False):
+            for transform, inverse in reversed([*zip(self.flow.transform.transforms, self._inverses, strict=True)]):
+                x = transform(context).inv(x) if inverse is None else inverse(x, context)
         return self.standardize.inverse(x[:, :, None, None]).flatten(1)
 
     def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
