@@ -305,7 +305,7 @@ class Replayed:
     def __call__(self, *inputs: Tensor | None) -> Any:
         if self._make_graph is None:
             return self._function(*inputs)
-        key = tuple(None if tensor is None else (tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
+        key = _kind(inputs)
         if key not in self._captured:
             if len(self._captured) >= self._most:
                 return self._function(*inputs)
@@ -318,6 +318,10 @@ class Replayed:
                 return self._function(*inputs)
         return self._captured[key](inputs)
 
+    def has_captured(self, inputs: Sequence[Tensor | None]) -> bool:
+        """Whether there is a graph for such inputs."""
+        return _kind(inputs) in self._captured
+
     def _capture(self, inputs: Sequence[Tensor | None]) -> _Captured:
         static = [None if tensor is None else tensor.clone() for tensor in inputs]
         graph = self._make_graph()
@@ -328,6 +332,10 @@ class Replayed:
         for _ in range(WARM_UPS):
             graph.warm_up(work)
         return _Captured(graph, static, graph.capture(work))
+
+
+def _kind(inputs: Sequence[Tensor | None]) -> Any:
+    return tuple(None if tensor is None else (tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
 
 
 @dataclass(frozen=True)

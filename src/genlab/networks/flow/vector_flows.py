@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import zuko
 from torch import Generator, Tensor, nn
+from zuko.flows.autoregressive import MaskedAutoregressiveTransform
+from zuko.lazy import LazyTransform
 
 from genlab.core.noise import normal
+from genlab.core.replaying import kept
 from genlab.networks.flow.invertible import ActNorm
 
 __all__ = ["VECTOR_FLOWS", "VectorFlow"]
@@ -63,10 +67,35 @@ class VectorFlow(nn.Module):
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the vectors ``[N, num_dims]`` whose latents are ``z [N, num_dims]``."""
-        x = self.flow(context).transform.inv(z)
-        return self.standardize.inverse(x[:, :, None, None]).flatten(1)
+        for transform in reversed(self.flow.transform.transforms):
+            z = _undone(transform, z, context)
+        return self.standardize.inverse(z[:, :, None, None]).flatten(1)
 
     def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, num_dims]`` given context ``[n, context]``; the generator lies on the model's device."""
         shift = self.standardize.shift
         return self.decode(normal((n, len(shift)), generator, shift.device), context)
+
+
+def _undone(transform: LazyTransform, y: Tensor, context: Tensor | None) -> Tensor:
+    """Return the vectors ``[N, num_dims]`` whose image by a transform is ``y``."""
+    if not isinstance(transform, MaskedAutoregressiveTransform):
+        return transform(context).inv(y)
+    step = kept(_Pass(transform), y.device, transform.passes, "the passes of the flow")
+    x = torch.zeros_like(y)
+    for _ in range(transform.passes):
+        x = step(x, y, context)
+    return x
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Undo a masked autoregressive transform, given what of its result is known so far: one dimension more each time.
+
+    That is a turn of the loop in zuko's inverse.
+    """
+
+    transform: MaskedAutoregressiveTransform
+
+    def __call__(self, x: Tensor, y: Tensor, context: Tensor | None) -> Tensor:
+        return self.transform.meta(context, x).inv(y)
