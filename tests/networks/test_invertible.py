@@ -11,6 +11,7 @@ from genlab.networks.blocks.convolutional import ConvResNet
 from genlab.networks.flow.invertible import ActNorm, Chain, Coupling, InvertibleConv, Squeeze, data_dependent_init
 from genlab.networks.flow.multiscale import MultiScaleFlow, channel_couplings, checkerboard_couplings
 from genlab.networks.flow.splines import AffineTransform, SplineTransform
+from genlab.networks.flow.vector_flows import VectorFlow
 
 CONTEXT = 3
 
@@ -189,6 +190,59 @@ def test_samples_come_from_the_density() -> None:
         z = flow.scales[0](x)[0]
     assert z.mean().abs() < 4 / (4000 * 16) ** 0.5
     assert (z.var() - 1).abs() < 4 * (2 / (4000 * 16)) ** 0.5
+
+
+def channel_chain() -> Chain:
+    torch.manual_seed(0)
+    chain = Chain([Squeeze(), *channel_couplings(4, 2, AffineTransform(), conditioner, CONTEXT), ActNorm(4)]).double()
+    randomize(chain)
+    return chain
+
+
+def by_layers(chain: Chain, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    total = x.new_zeros(len(x))
+    for layer in chain.layers:
+        x, log_det = layer(x, context)
+        total = total + log_det
+    return x, total
+
+
+def test_a_chain_is_its_layers_one_after_the_other() -> None:
+    """Whatever it computes in one product: values, log-determinants, gradients and the way back."""
+    chain, x = channel_chain(), torch.randn(3, 1, 8, 8, dtype=torch.float64)
+    context, weight = torch.randn(3, CONTEXT, 4, 4, dtype=torch.float64), torch.randn(3, 4, 4, 4, dtype=torch.float64)
+    found = []
+    for y, log_det in (chain(x, context), by_layers(chain, x, context)):
+        gradients = torch.autograd.grad((weight * y).sum() + log_det.sum(), list(chain.parameters()))
+        found.append([y, log_det, *gradients])
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+    back = y
+    for layer in reversed(chain.layers):
+        back = layer.inverse(back, context)
+    torch.testing.assert_close(chain.inverse(y, context), back, rtol=1e-9, atol=1e-9)
+
+
+def test_a_chain_starts_and_is_saved_as_its_layers() -> None:
+    chains = [channel_chain(), channel_chain()]
+    x, context = 5 + 2 * torch.randn(64, 1, 8, 8).double(), torch.randn(64, CONTEXT, 4, 4).double()
+    for chain, run in zip(chains, (Chain.__call__, by_layers), strict=True):
+        with data_dependent_init(chain):
+            run(chain, x, context)
+    states = [chain.state_dict() for chain in chains]
+    torch.testing.assert_close(*states, rtol=1e-9, atol=1e-9)
+    assert {name.split(".")[0] for name in states[0]} == {"layers"}
+    names = ["layers.1.log_scale", "layers.1.shift", "layers.2.permutation", "layers.2.lower"]
+    assert not set(names) - set(states[0])
+
+
+@pytest.mark.parametrize("kind", ["nsf", "maf", "realnvp"])
+@pytest.mark.parametrize("context", [0, CONTEXT])
+def test_vector_flows_are_inverted_as_zuko_does(kind: str, context: int) -> None:
+    flow = VectorFlow(kind, 4, transforms=3, hidden=[8], context=context)
+    randomize(flow)
+    z, given = torch.randn(5, 4), torch.randn(5, context) if context else None
+    x = flow.flow(given).transform.inv(z)
+    assert torch.equal(flow.decode(z, given), flow.standardize.inverse(x[:, :, None, None]).flatten(1))
 
 
 def test_log_determinants_stay_in_float32_under_autocast() -> None:
