@@ -69,7 +69,7 @@ class _TriedOnce(Replayed):
 class KeptGraphs:
     """The graphs of an evaluation: what is captured in one batch is replayed in those that follow.
 
-    They go when this goes, which must be before the weights do.
+    They know weights by their place, and their memory is free when this is gone: so one serves one evaluation.
     """
 
     def __init__(self) -> None:
