@@ -14,8 +14,10 @@ __all__ = ["recorded_graphs"]
 
 
 @contextmanager
-def recorded_graphs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[list[RecordedGraph]]:
-    """Within it what may be replayed is, however few its calls; yields the graphs that were captured.
+def recorded_graphs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fewest_calls: int = 1
+) -> Iterator[list[RecordedGraph]]:
+    """Within it what may be replayed is, where it is called so often; yields the graphs that were captured.
 
     Afterwards nothing must have gone on without a graph.
     """
@@ -27,7 +29,7 @@ def recorded_graphs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFi
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "genlab"):
         patch.setattr("genlab.core.replaying.graphs_for", lambda device: make)
-        patch.setattr("genlab.core.replaying.FEWEST_CALLS", 1)
+        patch.setattr("genlab.core.replaying.FEWEST_CALLS", fewest_calls)
         patch.setattr("genlab.core.replaying._refused", set())
         caplog.clear()
         yield made

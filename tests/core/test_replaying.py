@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genlab.core.graphs import RecordedGraph, Replayed
-from genlab.core.replaying import Places, places, replayed
+from genlab.core.replaying import KeptGraphs, Places, kept, places, replayed
 from tests.replaying import recorded_graphs
 
 CPU = torch.device("cpu")
@@ -82,6 +82,51 @@ def test_what_has_no_room_as_a_graph_is_computed_once_its_memory_is_given_back(
         assert function(torch.ones(2)).tolist() == [2, 2]
     assert left == [0] * 10
     assert caplog.messages == ["Without a CUDA graph for a large batch: no room"] * 2
+
+
+class Scaled:
+    """A model of one weight."""
+
+    def __init__(self) -> None:
+        self.weight = torch.tensor(2.0)
+
+    def times(self, x: Tensor) -> Tensor:
+        return self.weight * x
+
+
+@torch.no_grad()
+def test_graphs_are_kept_for_the_batches_of_an_evaluation_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, found = Scaled(), []
+
+    def evaluate(sizes: list[int]) -> None:
+        graphs = KeptGraphs()
+        for number, size in enumerate(sizes):
+            with graphs.batch(sizes[number:].count(size)):
+                found.extend(kept(model.times, CPU, 1, "the product")(torch.ones(size)).tolist())
+
+    with recorded_graphs(monkeypatch, caplog, fewest_calls=3) as graphs:
+        evaluate([2, 2, 2, 1])
+        assert len(graphs) == 1, "the last batch is one of a kind"
+        model.weight = torch.tensor(3.0)  # as training, or other weights, between evaluations
+        evaluate([2, 2, 2, 2])
+        assert len(graphs) == 2
+        evaluate([2, 2])
+        assert len(graphs) == 2, "two batches do not pay"
+    assert found == [2] * 7 + [3] * 12
+
+
+def test_with_gradients_or_outside_an_evaluation_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genlab.core.replaying.graphs_for", lambda device: RecordedGraph)
+    with KeptGraphs().batch(100):
+        assert kept(double, CPU, 1, "doubling") is double
+        with torch.no_grad():
+            first = kept(double, CPU, 1, "doubling")
+            assert first is kept(double, CPU, 1, "doubling")
+            assert isinstance(first, Replayed)
+    with torch.no_grad():
+        assert kept(double, CPU, 1, "doubling") is double
 
 
 @pytest.mark.parametrize("place", [2, torch.tensor(2)])

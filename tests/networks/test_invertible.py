@@ -191,6 +191,49 @@ def test_samples_come_from_the_density() -> None:
     assert (z.var() - 1).abs() < 4 * (2 / (4000 * 16)) ** 0.5
 
 
+def channel_chain() -> Chain:
+    torch.manual_seed(0)
+    chain = Chain([Squeeze(), *channel_couplings(4, 2, AffineTransform(), conditioner, CONTEXT), ActNorm(4)]).double()
+    randomize(chain)
+    return chain
+
+
+def by_layers(chain: Chain, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    total = x.new_zeros(len(x))
+    for layer in chain.layers:
+        x, log_det = layer(x, context)
+        total = total + log_det
+    return x, total
+
+
+def test_a_chain_is_its_layers_one_after_the_other() -> None:
+    """Whatever it computes in one product: values, log-determinants, gradients and the way back."""
+    chain, x = channel_chain(), torch.randn(3, 1, 8, 8, dtype=torch.float64)
+    context, weight = torch.randn(3, CONTEXT, 4, 4, dtype=torch.float64), torch.randn(3, 4, 4, 4, dtype=torch.float64)
+    found = []
+    for y, log_det in (chain(x, context), by_layers(chain, x, context)):
+        gradients = torch.autograd.grad((weight * y).sum() + log_det.sum(), list(chain.parameters()))
+        found.append([y, log_det, *gradients])
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+    back = y
+    for layer in reversed(chain.layers):
+        back = layer.inverse(back, context)
+    torch.testing.assert_close(chain.inverse(y, context), back, rtol=1e-9, atol=1e-9)
+
+
+def test_a_chain_starts_and_is_saved_as_its_layers() -> None:
+    chains = [channel_chain(), channel_chain()]
+    x, context = 5 + 2 * torch.randn(64, 1, 8, 8).double(), torch.randn(64, CONTEXT, 4, 4).double()
+    for chain, run in zip(chains, (Chain.__call__, by_layers), strict=True):
+        with data_dependent_init(chain):
+            run(chain, x, context)
+    states = [chain.state_dict() for chain in chains]
+    torch.testing.assert_close(*states, rtol=1e-9, atol=1e-9)
+    assert {name.split(".")[0] for name in states[0]} == {"layers"}
+    names = ["layers.1.log_scale", "layers.1.shift", "layers.2.permutation", "layers.2.lower"]
+    assert not set(names) - set(states[0])
+
+
 def test_log_determinants_stay_in_float32_under_autocast() -> None:
     """The networks may run in bfloat16; everything that enters the density directly may not."""
     conv = InvertibleConv(4)

@@ -309,7 +309,7 @@ class Replayed:
     def __call__(self, *inputs: Tensor | None) -> Any:
         if self._make_graph is None:
             return self._function(*inputs)
-        key = tuple(None if tensor is None else (tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
+        key = _kind(inputs)
         if key not in self._captured:
             if len(self._captured) < self._most:
                 self._try_to_capture(key, inputs)
@@ -326,6 +326,10 @@ class Replayed:
             self._make_graph = None
             self._captured.clear()
 
+    def has_captured(self, inputs: Sequence[Tensor | None]) -> bool:
+        """Whether there is a graph for such inputs."""
+        return _kind(inputs) in self._captured
+
     def _capture(self, inputs: Sequence[Tensor | None]) -> _Captured:
         static = [None if tensor is None else tensor.clone() for tensor in inputs]
         graph = self._make_graph()
@@ -336,6 +340,10 @@ class Replayed:
         for _ in range(WARM_UPS):
             graph.warm_up(work)
         return _Captured(graph, static, graph.capture(work))
+
+
+def _kind(inputs: Sequence[Tensor | None]) -> Any:
+    return tuple(None if tensor is None else (tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from genlab.core.replaying import KeptGraphs
+
 __all__ = ["BatchSizes"]
 
 Made = TypeVar("Made")
@@ -54,18 +56,20 @@ class BatchSizes:
         """Yield what ``work(start, size)`` makes of each batch of ``count`` examples.
 
         What does not fit into the memory after all is tried again in batches of half the size, if no size was asked
-        for; so ``work`` must be a function of its arguments.
+        for; so ``work`` must be a function of its arguments. Graphs are kept from batch to batch, so that weights must
+        stay what they are until the last.
         """
-        start = 0
+        start, graphs = 0, KeptGraphs()
         while start < count:
             size = min(self.largest, count - start)
+            left = 1 if self._learns else (count - start) // size
             try:
-                with self.learning(size):
+                with self.learning(size), graphs.batch(left):
                     made = work(start, size)
             except torch.OutOfMemoryError:
                 if not self._is_free or size == 1:
                     raise
-                self._learns, self.largest = False, size // 2
+                self._learns, self.largest, graphs = False, size // 2, KeptGraphs()
                 continue
             start += size
             yield made

@@ -14,7 +14,7 @@ from genlab.core.codec import mean_and_deviation, one_hot
 from genlab.core.contract import Inpainting
 from genlab.core.errors import GenlabError
 from genlab.core.likelihood import Logit, dequantized_log_weights, importance_weighted, mean_bits_per_dim
-from genlab.core.replaying import replayed
+from genlab.core.replaying import kept
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import Layout, modality_of
@@ -128,20 +128,26 @@ class Flow(FillsIn, GenerativeModel):
         num_draws: int = 1,
         generator: Generator | None = None,
     ) -> Tensor:
-        context = self._context(y)
-        there = _there(mask)
+        context, draws = self._context(y), num_draws if self._is_bound else 1
+        log_density = self._log_density
+        if self.not_captured is None:
+            log_density = kept(log_density, x.device, draws, "the flow's density")
         if not self._is_bound:
-            return self.density.log_prob(x, context, **there)
+            return log_density(x, context, mask)
 
-        def log_density(z: Tensor) -> Tensor:
-            if self.cells is not None:
-                return self.density.log_prob(z, context)
-            real, log_det = self._logit.forward(z, mask)
-            return self.density.log_prob(real, context, **there) + log_det
+        def density(z: Tensor) -> Tensor:
+            return log_density(z, context, mask)
 
-        density = replayed(log_density, x.device, num_draws, "the flow's density")
-        weights = [self._log_weight(x, density, mask, generator) for _ in range(num_draws)]
+        weights = [self._log_weight(x, density, mask, generator) for _ in range(draws)]
         return importance_weighted(torch.stack(weights))
+
+    def _log_density(self, z: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Log-density ``[N]``, nats: of levels on the unit interval, of rows among their cells, else of data."""
+        there = _there(mask)
+        if not self.spec.is_discrete or self.cells is not None:
+            return self.density.log_prob(z, context, **there)
+        real, log_det = self._logit.forward(z, mask)
+        return self.density.log_prob(real, context, **there) + log_det
 
     def _log_weight(
         self, x: Tensor, density: Callable[[Tensor], Tensor], mask: Tensor | None, generator: Generator | None

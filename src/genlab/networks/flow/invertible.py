@@ -33,28 +33,25 @@ class Invertible(nn.Module):
         raise NotImplementedError
 
 
-class Chain(Invertible):
-    """Apply layers one after the other.
+class Everywhere(Invertible):
+    """A layer that does the same at every place: its log-determinant is that of one place times their number."""
 
-    Args:
-        layers: Invertible layers, first to last.
-    """
+    def image(self, x: Tensor) -> Tensor:
+        """Return the image of ``x``."""
+        raise NotImplementedError
 
-    def __init__(self, layers: Sequence[Invertible]) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
+    def log_slopes(self) -> list[Tensor]:
+        """Return vectors that sum up to the log-determinant of one place, nats."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_dets = []
-        for layer in self.layers:
-            x, log_det = layer(x, context)
-            log_dets.append(log_det)
-        return x, torch.stack(log_dets).sum(0)
+        y = self.image(x)
+        return y, _log_det(self.log_slopes(), y.shape[2] * y.shape[3]).expand(y.shape[0])
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        for layer in reversed(self.layers):
-            y = layer.inverse(y, context)
-        return y
+
+def _log_det(log_slopes: Sequence[Tensor], places: int) -> Tensor:
+    """Return the log-determinant of layers that do the same at so many places, a scalar, nats."""
+    return places * torch.cat(list(log_slopes)).sum()
 
 
 class Squeeze(Invertible):
@@ -71,7 +68,7 @@ class Squeeze(Invertible):
         return F.pixel_shuffle(y, 2)
 
 
-class ActNorm(Invertible):
+class ActNorm(Everywhere):
     """Scale and shift each channel, starting with mean 0 and variance 1 on the first data seen.
 
     Kingma and Dhariwal (2018), "Glow", section 3.1. The start is set inside :func:`data_dependent_init`.
@@ -86,11 +83,17 @@ class ActNorm(Invertible):
         self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
         self.initializing = False
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def shifted(self, x: Tensor) -> Tensor:
+        """Return what is to be scaled."""
         if self.initializing:
             self._fit(x)
-        log_det = x.shape[2] * x.shape[3] * self.log_scale.sum()
-        return (x + self.shift) * self.log_scale.exp(), log_det.expand(x.shape[0])
+        return x + self.shift
+
+    def image(self, x: Tensor) -> Tensor:
+        return self.shifted(x) * self.log_scale.exp()
+
+    def log_slopes(self) -> list[Tensor]:
+        return [self.log_scale.flatten()]
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         return y * (-self.log_scale).exp() - self.shift
@@ -115,7 +118,7 @@ def data_dependent_init(module: nn.Module) -> Iterator[None]:
             layer.initializing = False
 
 
-class InvertibleConv(Invertible):
+class InvertibleConv(Everywhere):
     """Invertible 1x1 convolution, its matrix kept as P L U so that the log-determinant is a sum.
 
     Kingma and Dhariwal (2018), "Glow", section 3.2, equation 10. Starts as a random rotation.
@@ -139,19 +142,57 @@ class InvertibleConv(Invertible):
         """Return the lower factor without its diagonal, which is one, and the upper factor."""
         return self.lower.tril(-1), self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_det = x.shape[2] * x.shape[3] * self.log_diagonal.sum()
+    def matrix(self) -> Tensor:
+        """Return the matrix ``[C, C]`` by which the channels of each place are multiplied."""
+        lower, upper = self._factors()
+        return self.permutation @ torch.addmm(upper, lower, upper)
+
+    def inverse_matrix(self) -> Tensor:
+        """Return the inverse of :meth:`matrix`."""
+        lower, upper = self._factors()
+        of_lower = torch.linalg.solve_triangular(lower, self.permutation.T, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(upper, of_lower, upper=True)
+
+    def image(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            lower, upper = self._factors()
-            y = torch.einsum("ij,njhw->nihw", self.permutation @ torch.addmm(upper, lower, upper), x)
-        return y, log_det.expand(x.shape[0])
+            return _product(self.matrix(), x)
+
+    def log_slopes(self) -> list[Tensor]:
+        return [self.log_diagonal]
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         with torch.autocast(y.device.type, enabled=False):
-            lower, upper = self._factors()
-            flat = self.permutation.T @ y.flatten(2)
-            flat = torch.linalg.solve_triangular(lower, flat, upper=False, unitriangular=True)
-            return torch.linalg.solve_triangular(upper, flat, upper=True).view_as(y)
+            return _product(self.inverse_matrix(), y)
+
+
+class _NormedConv(Everywhere):
+    """An :class:`ActNorm` and then an :class:`InvertibleConv`, the scales of which are columns of one matrix.
+
+    The shift stays apart: added to the product it would cancel what is far from zero only after rounding.
+    """
+
+    def __init__(self, norm: ActNorm, conv: InvertibleConv) -> None:
+        super().__init__()
+        self.norm, self.conv = norm, conv
+
+    def image(self, x: Tensor) -> Tensor:
+        shifted = self.norm.shifted(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return _product(self.conv.matrix() * self.norm.log_scale.flatten().exp(), shifted)
+
+    def log_slopes(self) -> list[Tensor]:
+        return self.norm.log_slopes() + self.conv.log_slopes()
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        with torch.autocast(y.device.type, enabled=False):
+            rows = (-self.norm.log_scale).exp().flatten(1)
+            return _product(rows * self.conv.inverse_matrix(), y) - self.norm.shift
+
+
+def _product(matrix: Tensor, x: Tensor) -> Tensor:
+    """Multiply the channels of each place of ``x [N, C, H, W]`` by a matrix ``[C, C]``."""
+    # No convolution: a GPU may round its float32 to TensorFloat-32.
+    return torch.bmm(matrix.expand(x.shape[0], -1, -1), x.flatten(2)).view(x.shape)
 
 
 class Coupling(Invertible):
@@ -205,3 +246,43 @@ class Coupling(Invertible):
         kept, changed = self._split(y)
         params = self._params(kept, changed, context)
         return self._join(kept, self.transform.inverse(changed, params))
+
+
+class Chain(Invertible):
+    """Apply layers one after the other, an :class:`ActNorm` and the :class:`InvertibleConv` after it in one product.
+
+    Args:
+        layers: Invertible layers, first to last.
+    """
+
+    def __init__(self, layers: Sequence[Invertible]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        # A tuple: the state of the chain is that of its layers.
+        self._steps = tuple(_in_one_product(layers))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        log_dets: list[Tensor] = []
+        log_slopes: dict[int, list[Tensor]] = {}
+        for step in self._steps:
+            if isinstance(step, Everywhere):
+                x = step.image(x)
+                log_slopes.setdefault(x.shape[2] * x.shape[3], []).extend(step.log_slopes())
+            else:
+                x, log_det = step(x, context)
+                log_dets.append(log_det)
+        log_dets += [_log_det(vectors, places).expand(len(x)) for places, vectors in log_slopes.items()]
+        return x, torch.stack(log_dets).sum(0)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        for step in reversed(self._steps):
+            y = step.inverse(y, context)
+        return y
+
+
+def _in_one_product(layers: Sequence[Invertible]) -> Iterator[Invertible]:
+    left = list(layers)
+    while left:
+        layer = left.pop(0)
+        is_pair = isinstance(layer, ActNorm) and left and isinstance(left[0], InvertibleConv)
+        yield _NormedConv(layer, left.pop(0)) if is_pair else layer

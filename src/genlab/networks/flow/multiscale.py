@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from genlab.core.likelihood import standard_normal_log_prob, sum_dims
 from genlab.core.noise import normal
+from genlab.core.replaying import kept
 from genlab.networks.blocks.convolutional import ConvResNet
 from genlab.networks.flow.invertible import ActNorm, Chain, Coupling, Invertible, InvertibleConv, Squeeze
 from genlab.networks.flow.splines import ElementwiseTransform
@@ -173,7 +174,8 @@ class MultiScaleFlow(nn.Module):
     def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, C, H, W]`` given context ``[n, context]``; the generator lies on the model's device."""
         device = next(self.parameters()).device
-        return self._image([normal((n, *shape), generator, device) for shape in self.latent_shapes], context)
+        parts = [normal((n, *shape), generator, device).flatten(1) for shape in self.latent_shapes]
+        return kept(self.decode, device, 1, "the flow's inverse")(torch.cat(parts, dim=1), context)
 
     def _image(self, latents: Sequence[Tensor], context: Tensor | None) -> Tensor:
         x = latents[-1]

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from genlab.core.likelihood import sum_dims
 from genlab.core.noise import normal
+from genlab.core.replaying import kept
 from genlab.networks.blocks.dilated import DilatedStack, squeeze_time, unsqueeze_time
 from genlab.networks.flow.invertible import ActNorm, InvertibleConv
 from genlab.networks.flow.splines import ElementwiseTransform
@@ -241,8 +242,8 @@ class SignalFlow(nn.Module):
         """Draw ``[n, C, T]`` given context ``[n, context]`` and where there are values, ``[n, C, T]``; 0 elsewhere."""
         theres = self._theres(n, mask)
         device = theres[0].device
-        latents = [normal(there.shape, generator, device) for there in self._factored(theres)]
-        return self._signal(latents, theres, context)
+        parts = [normal(there.shape, generator, device).flatten(1) for there in self._factored(theres)]
+        return kept(self.decode, device, 1, "the inverse of the flow on sound")(torch.cat(parts, dim=1), context, mask)
 
     def decode(self, z: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Return the signals ``[N, C, T]`` whose latents are ``z [N, Z]``; see :meth:`encode`."""

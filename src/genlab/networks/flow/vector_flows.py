@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
 from genlab.core.noise import normal
+from genlab.core.replaying import kept
 from genlab.networks.flow.autoregressive import AutoregressiveInverse, ElementInverse, affine_inverse, spline_inverse
 from genlab.networks.flow.invertible import ActNorm
 
@@ -89,7 +90,10 @@ class VectorFlow(nn.Module):
         x = z
         with torch.autocast(z.device.type, enabled=False):
             for transform, inverse in reversed([*zip(self.flow.transform.transforms, self._inverses, strict=True)]):
-                x = transform(context).inv(x) if inverse is None else inverse(x, context)
+                if inverse is None:
+                    x = transform(context).inv(x)
+                else:
+                    x = kept(inverse, x.device, 1, "the inverse of the flow")(x, context)
         return self.standardize.inverse(x[:, :, None, None]).flatten(1)
 
     def sample(self, n: int, context: Tensor | None = None, generator: Generator | None = None) -> Tensor:
