@@ -18,7 +18,6 @@ from genlab.core.errors import GenlabError
 from genlab.core.memory import memory_bytes, say_bytes
 from genlab.core.noise import integers, uniform
 from genlab.core.spec import DataSpec
-from genlab.core.words import counted
 from genlab.modalities import Layout
 from genlab.models.autoregressive import Autoregressive, AutoregressiveOptions
 from genlab.models.filling_in import Given
@@ -29,8 +28,6 @@ __all__ = ["Made"]
 
 BYTES_OF_A_WEIGHT = 16
 """In training: the weight, its gradient and two moments, in float32."""
-TURNS = 3
-"""Of Gibbs sampling between orders and values, where values are filled in."""
 
 
 class Made(Autoregressive):
@@ -147,36 +144,26 @@ class Made(Autoregressive):
         return self._one_of(which, first(n, y, generator), lambda other, _: other.sample(n, y, generator))
 
     def _fill_in(self, given: Given, generator: Generator | None, rounds: int | None) -> Tensor:
-        """Fill in by one order, then choose an order by how probable the example is in it, and so on.
-
-        This is Gibbs sampling of order and values together, which becomes exact with more and more turns, if each
-        order's own way is.
-        """
+        """Choose an order by how probable it makes what is kept, and fill in as in that order."""
         first = super()._fill_in
         if not self.others:
             return first(given, generator, rounds)
-        n = len(given.x)
-        which = integers(self.orders, n, generator, self.device)
-        filled = given.x
-        for turn in range(TURNS):
 
-            def by(other: Made, order: list[int]) -> Tensor:
-                part = Given(given.x[:, order], given.kept[:, order], given.y)
-                return other._fill_in(part, generator, rounds)
+        def part(order: list[int]) -> Given:
+            return Given(given.x[:, order], given.kept[:, order], given.y)
 
-            drawn = self._one_of(which, first(given, generator, rounds), by)
-            # Where nothing is given, a sample is one at once.
-            filled = drawn if turn == 0 else drawn.where(given.kept.any(1, keepdim=True), filled)
-            complete = filled.where(~given.kept, given.x.to(filled.dtype))
-            u = uniform((n, self.orders), generator, self.device, torch.float64).clamp_min(1e-300)
-            which = (self._log_probs(complete, given.y).T.double() - (-u.log()).log()).argmax(1)
-        return filled
+        evidence = [self.log_evidence(given, generator)]
+        evidence += [other.log_evidence(part(order), generator) for other, (order, _) in self._in_other_orders()]
+        u = uniform((len(given.x), self.orders), generator, self.device, torch.float64).clamp_min(1e-300)
+        which = (torch.stack(evidence, dim=1) - (-u.log()).log()).argmax(1)
+        filled = first(given, generator, rounds)
+        return self._one_of(which, filled, lambda other, order: other._fill_in(part(order), generator, rounds))
 
     def inpainting(self, mask: Tensor, rounds: int | None = None) -> Inpainting:
         own = super().inpainting(mask, rounds)
         if not self.others:
             return own
-        return Inpainting(False, f"{counted(TURNS, 'turn')} between {self.orders} orders, each {own.method}")
+        return Inpainting(False, f"one of {self.orders} orders by its estimated probability, then {own.method}")
 
     def _in_other_orders(self) -> list[tuple[Made, tuple[list[int], list[int]]]]:
         """The networks of the other orders, with the order of each and the way back."""
