@@ -49,6 +49,7 @@ TINY = {
     "ngrams": ["--orders", "2", "--data", "shakespeare"],
     "operations": ["--models", "vae"],
     "ode_tolerances": ["--examples", "2", "--tolerances", "1e-2", "--reference", "1e-3"],
+    "paired_likelihood": [],
     "old_and_new": ["--old", "HEAD", "--benchmarks", "compare --files 5 --rounds 1", "--rounds", "1"],
     "reading_pictures": ["--pictures", "12", "--fewer", "10", "--rounds", "1"],
     "samplers": ["--samples", "100", "--repeats", "1", "--samplers", "heun-2", "ddim-2"],
@@ -80,6 +81,7 @@ OF_RUNS = {
     "generate": "gmm",
     "inpainting": "made",
     "ode_tolerances": "diffusion",
+    "paired_likelihood": "gmm",
     "samplers": "diffusion",
     "stylized_facts": "gmm",
 }
@@ -265,6 +267,8 @@ def test_it_runs_and_leaves_its_figures(name: str, tmp_path: Path) -> None:
         arguments = [str(run_folder(tmp_path)), *arguments]
     if name == "inpainting":
         arguments += ["--exact", arguments[0]]
+    if name == "paired_likelihood":
+        arguments += arguments[:1]
     file = tmp_path / "figures.json"
     command = [sys.executable, f"benchmarks/{name}.py", *arguments, "--out", str(file)]
     done = forkserver.run(command, cwd=ROOT, timeout=250, children_too=True)

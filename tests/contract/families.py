@@ -212,6 +212,8 @@ CASES = [
     Case("made", TABLE, ["hidden=64", "components=3"]),
     Case("made", TABLE, ["hidden=64", "conditional=true"]),
     Case("made", NUMBERS, ["hidden=64"]),
+    Case("made", COUNTS, ["hidden=64", "orders=3"]),
+    Case("made", TABLE, ["hidden=64", "components=2", "conditional=true", "orders=3"]),
     Case("pixelcnn", GRAY, SMALL_PIXELCNN),
     Case("pixelcnn", GRAY, [*SMALL_PIXELCNN, "conditional=true"]),
     Case("pixelcnn", COLOUR, SMALL_PIXELCNN),

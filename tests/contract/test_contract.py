@@ -29,7 +29,8 @@ from tests.replaying import recorded_graphs
 BY_STEPS = [case for case in CASES if MODELS[case.id].learns_by_steps]
 LEARNING = [case for case in BY_STEPS if not MODELS[case.id].adversarial]
 ADVERSARIAL = {name: made.adversarial for name, made in MODELS.items()}
-BY_VALUES = [case for case in CASES if isinstance(MODELS[case.id], ScoresValues)]
+BY_VALUES = [case for case in CASES if isinstance(MODELS[case.id], ScoresValues) and "orders=3" not in case.overrides]
+"""In several orders at once no value comes before another: a sliding window, which asks for this, is told so."""
 
 NOT_SAMPLED = [
     ("gan", GRAY, SMALL_GAN, "discriminator"),

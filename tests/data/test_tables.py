@@ -329,3 +329,34 @@ def test_a_table_of_ones_own_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_drawn_number_is_written_with_its_decimals() -> None:
     spec = DataSpec("t", "table", (3,), fields=(Field("a", decimals=2), Field("b", levels=2), Field("c")))
     assert as_text(torch.tensor([[-0.001, 1.0, 1 / 3]]), spec) == "a,b,c\n0.00,1,0.3333333\n"
+
+
+def test_training_noise_is_normal_and_of_training_rows_alone(tmp_path: Path) -> None:
+    """Numbers get it in units of their column; rounded ones stay on their grid, and categories are no numbers."""
+    columns = table(kind=cycled("a", "b"), wide=[f"{100 * (row / 7) ** 1.3:.9f}" for row in range(ROWS)])
+    path = written(tmp_path, columns)
+    plain, noisy, other = (
+        CsvTable(path=path, batch_size=2800, training_noise=noise, seed=seed)
+        for noise, seed in ((0.0, 0), (0.3, 0), (0.3, 1))
+    )
+    assert torch.equal(all_rows(plain), all_rows(noisy))  # the splits stay what they are
+    assert plain.spec == noisy.spec
+    drawn, again, differently = (next(iter(data.train_dataloader())).x for data in (noisy, noisy, other))
+    assert torch.equal(drawn, again)
+    assert not torch.equal(drawn, differently)
+    x = next(iter(plain.train_dataloader())).x
+    assert torch.equal(drawn[:, 1], x[:, 1])
+    added = (drawn - x)[:, [0, 2]] / plain.tensors("train").x[:, [0, 2]].std(0, correction=0)
+    torch.testing.assert_close(added.std(0), torch.full((2,), 0.3), atol=0.015, rtol=0)
+    torch.testing.assert_close(added.mean(0), torch.zeros(2), atol=0.02, rtol=0)
+    share = (added.abs() < 0.3).float().mean(0)  # of a normal within one deviation
+    torch.testing.assert_close(share, torch.full((2,), 0.683), atol=0.04, rtol=0)
+    torch.testing.assert_close(10 * drawn[:, 0], (10 * drawn[:, 0]).round(), atol=1e-4, rtol=0)
+
+
+def test_training_noise_is_finite_whatever_is_drawn() -> None:
+    data = Wine(training_noise=0.5)
+    rows = data.tensors("train").x[:2]
+    assert data.draw_transform is not None
+    ends = torch.tensor([0.0, 1 - 2.0**-24])[:, None].expand(2, rows.shape[1])
+    assert data.draw_transform(rows, ends).isfinite().all()

@@ -22,7 +22,7 @@ from genlab.data.columns import ColumnsConfig, parse_csv
 from genlab.data.files import contents_checksum
 from genlab.data.folders import class_folders, files_below, name_of, path_given
 from genlab.data.sound import SUFFIXES, Recording, Seconds, SoundData
-from genlab.data.tables import Missing, Rounding, TableData
+from genlab.data.tables import Deviation, Missing, Rounding, TableData
 from genlab.data.text import TextData, WindowLength
 from genlab.runs.atomic import what_is_in_the_way
 
@@ -241,9 +241,10 @@ class CsvTable(TableData):
         missing: Missing = "refuse",
         columns: ColumnsConfig | None = None,
         predict: str | None = None,
+        training_noise: Deviation = 0.0,
         **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(root, rounding=rounding, **loader)
+        super().__init__(root, rounding=rounding, training_noise=training_noise, **loader)
         if missing not in (choices := get_args(Missing)):
             raise GenlabError(f"data.missing is '{missing}', expected {', '.join(choices)}.{nearest(missing, choices)}")
         self.path = path_given(path, "a CSV file")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple, Unpack
+from typing import Annotated, Literal, NamedTuple, Unpack
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 
 from genlab.core.batch import Batch
 from genlab.core.codec import to_grid
@@ -16,13 +17,15 @@ from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec, Field
 from genlab.data.base import GenlabDataModule, LoaderOptions, Split
 from genlab.data.columns import ColumnsConfig, Sheet, TypedColumn, typed
+from genlab.data.row_noise import RowNoise
 
-__all__ = ["BreastCancer", "Diabetes", "Missing", "Rounding", "TableData", "Wine"]
+__all__ = ["BreastCancer", "Deviation", "Diabetes", "Missing", "Rounding", "TableData", "Wine"]
 
 log = logging.getLogger(__name__)
 
 Missing = Literal["refuse", "drop", "category", "indicator"]
 Rounding = Literal["cells", "noise"]
+Deviation = Annotated[float, Ge(0), Le(10)]
 HELD_OUT = 0.15
 """Share of the different rows that are validation, and as many test."""
 FEWEST_ROWS = 20
@@ -58,6 +61,8 @@ class TableData(GenlabDataModule):
     Args:
         root: Folder in which what is computed once for the data is kept.
         rounding: ``"cells"`` or ``"noise"``.
+        training_noise: Standard deviation of normal noise that is added to the numbers of a training row each time that
+            it is drawn, in units of each column's deviation; 0: none is. See :class:`genlab.data.row_noise.RowNoise`.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class TableData(GenlabDataModule):
         root: str | Path = "data",
         *,
         rounding: Rounding = "cells",
+        training_noise: Deviation = 0.0,
         **loader: Unpack[LoaderOptions],
     ) -> None:
         super().__init__(root, **loader)
@@ -72,6 +78,7 @@ class TableData(GenlabDataModule):
             near = nearest(rounding, ("cells", "noise"))
             raise GenlabError(f"data.rounding is '{rounding}', expected cells or noise.{near}")
         self.rounding = rounding
+        self.training_noise = training_noise
 
     def take(
         self,
@@ -126,6 +133,8 @@ class TableData(GenlabDataModule):
         x = torch.stack([self._values(column, noise) for column in taken.columns], dim=1)
         y = None if taken.labels is None else torch.from_numpy(taken.labels).long()
         places = {name: torch.from_numpy(rows) for name, rows in taken.places.items()}
+        if self.training_noise:
+            self.draw_transform = RowNoise(self.spec, self.training_noise, x[places["train"]])
         return {name: Batch(x[rows], None if y is None else y[rows]) for name, rows in places.items()}
 
     def _described(self, field: Field) -> Field:
@@ -286,10 +295,11 @@ class _FromScikitLearn(TableData):
         root: str | Path = "data",
         *,
         rounding: Rounding = "noise",
+        training_noise: Deviation = 0.0,
         **loader: Unpack[LoaderOptions],
     ) -> None:
         loader.setdefault("batch_size", 32)
-        super().__init__(root, rounding=rounding, **loader)
+        super().__init__(root, rounding=rounding, training_noise=training_noise, **loader)
         sheet = Sheet(self.table, self.texts())
         self.take(f"{self.table}_{rounding}", sheet, ColumnsConfig(), self.target, predict=self.predict)
 

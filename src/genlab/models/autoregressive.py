@@ -227,6 +227,19 @@ class Autoregressive(FillsIn, GenerativeModel):
         steps = self.network.steps(count * n, repeated[3])
         return self._draw(steps, noise, *repeated[:3]).split(n)
 
+    def log_evidence(self, given: Given, generator: Generator | None) -> Tensor:
+        """Estimate how probable what is kept is, ``[N]``, float64, but for a factor that no order of values changes.
+
+        The mean, over candidates of which each value is drawn given those before it, of how probable they make what is
+        kept; exact where that comes first.
+        """
+        kept = to_raster(given.kept, self.spec).flatten(1)
+        weights = []
+        for x in self._candidates(CANDIDATES, _Given(given.x, given.kept, None, given.y), generator):
+            values = to_raster(x if self.scaling is None else self.scaling(x), self.spec).flatten(1)
+            weights.append(self._predicted(values, given.y)[1].double().where(kept, 0).sum(1))
+        return torch.stack(weights).logsumexp(0)
+
     def _predicted(self, values: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return what values ``[N, D]`` are drawn from, ``[N, P, D]``, and their log-probabilities ``[N, D]``."""
         raster = values.unflatten(1, (-1, self.network.channels))

@@ -96,6 +96,8 @@ ADDED: dict[str, Mapping[str, Any]] = {
     "model.unet.squeeze": 8,
     "model.unet.patch": 1,
     "data.predict": None,
+    "data.training_noise": 0.0,
+    "model.orders": 1,
     "model.guidance": None,
 }
 """Settings that families got after their first runs, with the values that they had then.
