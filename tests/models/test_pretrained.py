@@ -159,10 +159,7 @@ HOSTILE = [
     (_named("sample_size", -1, "unet/config.json"), "sample_size is -1"),
     (_named("layers_per_block", 2, "unet/config.json"), r"are not those of its config.json: [\d,]+ numbers, expected "),
     (_named("layers_per_block", 0, "unet/config.json"), "are not those of its config.json: '.*' and .* more differ"),
-    (
-        _named("layers_per_block", 10**12, "unet/config.json"),
-        "layers_per_block stands for 1,000,000,000,000 layers, but",
-    ),
+    (_named("layers_per_block", 300, "unet/config.json"), "layers_per_block stands for 300 layers, but .* tensors"),
     (_named("down_block_types", ["DownBlock2D"] * 99, "unet/config.json"), "block_out_channels stands for 99 layers"),
     (_named("block_out_channels", [2**20], "unet/config.json"), "numbers, expected"),
     (_named("num_train_timesteps", 10**12, "scheduler/scheduler_config.json"), "num_train_timesteps is 1000000000000"),

@@ -122,8 +122,8 @@ HOSTILE = [
     (_named("latent_channels", 4, AUTOENCODER), "decodes 4 channels, and the transformer makes 2"),
     (_named("scaling_factor", 0, AUTOENCODER), "scaling_factor is 0, expected a number > 0"),
     (_named("num_layers", 2, TRANSFORMER), "are not those of its config.json"),
-    (_named("num_layers", 10**12, TRANSFORMER), "num_layers stands for 1,000,000,000,000 layers, but "),
-    (_named("layers_per_block", 10**12, AUTOENCODER), "layers_per_block stands for 2,000,000,000,000 layers, but "),
+    (_named("num_layers", 300, TRANSFORMER), "num_layers stands for 300 layers, but "),
+    (_named("layers_per_block", 150, AUTOENCODER), "layers_per_block stands for 300 layers, but "),
     (_named("num_attention_heads", 2**14, TRANSFORMER), "numbers, expected"),
     (_pickled, "vae has weights as diffusion_pytorch_model.bin, which may run code"),
 ]
