@@ -78,6 +78,9 @@ class Explorer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = (
+        64  # a browser opens six connections at once, and one that finds no place tries again in a second
+    )
 
     def __init__(self, logs: str, host: str = "127.0.0.1", port: int = 0, token: bool = False, device: str = "auto"):
         self.logs = Logs(logs)
