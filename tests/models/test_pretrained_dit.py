@@ -140,6 +140,17 @@ def test_what_could_run_code_or_is_no_dit_is_refused(saved: Path, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
+def test_more_places_than_the_memory_holds_are_refused(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their embedding is in no file of weights: what is computed of ``sample_size`` alone."""
+    monkeypatch.setattr("genlab.networks.pretrained.pipeline_folder.memory_bytes", lambda: 2**27)
+    shutil.copytree(saved, tmp_path / "dit")
+    _named("sample_size", 4096, TRANSFORMER)(tmp_path / "dit")
+    with pytest.raises(GenlabError, match=r"transformer/config.json is of a network of .*, expected at most"):
+        model_of(tmp_path / "dit")
+
+
 def test_it_is_read_by_the_name_that_its_transformer_had_before(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "dit"
     shutil.copytree(saved, folder)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from genlab.core.errors import GenlabError, nearest, shown
-from genlab.core.memory import memory_bytes
+from genlab.core.memory import memory_bytes, say_bytes
 from genlab.networks.pretrained.folder import (
     MOST_SETTINGS,
     check_layers,
@@ -126,6 +126,11 @@ def _check_size(name: str, settings: Settings, weights: Path) -> None:
     with torch.device("meta"):
         network = _class(name).from_config(settings)
     check_numbers(config, sum(tensor.numel() for tensor in network.state_dict().values()), weights)
+    held = sum(
+        tensor.nbytes for tensor in (*network.parameters(), *network.buffers())
+    )  # of places, too, beside weights
+    if held > (most := memory_bytes()):
+        raise GenlabError(f"{shown(config)} is of a network of {say_bytes(held)}, expected at most {say_bytes(most)}.")
 
 
 def _network(name: str, weights: Path, folder: Path) -> torch.nn.Module:
