@@ -134,7 +134,7 @@ def test_the_table_of_settings_is_what_the_file_says(path: Path) -> None:
     text = path.read_text()
     read = {setting.key: yaml.safe_load(setting.default) for setting in read_settings(text)}
     assert read == dict(leaves({key: value for key, value in yaml.safe_load(text).items() if key != "defaults"}))
-    said = [setting.comment for setting in read_settings(text) if "optimizer" not in setting.key]
+    said = [setting.comment for setting in read_settings(text)]
     if "defaults" not in text:  # a variant need not explain again
         assert all(said), read_settings(text)
 
@@ -160,6 +160,7 @@ def test_a_models_part_has_its_settings_networks_and_recipes(model: str) -> None
     part = models.part(model)
     assert f"## `model={model}`" in part
     assert "Takes " in part
+    assert not re.search(r"^\| `model\..*\|  \|$", part, re.MULTILINE), "a setting that nothing explains"
     for name, said in models.recipes(model):
         assert f"| `{name}` | " in part
         assert said["hardware"] in part
@@ -188,7 +189,10 @@ def test_the_gallery_has_every_comparison_with_its_floor_costs_and_commands() ->
         assert f"| **floor**, {floor['variant']} |" in page
         for row in comparison.rows:
             if row is not floor:
-                assert row["command"] in page
+                first, *others = row["seeds"].split()
+                assert not others or f" seed={first},{','.join(others)} -m" in page
+                words = row["command"].replace(f" seed={first}", "") if others else row["command"]
+                assert f"\n{words}" in page
                 assert f"{float(row['likelihood']):.3f}" in page if row["likelihood"] else True
                 assert f"{float(row['train_minutes']):#.3g} |" in page
     emoji = next(gallery.page(each) for each in found if each.name == "comparison_emoji")

@@ -103,8 +103,17 @@ def _from_root(path: Path) -> str:
 
 
 def _commands(comparison: Comparison) -> list[str]:
-    models = [row["command"] for row in comparison.rows if row["reference"] != "floor"]
+    models = [_command(row) for row in comparison.rows if row["reference"] != "floor"]
     return list(dict.fromkeys(models))
+
+
+def _command(row: dict[str, str]) -> str:
+    """Return the command of a row: that of its first run, with all its seeds."""
+    first, *others = row["seeds"].split()
+    if not others:
+        return row["command"]
+    words = [word for word in row["command"].split(" ") if word != f"seed={first}"]
+    return " ".join([*words, f"seed={','.join([first, *others])}", "-m"])
 
 
 def _table_command(comparison: Comparison) -> str:

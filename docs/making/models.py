@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from omegaconf import OmegaConf
 
@@ -12,7 +14,7 @@ from genlab.command.targets import locate
 from genlab.core.spec import DataSpec
 from genlab.uses.catalogue import USES
 from making.measured import RESULTS, comparisons, likelihood, quality, single_runs
-from making.text import ROOT, commands, opening, read_settings, recipe, table
+from making.text import ROOT, Setting, commands, opening, read_settings, recipe, table
 
 CONF = ROOT / "conf"
 
@@ -103,7 +105,8 @@ def _uses(model: str) -> str:
 
 def _settings(model: str) -> str:
     own, *inherited = lineage(model)
-    parts = [f"### Settings of `{model}`\n", _table_of_settings(own)]
+    meanings = {setting.key: setting.comment for path in reversed(inherited) for setting in _settings_in(path)}
+    parts = [f"### Settings of `{model}`\n", _table_of_settings(own, meanings)]
     if inherited:
         parents = [path for path in inherited if path.parent.name == "model"]
         shared = [path for path in inherited if path.parent.name != "model"]
@@ -114,13 +117,17 @@ def _settings(model: str) -> str:
     return "\n".join(parts)
 
 
-def _table_of_settings(path: Path) -> str:
+def _table_of_settings(path: Path, meanings: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a table of a file's settings; of what it says nothing about, those that it inherits from do."""
     rows = [
-        (f"`{setting.key}`", f"`{setting.default}`", setting.comment)
-        for setting in read_settings(path.read_text(), "model.")
-        if setting.key != "model.name"
+        (f"`{setting.key}`", f"`{setting.default}`", setting.comment or meanings.get(setting.key, ""))
+        for setting in _settings_in(path)
     ]
     return table(("key", "default", "meaning"), rows)
+
+
+def _settings_in(path: Path) -> list[Setting]:
+    return [setting for setting in read_settings(path.read_text(), "model.") if setting.key != "model.name"]
 
 
 def recipes(model: str) -> list[tuple[str, dict[str, str]]]:

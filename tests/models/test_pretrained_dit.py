@@ -122,6 +122,9 @@ HOSTILE = [
     (_named("latent_channels", 4, AUTOENCODER), "decodes 4 channels, and the transformer makes 2"),
     (_named("scaling_factor", 0, AUTOENCODER), "scaling_factor is 0, expected a number > 0"),
     (_named("num_layers", 2, TRANSFORMER), "are not those of its config.json"),
+    (_named("num_layers", 300, TRANSFORMER), "num_layers stands for 300 layers, but "),
+    (_named("layers_per_block", 150, AUTOENCODER), "layers_per_block stands for 300 layers, but "),
+    (_named("num_attention_heads", 2**14, TRANSFORMER), "numbers, expected"),
     (_pickled, "vae has weights as diffusion_pytorch_model.bin, which may run code"),
 ]
 
@@ -135,6 +138,17 @@ def test_what_could_run_code_or_is_no_dit_is_refused(saved: Path, tmp_path: Path
     with pytest.raises(GenlabError, match=line) as caught:
         model_of(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_more_places_than_the_memory_holds_are_refused(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their embedding is in no file of weights: what is computed of ``sample_size`` alone."""
+    monkeypatch.setattr("genlab.networks.pretrained.pipeline_folder.memory_bytes", lambda: 2**27)
+    shutil.copytree(saved, tmp_path / "dit")
+    _named("sample_size", 4096, TRANSFORMER)(tmp_path / "dit")
+    with pytest.raises(GenlabError, match=r"transformer/config.json is of a network of .*, expected at most"):
+        model_of(tmp_path / "dit")
 
 
 def test_it_is_read_by_the_name_that_its_transformer_had_before(saved: Path, tmp_path: Path) -> None:

@@ -182,6 +182,9 @@ def test_what_does_not_fit_or_could_run_code_is_refused(saved: dict[str, Path], 
         ({"architectures": ["MyModel"]}, "config.json is of .*MyModel.*, expected one of GPT2LMHeadModel"),
         ({"auto_map": {"AutoModelForCausalLM": "code.Model"}}, "has auto_map, which is not read here"),
         ({"n_layer": 2}, "are not those of its config.json"),
+        ({"n_layer": 500}, "config.json: n_layer stands for 500 layers, but model.safetensors has 1"),
+        ({"num_hidden_layers": 500}, "num_hidden_layers stands for 500 layers, but "),
+        ({"attention_types": [[["global", "local"], 500]]}, "attention_types stands for 1,000 layers"),
         ({"n_head": "two"}, "transformers cannot make GPT2LMHeadModel of"),
     ]
     for number, (changes, line) in enumerate(cases):

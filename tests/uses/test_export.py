@@ -25,8 +25,9 @@ from genlab.command.config import read_trained
 from genlab.core.errors import GenlabError
 from genlab.measure.results import read_result
 from genlab.runs.atomic import write_atomic
-from genlab.runs.exports import CARD, CONFIG, INDEX, NETWORK, WEIGHTS, open_export
+from genlab.runs.exports import CARD, CONFIG, INDEX, NETWORK, WEIGHTS, open_export, parse_index
 from genlab.runs.finding import find_run
+from genlab.uses.card import write_out
 from tests import forkserver
 from tests.command.hostile import refused
 from tests.contract.families import CASES, make_model
@@ -114,6 +115,14 @@ def test_the_card_says_what_the_figures_are(run: Path, export: Path) -> None:
         "genlab.load_run(", "samples/samples.png", f"`{run.name}`",
     ):  # fmt: skip
         assert said in card
+
+
+def test_the_card_says_how_long_it_was_trained(export: Path) -> None:
+    index, model = parse_index((export / INDEX).read_bytes(), INDEX), genlab.load_run(export)
+    for seconds, said in ((60.0, " and 1 minute on cpu"), (90.0, " and 1.5 minutes on cpu")):
+        progress = index.training.progress.model_copy(update={"seconds": seconds})
+        training = index.training.model_copy(update={"progress": progress})
+        assert said in write_out(index.model_copy(update={"training": training}), model, [], "it")
 
 
 def test_nothing_of_the_machine_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

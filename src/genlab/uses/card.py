@@ -11,7 +11,7 @@ from genlab.comparison.markdown import to_markdown
 from genlab.comparison.ranking import compare
 from genlab.comparison.reading import reduce_result
 from genlab.comparison.visible import visible
-from genlab.core.words import counted
+from genlab.core.words import counted, measured
 from genlab.measure.result import Result
 from genlab.models.base import GenerativeModel
 from genlab.runs.exports import NETWORK, Export
@@ -56,6 +56,7 @@ def write_out(
         network=NETWORK,
         took=export.training.progress,
         counted=counted,
+        measured=measured,
     )
     return "".join(f"{visible(line)}\n" for line in text.split("\n")).rstrip("\n") + "\n"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from genlab.command.explorer import tables
 from genlab.command.explorer.lab import Opened
 from genlab.command.explorer.server import Explorer
 from tests.chromium import Browser, find_chromium, open_browser
@@ -62,6 +64,40 @@ def test_it_samples_and_shows_the_command(browser: Browser, server: Explorer, na
     command = browser.run("document.querySelector('.card .command code').textContent")
     assert command.startswith("genlab sample run=")
     assert command.endswith("n=16 seed=1")
+    assert browser.problems == []
+
+
+def test_a_view_that_is_left_keeps_no_other_waiting(browser: Browser, server: Explorer) -> None:
+    """A browser has six connections to a host, and each of these views waits for one answer at least."""
+    show(browser, server, "samples")
+    waits = "document.querySelector('#view [aria-busy]')"
+    with server._lab._computing:
+        for view in ("latents", "between", "samples") * 3:
+            browser.click(f"#tab-{view}")
+            browser.wait_for(f"document.querySelector('#view[aria-labelledby=tab-{view}]') && {waits}", seconds=20)
+        for view, there in (("table", "#view .group"), ("curves", "#view .plot svg")):
+            browser.click(f"#tab-{view}")
+            browser.wait_for(f"!!document.querySelector('{there}')", seconds=20)
+    browser.click("#tab-samples")
+    browser.wait_for(IDLE)
+    assert browser.run("document.querySelectorAll('.card img').length") == 3
+    assert browser.problems == []
+
+
+def test_before_the_runs_are_known_it_does_not_say_that_there_are_none(
+    browser: Browser, server: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer, list_runs = threading.Event(), tables.list_runs
+    monkeypatch.setattr(tables, "list_runs", lambda *asked: may_answer.wait(60) and list_runs(*asked))
+    browser.open("about:blank")
+    browser.open(f"{server.address}#table")
+    try:
+        browser.click("#tab-curves")
+        browser.wait_for("document.querySelector('#view[aria-labelledby=tab-curves]')", seconds=20)
+        assert browser.run("document.getElementById('view').textContent") == "Looking for runs ..."
+    finally:
+        may_answer.set()
+    browser.wait_for("!!document.querySelector('#view .plot svg')")
     assert browser.problems == []
 
 

@@ -19,6 +19,7 @@ from genlab.command.build import build_datamodule
 from genlab.command.config import read_trained
 from genlab.command.explorer import pictures
 from genlab.command.explorer.logs import Logs
+from genlab.command.explorer.turns import Turns
 from genlab.command.load import find_checkpoint, open_run
 from genlab.command.schemas import TrainedConfig
 from genlab.core.batch import Batch
@@ -44,6 +45,8 @@ SCORED, SCORED_SLOWLY = 200, 16
 """Examples among which a drawing is placed; the latter where a likelihood takes hundreds of passes."""
 
 Made = TypeVar("Made")
+_Key = tuple[str, str, int]
+"""A run's name, ``best`` or ``last``, and when that checkpoint was written."""
 
 
 @dataclasses.dataclass
@@ -65,11 +68,24 @@ class Opened:
     scores: tuple[dict[str, Tensor], dict[str, str | None]] | None = None
     _codes: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     _evidence: Evidence | None = None
+    _test: Batch | None = None
 
     @property
     def setting(self) -> str | None:
         """The checkpoint as a command is told it; None where it is the default."""
         return None if self.checkpoint == "best" else self.checkpoint
+
+    @property
+    def test(self) -> Batch:
+        """All test examples, loaded at the first call."""
+        if self._test is None:
+            self._test = self.data.tensors("test")
+        return self._test
+
+    @property
+    def has_examples(self) -> bool:
+        """Whether `test` is loaded, and so can be read beside a computation."""
+        return self._test is not None
 
     def test_rows(self, key: str, *indices: int) -> Batch:
         """Return test examples by their numbers.
@@ -77,7 +93,7 @@ class Opened:
         Raises:
             GenlabError: If there are not so many; ``key`` says which setting that was.
         """
-        test = self.data.tensors("test")
+        test = self.test
         if max(indices) >= len(test.x):
             raise GenlabError(f"{key} is {max(indices)}, expected 0 to {len(test.x) - 1}, a test example.")
         return test.rows(torch.tensor(indices))
@@ -113,9 +129,9 @@ class Lab:
     def __init__(self, logs: Logs, device: str = "auto") -> None:
         self.logs = logs
         self._device = device
-        self._computing = threading.Lock()
+        self._computing = Turns()
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
-        self._runs: OrderedDict[tuple[str, str, int], Opened] = OrderedDict()
+        self._runs: OrderedDict[_Key, Opened] = OrderedDict()
         self._data: OrderedDict[tuple[str, str], GenlabDataModule] = OrderedDict()
 
     @contextmanager
@@ -124,6 +140,7 @@ class Lab:
 
         Raises:
             GenlabError: If there is no such run, it cannot be loaded from what is here, or too many are waiting.
+            Left: If whoever asked has left before it was their turn.
         """
         if not self._waiting.acquire(blocking=False):
             raise GenlabError("Too much is waiting to be computed. Try again in a while.")
@@ -132,6 +149,21 @@ class Lab:
                 yield self._opened(name)
         finally:
             self._waiting.release()
+
+    @contextmanager
+    def looking_at(self, name: str) -> Iterator[Opened]:
+        """As `using`, for what computes nothing: it waits for nobody where the run's test examples are there already.
+
+        Raises:
+            GenlabError: As of `using`.
+            Left: Likewise.
+        """
+        opened = self._runs.get(self._found(name)[0])
+        if opened is not None and opened.has_examples:
+            yield opened
+            return
+        with self.using(name) as opened:
+            yield opened
 
     def load(self, names: Sequence[str]) -> None:
         """Load runs before anybody asks for them, and what draws their examples.
@@ -149,15 +181,19 @@ class Lab:
             spec = opened.model.spec
             pictures.of_samples(torch.zeros((1, *spec.shape), dtype=modality_of(spec).dtype(spec)), spec, "")
 
-    def _opened(self, name: str) -> Opened:
+    def _found(self, name: str) -> tuple[_Key, RunDir, Path]:
+        """Return by what a run is kept, the run, and its checkpoint."""
         place = self.logs.run(name)
         checkpoint = "best" if place.best_checkpoint.is_file() else "last"
         file = find_checkpoint(place, place.path, checkpoint)
         if not self.logs.holds(file):
             raise GenlabError(f"The checkpoint of '{name}' lies outside of {self.logs.root}.")
         # A run that is still being trained has other weights every few minutes.
-        key = (name, checkpoint, file.stat().st_mtime_ns)
-        return _kept(self._runs, key, MOST_RUNS, lambda: self._open(place, checkpoint, file))
+        return (name, checkpoint, file.stat().st_mtime_ns), place, file
+
+    def _opened(self, name: str) -> Opened:
+        key, place, file = self._found(name)
+        return _kept(self._runs, key, MOST_RUNS, lambda: self._open(place, key[1], file))
 
     def _open(self, place: RunDir, checkpoint: str, file: Path) -> Opened:
         config = _without_cache(read_trained(place))

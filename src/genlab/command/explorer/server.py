@@ -7,6 +7,7 @@ import functools
 import importlib
 import ipaddress
 import json
+import selectors
 import socket
 import threading
 import traceback
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from genlab.command.explorer import asked
 from genlab.command.explorer.guard import POLICY, Guard
 from genlab.command.explorer.logs import Logs
+from genlab.command.explorer.turns import Left, asked_by
 from genlab.core.errors import GenlabError
 from genlab.processes.starting import importing
 
@@ -76,6 +78,9 @@ class Explorer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = (
+        64  # a browser opens six connections at once, and one that finds no place tries again in a second
+    )
 
     def __init__(self, logs: str, host: str = "127.0.0.1", port: int = 0, token: bool = False, device: str = "auto"):
         self.logs = Logs(logs)
@@ -187,7 +192,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.BAD_REQUEST, "The request is no JSON.")
             return
         try:
-            found = self.server.answer(kind, plain)
+            with asked_by(self._has_left):
+                found = self.server.answer(kind, plain)
+        except Left:
+            self.close_connection = True
         except GenlabError as error:
             self._send_json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
         except Exception:  # whatever is wrong with one request, the others are answered
@@ -196,6 +204,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": line})
         else:
             self._send_json(HTTPStatus.OK, found)
+
+    def _has_left(self) -> bool:
+        """Whether the other end is closed: a page that shows another view closes what it waited for."""
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.connection, selectors.EVENT_READ)
+                # Nothing is taken: another request may stand there.
+                return bool(selector.select(0)) and not self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def _is_let_in(self, path: str, token: str | None) -> bool:
         """Whether a request may be answered; if not, it is refused. The address with the token leads to the page."""

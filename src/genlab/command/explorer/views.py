@@ -63,7 +63,7 @@ def _around(opened: Opened) -> Tensor | None:
     """Return real examples to show beside samples, where one example is so small that it says nothing alone."""
     if modality_of(opened.model.spec).preview_samples_per_image == 1:
         return None
-    test = opened.data.tensors("test")
+    test = opened.test
     return test.x[some_of(torch.arange(len(test.x)), AROUND)]
 
 
@@ -86,8 +86,8 @@ def sample(lab: Lab, asked: Sample) -> dict[str, Any]:
 
 def examples(lab: Lab, asked: Examples) -> dict[str, Any]:
     """Show some test examples to choose from, each with its number and its label."""
-    with lab.using(asked.run) as opened:
-        started, test = time.perf_counter(), opened.data.tensors("test")
+    with lab.looking_at(asked.run) as opened:
+        started, test = time.perf_counter(), opened.test
         stop = min(asked.start + asked.count, len(test.x))
         some = test.rows(slice(asked.start, stop))
         labels = [None] * len(some.x) if some.y is None else some.y.tolist()
@@ -128,7 +128,7 @@ def latents(lab: Lab, asked: Latents) -> dict[str, Any]:
     with lab.using(asked.run) as opened:
         started, model = time.perf_counter(), opened.model
         require("traverse", model)
-        test = opened.data.tensors("test")
+        test = opened.test
         example = opened.test_rows("example", asked.example)
         others = test.rows(some_of(torch.arange(len(test.x)), OTHERS))
         found = traverse(model, example, others, LATENTS, STEPS, REACH)
@@ -235,7 +235,7 @@ def _drawn(opened: Opened, levels: list[int]) -> Tensor:
 
 def _scores(opened: Opened, batch: Batch) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
     """Return the likelihood of one example, and its scores among those of test examples."""
-    shared, test = opened.evidence(), opened.data.tensors("test")
+    shared, test = opened.evidence(), opened.test
     rows = some_of(torch.arange(len(test.x)), min(len(test.x), shared.examples))
     own, drawing = scored.Examples("own", test.rows(rows), 0), scored.Examples("drawing", batch, 3)
     with torch.no_grad(), full_float32():

@@ -5,18 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
+from safetensors import safe_open
 
 from genlab.core.errors import GenlabError, shown
 from genlab.core.memory import memory_bytes, say_bytes
+from genlab.core.words import counted
 from genlab.runs.addresses import Address, is_address
 from genlab.runs.atomic import what_is_in_the_way
 from genlab.runs.pulling import pull_files
 
-__all__ = ["Files", "checksum", "file_in", "find_model", "read_json", "trained_on", "weights_in"]
+__all__ = [
+    "Files",
+    "check_layers",
+    "check_numbers",
+    "checksum",
+    "file_in",
+    "find_model",
+    "read_json",
+    "trained_on",
+    "weights_in",
+]
 
 MOST_SETTINGS = 2**20
 """Bytes of a file of settings or of a model's card; those that people publish have a few thousand."""
@@ -117,6 +130,43 @@ def _check_weights(where: str, names: Collection[str], name: str) -> None:
         raise GenlabError(
             f"{place} has weights as {shown(pickled[0])}, which may run code when it is opened. "
             f"Expected {path.name}: save them as safetensors."
+        )
+
+
+def check_layers(settings: Path, key: str, layers: int, weights: Path) -> None:
+    """Refuse settings of more layers than there are tensors of weights: to make them would take hours, and fit nothing.
+
+    Args:
+        settings: The file that says so.
+        key: Its key.
+        layers: As many as it says.
+        weights: In safetensors, of which the head is read.
+
+    Raises:
+        GenlabError: If a layer would have less than one tensor.
+    """
+    with safe_open(weights, framework="pt") as file:
+        tensors = len(file.keys())
+    if layers > tensors:
+        raise GenlabError(
+            f"{shown(settings)}: {key} stands for {layers:,} layers, but {shown(weights.name)} has "
+            f"{counted(tensors, 'tensor')}, fewer than one for each."
+        )
+
+
+def check_numbers(settings: Path, count: int, weights: Path) -> None:
+    """Refuse a network of more numbers than its weights have; arguments as of :func:`check_layers`.
+
+    Raises:
+        GenlabError: If it has more.
+    """
+    with safe_open(weights, framework="pt") as file:
+        names = file.keys()
+        there = sum(prod(file.get_slice(name).get_shape()) for name in names)
+    if count > there:
+        raise GenlabError(
+            f"The weights in {shown(weights)} are not those of its {shown(settings.name)}: {there:,} numbers, "
+            f"expected {count:,}."
         )
 
 

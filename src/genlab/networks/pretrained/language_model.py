@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from genlab.core.errors import GenlabError, shown
 from genlab.core.memory import memory_bytes
 from genlab.core.noise import uniform
-from genlab.networks.pretrained.folder import MOST_SETTINGS, checksum, file_in, read_json, weights_in
+from genlab.networks.pretrained.folder import MOST_SETTINGS, check_layers, checksum, file_in, read_json, weights_in
 
 __all__ = ["LanguageModel", "Tokens", "language_model_files", "load_language_model"]
 
@@ -38,6 +38,9 @@ REFUSED = (
 REFUSED_PARTS = ("__", "attn_implementation", "experts_implementation")
 """Keys of ``config.json``, and parts of them, by which the library reads other files, fetches code, changes layers, or
 sets an attribute of another name."""
+
+LAYERS = ("n_layer", "num_layers", "num_hidden_layers")
+"""Keys of ``config.json`` by which these classes are told their number of layers."""
 
 
 class Tokens:
@@ -224,6 +227,8 @@ def load_language_model(folder: Path) -> LanguageModel:
     set_verbosity_error()  # what is wrong is said here
     disable_progress_bar()
     try:
+        for key, layers in _layers(settings):
+            check_layers(folder / SETTINGS, key, layers, weights)
         tokens = Tokens(Tokenizer.from_str(tokenizer.read_text(encoding="utf-8")))
         network, loaded = made.from_pretrained(  # no folder: what lies there may name files that nobody looked at
             None,
@@ -234,6 +239,8 @@ def load_language_model(folder: Path) -> LanguageModel:
             local_files_only=True,
             output_loading_info=True,
         )
+    except GenlabError:
+        raise
     except Exception as error:  # whatever a library says to settings and files of others
         reason = " ".join(str(error).split())[:200]
         raise GenlabError(f"transformers cannot make {name} of {shown(folder)}: {reason}") from error
@@ -261,6 +268,17 @@ def _read_architecture(folder: Path) -> tuple[str, dict[str, Any]]:
     if strange := [key for key in settings if key in REFUSED or any(part in key for part in REFUSED_PARTS)]:
         raise GenlabError(f"{shown(folder)}/{SETTINGS} has {shown(strange[0])[:120]}, which is not read here.")
     return name, settings
+
+
+def _layers(settings: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the numbers of layers that settings name, each with its key. The library refuses what is no number."""
+    for key in LAYERS:
+        if type(settings.get(key)) is int:
+            yield key, settings[key]
+    types = settings.get("attention_types")  # of GPT-Neo: lists of kinds, each with how often it is repeated
+    pairs = [pair for pair in types if isinstance(pair, list) and len(pair) > 1] if isinstance(types, list) else []
+    repeated = [(kinds, times) for kinds, times, *_ in pairs if isinstance(kinds, list | str) and type(times) is int]
+    yield "attention_types", sum(len(kinds) * max(times, 0) for kinds, times in repeated)
 
 
 def _bytes_of_characters() -> dict[str, int]:

@@ -11,8 +11,16 @@ from typing import Any, NamedTuple
 import torch
 
 from genlab.core.errors import GenlabError, nearest, shown
-from genlab.core.memory import memory_bytes
-from genlab.networks.pretrained.folder import MOST_SETTINGS, checksum, file_in, read_json, weights_in
+from genlab.core.memory import memory_bytes, say_bytes
+from genlab.networks.pretrained.folder import (
+    MOST_SETTINGS,
+    check_layers,
+    check_numbers,
+    checksum,
+    file_in,
+    read_json,
+    weights_in,
+)
 from genlab.networks.pretrained.pipeline import DiTPipeline, Pipeline, UNetPipeline
 
 __all__ = ["load_pipeline", "pipeline_files"]
@@ -95,6 +103,8 @@ def load_pipeline(folder: Path) -> Pipeline:
     sha256 = checksum([*settings, *weights.values()])
     try:
         scheduler = _class(read.classes["scheduler"]).from_config(read.settings["scheduler"])
+        for part, file in weights.items():
+            _check_size(read.classes[part], read.settings[part], file)
         networks = [_network(read.classes[part], file, folder) for part, file in weights.items()]
     except GenlabError:
         raise
@@ -103,6 +113,24 @@ def load_pipeline(folder: Path) -> Pipeline:
         raise GenlabError(f"diffusers cannot make {read.name} of {shown(folder)}: {reason}") from error
     steps = min(kind.steps or MOST_STEPS, read.settings["scheduler"]["num_train_timesteps"])
     return kind.make(read.name, networks, scheduler, steps, sha256)
+
+
+def _check_size(name: str, settings: Settings, weights: Path) -> None:
+    """Refuse a network that is larger than its weights, before there is memory for it; none of a hostile size is."""
+    config = weights.parent / NETWORK
+    blocks = max(len(found) if isinstance(found := settings.get(key), list) else 1 for key in _BLOCKS)
+    check_layers(config, "block_out_channels", blocks, weights)
+    for key, times in (("layers_per_block", blocks), ("num_layers", 1)):
+        if type(settings.get(key)) is int:
+            check_layers(config, key, settings[key] * times, weights)
+    with torch.device("meta"):
+        network = _class(name).from_config(settings)
+    check_numbers(config, sum(tensor.numel() for tensor in network.state_dict().values()), weights)
+    held = sum(
+        tensor.nbytes for tensor in (*network.parameters(), *network.buffers())
+    )  # of places, too, beside weights
+    if held > (most := memory_bytes()):
+        raise GenlabError(f"{shown(config)} is of a network of {say_bytes(held)}, expected at most {say_bytes(most)}.")
 
 
 def _network(name: str, weights: Path, folder: Path) -> torch.nn.Module:
@@ -244,6 +272,7 @@ def _said(value: object) -> str:
 
 
 _DDPM, _DDIM, _CONSISTENCY = "DDPMScheduler", "DDIMScheduler", "CMStochasticIterativeScheduler"
+_BLOCKS = ("block_out_channels", "down_block_types", "up_block_types")
 _UNET: Mapping[str, tuple[str, ...]] = {"unet": ("UNet2DModel",)}
 _DIT: Mapping[str, tuple[str, ...]] = {
     "transformer": ("DiTTransformer2DModel", "Transformer2DModel"),  # as it was called before it had its own name

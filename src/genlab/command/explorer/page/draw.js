@@ -1,12 +1,12 @@
 // A drawing, and what each model makes of it.
 
 import { figures, note, picture } from "./cards.js";
-import { examplePicker } from "./models.js";
-import { ask, cards, commandLine, element, field, latest, numberInput, runCard, wholeNumber } from "./page.js";
+import { examplePicker, fillEach } from "./models.js";
+import { cards, commandLine, element, field, latest, numberInput, runCard, wholeNumber } from "./page.js";
 
 const SIDE = 336; // pixels of the canvas, a multiple of 8, 16 and 28
 
-export async function draw(view, runs) {
+export async function draw(view, runs, ask) {
   let about;
   const waiting = element("p", { class: "muted", "aria-busy": "true" }, "Waiting for the first model ...");
   view.append(waiting);
@@ -31,8 +31,8 @@ export async function draw(view, runs) {
   const made = alike.map((run) => ({ run, slot: runCard(run, runs.indexOf(run)) }));
   const pen = new Pen(paper, seen, about.levels);
   const look = latest(async () => {
-    const levels = pen.levels();
-    await Promise.all(made.map(({ run, slot }) => slot.fill(() => judged(run, levels, wholeNumber(label)))));
+    const [levels, given] = [pen.levels(), wholeNumber(label)];
+    await fillEach(made, (run) => judged(run, levels, given, ask));
   });
   pen.changed = look;
   pen.width = () => (Number(size.value) * SIDE) / width;
@@ -52,7 +52,7 @@ export async function draw(view, runs) {
         element("div", { class: "controls" }, button("Clear", () => pen.clear()), button("Centre", () => pen.centre()),
           field("pen", size), field("label", label)),
         note("Draw on the black square, or begin with a test example:"),
-        examplePicker(alike, (entry) => {
+        examplePicker(alike, ask, (entry) => {
           pen.put(entry.levels);
           look();
         }),
@@ -67,7 +67,7 @@ export async function draw(view, runs) {
   look();
 }
 
-async function judged(run, levels, label) {
+async function judged(run, levels, label, ask) {
   const found = await ask("draw", { run: run.name, levels, label });
   const save = found.drawing
     ? element("a", { href: found.drawing, download: "drawing.png", class: "save" }, "Save drawing.png, which the Python reads")

@@ -16,8 +16,10 @@ const VIEWS = {
 const MOST = 8; // as many as there are colours
 
 const byId = (id) => document.getElementById(id);
-let runs = [];
+let runs = null; // not known yet
+let failure = null;
 let chosen = [];
+let visit = new AbortController();
 
 function current() {
   const name = location.hash.slice(1);
@@ -30,9 +32,16 @@ function show() {
     tab.setAttribute("aria-selected", String(here));
     tab.tabIndex = here ? 0 : -1;
   }
-  // A view that is being left may still get answers: it fills a section that nobody sees any more.
+  visit.abort();
+  visit = new AbortController();
+  const { signal } = visit;
   const view = element("section", { id: "view", role: "tabpanel", "aria-labelledby": `tab-${current()}` });
   byId("view").replaceWith(view);
+  if (runs === null) {
+    view.append(failure ? element("p", { class: "error", role: "alert" }, failure)
+      : element("p", { class: "muted", "aria-busy": "true" }, "Looking for runs ..."));
+    return;
+  }
   if (!runs.length) {
     view.append(element("p", {}, "There are no runs here yet. ", element("code", {}, "python train.py"),
       " trains one; then load this page again."));
@@ -42,7 +51,8 @@ function show() {
     view.append(element("p", { class: "muted" }, "Choose one or more runs."));
     return;
   }
-  Promise.resolve(VIEWS[current()][1](view, chosen)).catch((error) => {
+  const asked = (kind, settings) => ask(kind, settings, signal);
+  Promise.resolve(VIEWS[current()][1](view, chosen, asked)).catch((error) => {
     view.append(element("p", { class: "error", role: "alert" }, error.message));
   });
 }
@@ -95,6 +105,7 @@ async function begin() {
   tabs();
   if (matchMedia("(max-width: 60rem)").matches) byId("choose").open = false;
   window.addEventListener("hashchange", show);
+  show();
   try {
     const found = await ask("runs");
     byId("where").textContent = found.logs;
@@ -106,7 +117,8 @@ async function begin() {
     mark();
     show();
   } catch (error) {
-    byId("view").append(element("p", { class: "error", role: "alert" }, error.message));
+    failure = error.message;
+    show();
   }
 }
 

@@ -1,34 +1,41 @@
 // Views of models: samples, latents, ways between two examples.
 
 import { figures, note, picture, shown } from "./cards.js";
-import { ask, cards, commandLine, element, field, latest, numberInput, runCard, wholeNumber } from "./page.js";
+import { cards, commandLine, element, field, latest, numberInput, runCard, wholeNumber } from "./page.js";
 
 function controls(...fields) {
   return element("form", { class: "controls", onsubmit: (event) => event.preventDefault() }, ...fields);
 }
 
-// Fill one card after the other: models compute one at a time, and the first shall be seen first.
-async function fillEach(made, work) {
-  await Promise.all(made.map(({ run, slot }) => slot.fill(() => work(run))));
+// Fill one card after the other: models compute one at a time, and the first shall be seen first. The other connections
+// that a browser has to a host are for what waits for no model.
+export async function fillEach(made, work) {
+  let before = Promise.resolve();
+  const inTurn = (run) => {
+    const mine = before.then(() => work(run));
+    before = mine.catch(() => {});
+    return mine;
+  };
+  await Promise.all(made.map(({ run, slot }) => slot.fill(() => inTurn(run))));
 }
 
 function slots(runs) {
   return runs.map((run, number) => ({ run, slot: runCard(run, number) }));
 }
 
-export function samples(view, runs) {
+export function samples(view, runs, ask) {
   const n = numberInput("n", 16, 1, 1000);
   const seed = numberInput("seed", 0, 0, Number.MAX_SAFE_INTEGER);
   const label = numberInput("label", "", 0, 1000000, { placeholder: "any" });
   const made = slots(runs);
-  const draw = latest(() =>
-    fillEach(made, async (run) => {
-      const settings = { run: run.name, n: wholeNumber(n), seed: wholeNumber(seed), label: wholeNumber(label) };
-      const found = await ask("sample", settings);
+  const draw = latest(() => {
+    const settings = { n: wholeNumber(n), seed: wholeNumber(seed), label: wholeNumber(label) };
+    return fillEach(made, async (run) => {
+      const found = await ask("sample", { run: run.name, ...settings });
       const alt = `${settings.n} samples of ${run.model}, seed ${settings.seed}`;
       return [...shown(found, alt), figures(found.figures), commandLine(found.command)];
-    }),
-  );
+    });
+  });
   const next = () => {
     seed.value = Number(seed.value) + 1;
     draw();
@@ -47,12 +54,15 @@ export function samples(view, runs) {
   draw();
 }
 
-export function latents(view, runs) {
+export function latents(view, runs, ask) {
   const example = numberInput("example", 0, 0, 1e9);
   const made = slots(runs);
-  const load = latest(() => fillEach(made, (run) => sliders(run, wholeNumber(example))));
+  const load = latest(() => {
+    const number = wholeNumber(example);
+    return fillEach(made, (run) => sliders(run, number, ask));
+  });
   example.addEventListener("change", load);
-  const picker = examplePicker(runs, (entry) => {
+  const picker = examplePicker(runs, ask, (entry) => {
     example.value = entry.number;
     load();
   });
@@ -66,7 +76,7 @@ export function latents(view, runs) {
   load();
 }
 
-async function sliders(run, example) {
+async function sliders(run, example, ask) {
   const found = await ask("latents", { run: run.name, example });
   const now = element("div", { class: "now" });
   const code = element("div");
@@ -125,7 +135,7 @@ async function sliders(run, example) {
   ];
 }
 
-export function between(view, runs) {
+export function between(view, runs, ask) {
   const a = numberInput("a", 0, 0, 1e9);
   const b = numberInput("b", 1, 0, 1e9);
   const steps = numberInput("steps", 9, 2, 33);
@@ -134,17 +144,17 @@ export function between(view, runs) {
     element("option", { value: "spherical" }, "spherical"), element("option", { value: "linear" }, "linear"),
   );
   const made = slots(runs);
-  const draw = latest(() =>
-    fillEach(made, async (run) => {
-      const ends = { a: wholeNumber(a), b: wholeNumber(b) };
-      const found = await ask("interpolate", { run: run.name, ...ends, steps: wholeNumber(steps), path: path.value });
-      const alt = `From test example ${ends.a} to ${ends.b}, by ${run.model}`;
+  const draw = latest(() => {
+    const settings = { a: wholeNumber(a), b: wholeNumber(b), steps: wholeNumber(steps), path: path.value };
+    return fillEach(made, async (run) => {
+      const found = await ask("interpolate", { run: run.name, ...settings });
+      const alt = `From test example ${settings.a} to ${settings.b}, by ${run.model}`;
       return [...shown(found, alt), note(found.note), commandLine(found.command)];
-    }),
-  );
+    });
+  });
   for (const input of [a, b, steps, path]) input.addEventListener("change", draw);
   let second = false;
-  const picker = examplePicker(runs, (entry) => {
+  const picker = examplePicker(runs, ask, (entry) => {
     (second ? b : a).value = entry.number;
     second = !second;
     draw();
@@ -159,7 +169,7 @@ export function between(view, runs) {
 }
 
 // Test examples of the first run's data to choose from, where they have pictures.
-export function examplePicker(runs, chosen) {
+export function examplePicker(runs, ask, chosen) {
   const strip = element("div", { class: "picker" });
   let start = 0;
   const turn = latest(async (by) => {

@@ -11,13 +11,16 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-export async function ask(kind, settings = {}) {
+// With a signal of the view that asks: once that is left, what it asked for is dropped, and it can ask for nothing more.
+// Else answers that nobody waits for would take the few connections that a browser has to a host.
+export async function ask(kind, settings = {}, signal = undefined) {
   let answer;
   try {
     answer = await fetch(`api/${kind}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(settings),
+      signal,
     });
   } catch {
     throw new Error("The explorer does not answer. Is it still running?");

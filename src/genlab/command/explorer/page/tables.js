@@ -1,9 +1,9 @@
 // What lies on the disk: the comparison and the curves.
 
 import { note } from "./cards.js";
-import { add, ask, commandLine, element, field, swatch } from "./page.js";
+import { add, commandLine, element, field, swatch } from "./page.js";
 
-export async function table(view, runs) {
+export async function table(view, runs, ask) {
   const found = await ask("table");
   if (!found.groups.length) {
     view.append(note("There are no results yet."));
@@ -43,7 +43,7 @@ function comparison(group, chosen) {
   );
 }
 
-export async function curves(view, runs) {
+export async function curves(view, runs, ask) {
   const choice = element("select", { name: "figure" });
   const drawing = element("div", { class: "plot" });
   const legend = element("ul", { class: "legend" });
