@@ -99,6 +99,19 @@ def test_results_of_two_codes_are_refused(made: Path, script: ModuleType, monkey
     assert (kept / "gmm-s0" / "quick.json").is_file(), "what was there stays"
 
 
+@pytest.mark.parametrize(("size", "kept"), [(10, True), (600_000, False)])
+def test_large_files_of_samples_are_left_out(
+    size: int, kept: bool, made: Path, script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(script, made, monkeypatch, "comparison_digits")
+    work, folder = made / "work" / "comparison_digits", made / "results" / "comparison_digits"
+    (run,) = work.glob("logs/runs/digits/gmm/*")
+    (run / "samples" / "quick.csv").write_bytes(bytes(size))
+    gather(read_given(PAGE)["comparison_digits"], work, folder, made / "pictures" / "x.png")
+    assert (folder / "gmm-s0" / "samples.csv").exists() == kept
+    assert (folder / "gmm-s0" / "samples.png").exists()
+
+
 def test_two_results_of_one_model_and_seed_are_refused(
     made: Path, script: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

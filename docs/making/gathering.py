@@ -14,6 +14,9 @@ from making.side_by_side import Tile, side_by_side
 _HEADING = re.compile(r"^\*\*\[[^\]]+\]\((?P<name>\w+)/comparison\.md\)\*\*")
 _SAMPLES = re.compile(r"(_\d+)?\.(png|txt|wav|csv)")
 
+_MOST_BYTES = 500_000
+"""Of a file of samples that is kept with the results; larger ones are written by the command that stands there."""
+
 
 @dataclass(frozen=True)
 class Given:
@@ -114,7 +117,8 @@ def _keep(run: Path, protocol: str, kept: Path, *, has_samples: bool) -> None:
     if has_samples:
         files[run / "samples" / f"{protocol}_neighbours.png"] = "neighbours.png"
         for path in sorted((run / "samples").glob(f"{protocol}*")):
-            if _SAMPLES.fullmatch(rest := path.name.removeprefix(protocol)):
+            is_small = path.stat().st_size <= _MOST_BYTES
+            if is_small and _SAMPLES.fullmatch(rest := path.name.removeprefix(protocol)):
                 files[path] = f"samples{rest}"
     for path, name in files.items():
         if path.is_file():
