@@ -219,7 +219,7 @@ def test_a_family_refuses_what_it_cannot_use(name: str, needs: dict[str, object]
         return
     with pytest.raises(GenlabError) as error:
         make_model(Case(name, spec, FAMILIES[name]))
-    assert str(error.value).startswith(f"The {family.family} family {words}. Use data ")
+    assert str(error.value).startswith(f"The {family.called or family.family} family {words}. Use data ")
 
     class Able(family):  # type: ignore[valid-type, misc]
         uses = frozenset({"mask", "context", "fields"})
@@ -244,8 +244,9 @@ def test_one_example_alone_starts_a_model(case: Case) -> None:
 
 def test_a_batch_that_brings_what_cannot_be_used_is_refused(model: GenerativeModel) -> None:
     x, y, *_ = make_batch(model.spec, 4)
+    name = model.called or model.family
     if "mask" not in model.uses:
-        with pytest.raises(GenlabError, match=f"The {model.family} family cannot leave out what is masked"):
+        with pytest.raises(GenlabError, match=f"The {name} family cannot leave out what is masked"):
             model.loss(Batch(x, y, mask=torch.ones_like(x, dtype=torch.bool)))
-    with pytest.raises(GenlabError, match=f"The {model.family} family cannot be given covariates"):
+    with pytest.raises(GenlabError, match=f"The {name} family cannot be given covariates"):
         model.loss(Batch(x, y, context=torch.zeros(4, 2)))

@@ -49,7 +49,7 @@ class AutoregressiveInverse:
         """Return the ``x [N, D]`` that the transform maps to ``y [N, D]`` given context ``[N, C]``."""
         first, *others = [_weights(layer) if isinstance(layer, MaskedLinear) else layer for layer in self._network]
         weight, bias = first
-        entered = bias.expand(len(y), -1).T  # what the first layer makes of all that is known by now, ``[H, N]``
+        entered = bias.expand(y.shape[0], -1).T  # what the first layer makes of all that is known by now, ``[H, N]``
         if context is not None:
             entered = torch.addmm(entered, weight[:, len(self._order) :], context.T)
         values, found = y.T, {}
