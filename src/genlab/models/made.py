@@ -108,7 +108,10 @@ class Made(Autoregressive):
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         """Each order learns for itself: the mean of their losses, which is above the loss of the ensemble."""
-        losses = [super()._loss(batch)]
+        first = super()._loss(batch)
+        if not self.others:
+            return first
+        losses = [first]
         losses += [other._loss(batch._replace(x=batch.x[:, order])) for other, (order, _) in self._in_other_orders()]
         return {name: torch.stack([loss[name] for loss in losses]).mean(0) for name in losses[0]}
 
