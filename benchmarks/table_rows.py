@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     figures: dict[str, Any] = {
-        "command": "python benchmarks/table_rows.py",
+        "command": f"python benchmarks/table_rows.py --families {' '.join(arguments.families)}",
         "rows": arguments.rows,
         "rounds": arguments.rounds,
         "torch": torch.__version__,
