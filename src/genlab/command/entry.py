@@ -202,9 +202,10 @@ def _compose(job: _Task, config_name: str) -> None:
     line = job.line
     # What Hydra itself makes before a job, as callbacks, has no need of what the job makes by `instantiate`.
     decorate = hydra.main(str(line.conf), config_name, execution_whitelist=FUNCTIONS)
-    with stoppable(), _replaced([sys.argv[0], *of_jobs_alone(line)], full_error="1"):
+    with stoppable(), _replaced([sys.argv[0], *line.arguments], full_error="1"):
         check_line(line)
         check_hydra_node(line, config_name)
+        sys.argv[1:] = of_jobs_alone(line)
         decorate(job)()
 
 

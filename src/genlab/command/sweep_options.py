@@ -136,13 +136,15 @@ def of_jobs_alone(line: CommandLine) -> tuple[str, ...]:
     which may have no such key. Of ``model=diffusion,flow_matching model.tails=none`` it would say that flow has none.
     A search is left as it is: to it a choice is a dimension.
     """
+    if not line.multirun:
+        return line.arguments
     parser = OverridesParser.create()
     try:
         overrides = parser.parse_overrides(list(line.overrides))
     except (HydraException, ValueError):  # which Hydra will say itself
         return line.arguments
     swept = {o.key_or_group for o in overrides if o.is_sweep_override() and _is_group(line, o.key_or_group)}
-    if not line.multirun or not swept or any(o.key_or_group in _SEARCHES for o in overrides):
+    if not swept or any(o.key_or_group in _SEARCHES for o in overrides):
         return line.arguments
     written = {}
     for override in overrides:
