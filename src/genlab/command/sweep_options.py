@@ -75,6 +75,8 @@ _RECIPES = "experiment"
 _SEVERAL = (_RECIPES,)
 """Groups of which several options may be chosen at once: recipes, each of which sets what it is about."""
 _SEARCHES = ("search", "hydra/sweeper")
+_OF_ALL_JOBS = "hydra"
+"""The group that is Hydra's own configuration, of the whole sweep: it may not be swept over."""
 _LONGEST_KEY = 200
 _LIST = re.compile(r"\+{0,2}([\w/]+)(@[\w.:/@]*)?=\s*\[")
 
@@ -149,7 +151,7 @@ def of_jobs_alone(line: CommandLine) -> tuple[str, ...]:
     written = {}
     for override in overrides:
         group, _, key = override.key_or_group.partition(".")
-        belongs = group in swept or (_RECIPES in swept and _is_group(line, group))
+        belongs = group in swept or (_RECIPES in swept and group != _OF_ALL_JOBS and _is_group(line, group))
         if not (key and belongs) or override.is_delete() or override.is_sweep_override():
             continue
         name, _, value = str(override.input_line).partition("=")
