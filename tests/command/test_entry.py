@@ -84,11 +84,13 @@ def test_a_sweep_over_models_may_set_what_the_default_model_does_not_have(conf: 
     (conf / "model/other.yaml").write_text("name: other\ncomponents: 5\nsizes: []\n")
     (conf / "experiment").mkdir()
     (conf / "experiment/recipe.yaml").write_text("# @package _global_\ndefaults: [{override /model: mixture}]\n")
+    (conf / "hydra").mkdir(exist_ok=True)  # a folder like that of a group, whose settings are of the whole sweep
     base = conf / "config.yaml"
     base.write_text(base.read_text().replace("  - extra: null", "  - extra: null\n  - experiment: null"))
     for sweep, names in (("model=mixture,other", ["mixture", "other"]), ("experiment=choice(recipe)", ["mixture"])):
         seen: list[DictConfig] = []
         given = [sweep, "model.components=7", "+model.sizes=[1, 2]", "+model.note='a, b'", "+model.seed=${seed}"]
+        given.append("hydra.job.name=named")
         assert enter(conf, "-m", *given, run=seen.append) == 0
         assert [config.model.name for config in seen] == names
         for config in seen:
