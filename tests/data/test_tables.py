@@ -354,6 +354,18 @@ def test_training_noise_is_normal_and_of_training_rows_alone(tmp_path: Path) -> 
     torch.testing.assert_close(10 * drawn[:, 0], (10 * drawn[:, 0]).round(), atol=1e-4, rtol=0)
 
 
+def test_what_stands_for_a_missing_number_gets_no_training_noise(tmp_path: Path) -> None:
+    path = written(tmp_path, table(width=["", *(f"{row}" for row in range(1, ROWS))]))
+    data = CsvTable(path=path, missing="indicator", training_noise=0.3)
+    rows = all_rows(data)
+    assert data.draw_transform is not None
+    drawn = data.draw_transform(rows, torch.rand(rows.shape, generator=torch.Generator().manual_seed(0)))
+    gone = rows[:, 2] == 1
+    assert torch.equal(drawn[gone, 1], rows[gone, 1])
+    assert (drawn[~gone, 1] != rows[~gone, 1]).float().mean() > 0.9
+    assert (drawn[:, 0] != rows[:, 0]).float().mean() > 0.9
+
+
 def test_training_noise_is_finite_whatever_is_drawn() -> None:
     data = Wine(training_noise=0.5)
     rows = data.tensors("train").x[:2]

@@ -29,7 +29,7 @@ def bend_of(values: Tensor) -> Tensor:
     """
     x = values.double()
     deviation = x.square().mean().sqrt()
-    if not deviation > 0 or _kurtosis(x) <= NORMAL_KURTOSIS:
+    if not deviation > 0 or not _kurtosis(x) > NORMAL_KURTOSIS:  # a constant's is no number
         return torch.zeros(())
     x = x / deviation
     low, high = (torch.tensor(end, dtype=torch.float64).log() for end in (1 / _WIDEST, _WIDEST))

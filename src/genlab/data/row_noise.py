@@ -18,7 +18,8 @@ class RowNoise:
 
     Bishop (1995), "Training with noise is equivalent to Tikhonov regularization"; for densities Rothfuss et al. (2019),
     "Noise regularization for conditional density estimation", whose rule of thumb is a deviation that falls with
-    ``N ** (-1 / (D + 4))``. Categories stay what they are; rounded numbers stay on their grid.
+    ``N ** (-1 / (D + 4))``. Categories stay what they are; rounded numbers stay on their grid,
+    and so do what stands for missing numbers.
 
     Args:
         spec: What one row is.
@@ -34,6 +35,10 @@ class RowNoise:
             [10.0 ** (field.decimals or 0) if field.rounded else 1.0 for field in spec.fields]
         )
         self._scale = (deviation * spread).masked_fill(is_category, 0)
+        places = {field.name: place for place, field in enumerate(spec.fields)}
+        marks = [(places[field.marks], place) for place, field in enumerate(spec.fields) if field.marks is not None]
+        self._marked = [number for number, _ in marks]
+        self._marks = [mark for _, mark in marks]
 
     def __call__(self, x: Tensor, uniform: Tensor) -> Tensor:
         """Return rows ``[N, D]`` with the noise that uniform numbers ``[N, D]`` in [0, 1) stand for."""
@@ -41,5 +46,7 @@ class RowNoise:
             self._scale, self._is_rounded, self._per_unit = (
                 part.to(x.device) for part in (self._scale, self._is_rounded, self._per_unit)
             )
-        noisy = x + self._scale * torch.special.ndtri(uniform.clamp_min(_LEAST_U))
+        noise = self._scale * torch.special.ndtri(uniform.clamp_min(_LEAST_U))
+        noise[:, self._marked] *= x[:, self._marks] == 0
+        noisy = x + noise
         return torch.where(self._is_rounded, (noisy * self._per_unit).round() / self._per_unit, noisy)

@@ -108,7 +108,10 @@ class Autoregressive(FillsIn, GenerativeModel):
         return "exact"
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
-        log_prob = self._log_prob(batch.x, batch.y, mask=batch.mask)
+        return self._loss_of(self._log_prob(batch.x, batch.y, mask=batch.mask), batch)
+
+    def _loss_of(self, log_prob: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return what is lowered, given the log-probabilities ``[N]`` of a batch."""
         if not self.spec.is_discrete:
             return {"loss": -log_prob.mean()}
         loss = mean_bits_per_dim(log_prob, self.spec.num_dims, batch.mask)

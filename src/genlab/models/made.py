@@ -108,12 +108,9 @@ class Made(Autoregressive):
 
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         """Each order learns for itself: the mean of their losses, which is above the loss of the ensemble."""
-        first = super()._loss(batch)
         if not self.others:
-            return first
-        losses = [first]
-        losses += [other._loss(batch._replace(x=batch.x[:, order])) for other, (order, _) in self._in_other_orders()]
-        return {name: torch.stack([loss[name] for loss in losses]).mean(0) for name in losses[0]}
+            return super()._loss(batch)
+        return self._loss_of(self._log_probs(batch.x, batch.y).mean(0), batch)
 
     def _log_prob(
         self,
