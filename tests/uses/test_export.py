@@ -136,7 +136,8 @@ def test_nothing_of_the_machine_is_in_it(tmp_path: Path, monkeypatch: pytest.Mon
     result = train(tmp_path / "logs", "data=csv", f"data.path={private / 'people.csv'}", model="gmm")
     run = run_folder(tmp_path / "logs")
     path = run / "results" / "quick.json"
-    words = [f"data.path={private}/people.csv", f"folders=[{private}/a b/c,x]", f"--config-dir={private}/conf"]
+    words = [f"data.path={private}/lr=1/people.csv", f"folders=[{private}/a b/c,x]", f"--config-dir={private}/conf"]
+    words += ["data.root=../patients of/data", "paths.logs=patients/logs"]
     command = shlex.join(["python", "train.py", *words, "hf_secretsecretsecret"])
     write_atomic(path, json.dumps({**result.as_dict(), "command": command}))
     assert cli.export([f"run={run}", f"to={tmp_path / 'export'}"]) == 0
@@ -146,7 +147,10 @@ def test_nothing_of_the_machine_is_in_it(tmp_path: Path, monkeypatch: pytest.Mon
             assert secret.encode() not in content, file
     assert yaml.safe_load((tmp_path / "export" / CONFIG).read_text())["data"]["path"] == "people.csv"
     shared = read_result(tmp_path / "export" / "results" / "quick.json")
-    assert shared.command == "python train.py data.path=people.csv 'folders=[c,x]' --config-dir=conf ***"
+    assert shared.command == (
+        "python train.py data.path=people.csv 'folders=[c,x]' --config-dir=conf "
+        "data.root=data paths.logs=logs ***"
+    )
     shutil.rmtree(private)
     assert genlab.load_run(tmp_path / "export").sample(2).shape == (2, 2)
     with pytest.raises(GenlabError, match=r"people\.csv"):
@@ -264,6 +268,22 @@ def test_a_copy_keeps_the_card_that_was_edited(copy: Path, tmp_path: Path) -> No
     assert (tmp_path / "again" / CARD).read_text() == "My card.\n"
     names = {path.relative_to(tmp_path / "again").as_posix() for path in (tmp_path / "again").rglob("*.*")}
     assert names == {*index(copy)["files"], INDEX, CARD}
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("licence=mit", "licence is given"),
+        ("network=true", "network is given"),
+        ("checkpoint=last", "no checkpoint last"),
+    ],
+)
+def test_a_copy_heeds_no_settings_and_says_so(
+    setting: str, line: str, copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    change(copy, progress={**index(copy)["progress"], "batches": 0})  # not the last weights
+    refused(["export", f"run={copy}", f"to={tmp_path / 'again'}", setting], capfd, [line])
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_card_of_any_size_is_not_copied(copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -125,7 +125,10 @@ def test_nothing_is_overwritten_without_being_told(
     refused(["export", f"run={export}", f"to={NAME}"], capfd, ["files already", "overwrite=true"])
     assert shared.models["ada/gmm"] == before
     assert cli.export([f"run={export}", f"to={NAME}", "overwrite=true", "private=false"]) == 0
-    assert shared.models["ada/gmm"] == {name: data for name, data in before.items() if "older" not in name}
+    pushed = {name: data for name, data in before.items() if "older" not in name}
+    pushed[CARD] = pushed[CARD].replace(b"<this folder>", NAME.encode())
+    assert shared.models["ada/gmm"] == pushed
+    assert f'genlab.load_run("{NAME}")' in pushed[CARD].decode()
     assert not shared.private
 
 
@@ -216,6 +219,13 @@ def test_no_network(shared: Hub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.
     genlab.load_run(pinned)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     refused(["sample", f"run={NAME}"], capfd, ["HF_HUB_OFFLINE is set", pinned])
+
+
+def test_a_card_that_the_hub_does_not_take(export: Path, shared: Hub, capfd: pytest.CaptureFixture[str]) -> None:
+    shared.trouble["POST /api/validate-yaml"] = 400
+    before = dict(shared.models["ada/gmm"])
+    refused(["export", f"run={export}", f"to={NAME}", "overwrite=true"], capfd, [f"head of its {CARD}", "apache-2.0"])
+    assert shared.models["ada/gmm"] == before
 
 
 def test_a_stream_that_does_not_end_is_left(shared: Hub, capfd: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from genlab.runs.identity import config_hash
 from genlab.runs.pushing import look, push
 from genlab.runs.scratch import scratch_folder
 from genlab.training.callbacks.saving import was_chosen
+from genlab.uses.card import THIS_FOLDER
 from genlab.uses.export import (
     Shared,
     check_target,
@@ -64,11 +65,13 @@ def run(config: DictConfig) -> str:
         check_target(target, settings.overwrite)
     place = find_run(settings.run, settings.paths.logs)
     trained = None if isinstance(place, ExportDir) else _read(place)
+    if trained is None:
+        _check_copied(settings)
     there = None if address is None else look(address, settings.overwrite)
     with scratch_folder(target.absolute().parent, ".export-") if address is None else TemporaryDirectory() as scratch:
         folder = Path(scratch) / "export"
         folder.mkdir()
-        export = _copy(place, folder) if trained is None else _build(place, trained, folder, settings)
+        export = _copy(place, folder, settings) if trained is None else _build(place, trained, folder, settings)
         size = sum(info.bytes for info in export.files.values())
         if address is None or there is None:
             put(folder, export, target)
@@ -82,9 +85,19 @@ def run(config: DictConfig) -> str:
     return where
 
 
-def _copy(place: ExportDir, folder: Path) -> Export:
-    open_run(place, place.best_checkpoint)  # what nobody can load, or would run code, is not passed on
-    return copy_export(place, folder)
+def _check_copied(settings: ExportConfig) -> None:
+    """Refuse settings that a copy does not heed."""
+    if given := [key for key in ("licence", "data_licence", "network") if getattr(settings, key)]:
+        raise GenlabError(
+            f"{given[0]} is given, but {shown(settings.run)} is an export, which is copied as it is. "
+            "Export the run with it, or edit the card."
+        )
+
+
+def _copy(place: ExportDir, folder: Path, settings: ExportConfig) -> Export:
+    checkpoint = find_checkpoint(place, settings.run, settings.checkpoint)
+    open_run(place, checkpoint)  # what nobody can load, or would run code, is not passed on
+    return copy_export(place, folder, settings.to if is_address(settings.to) else THIS_FOLDER)
 
 
 def _read(place: RunDir) -> TrainedConfig:
@@ -128,7 +141,7 @@ def _build(place: RunDir, trained: TrainedConfig, folder: Path, settings: Export
     program = write_network(folder / NETWORK, loaded.cpu()) if settings.network else None
     loaded.to(model.device)
     export = write_samples(folder, export, loaded, loaded.variant)
-    where = settings.to if is_address(settings.to) else "<this folder>"
+    where = settings.to if is_address(settings.to) else THIS_FOLDER
     write_card(folder, export, loaded, results, where, program)
     return export
 

@@ -90,10 +90,18 @@ def push(folder: Path, export: Export, address: Address, there: There, private: 
     with hub.bounded(), hub.asked(address, "pushed"):
         if there.commit is None:
             client.create_repo(address.repo, private=private)
-        done = client.create_commit(
-            address.repo,
-            operations,
-            commit_message=f"Export of the genlab run {export.run_id}",
-            parent_commit=there.commit,
-        )
+        try:
+            done = client.create_commit(
+                address.repo,
+                operations,
+                commit_message=f"Export of the genlab run {export.run_id}",
+                parent_commit=there.commit,
+            )
+        except ValueError as error:  # the client asks the Hub first whether it takes the card's head
+            if not str(error).startswith("Invalid metadata"):
+                raise
+            raise GenlabError(
+                f"{address} cannot be pushed: the Hub does not take the head of its {CARD}. Licences are named as the "
+                "Hub names them, such as mit or apache-2.0, or other."
+            ) from error
         return address.at(done.oid)

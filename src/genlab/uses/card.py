@@ -20,7 +20,10 @@ from genlab.uses.network import ProgramInfo
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["write_out"]
+__all__ = ["THIS_FOLDER", "write_out"]
+
+THIS_FOLDER = "<this folder>"
+"""What a card says for the place of an export that may be moved to any."""
 
 
 def write_out(

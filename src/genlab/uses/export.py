@@ -40,7 +40,7 @@ from genlab.runs.exports import (
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import IGNORED_KEYS
 from genlab.uses.arrays import Stored, write_arrays
-from genlab.uses.card import write_out
+from genlab.uses.card import THIS_FOLDER, write_out
 from genlab.uses.network import ProgramInfo
 from genlab.uses.sample import labels_of_samples, sample
 
@@ -52,6 +52,9 @@ __all__ = [
 SAMPLES = "samples"
 _NAMES = {CONFIG, WEIGHTS, NETWORK, CARD, "results", SAMPLES}
 _ABSOLUTE = re.compile(r"""(?<=[\s'"\[,])~?/(?:[^'",\]]*/)?([^'",\]/]*)""")
+_OF_PATHS = {"path", "root", "cache", "logs"}
+"""Last words of keys whose values are paths, also where these begin in the working folder."""
+_FOLDERS = re.compile(r"""[^'"\[,]*/""")
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,11 @@ def _without_folders(command: str) -> str:
 
 
 def _last_name(word: str) -> str:
-    key, equals, value = word.rpartition("=")
-    if value.startswith(("/", "~")):
+    key, equals, value = word.partition("=") if "=" in word else ("", "", word)
+    if value.startswith(("/", "~", "./", "../")):
         return f"{key}{equals}{value.rstrip('/').rpartition('/')[2]}"
+    if key.rpartition(".")[2] in _OF_PATHS and "://" not in value:
+        return f"{key}{equals}{_FOLDERS.sub('', value.rstrip('/'))}"
     return _ABSOLUTE.sub(r"\1", word)  # of a list
 
 
@@ -192,8 +197,10 @@ def write_card(
     write_atomic(folder / CARD, text)
 
 
-def copy_export(place: ExportDir, folder: Path) -> Export:
+def copy_export(place: ExportDir, folder: Path, where: str) -> Export:
     """Copy an export into an empty folder: the files that its index names, each checked, and its card.
+
+    A card that is of an export in any folder says ``where`` it will be loaded from.
 
     Raises:
         GenlabError: If one is missing, a link or altered, or the card is too large.
@@ -204,7 +211,7 @@ def copy_export(place: ExportDir, folder: Path) -> Export:
             shutil.copyfileobj(file, copied)
     card = place.source / CARD
     if card.is_file() and not card.is_symlink():
-        write_atomic(folder / CARD, read_small(card))
+        write_atomic(folder / CARD, read_small(card).replace(THIS_FOLDER.encode(), where.encode()))
     write_atomic(folder / INDEX, place.export.text())
     return place.export
 

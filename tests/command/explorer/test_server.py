@@ -97,7 +97,7 @@ def test_other_machines_need_the_token(logs: Path, ask: Ask) -> None:
         assert ask("POST", "/api/runs", to=server).status == 401
         let_in = ask("GET", f"/?token={secret}", to=server)
         assert (let_in.status, let_in.headers["Location"]) == (303, "/")
-        assert let_in.headers["Set-Cookie"].endswith("; Path=/; HttpOnly; SameSite=Strict")
+        assert let_in.headers["Set-Cookie"].endswith("; Path=/; HttpOnly; SameSite=Lax")
         cookie = let_in.headers["Set-Cookie"].partition(";")[0]
         assert ask("POST", "/api/runs", to=server, Cookie=cookie).status == 200
         assert ask("POST", "/api/runs", to=server, Cookie=f"{cookie}x").status == 401

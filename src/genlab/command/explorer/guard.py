@@ -105,8 +105,11 @@ class Guard:
         return None
 
     def cookie(self, port: int) -> str:
-        """Return the header by which a browser keeps the token: no script reads it, and no other page sends it."""
-        return f"{_cookie(port)}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+        """Return the header by which a browser keeps the token: no script reads it, and of others only links send it.
+
+        ``Strict`` would keep it from the page itself when a link of another site, as in a chat, led to the address.
+        """
+        return f"{_cookie(port)}={self.token}; Path=/; HttpOnly; SameSite=Lax"
 
 
 def _cookie(port: int) -> str:

@@ -160,8 +160,9 @@ class Pen {
       const gray = Math.round((255 * level) / this.most);
       this.ink.fillStyle = `rgb(${gray} ${gray} ${gray})`;
       const [x, y] = [place % width, Math.floor(place / width)];
-      const [left, top] = [Math.round((x * SIDE) / width), Math.round((y * SIDE) / height)];
-      const [right, bottom] = [Math.round(((x + 1) * SIDE) / width), Math.round(((y + 1) * SIDE) / height)];
+      // The pixels that levels() counts to this square: by rounding some would be counted to its neighbour.
+      const [left, top] = [Math.ceil((x * SIDE) / width), Math.ceil((y * SIDE) / height)];
+      const [right, bottom] = [Math.ceil(((x + 1) * SIDE) / width), Math.ceil(((y + 1) * SIDE) / height)];
       this.ink.fillRect(left, top, right - left, bottom - top);
     });
     this.levels();

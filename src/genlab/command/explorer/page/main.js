@@ -23,7 +23,7 @@ let visit = new AbortController();
 
 function current() {
   const name = location.hash.slice(1);
-  return name in VIEWS ? name : "samples";
+  return Object.hasOwn(VIEWS, name) ? name : "samples";
 }
 
 function show() {
