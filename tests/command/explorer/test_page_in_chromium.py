@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from genlab.command.explorer import tables
 from genlab.command.explorer.lab import Opened
 from genlab.command.explorer.server import Explorer
 from tests.chromium import Browser, find_chromium, open_browser
+from tests.command.explorer.serving import served
+from tests.tiny import train
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -168,6 +171,22 @@ def test_a_drawing_is_judged_by_every_model(browser: Browser, server: Explorer) 
     browser.wait_for(f"{IDLE} && {figure}.every((text, place) => text !== {empty!r}[place])")
     scores = browser.run("Array.from(document.querySelectorAll('.scores tbody th'), (cell) => cell.textContent)")
     assert {"nll", "typicality", "complexity", "reconstruction"} <= set(scores)
+    assert browser.problems == []
+
+
+def test_an_example_is_judged_as_it_is_whatever_its_size(browser: Browser, tmp_path: Path) -> None:
+    """The paper has 336 pixels a side, of which 20 squares get 16 or 17 each."""
+    (tmp_path / "photos").mkdir()
+    for number in range(30):
+        Image.effect_noise((20, 20), 50 + number).save(tmp_path / "photos" / f"{number}.png")
+    data = ["data=image_folder", f"data.path={tmp_path / 'photos'}", "data.size=20", "data.cache=memory"]
+    train(tmp_path, *data, "model.components=1", "budget.examples=32", model="gmm")
+    with served(tmp_path) as server:
+        show(browser, server, "draw")
+        run = browser.run("document.querySelector('.card').dataset.run")
+        levels = server.answer("examples", {"run": run, "count": 1})["examples"][0]["levels"]
+        seen = "document.getElementById('seen').getContext('2d').getImageData(0, 0, 20, 20).data"
+        assert browser.run(f"Array.from({seen}).filter((_, place) => place % 4 === 0)") == levels
     assert browser.problems == []
 
 
