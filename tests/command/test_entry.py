@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from genlab.command import cli
 from genlab.command.command_line import command_line
 from genlab.command.entry import config_folder, run_entry
+from genlab.command.explain import CommandLine
+from genlab.command.sweep_options import check_line
 from genlab.core.errors import GenlabError, Interrupted
 
 CONFIGS = {
@@ -98,6 +100,48 @@ def test_a_sweep_over_models_may_set_what_the_default_model_does_not_have(conf: 
             assert config.model.seed == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("7", 7),
+        ("1e-3", 0.001),
+        ("'5'", "5"),
+        ('"null"', "null"),
+        ('"it\'s"', "it's"),
+        ('"/home/josé/#1 a"', "/home/josé/#1 a"),
+        ("'a, b'", "a, b"),
+        ("[1, '2']", [1, "2"]),
+        ("{a: '1'}", {"a": "1"}),
+        ("${seed}", 0),
+        ("null", None),
+        ("", ""),
+    ],
+)
+def test_a_value_means_in_a_sweep_over_models_what_it_means_in_a_run(conf: Path, given: str, value: Any) -> None:
+    seen: list[Any] = []
+    (conf.parent / "own").mkdir()
+    for chosen in (["model=mixture"], ["-m", "model=mixture,mixture"]):
+        arguments = ["--config-dir", "own", *chosen, f"model.components={given}"]
+        assert enter(conf, *arguments, run=lambda config: seen.append(config.model.components)) == 0
+    assert seen == [value, value, value]
+    assert len({type(each) for each in seen}) == 1
+
+
+def test_what_the_default_model_has_stays_in_the_sweeps_own_config(conf: Path) -> None:
+    """Launchers read there what a job asks for, as the devices of its trainer."""
+    assert enter(conf, "-m", "model=choice(flow)", "model.lr=0.5", "+model.note='5'", run=lambda config: None) == 0
+    (written,) = Path("logs/sweeps").glob("*/multirun.yaml")
+    assert OmegaConf.load(written).model == {"name": "flow", "lr": 0.5, "note": "5"}
+
+
+def test_a_search_may_have_more_points_than_a_sweep_has_runs(conf: Path) -> None:
+    space = ("model.lr=range(200)", "seed=range(200)")
+    check_line(CommandLine(conf, "config", ("search=flow", *space), multirun=True))
+    for sweep in (space, ("hydra/sweeper=basic", *space)):
+        with pytest.raises(GenlabError, match="This sweep has 40,000 runs"):
+            check_line(CommandLine(conf, "config", sweep, multirun=True))
+
+
 @pytest.mark.filterwarnings("error")
 def test_hydra_warns_of_nothing(conf: Path) -> None:
     assert enter(conf, run=lambda config: None) == 0
@@ -121,6 +165,7 @@ def test_hydra_warns_of_nothing(conf: Path) -> None:
         (["~model", "sead=1"], "Unknown key 'sead'. Did you mean 'seed'?"),
         (["-m", "model=mixture,mixture", "model.componnts=1"], "Unknown key 'model.componnts'. Did you mean 'model.c"),
         (["-m", "model.lrr=1,2"], "Unknown key 'model.lrr'. Did you mean 'model.lr'?"),
+        (["-m", "model=mixture,mixture", "model.componnts=null"], "Unknown key 'model.componnts'. Did you mean"),
         (["model=flwo"], "model has no option 'flwo'. Did you mean 'flow'? Choices: flow, mixture."),
         (["-m", "model=flow,flwo"], "model has no option 'flwo'. Did you mean 'flow'? Choices: flow, mixture."),
         (["extra=nine"], "extra has no option 'nine'. Did you mean 'none'? Choices: none."),

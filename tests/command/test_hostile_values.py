@@ -209,6 +209,9 @@ CASES: list[tuple[str, str]] = [
     ("train -m 'seed=range(1000)' 'model.lr=1,2,3,4' 'data.batch_size=1,2,3'", "12,000 runs"),
     ("train -m 'seed=range(10,0)'", "there is nothing to run"),
     ("train -m 'seed=range(0,10,0)'", "zero"),
+    ("train -m 'seed=range(0,inf)'", "This sweep has inf runs"),
+    ("train -m 'model=glob(*)' 'seed=range(1000)'", "runs, expected at most 10,000"),
+    ("train -m 'model=glob(g*)' model.lrr=3", "Unknown key 'model.lrr'. Did you mean 'model.lr'?"),
     ("train -m model=flow,nope", "model has no option 'nope'"),
     ("train seed=0,1", "add -m"),
     ("train -m hydra/launcher=nope seed=0,1", "nope"),
@@ -228,6 +231,7 @@ CASES: list[tuple[str, str]] = [
     ("train -m search=flow 'model.lrr=interval(0,1)'", "model.lrr"),
     ("train -m search=flow 'model.lr=interval(-1,1)'", "model.lr"),
     ("train -m search=flow 'model.lr=interval(nan,nan)'", "model.lr"),
+    ("train -m search=flow 'model.lr=range(0,1,0.00001)'", "100,000 values, expected at most 10,000 in a search"),
     ("train -m search=[flow,vae]", "chooses several options of search"),
 ]  # fmt: skip
 """The words of a command, and what its line has to say. ``{run}`` is a finished run, ``{logs}`` where it lies, and

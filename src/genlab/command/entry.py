@@ -204,8 +204,9 @@ def _compose(job: _Task, config_name: str) -> None:
     decorate = hydra.main(str(line.conf), config_name, execution_whitelist=FUNCTIONS)
     with stoppable(), _replaced([sys.argv[0], *line.arguments], full_error="1"):
         check_line(line)
+        line = of_jobs_alone(line)
         check_hydra_node(line, config_name)
-        sys.argv[1:] = of_jobs_alone(line)
+        sys.argv[1:] = line.arguments
         decorate(job)()
 
 

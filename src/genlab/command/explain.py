@@ -179,10 +179,12 @@ def _look_closer(line: CommandLine) -> str | None:
         )
     searched = _searched(line)
     with initialize_config_dir(config_dir=str(line.conf), job_name="explain"):
-        list_options = partial(GlobalHydra.instance().config_loader().get_group_options, overrides=searched)
+        loader = GlobalHydra.instance().config_loader()
+        list_options = partial(loader.get_group_options, overrides=searched)
         groups = [group for group in list_options("", ObjectType.GROUP) if group != "hydra"]
         chosen = [o for o in overrides if o.key_or_group in groups and not o.is_delete()]
         for override in chosen:
+            override.config_loader = loader  # for glob()
             if not isinstance(override.value(), str | list | dict) and not sweeps:
                 group = override.key_or_group
                 choices = [*list_options(group), *([f"~{group} to go without"] if override.value() is None else [])]

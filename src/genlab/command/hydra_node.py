@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genlab.command.explain import CommandLine
 from genlab.core.errors import GenlabError
 
-__all__ = ["LAUNCHER_OPTIONS", "SWEEPER_OPTIONS", "check_hydra_node"]
+__all__ = ["LAUNCHER_OPTIONS", "SWEEPER_OPTIONS", "check_hydra_node", "loader_of"]
 
 LAUNCHER_OPTIONS = frozenset(
     (
@@ -75,8 +75,7 @@ def check_hydra_node(line: CommandLine, config_name: str) -> None:
     overrides = list(line.overrides)
     if not _reads_elsewhere(line, overrides):
         return
-    setup_globals()
-    loader = _loader(line.primary or str(line.conf), line.extra)
+    loader = loader_of(line)
     parsed = loader.parse_overrides(line.config_name, overrides)
     mode = RunMode.MULTIRUN if line.multirun else loader.get_mode(line.config_name, overrides, parsed) or RunMode.RUN
     compose = partial(loader.load_configuration, line.config_name, from_shell=False)
@@ -90,6 +89,12 @@ def check_hydra_node(line: CommandLine, config_name: str) -> None:
         task = [f"{key}={value}" for key, value in params.items()] + [o for o in overrides if o not in own]
         for job in _jobs(loader.parse_overrides(line.config_name, task)):
             trusted.check(compose(overrides=[*own, *job], run_mode=RunMode.RUN))
+
+
+def loader_of(line: CommandLine) -> ConfigLoaderImpl:
+    """Return what finds the configs of a command line, in the folders that it names too."""
+    setup_globals()
+    return _loader(line.primary or str(line.conf), line.extra)
 
 
 def _reads_elsewhere(line: CommandLine, overrides: Sequence[str]) -> bool:
