@@ -142,6 +142,13 @@ def test_a_comma_may_be_the_decimal_sign(tmp_path: Path) -> None:
         CsvTable(path=days, columns=ColumnsConfig(decimal="comma"))
 
 
+def test_commas_of_names_and_numbers_separate_nothing() -> None:
+    found = parse_csv("Größe, cm;Gewicht, kg\n180,5;75,2\n".encode(), "table.csv")
+    assert found.columns == {"Größe, cm": ["180,5"], "Gewicht, kg": ["75,2"]}
+    found = parse_csv(b"Height, cm;Weight, kg;Age\n180;75;30\n", "table.csv")
+    assert list(found.columns) == ["Height, cm", "Weight, kg", "Age"]
+
+
 def test_the_separator_is_that_of_the_first_line_that_is_not_empty() -> None:
     found = parse_csv(b"\r\n\na;b\n1,5;2\n", "table.csv")
     assert found.columns == {"a": ["1,5"], "b": ["2"]}

@@ -122,6 +122,17 @@ def test_each_rank_gets_its_part() -> None:
         assert torch.equal(seen, alone.tensors(split).x)
 
 
+def test_some_validation_examples_are_drawn_from_all_of_them() -> None:
+    """The first ones would be of the first classes alone, where files are in the order of their labels."""
+    data = Digits(validation_examples=40)
+    seen, again = (torch.cat([batch.x for batch in data.val_dataloader()]) for _ in range(2))
+    whole = data.tensors("validation").x
+    places = [int((whole == x).flatten(1).all(1).nonzero()[0]) for x in seen]
+    assert torch.equal(seen, again)
+    assert len(seen) == 40
+    assert max(places) > 150
+
+
 def test_a_batch_that_the_devices_cannot_share_is_refused() -> None:
     with pytest.raises(GenlabError, match=r"data.batch_size is 128, .* number of devices, 3"):
         attached(Digits(), 0, 3).train_dataloader()

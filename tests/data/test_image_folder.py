@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import shlex
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -100,6 +101,12 @@ class TestSplits:
         data = folder(photos)
         assert data.classes == ["bird", "cat", "dog"]
         assert len(data.listing.pictures) == 40
+
+    def test_splits_are_no_classes(self, photos: Path) -> None:
+        (photos / "cat").rename(photos / "Train")
+        (photos / "dog").rename(photos / "test")
+        with pytest.raises(GenlabError, match=r"has the sub-folders Train, test, which are splits and no classes"):
+            folder(photos)
 
     def test_training_comes_first_and_rows_keep_their_labels(self, tmp_path: Path) -> None:
         for number in range(40):
@@ -285,6 +292,19 @@ class TestCache:
         second = folder(tmp_path / "p", cache=tmp_path)
         assert second.spec.name != first.spec.name
         assert splits_of(second) != splits_of(first)
+
+    def test_a_change_that_keeps_size_and_time_is_noticed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As of files from an archive without times, or whose EXIF data a program mends."""
+        for number in range(4):
+            os.utime(saved(noise(number), tmp_path / "p" / f"{number}.bmp"), (1, 1))
+        first = folder(tmp_path / "p", cache=tmp_path)
+        first.prepare_data()
+        time.sleep(0.05)  # times of entries are coarse
+        os.utime(saved(noise(9), tmp_path / "p" / "2.bmp"), (1, 1))
+        monkeypatch.setattr(listing, "_KNOWN", {})
+        assert folder(tmp_path / "p", cache=tmp_path).spec.name != first.spec.name
 
     def test_what_the_files_hold_is_looked_at_once(
         self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ from genlab.data.own import TextFile, WavFolder
 from tests.tiny import train
 
 RATE = 8000
+NUMBERS = itertools.count()
 POEM = "Tyger Tyger, burning bright,\nIn the forests of the night;\n" * 40
 
 
@@ -114,7 +116,8 @@ class TestTextFile:
 
 def tone(path: Path, seconds: float = 0.2, rate: int = RATE, channels: int = 1, subtype: str = "PCM_16") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+    loud = 0.5 - 1e-4 * (next(NUMBERS) % 64)  # no two alike: copies are in one split
+    wave = loud * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
     soundfile.write(path, np.repeat(wave[:, None], channels, axis=1), rate, subtype=subtype)
 
 
@@ -142,6 +145,25 @@ class TestWavFolder:
         parts = data._split()
         assert len({path for paths in parts.values() for path in paths}) == 20, "a file is in two splits"
         assert folder(tmp_path, seed=5)._split() == parts
+
+    def test_equal_recordings_are_in_one_split_and_others_are_told(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for number in range(20):
+            tone(tmp_path / "birds" / f"{number:02}.wav")
+        for number in range(20):
+            (tmp_path / "birds" / f"copy of {number:02}.wav").write_bytes(
+                (tmp_path / "birds" / f"{number:02}.wav").read_bytes()
+            )
+        (tmp_path / "birds" / "more.mp3").write_bytes(b"ID3")
+        data = folder(tmp_path / "birds")
+        with caplog.at_level(logging.WARNING):
+            data.tensors("train")
+        parts = [{path.read_bytes() for path in paths} for paths in data._split().values()]
+        assert [len(part) for part in parts] == [16, 2, 2]
+        assert len(set().union(*parts)) == 20
+        assert "20 of 40 recordings equal another" in caplog.text
+        assert "left out files that are no recordings: 1 .mp3" in caplog.text
 
     def test_any_rate_depth_and_number_of_channels_will_do(self, tmp_path: Path) -> None:
         kinds = [(44_100, 2, "PCM_24"), (RATE, 1, "FLOAT"), (22_050, 1, "PCM_16")]

@@ -100,6 +100,14 @@ def test_times_may_be_written_in_many_ways(tmp_path: Path, times: list[str]) -> 
     assert values.tolist() == [[1], [1], [1]]
 
 
+def test_a_blank_line_of_a_single_column_is_a_missing_value(tmp_path: Path) -> None:
+    """As spreadsheets write it; those at the ends of a file are none."""
+    assert read_columns(written(tmp_path, "\nx\n1\n2\n\n"), None, None)[1].tolist() == [[1], [2]]
+    with pytest.raises(GenlabError, match=r"'x' of .* has 1 missing values, the first in line 3"):
+        read_columns(written(tmp_path, "x\n1\n\n2\n"), None, None)
+    assert len(read_columns(written(tmp_path, "x,y\n1,2\n\n2,3\n"), None, None)[1]) == 2
+
+
 TABLE = "Date,name,x\n2020-01-01,a,1\n2020-01-02,b,2\n2020-01-03,c,3\n"
 
 

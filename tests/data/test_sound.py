@@ -62,6 +62,12 @@ def test_what_is_no_sound_is_told_in_a_line(tmp_path: Path) -> None:
         read_audio(tmp_path / "missing.wav", RATE)
 
 
+def test_whole_numbers_in_floats_are_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "loud.wav", 32768 * TONE, RATE, subtype="FLOAT")
+    with pytest.raises(GenlabError, match=r"loud.wav holds amplitudes up to 163[^,]*, expected -1 to 1"):
+        read_audio(tmp_path / "loud.wav", RATE)
+
+
 def test_what_is_quiet_at_the_ends_is_cut_off() -> None:
     quiet = np.full(50, 1e-4, np.float32)
     loud = np.array([0.5, 1e-4, -0.5], np.float32)

@@ -201,6 +201,17 @@ def test_noise_stays_within_the_cell_and_is_always_the_same(tmp_path: Path) -> N
     assert as_text(all_rows(first), first.spec) == as_text(all_rows(plain), plain.spec)
 
 
+def test_a_column_that_counts_the_rows_and_rows_left_out_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kinds = ["" if row == 7 else "abc"[row % 3] for row in range(ROWS)]
+    columns = table(number=[str(row) for row in range(ROWS)], kind=kinds)
+    CsvTable(path=written(tmp_path, columns, "counted.csv"), missing="drop")
+    assert "counted.csv: left out 1 of 40 rows, which have missing values." in caplog.text
+    assert "counted.csv: column 'number' counts the rows" in caplog.text
+    assert "column 'length'" not in caplog.text
+
+
 def test_a_common_value_among_numbers_with_a_density_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,9 @@ from genlab.core.errors import GenlabError
 
 __all__ = ["read_audio"]
 
+LOUDEST = 16
+"""Amplitude above which floats are no sound from -1 to 1, but whole numbers in another form."""
+
 
 def read_audio(path: Path, sampling_rate_hz: int) -> np.ndarray:
     """Read a sound file as one channel, the mean of all, at a sampling rate.
@@ -23,7 +26,7 @@ def read_audio(path: Path, sampling_rate_hz: int) -> np.ndarray:
         float32 ``[S]``; integers are divided by the largest power of two of their depth, so they lie in ``[-1, 1)``.
 
     Raises:
-        GenlabError: If the file is missing, is no such file, or holds no finite values.
+        GenlabError: If the file is missing, is no such file, or holds values that are not finite or far beyond 1.
     """
     import soundfile  # not on the way to other data
 
@@ -37,6 +40,10 @@ def read_audio(path: Path, sampling_rate_hz: int) -> np.ndarray:
         raise GenlabError(f"{path} holds no sound: it has 0 samples.")
     if not np.isfinite(mono).all():
         raise GenlabError(f"{path} holds values that are not finite.")
+    if (peak := float(np.abs(mono).max())) > LOUDEST:
+        raise GenlabError(
+            f"{path} holds amplitudes up to {peak:g}, expected -1 to 1. Divide them, by 32768 if they are of 16 bits."
+        )
     if rate != sampling_rate_hz:
         from scipy.signal import resample_poly
 

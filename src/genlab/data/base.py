@@ -196,9 +196,15 @@ class GenlabDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> EvalLoader:
-        """Return this rank's part of the validation split, or of its first ``validation_examples``."""
-        first = self.tensors("validation").rows(slice(self.validation_examples))
-        return EvalLoader(first, self.batch_size, *self._process()[:2])
+        """Return this rank's part of the validation split, or of ``validation_examples`` of it.
+
+        They are drawn from all of it, always the same: files are often in the order of their labels.
+        """
+        some, count = self.tensors("validation"), self.validation_examples
+        if count is not None and count < len(some.x):
+            order = torch.randperm(len(some.x), generator=torch.Generator().manual_seed(0))
+            some = some.rows(order[:count].sort().values)
+        return EvalLoader(some, self.batch_size, *self._process()[:2])
 
     def test_dataloader(self) -> EvalLoader:
         """Return this rank's part of the test split."""

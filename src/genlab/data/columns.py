@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,8 @@ LARGEST = 1e30
 LEAST_SPREAD = 2.0**-18
 """Deviation of numbers, as a part of the largest, of which float32 leaves at least six bits."""
 SEPARATORS = (",", ";", "\t", "|")
+LINES_SEEN = 20
+"""Lines by which the separator is told."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CODE = re.compile(r"0\d+")
@@ -102,10 +105,11 @@ def parse_csv(content: bytes, where: str) -> Sheet:
         raise GenlabError(
             f"{where} is not UTF-8: byte 0x{content[error.start]:02x} in line {line:,}. Save it as UTF-8."
         ) from error
-    head = next((line for line in text.splitlines() if line), "")
-    separator = max(SEPARATORS, key=lambda separator: _parts(head, separator))
+    stream = io.StringIO(text, newline="")
+    separator = _separator(stream)
+    stream.seek(0)
     # Strict: a quotation mark that is not closed would make one value of all rows below it.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    reader = csv.reader(stream, delimiter=separator, skipinitialspace=True, strict=True)
     rows: list[list[str]] = []
     begun = 1
     try:
@@ -128,6 +132,21 @@ def parse_csv(content: bytes, where: str) -> Sheet:
     names = rows[0]
     _check_header(names, where)
     return Sheet(where, dict(zip(names, map(list, zip(*rows[1:], strict=True)), strict=True)))
+
+
+def _separator(stream: io.StringIO) -> str:
+    """Return what separates the values in a file, by its first lines."""
+    lines = list(islice((line for line in stream if line.strip("\r\n")), LINES_SEEN))
+    if not lines:
+        return SEPARATORS[0]
+    found = max(SEPARATORS, key=lambda separator: _parts(lines[0], separator))
+    if found == SEPARATORS[0]:
+        # Above "Height, cm;Weight, kg" and "180,5;75,2" commas would do as well: they are of names and of numbers.
+        for other in SEPARATORS[1:]:
+            counts = {_parts(line, other) for line in lines}
+            if len(counts) == 1 and counts.pop() > 1:
+                return other
+    return found
 
 
 def _parts(line: str, separator: str) -> int:

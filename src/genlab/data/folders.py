@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
@@ -12,6 +13,14 @@ from genlab.core.errors import GenlabError, shown
 from genlab.data.files import contents_checksum
 
 __all__ = ["class_folders", "files_below", "name_of", "path_given", "walk"]
+
+log = logging.getLogger(__name__)
+
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+"""Names, in any case, of folders that are splits and no classes."""
+
+_told: set[str] = set()
+"""The folders of which it was said that they cannot be read: a command lists a folder more than once."""
 
 
 def path_given(path: str | Path | None, what: str) -> Path:
@@ -53,13 +62,19 @@ def walk(folder: Path, left_out: Callable[[str], bool] = lambda name: False) -> 
         left_out: Says of the name of a file or folder whether it is not looked at.
     """
     within: dict[str, frozenset[str]] = {}
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_tell_unread, followlinks=True):
         around = within.get(place, frozenset()) | {os.path.realpath(place)}
         folders[:] = [
             name for name in folders if not left_out(name) and os.path.realpath(os.path.join(place, name)) not in around
         ]
         within |= {os.path.join(place, name): around for name in folders}
         yield from (Path(place) / name for name in names if not left_out(name))
+
+
+def _tell_unread(error: OSError) -> None:
+    if (place := str(error.filename)) not in _told:
+        _told.add(place)
+        log.warning("Left out the folder %s, which cannot be read (%s).", shown(place), error.strerror)
 
 
 def files_below(folder: Path, suffixes: Sequence[str], what: str, key: str = "data.path") -> list[Path]:
@@ -92,13 +107,18 @@ def class_folders(files: Sequence[Path], folder: Path, what: str) -> list[str]:
         what: What the files are called, e.g. ``"recordings"``.
 
     Raises:
-        GenlabError: If some files lie beside sub-folders, or a class has fewer than three.
+        GenlabError: If some files lie beside sub-folders, these are splits, or a class has fewer than three.
     """
     tops = Counter(path.relative_to(folder).parts[0] if path.parent != folder else "" for path in files)
     if "" in tops and len(tops) > 1:
         raise GenlabError(
             f"{shown(folder)} has {tops['']} {what} beside its sub-folders, which are classes. "
             "Move them into a sub-folder."
+        )
+    if len(tops) > 1 and SPLITS.issuperset(top.lower() for top in tops):
+        raise GenlabError(
+            f"{shown(folder)} has the sub-folders {', '.join(map(shown, sorted(tops)))}, which are splits and no "
+            "classes; of a folder, splits are drawn anew. Give one of these by data.path."
         )
     fewest = min(tops, key=lambda top: tops[top])
     if tops[fewest] < 3:

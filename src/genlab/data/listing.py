@@ -23,8 +23,8 @@ SETTLED_SECONDS = 2.0
 CHUNK = 64
 """Files whose checksums are computed as one task: tasks take more memory than what is found of the files."""
 
-State = tuple[int, int]
-"""A file's size in bytes and its time of change in ns."""
+State = tuple[int, int, int]
+"""A file's size in bytes, its time of change in ns, and that of its entry, which no program sets back."""
 
 _KNOWN: dict[tuple[str, State], str] = {}
 """Checksums that this process has computed: it lists a folder more than once."""
@@ -54,8 +54,8 @@ class Listing:
         names = [path.relative_to(self.folder).as_posix() for path in self.pictures]
         keys = [(str(path.absolute()), state) for path, state in zip(self.pictures, states, strict=True)]
         for key, name, state in zip(keys, names, states, strict=True):
-            if key not in _KNOWN and (kept := known.get(name, [()])) and tuple(kept[:2]) == state:
-                _KNOWN[key] = str(kept[2])
+            if key not in _KNOWN and (kept := known.get(name, [()])) and tuple(kept[:-1]) == state:
+                _KNOWN[key] = str(kept[-1])
         missing = [(path, key) for path, key in zip(self.pictures, keys, strict=True) if key not in _KNOWN]
         chunks = [missing[first : first + CHUNK] for first in range(0, len(missing), CHUNK)]
         with ThreadPoolExecutor() as pool:
@@ -86,7 +86,7 @@ class Listing:
             try:
                 found = json.loads(path.read_text())
                 if found["folder"] == str(self.folder.absolute()):
-                    return {name: [size, changed, digest] for name, (size, changed, digest) in found["files"].items()}
+                    return {name: [size, *times, digest] for name, (size, *times, digest) in found["files"].items()}
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue  # missing or damaged: they are computed again
         return {}
@@ -96,7 +96,7 @@ def _states(paths: Sequence[Path]) -> list[State]:
     states = []
     for path in paths:
         found = path.stat()
-        states.append((found.st_size, found.st_mtime_ns))
+        states.append((found.st_size, found.st_mtime_ns, found.st_ctime_ns))
     return states
 
 

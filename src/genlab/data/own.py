@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, Unpack, get_args
 
@@ -19,8 +22,10 @@ from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec
 from genlab.data.base import LoaderOptions, Split
 from genlab.data.columns import ColumnsConfig, parse_csv
-from genlab.data.files import contents_checksum
-from genlab.data.folders import class_folders, files_below, name_of, path_given
+from genlab.data.files import contents_checksum, file_checksum
+from genlab.data.folders import class_folders, files_below, name_of, path_given, walk
+from genlab.data.leaks import HELD_OUT, grouped_split
+from genlab.data.listing import say_others
 from genlab.data.sound import SUFFIXES, Recording, Seconds, SoundData
 from genlab.data.tables import Deviation, Missing, Rounding, TableData
 from genlab.data.text import TextData, WindowLength
@@ -102,9 +107,12 @@ def _characters(content: bytes, path: Path) -> tuple[str, Tensor]:
         ) from error
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-    alphabet, numbers = np.unique(codes, return_inverse=True)
-    dtype = np.uint8 if len(alphabet) <= 256 else np.int32
-    return "".join(map(chr, alphabet.tolist())), torch.from_numpy(numbers.astype(dtype))
+    occurs = np.zeros(sys.maxunicode + 1, dtype=bool)
+    occurs[codes] = True
+    alphabet = np.flatnonzero(occurs)
+    numbers = np.zeros(len(occurs), dtype=np.uint8 if len(alphabet) <= 256 else np.int32)
+    numbers[alphabet] = np.arange(len(alphabet))
+    return "".join(map(chr, alphabet.tolist())), torch.from_numpy(numbers[codes])
 
 
 class WavFolder(SoundData):
@@ -112,8 +120,9 @@ class WavFolder(SoundData):
 
     Channels are averaged and other rates resampled. Where the folder has two or more sub-folders with recordings, these
     are the classes, in alphabetical order. 80 % of the files are training, 10 % validation and 10 % test, drawn by a
-    fixed seed from their sorted names, in each class alike. The data set's name holds that of the folder and a part of
-    the files' checksum, so that results of two folders, or of two states of one, never mix.
+    fixed seed from their sorted names, in each class alike; files that are equal are in the same split. The data set's
+    name holds that of the folder and a part of the files' checksum, so that results of two folders, or of two states of
+    one, never mix.
 
     The other arguments are those of :class:`genlab.data.sound.SoundData`.
 
@@ -164,18 +173,17 @@ class WavFolder(SoundData):
 
     def load(self, split: Split) -> dict[Split, Batch]:
         # All at once, so that a broken file is told before anything is trained, and not when the test begins.
+        self._tell()
         found: dict[Split, Batch] = {}
         for each in ("train", "validation", "test"):
             found |= super().load(each)
         return found
 
     def recordings(self, split: Split) -> list[Recording]:
-        from genlab.data.audio import read_audio
-
         found, problems = [], []
         for path in self._split()[split]:
             try:
-                found.append(Recording(read_audio(path, self.sampling_rate_hz), self._label(path)))
+                found.append(self.heard(path, self._label(path)))
             except GenlabError as error:
                 if self.broken == "refuse":
                     raise GenlabError(f"{error} Mend or remove it, or leave it out by data.broken=skip.") from error
@@ -189,21 +197,38 @@ class WavFolder(SoundData):
     def _label(self, path: Path) -> int | None:
         return self._classes.index(path.relative_to(self.path).parts[0]) if self._classes else None
 
+    @functools.cached_property
+    def _digests(self) -> list[bytes]:
+        return [file_checksum(path, "sha256").encode() for path in self._files]
+
     def _split(self) -> dict[Split, list[Path]]:
-        """The files of each split, in each class alike; a file's split does not depend on what is in the files."""
-        of_class: dict[int | None, list[Path]] = {}
-        for path in self._files:
-            of_class.setdefault(self._label(path), []).append(path)
-        found: dict[Split, list[Path]] = {"train": [], "validation": [], "test": []}
-        random = np.random.RandomState(0)  # NumPy promises never to change this stream
-        for paths in of_class.values():
-            order = random.permutation(len(paths))
-            held_out = max(1, round(0.1 * len(paths)))
-            validation, test, train = order[:held_out], order[held_out : 2 * held_out], order[2 * held_out :]
-            found["validation"] += [paths[number] for number in sorted(validation)]
-            found["test"] += [paths[number] for number in sorted(test)]
-            found["train"] += [paths[number] for number in sorted(train)]
-        return found
+        """The files of each split, in each class alike; files that are equal are in the same one."""
+        labels = [self._label(path) or 0 for path in self._files]
+        different = Counter(label for label, _ in set(zip(labels, self._digests, strict=True)))
+        label = min(different, key=lambda label: different[label])
+        if different[label] < 3:
+            where = self.path / self._classes[label] if self._classes else self.path
+            raise GenlabError(
+                f"{shown(where)} has {different[label]} recordings that differ from each other, expected at least 3: "
+                "one to train, to validate and to test."
+            )
+        validation, test, train = grouped_split(self._digests, labels, 0, (HELD_OUT, HELD_OUT))
+        rows = {"train": train, "validation": validation, "test": test}
+        return {split: [self._files[row] for row in rows[split]] for split in get_args(Split)}
+
+    def _tell(self) -> None:
+        """Say what was left out, and how many recordings there are twice."""
+        known = set(self._files)
+        others = Counter(path.suffix.lower() or path.name for path in walk(self.path, _is_hidden) if path not in known)
+        if others:
+            log.warning("%s: left out files that are no recordings: %s.", shown(self.path), say_others(others))
+        if copies := len(self._files) - len(set(self._digests)):
+            what = f"{copies:,} of {len(self._files):,} recordings equal another"
+            log.warning("%s: %s; equal ones are in the same split.", shown(self.path), what)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
 
 
 class CsvTable(TableData):

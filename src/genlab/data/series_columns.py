@@ -129,15 +129,22 @@ def read_columns(path: Path, columns: Sequence[str] | None, time: str | None) ->
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Give the rows that are not empty, with the numbers of their lines."""
+    """Give the rows with the numbers of their lines; blank lines are none, unless a row has one value."""
     try:
         if there := what_is_in_the_way(path):  # opening a pipe would wait for ever
             raise GenlabError(f"data.path is {shown(path)}, which is {there}, expected a CSV file.")
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
+            names: list[str] = []
+            blank: list[int] = []
             for row in reader:
-                if row:
-                    yield reader.line_num, row
+                if not row:
+                    blank.append(reader.line_num)
+                    continue
+                if len(names) == 1:  # a blank line is a value that is missing, and closes no gap
+                    yield from ((line, [""]) for line in blank)
+                names, blank = names or row, []
+                yield reader.line_num, row
     except OSError as error:
         raise GenlabError(f"data.path is {shown(path)}, which cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:

@@ -31,7 +31,7 @@ class Recording(NamedTuple):
     """One recording.
 
     Attributes:
-        amplitudes: ``[S]``, float32 in ``[-1, 1]``, at the data set's sampling rate.
+        amplitudes: ``[S]``, float32 in ``[-1, 1]``, at the data set's sampling rate; no longer than an example.
         label: Its class, or None.
     """
 
@@ -83,24 +83,33 @@ class SoundData(GenlabDataModule):
             raise GenlabError(f"data.seconds is {seconds}, expected at least {2 / self.sampling_rate_hz}.")
 
     def recordings(self, split: Split) -> Sequence[Recording]:
-        """Return the recordings of a split, in an order that is always the same."""
+        """Return what :meth:`heard` gives of the recordings of a split, in an order that is always the same."""
         raise NotImplementedError
 
     def load(self, split: Split) -> dict[Split, Batch]:
         return {split: self._examples(self.recordings(split))}
 
-    def examples_of(self, folder: Path) -> Batch:
+    def heard(self, path: Path, label: int | None) -> Recording:
+        """Return what an example has of a recording: trimmed if it is to be, and no more than fits.
+
+        Raises:
+            GenlabError: If it cannot be read.
+        """
         from genlab.data.audio import read_audio
 
+        whole = read_audio(path, self.sampling_rate_hz)
+        return Recording((trimmed(whole) if self.trims else whole)[: self.length].copy(), label)
+
+    def examples_of(self, folder: Path) -> Batch:
         files = files_below(folder, SUFFIXES, "recordings", key="against")
-        return self._examples([Recording(read_audio(path, self.sampling_rate_hz), None) for path in files])
+        return self._examples([self.heard(path, None) for path in files])
 
     def _examples(self, found: Sequence[Recording]) -> Batch:
         silence = self.encoding.levels // 2
         x = torch.full((len(found), 1, self.length), silence)
         mask = torch.zeros_like(x, dtype=torch.bool)
         for row, recording in enumerate(found):
-            kept = (trimmed(recording.amplitudes) if self.trims else recording.amplitudes)[: self.length]
+            kept = recording.amplitudes
             x[row, 0, : len(kept)] = self.encoding.encode(torch.from_numpy(kept))
             mask[row, 0, : len(kept)] = True
         labels = [recording.label for recording in found]
@@ -167,14 +176,10 @@ class SpokenDigits(SoundData):
         )
 
     def recordings(self, split: Split) -> list[Recording]:
-        from genlab.data.audio import read_audio
-
         folder = self.root / "fsdd" / "recordings"
         numbers = self._numbers(split)
         return [
-            Recording(
-                read_audio(folder / f"{digit}_{speaker}_{number}.wav", self.sampling_rate_hz), self._class(digit, voice)
-            )
+            self.heard(folder / f"{digit}_{speaker}_{number}.wav", self._class(digit, voice))
             for digit in range(10)
             for voice, speaker in enumerate(self.speakers)
             for number in numbers[digit, voice]
@@ -249,13 +254,11 @@ class SpeechCommandsDigits(SoundData):
         )
 
     def recordings(self, split: Split) -> list[Recording]:
-        from genlab.data.audio import read_audio
-
         folder = self.root / "speech_commands_v0.02"
         listed = {name: set((folder / file).read_text().split()) for name, file in self.lists.items()}
         held_out = set().union(*listed.values())
         return [
-            Recording(read_audio(path, self.sampling_rate_hz), label)
+            self.heard(path, label)
             for label, digit in enumerate(self.digits)
             for path in sorted((folder / digit).glob("*.wav"))
             if (name := f"{digit}/{path.name}") in listed.get(split, ()) or (split == "train" and name not in held_out)

@@ -33,7 +33,7 @@ COMMON = 0.05
 """Share of a column from which on a single value counts as one that comes again and again."""
 
 _told: set[str] = set()
-"""The tables of which it was said that rows are equal: a command may make a data set more than once."""
+"""The tables of which it was said that rows are equal, and other warnings: a command may make a data set again."""
 
 
 class _Taken(NamedTuple):
@@ -199,6 +199,7 @@ def _complete(sheet: Sheet, config: ColumnsConfig, missing: Missing) -> Sheet:
         raise GenlabError(
             f"Every row of {sheet.where} has a missing value. Leave columns out by data.columns.drop=[...]."
         )
+    _tell(f"{sheet.where}: left out {len(rows) - len(whole):,} of {len(rows):,} rows, which have missing values.")
     return Sheet(sheet.where, dict(zip(sheet.columns, map(list, zip(*whole, strict=True)), strict=True)))
 
 
@@ -210,6 +211,7 @@ def _filled_columns(sheet: Sheet, names: list[str], config: ColumnsConfig, missi
         raise GenlabError(f"{sheet.where} has a column '{shown(twice[0])}' already. Give it another name.")
     for column in columns:
         _warn_of_common_values(column, sheet.where)
+        _warn_of_counters(column, sheet.where)
     return columns
 
 
@@ -267,6 +269,22 @@ def _warn_of_common_values(column: TypedColumn, where: str) -> None:
             "a model can put a peak there, and its likelihood then says little. Round it in the file.",
             shown(column.field.name), where, values[counts.argmax()], 100 * counts.max() / len(column.values),
         )  # fmt: skip
+
+
+def _warn_of_counters(column: TypedColumn, where: str) -> None:
+    """Tell of whole numbers that count the rows: with them no two rows are equal, and copies may lie in two splits."""
+    steps = np.diff(column.values)
+    if column.field.decimals != 0 or len(steps) == 0 or steps.min() < 1 or np.median(steps) != 1:
+        return
+    name = shown(column.field.name)
+    _tell(f"{where}: column '{name}' counts the rows, so that rows that are equal but for it may lie in two splits. "
+          f"Leave it out by data.columns.drop=[{name}].")  # fmt: skip
+
+
+def _tell(words: str) -> None:
+    if words not in _told:
+        _told.add(words)
+        log.warning("%s", words)
 
 
 def _split(rows: np.ndarray, where: str) -> tuple[dict[Split, np.ndarray], int]:
