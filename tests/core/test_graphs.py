@@ -95,8 +95,19 @@ def test_gradients_are_replayed_into_the_same_buffers() -> None:
         lambda x: torch.rand(2, generator=torch.Generator()),
         lambda x: x + torch.tensor([1.0]),
         lambda x: x + x.new_tensor(1.0),
+        lambda x: x[[0, 1]],
+        lambda x: torch.linalg.cholesky(x.diag() + torch.eye(4)),
     ],
-    ids=["a number", "a mask", "places", "a stranger's generator", "a list", "a new tensor"],
+    ids=[
+        "a number",
+        "a mask",
+        "places",
+        "a stranger's generator",
+        "a list",
+        "a new tensor",
+        "a list of places",
+        "a check",
+    ],
 )
 def test_what_a_graph_cannot_hold_is_refused_without_a_trace(work) -> None:
     x, state = torch.arange(4.0), torch.get_rng_state()

@@ -19,6 +19,7 @@ from genlab.runs.folder import RunDir
 from genlab.runs.identity import config_hash
 from genlab.training.callbacks import replay_steps
 from genlab.training.callbacks.replay_steps import ReplaySteps, _obstacle
+from genlab.training.sharding import ShardedStrategy
 from genlab.training.trainer import build_trainer
 from tests.contract.families import GRAY, PLANE, SMALL_FLOW, SMALL_GMM, Case, make_model
 from tests.tiny import composed, run_folder, train, train_in_a_process
@@ -144,8 +145,9 @@ def test_other_games_are_replayed_too(
         (Case("flow", GRAY, SMALL_FLOW), None),
         (Case("flow", PLANE, [*SMALL_FLOW, "network=realnvp"]), "RealNVP"),
         (Case("gmm", GRAY, SMALL_GMM), "levels"),
+        (Case("gmm", PLANE, [*SMALL_GMM, "covariance=low_rank"]), "Cholesky"),
     ],
-    ids=["none", "realnvp", "gmm"],
+    ids=["none", "realnvp", "gmm", "low rank"],
 )
 def test_what_is_in_the_way_of_graphs_is_said(case: Case, says: str | None) -> None:
     model = make_model(case)
@@ -154,7 +156,8 @@ def test_what_is_in_the_way_of_graphs_is_said(case: Case, says: str | None) -> N
     assert reason is None if says is None else says in reason
     adam = model.configure_optimizers()
     assert _obstacle(SimpleNamespace(strategy=DDPStrategy(), optimizers=adam), model) == reason
-    assert "devices" in _obstacle(SimpleNamespace(strategy=FSDPStrategy(), optimizers=adam), model)
+    for divided in (FSDPStrategy(), ShardedStrategy()):
+        assert "exchange weights" in _obstacle(SimpleNamespace(strategy=divided, optimizers=adam), model)
     other = [torch.optim.RMSprop(model.parameters())]
     assert "Adam" in _obstacle(SimpleNamespace(strategy=alone, optimizers=other), model)
 

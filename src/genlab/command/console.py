@@ -48,6 +48,8 @@ def log_to(path: Path) -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
             # Of several devices, and some shapes of convolutions; nothing that a user could change.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+            # Lightning makes DDP on a stream of its own, and PyTorch 2.10 and later remarks on it.
+            warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream does not match")
             yield
         if file.failure is not None:  # where something has failed beside it, that is what the user is told
             genlab.warning("%s is not complete: %s.", path, file.failure.strerror)

@@ -7,7 +7,7 @@ import gc
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -26,8 +26,18 @@ _T = TypeVar("_T")
 WARM_UPS = 3
 """Runs before a capture: libraries set themselves up and choose their algorithms in the first ones."""
 
-_READING = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim", "unique_consecutive"}
+_READING = {
+    "_local_scalar_dense",
+    "_linalg_check_errors",
+    "nonzero",
+    "masked_select",
+    "equal",
+    "_unique2",
+    "unique_dim",
+    "unique_consecutive",
+}
 _FROM_THE_HOST = {torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.new_tensor}
+_INDEXING = {Tensor.__getitem__, Tensor.__setitem__}
 _BY_INDEX = {"index", "index_put_", "_index_put_impl_"}
 
 
@@ -66,7 +76,13 @@ def graphs_for(device: torch.device) -> GraphFactory | None:
     """
     if device.type != "cuda":
         return None
-    return partial(CudaGraph, device, pool=torch.cuda.graph_pool_handle(), stream=torch.cuda.Stream(device))
+    return partial(CudaGraph, device, pool=torch.cuda.graph_pool_handle(), stream=_stream(device))
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One for each device: libraries keep memory to work with for every stream that they have seen."""
+    return torch.cuda.Stream(device)
 
 
 class CudaGraph:
@@ -200,7 +216,13 @@ class _NothingFromTheHost(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _FROM_THE_HOST and not (func is torch.as_tensor and isinstance(args[0], Tensor)):
             raise RuntimeError(f"{func.__name__} copies from the host, which a graph cannot.")
+        if func in _INDEXING and _has_list(args[1]):
+            raise RuntimeError("An index that is a list is copied from the host, which a graph cannot.")
         return func(*args, **(kwargs or {}))
+
+
+def _has_list(index: Any) -> bool:
+    return any(isinstance(part, list) for part in (index if isinstance(index, tuple) else (index,)))
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,8 @@ class GMM(FillsIn, GenerativeModel):
 
     @property
     def not_captured(self) -> str | None:
+        if isinstance(self.mixture, LowRankGaussianMixture):
+            return "a Cholesky decomposition is checked at each step"
         looks_up = isinstance(self.mixture, BinnedGaussianMixture)
         return "the levels that occur in a batch are looked up" if looks_up else None
 

@@ -86,7 +86,11 @@ class Made(Autoregressive):
         self.others = nn.ModuleList(
             Made(_reordered(spec, order), hidden=hidden, blocks=blocks, direct=direct, **shared) for order in others
         )
-        self._places = [(order, np.argsort(order).tolist()) for order in others]
+        for number, order in enumerate(others):
+            # No lists: as an index one is copied to the device each time, for which it is waited, and no graph can.
+            places = torch.tensor(order)
+            self.register_buffer(f"order_{number}", places, persistent=False)
+            self.register_buffer(f"back_{number}", places.argsort(), persistent=False)
 
     @property
     def variant(self) -> str:
@@ -149,7 +153,7 @@ class Made(Autoregressive):
         if not self.others:
             return first(given, generator, rounds)
 
-        def part(order: list[int]) -> Given:
+        def part(order: Tensor) -> Given:
             return Given(given.x[:, order], given.kept[:, order], given.y)
 
         evidence = [self.log_evidence(given, generator)]
@@ -165,11 +169,14 @@ class Made(Autoregressive):
             return own
         return Inpainting(False, f"one of {self.orders} orders by its estimated probability, then {own.method}")
 
-    def _in_other_orders(self) -> list[tuple[Made, tuple[list[int], list[int]]]]:
+    def _in_other_orders(self) -> list[tuple[Made, tuple[Tensor, Tensor]]]:
         """The networks of the other orders, with the order of each and the way back."""
-        return list(zip(self.others, self._places, strict=True))
+        return [
+            (other, (getattr(self, f"order_{number}"), getattr(self, f"back_{number}")))
+            for number, other in enumerate(self.others)
+        ]
 
-    def _one_of(self, which: Tensor, first: Tensor, by: Callable[[Made, list[int]], Tensor]) -> Tensor:
+    def _one_of(self, which: Tensor, first: Tensor, by: Callable[[Made, Tensor], Tensor]) -> Tensor:
         """Return examples ``[N, D]``, each as the order of its number ``which [N]`` has it; the first has ``first``."""
         chosen = first
         for number, (other, (order, back)) in enumerate(self._in_other_orders(), 1):

@@ -20,6 +20,7 @@ from genlab.training.callbacks.base import Callback
 from genlab.training.capturable import can_step_in_graph
 from genlab.training.captured_gradients import CapturedGradients
 from genlab.training.captured_step import CapturedSteps
+from genlab.training.sharding import ShardedStrategy
 
 __all__ = ["ReplaySteps"]
 
@@ -116,11 +117,11 @@ class ReplaySteps(Callback):
 
 def _obstacle(trainer: Trainer, model: GenerativeModel) -> str | None:
     """Say why no step of a training can be a graph; None if nothing is in the way."""
-    if isinstance(trainer.strategy, DDPStrategy):
-        if not model.automatic_optimization:
-            return "on several devices graphs hold the gradients of one optimizer, and it has several"
-    elif not isinstance(trainer.strategy, SingleDeviceStrategy):
+    is_sharded = isinstance(trainer.strategy, ShardedStrategy)  # which to Lightning is a DDPStrategy
+    if is_sharded or not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
         return "its devices exchange weights within a step"
+    if isinstance(trainer.strategy, DDPStrategy) and not model.automatic_optimization:
+        return "on several devices graphs hold the gradients of one optimizer, and it has several"
     if torch.is_anomaly_enabled():
         return "trainer.detect_anomaly looks at each operation"
     if not all(can_step_in_graph(optimizer) for optimizer in trainer.optimizers):
