@@ -46,7 +46,7 @@ class ExactNetwork(nn.Module):
         self.coefficients = PARAMETERIZATIONS[parameterization]
         self.shift = shift
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         sigma = (4 * t).exp().view(-1, *[1] * (x.ndim - 1))
         factors = self.coefficients(sigma)
         noisy = x / factors.input
@@ -79,6 +79,17 @@ def test_the_likelihood_of_normal_data_is_the_closed_form(parameterization: str,
     found, exact = model.log_prob(x), sum_dims(normal.log_prob(x))
     # The lowest noise level, 0.002, widens the density by 1e-5 of its variance.
     torch.testing.assert_close(found, exact, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
+def test_what_is_not_there_has_no_part_in_the_likelihood(parameterization: str) -> None:
+    """With any number of values missing, it is the density of the others."""
+    model = exact_model(SPACE, parameterization, "likelihood_ode.steps=50")
+    mask = torch.tensor([[True, True, True], [True, True, False], [True, False, False]])
+    values = MEAN + SIGMA_DATA * torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+    found = model.log_density(values.where(mask, 0), None, None, mask)
+    expected = sum_dims(torch.distributions.Normal(MEAN, SIGMA_DATA).log_prob(values), mask)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
 
 
 def test_the_adaptive_likelihood_is_the_closed_form() -> None:

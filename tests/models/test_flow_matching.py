@@ -103,6 +103,17 @@ def test_the_exact_velocity_has_the_least_loss(sigma_min: float, width: float) -
     assert best == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize(("sigma_min", "width"), [(0.0, 0.0), (0.05, 0.0), (0.0, 0.4), (0.05, 0.4)])
+def test_the_denoiser_of_a_gaussian_target_is_the_closed_form(sigma_min: float, width: float) -> None:
+    model = made(SPACE, f"path.sigma_min={sigma_min}", f"path.width={width}")
+    model.network = GaussianVelocity(sigma_min, width)
+    clean, noise = torch.randn(2, 5, 3)
+    for sigma in (0.1, 1.0, 3.0):
+        found = model.denoised(clean, noise, sigma, None, None)
+        expected = (DEVIATION**2 * (clean + sigma * noise) + sigma**2 * MEAN) / (DEVIATION**2 + sigma**2)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("solver", "nfe"), [("euler", 4), ("heun", 8), ("midpoint", 8)])
 def test_nfe_is_the_number_of_evaluations(solver: str, nfe: int) -> None:
     model, calls = made(PLANE, f"sampler.solver={solver}"), []

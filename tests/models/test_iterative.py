@@ -178,6 +178,12 @@ def test_an_untrained_model_of_series_has_the_density_of_its_tamed_values() -> N
     torch.testing.assert_close(model.log_prob(windows[:4]), expected, rtol=0, atol=0.02)
 
 
+def test_the_bound_of_levels_is_there_where_amplitudes_are_tamed_too() -> None:
+    model, batch = made(SOUND, "likelihood=vlb", "tails=asinh").eval(), make_batch(SOUND, 3)
+    with torch.no_grad():
+        assert model.log_prob(batch.x, mask=batch.mask).isfinite().all()
+
+
 def test_tails_are_tamed_where_that_suits_the_data_or_is_asked_for() -> None:
     assert isinstance(made(PLANE, "tails=asinh").scaling, TamedAffine)
     assert isinstance(made(SOUND, "tails=asinh").scaling, TamedAmplitude)

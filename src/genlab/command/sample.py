@@ -53,6 +53,7 @@ def run(config: DictConfig) -> Path:
         )
     name = f"sample_n{n}_s{settings.seed}" + ("" if label is None else f"_y{label}")
     name += "".join(f"_{key}{value}" for key, value in (settings.sampling or {}).items())
+    name += "_last" if settings.checkpoint == "last" else ""
     endings = (f".{settings.format}", ".png", ".json")
     path = used.place_for(settings.out, name, endings)
     parts = _Parts(used, settings, label, path)

@@ -217,9 +217,11 @@ class Diffusion(SteerableModel):
         def velocity(tau: Tensor, z: Tensor, rows: Tensor) -> Tensor:
             sigma = tau.exp()
             scale = _like((sigma.square() + SIGMA_DATA**2).sqrt(), z)
-            given = (None if part is None else part[rows] for part in (y, mask))
-            denoised = self.denoise(scale * z, sigma, *given)
-            return z * (SIGMA_DATA / scale).square() - denoised / scale
+            labels, there = (None if part is None else part[rows] for part in (y, mask))
+            denoised = self.denoise(scale * z, sigma, labels, there)
+            slope = z * (SIGMA_DATA / scale).square() - denoised / scale
+            # Elsewhere z is 0 and the slope too, but not its derivative, which is a part of the trace.
+            return slope if there is None else slope.where(there, 0)
 
         return velocity
 
@@ -232,7 +234,7 @@ class Diffusion(SteerableModel):
         if self.likelihood == "ode":
             return super()._estimate(x, y, generator, mask)
         levels = torch.arange(self.spec.levels, device=x.device)
-        centres = self.level_centres(levels)
+        centres = self.level_centres(levels[:, None])[:, 0]
         ends = self.noise.sigma_min, self.noise.sigma_max
         denoise = replayed(partial(self.denoise, y=y, mask=mask), x.device, self.vlb_steps, "the denoiser")
         return variational_bound(denoise, x, centres, ends, self.noise.prior_scale, self.vlb_steps, generator, mask)

@@ -144,13 +144,13 @@ class FlowMatching(SteerableModel):
         )
 
     def denoised(self, clean: Tensor, noise: Tensor, sigma: float, y: Tensor | None, mask: Tensor | None) -> Tensor:
-        # With s = 1 - sigma_min a point x = (1 - s t) noise + t data, x / t being the noisy example, has the mean
-        # velocity v = data - s noise: eliminating the noise gives data = s x + (1 - s t) v.
-        shrinking = 1 - self.path.sigma_min
-        t = 1 / (sigma + shrinking)
+        # A point x = t data + c(t) noise, x / t being the noisy example, has the mean velocity data + g (x - t data)
+        # with g = c'(t) / c(t), which is linear in the data.
+        t = self.path.time_of(sigma)
         x = t * (clean + sigma * (noise if mask is None else noise.where(mask, 0)))
         velocity = self.predict(x, torch.full((len(x),), t, device=x.device, dtype=x.dtype), y, mask)
-        return shrinking * x + (1 - shrinking * t) * velocity
+        growth = self.path.growth(t)
+        return (velocity - growth * x) / (1 - growth * t)
 
     def generate(
         self, noise: Tensor, y: Tensor | None, generator: Generator | None, mask: Tensor | None = None

@@ -52,5 +52,5 @@ class SpectralNorm(nn.Module):
 def normalize_spectrally(network: nn.Module) -> None:
     """Put :class:`SpectralNorm` on every matrix, kernel and embedding of a network."""
     for module in list(network.modules()):
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding):
             parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight))

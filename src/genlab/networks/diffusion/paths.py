@@ -10,6 +10,9 @@ from torch import Tensor
 
 __all__ = ["LinearPath", "PathPoint", "logit_normal", "optimal_transport", "stratified_uniform"]
 
+_HALVINGS = 50
+"""Of the interval in which a time is looked for."""
+
 
 class PathPoint(NamedTuple):
     """Where paths are at a time.
@@ -43,6 +46,22 @@ class LinearPath:
     def deviation(self, t: float) -> float:
         """Return the standard deviation of the noise around t times the data at time t."""
         return math.hypot(1 - (1 - self.sigma_min) * t, 4 * self.width * t * (1 - t))
+
+    def growth(self, t: float) -> float:
+        """Return the derivative of the logarithm of :meth:`deviation` at time t, where that is not 0."""
+        shrinking = 1 - self.sigma_min
+        half_slope = 16 * self.width**2 * t * (1 - t) * (1 - 2 * t) - shrinking * (1 - shrinking * t)
+        return half_slope / self.deviation(t) ** 2
+
+    def time_of(self, ratio: float) -> float:
+        """Return the time at which the noise is so many times as wide as the data, which t has shrunk."""
+        if self.width == 0:
+            return 1 / (ratio + 1 - self.sigma_min)
+        low, high = 0.0, 1.0  # the ratio falls all the way
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.deviation(middle) > ratio * middle else (low, middle)
+        return high
 
     def at(self, t: Tensor, noise: Tensor, data: Tensor) -> PathPoint:
         """Return points and velocities at times ``[N]`` of the paths from noise to data, both ``[N, ...]``."""
