@@ -21,8 +21,9 @@ def by_model() -> dict[str, dict[str, bool]]:
     for name in sorted(path.stem for path in folder.glob("*.yaml")):
         family = FAMILIES["family_of"](name)
         found[name] = {use.name: use.can(family) for use in USES.values()}
-        # Samples are worth something to a classifier where they were drawn for a label.
-        found[name]["augment"] = "conditional" in read_signature(family).parameters
+        # Samples are worth something where they were drawn for a label and a classifier exists: of text there is none.
+        is_told = "conditional" in read_signature(family).parameters
+        found[name]["augment"] = is_told and not {"grid", "signal", "flat"}.isdisjoint(family.layouts)
     return found
 
 

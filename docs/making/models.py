@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from omegaconf import OmegaConf
 
+from genlab.command.signatures import read_signature
 from genlab.command.targets import locate
 from genlab.core.spec import DataSpec
 from genlab.uses.catalogue import USES
@@ -96,7 +97,8 @@ def _uses(model: str) -> str:
         if not can[use.name]:
             lacks.setdefault(use.lack.partition(". ")[0], []).append(f"`{use.name}`")
     if not can["augment"]:
-        lacks["it is told no labels"] = ["`augment`"]
+        is_told = "conditional" in read_signature(target(model)).parameters
+        lacks["there is no classifier of text" if is_told else "it is told no labels"] = ["`augment`"]
     lines = [f"- `{use}`: {does}" for use, does in about.items() if can[use]]
     without = [f"No {', '.join(names)}: {why}." for why, names in lacks.items()]
     command = "`python scripts/<use>.py run=<run>`, each described in [uses](/uses.md):"
