@@ -76,6 +76,19 @@ def test_the_result_says_what_nobody_declared(logs: Path) -> None:
     assert (found(logs, "theirs").parents[1] / "samples" / "quick.png").is_file()
 
 
+def test_of_more_samples_those_measured_are_of_all_classes(tmp_path: Path) -> None:
+    train = Digits().tensors("train")
+    order = train.y.argsort(stable=True)
+    content = io.BytesIO()
+    np.save(content, train.x[order].numpy())
+    write_atomic(tmp_path / "sorted.npy", content.getvalue())
+    given = [f"samples={tmp_path / 'sorted.npy'}", "data=digits", "evaluation=quick", f"evaluation.num_samples={COUNT}"]
+    assert cli.evaluate([*given, f"paths.logs={tmp_path}", "name=sorted"]) == 0
+    result = read_result(found(tmp_path, "sorted"))
+    assert result.quality.n_fake == COUNT
+    assert result.quality.missing_classes == 0
+
+
 def test_it_stands_in_the_table_marked_as_foreign(logs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     read, skipped = read_results([logs])
     assert {run.model for run in read} == {*NAMES, "floor"}

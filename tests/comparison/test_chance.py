@@ -42,6 +42,15 @@ def test_a_seed_of_which_nothing_is_known_varies_as_the_others_do() -> None:
     assert differ(Figure(1 + 1.01 * edge, None, 1), several)
 
 
+def test_the_standard_error_of_one_training_does_not_say_how_trainings_differ() -> None:
+    several = Figure(1.0, 0.1, 3)
+    edge = stats.t.ppf(0.975, 2) * 0.1 * math.sqrt(1 + 1 / 3)
+    for small in (None, 0.001, 0.09):
+        assert not differ(several, Figure(1 + 0.99 * edge, None, 1, small))
+        assert differ(Figure(1 + 1.01 * edge, None, 1, small), several)
+    assert not differ(several, Figure(1 + 1.01 * edge, None, 1, 1.0)), "a larger one counts"
+
+
 def test_without_any_spread_all_that_is_not_equal_differs() -> None:
     assert differ(Figure(1.0, None, 1), Figure(1.0001, None, 1))
     assert not differ(Figure(1.0, None, 1), Figure(1.0, None, 1))

@@ -213,6 +213,31 @@ def test_milliseconds_compete_only_on_one_device() -> None:
     assert best(group, "ms_per_sample") == ["b"]
 
 
+def test_milliseconds_of_several_devices_make_no_mean() -> None:
+    a = {"model__name": "a", "sampling__ms_per_sample": 5.0}
+    group = only(
+        run(1, 0, **a),
+        run(1, 1, **a, training__device="NVIDIA H100"),
+        run(2, 0, model__name="b", sampling__ms_per_sample=4.0, sampling__batch_size=1),
+        run(2, 1, model__name="b", sampling__ms_per_sample=4.0),
+    )
+    (mixed,) = (row for row in group.rows if row.model == "a")
+    assert (mixed.figures["ms_per_sample"].mean, mixed.figures["ms_per_sample"].count) == (5.0, 1)
+    assert best(group, "ms_per_sample") == [], "of batches of one, and of 250"
+
+
+def test_a_label_of_more_classes_tells_more() -> None:
+    told = {"likelihood__of": "p(x|y)", "likelihood__kind": "exact"}
+    sixty = {"data__num_classes": 60}
+    group = only(
+        run(1, model__name="ten", **told, likelihood__bits_per_dim=1.1),
+        run(2, model__name="ten, worse", **told, likelihood__bits_per_dim=1.2),
+        run(3, model__name="sixty", **told, likelihood__bits_per_dim=0.9, **sixty),
+        run(4, model__name="sixty, worse", **told, likelihood__bits_per_dim=1.0, **sixty),
+    )
+    assert set(best(group, "likelihood")) == {"ten", "sixty"}
+
+
 def test_a_device_is_the_same_however_its_thread_was_once_written() -> None:
     old, new = run(1, training__device="cpu x86_64, 1 threads"), run(2, training__device="cpu x86_64, 1 thread")
     assert old.sampling_device == new.sampling_device == old.device == "cpu x86_64, 1 thread"

@@ -54,3 +54,5 @@ def test_a_floor_of_fewer_training_examples_is_another_one(tmp_path: Path) -> No
     floors = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/floor/*/results/floored.json")]
     assert sorted(floor["quality"]["n_fake"] for floor in floors) == [200, 400]
     assert len({floor["config_hash"] for floor in floors}) == 2
+    groups = compare(read_results([tmp_path])[0]).groups
+    assert all("floor" in {row.first.family for row in group.rows} for group in groups), "whose entropy is known"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from genlab.command.build import build_datamodule, check_protocol_fits
@@ -16,6 +17,7 @@ from genlab.command.pictures import draw_pictures, pictures
 from genlab.command.schemas import EvaluateSamplesConfig
 from genlab.core.batch import Batch
 from genlab.core.hardware import choose_device
+from genlab.core.randomness import Stream, generator
 from genlab.core.timetable import Timetable
 from genlab.core.words import counted
 from genlab.data.base import GenlabDataModule
@@ -36,7 +38,8 @@ __all__ = ["run"]
 def run(config: DictConfig) -> FinishedRun:
     """Measure the samples in ``config.samples`` against ``config.data`` as a run's are, and write and show the result.
 
-    The first ``evaluation.num_samples`` of them are measured. The result stands among those of runs, marked as foreign.
+    Of more than ``evaluation.num_samples`` as many are measured, drawn by chance but always the same: files are often
+    in the order of labels. The result stands among those of runs, marked as foreign.
 
     Args:
         config: The composed config; the budget that the data brings is one of trainings.
@@ -50,7 +53,10 @@ def run(config: DictConfig) -> FinishedRun:
     protocol: EvaluationProtocol = settings.evaluation.make()
     datamodule = build_datamodule(settings)
     check_protocol_fits(protocol, datamodule.spec)
-    samples = read_samples(Path(settings.samples), datamodule.spec).rows(slice(protocol.num_samples))
+    samples = read_samples(Path(settings.samples), datamodule.spec)
+    if len(samples.x) > protocol.num_samples:
+        order = torch.randperm(len(samples.x), generator=generator(Stream.SAMPLES, protocol.seed))
+        samples = samples.rows(order[: protocol.num_samples])
     identity = _identity(samples, settings.trained_on)
     place = RunDir.locate(settings.paths.logs, datamodule.spec.name, settings.name, f"foreign-{identity[:12]}")
     command, timetable = command_line("scripts/evaluate.py"), Timetable()

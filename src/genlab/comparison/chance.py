@@ -55,8 +55,8 @@ def differ(first: Figure, second: Figure) -> bool:
     """Return whether two figures differ beyond chance, at 95 %.
 
     Welch (1947), "The generalization of 'Student's' problem when several different population variances are involved",
-    with the degrees of freedom of Satterthwaite. A single seed without a standard error is taken to vary as the seeds
-    of the other figure do; where nothing is known of either, all that is not equal differs.
+    with the degrees of freedom of Satterthwaite. A single seed is taken to vary as the seeds of the other figure do,
+    unless its own standard error is larger; where nothing is known of either, all that is not equal differs.
 
     Likelihoods under one protocol are of the same examples, so that their difference varies less than this assumes: it
     marks too many as equal rather than too few. A pair is tested at a time, without a correction for their number.
@@ -64,7 +64,11 @@ def differ(first: Figure, second: Figure) -> bool:
     distance = abs(first.mean - second.mean)
     pairs = [(figure.variance, figure.degrees) for figure in (first, second)]
     known = [(variance, degrees) for variance, degrees in pairs if variance is not None]
-    if len(known) == 1:
+    single, several = (first, second) if first.sd is None else (second, first)
+    if single.sd is None and several.sd is not None and (single.se or 0.0) < several.sd:
+        # A standard error over examples knows nothing of how trainings differ, which the seeds of the other say.
+        total, degrees = several.sd**2 * (1 + 1 / several.count), several.degrees
+    elif len(known) == 1:
         (other,) = (figure for figure in (first, second) if figure.variance is not None)
         assert other.spread is not None
         total, degrees = known[0][0] + other.spread**2, known[0][1]

@@ -168,12 +168,20 @@ def _row_key(run: RunResult) -> Hashable:
 def _row(runs: tuple[RunResult, ...]) -> Row:
     figures = {}
     for column in columns():
-        having = [run for run in runs if column.key in run.figures]
+        having = _averaged(runs, column)
         if having:
             figures[column.key] = _aggregate(
                 [run.figures[column.key] for run in having], having[0].errors.get(column.key)
             )
     return Row(runs, figures, reference=reference_of(runs[0].family))
+
+
+def _averaged(runs: Sequence[RunResult], column: Column) -> list[RunResult]:
+    """Return the runs whose figures of a column make one mean: those that have it, of a cost those on one device."""
+    having = [run for run in runs if column.key in run.figures]
+    if column.basis != "hardware":
+        return having
+    return [run for run in having if run.sampling_device == having[0].sampling_device]
 
 
 def _aggregate(values: Sequence[float], error: float | None) -> Figure:
@@ -205,9 +213,10 @@ def _rank(row: Row, column: Column) -> float:
     return -figure.mean if column.better == "higher" else figure.mean
 
 
-def _likelihood_set(run: RunResult, kind: str | None) -> tuple[bool, bool, bool, int]:
+def _likelihood_set(run: RunResult, kind: str | None) -> tuple[bool, int, bool, int]:
     """Return what likelihoods must share to compete. Sorted, it gives the order in which tables show them."""
-    return kind is None, run.of == "p(x|y)", is_estimate(kind), -(run.likelihood_examples or 0)
+    told = (run.classes or 1) if run.of == "p(x|y)" else 0  # a label of sixty tells more than one of ten
+    return kind is None, told, is_estimate(kind), -(run.likelihood_examples or 0)
 
 
 def comparable_set(row: Row, column: Column) -> Hashable:
@@ -217,7 +226,8 @@ def comparable_set(row: Row, column: Column) -> Hashable:
     if column.basis == "features":
         return row.first.features
     if column.basis == "hardware":
-        return row.sampling_device, row.first.sampling_batch
+        runs = _averaged(row.runs, column)
+        return runs[0].sampling_device, frozenset(run.sampling_batch for run in runs)
     return None
 
 

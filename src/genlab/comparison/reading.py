@@ -73,6 +73,7 @@ class RunResult:
         missing: What a table would show but is not known, with the reason: a section, or a column's heading.
         code_version: The code that trained it, and the one that measured it if that is another.
         code: The same for comparing: hashes where they are known.
+        classes: How many labels the data has; None without labels.
     """
 
     path: str | None
@@ -105,6 +106,7 @@ class RunResult:
     warnings: tuple[str, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     code: tuple[str, ...] = ()
+    classes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +262,7 @@ def reduce_result(result: Result, path: str | None = None) -> RunResult:
         warnings=tuple(map(visible, result.warnings())),
         missing=tuple((labels[key], visible(why)) for key, why in result.missing.items() if key in labels),
         code=code,
+        classes=result.data.num_classes,
     )
 
 

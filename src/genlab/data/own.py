@@ -179,6 +179,13 @@ class WavFolder(SoundData):
             found |= super().load(each)
         return found
 
+    def split_name(self, split: Split, stride: int | None = None) -> str:
+        # The data set's name says neither: bits per sample of two rates do not compare, nor those of two draws.
+        said = [] if self.sampling_rate_hz == 16_000 else [f"{self.sampling_rate_hz:,} Hz"]
+        if len(set(self._digests)) < len(self._files):  # else the draw is that of before equal files were one
+            said.append("equal recordings in one split")
+        return f"{split} ({', '.join(said)})" if said else split
+
     def recordings(self, split: Split) -> list[Recording]:
         found, problems = [], []
         for path in self._split()[split]:

@@ -91,7 +91,7 @@ register(
     ),
     quality_figure(
         "fid", "FID", _METRICS + "frechet:FrechetDistance", number=Number("fixed", 2), better="lower", priority=19,
-        headline=True, validated=True, about="Fréchet distance between the features of samples and data.",
+        headline=True, validated=True, minimum=0.0, about="Fréchet distance between the features of samples and data.",
     ),
     quality_figure(
         "mifid", "MIFID (train)", "memorization", number=Number("fixed", 2),
@@ -150,7 +150,7 @@ register(
     ),
     quality_figure(
         "inception_fid", "Inception FID", "inception", short="Incep.\nFID", number=Number("fixed", 2), better="lower",
-        priority=18, needs=("inception",), optional=True, about="FID of the literature.",
+        priority=18, minimum=0.0, needs=("inception",), optional=True, about="FID of the literature.",
     ),
     quality_figure(
         "inception_kid", "Inception KID", "inception", short="Incep.\nKID", number=Number("fixed", 4), better="lower",

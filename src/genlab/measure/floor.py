@@ -17,7 +17,7 @@ from genlab.measure.case import Instruments
 from genlab.measure.measuring import reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import MIN_SAMPLES, Quality, count_pairs, measure_quality
-from genlab.measure.result_sections import DataInfo, ModelInfo, Training
+from genlab.measure.result_sections import DataInfo, ModelInfo, ReferenceInfo, Training
 from genlab.measure.results import new_result, result_path, write_result
 from genlab.modalities import modality_of
 from genlab.runs.folder import RunDir
@@ -72,15 +72,17 @@ def write_floor(
             data=data,
             seed=protocol.seed,
             protocol=protocol.describe(),
-            **_sections(quality, count),
+            **_sections(quality, count, datamodule.true_entropy()),
         )
         floor.create()
         write_result(floor, result)
     _draw(floor, datamodule, protocol, rows, command)
 
 
-def _sections(quality: Quality, count: int) -> dict[str, Any]:
+def _sections(quality: Quality, count: int, entropy: float | None) -> dict[str, Any]:
     """The sections of a result that say what a model, its training and its figures are, where there is no model."""
+    # Tables tell distributions of one name apart by the entropy: without it the floor would stand in a table alone.
+    unknown = {} if entropy is not None else {"reference.true_entropy_nats": "the distribution is not known"}
     return {
         "model": ModelInfo(
             name="floor",
@@ -94,8 +96,8 @@ def _sections(quality: Quality, count: int) -> dict[str, Any]:
         "likelihood_last": None,
         "quality": quality.figures,
         "sampling": None,
-        "reference": None,
-        "missing": dict.fromkeys(_UNKNOWN, "real data, not a model") | quality.missing(),
+        "reference": ReferenceInfo(true_entropy_nats=entropy),
+        "missing": dict.fromkeys(_UNKNOWN, "real data, not a model") | unknown | quality.missing(),
     }
 
 
@@ -154,6 +156,5 @@ _UNKNOWN = (
     "likelihood",
     "likelihood_last",
     "sampling",
-    "reference",
     *(f"training.{name}" for name, value in _NOTHING if value is None and name in _NOTHING),
 )
