@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Conditioning", "FourierFeatures"]
+__all__ = ["Conditioning", "FourierFeatures", "projections"]
 
 NUM_FREQUENCIES = 32
 FREQUENCY_RANGE_LOG2 = (-1.0, 6.0)
@@ -59,3 +61,21 @@ class Conditioning(nn.Module):
             none = torch.full_like(t, self.num_classes, dtype=torch.int64)
             embedding = embedding + self.label(none if y is None else y)
         return F.silu(embedding)
+
+
+def projections(embedding: Tensor, layers: Sequence[nn.Linear]) -> Sequence[Tensor]:
+    """Return what each layer makes of the embedding ``[N, E]``, computed for all of them at once.
+
+    They are small products, so that on a GPU one for each layer costs its launch and little else. Each layer keeps a
+    weight and a bias of its own: states of models and of optimizers, and what a seed draws, are as with one for each.
+
+    Args:
+        embedding: ``[N, E]``, or ``[1, E]`` for all examples.
+        layers: With a bias each, of any widths.
+
+    Returns:
+        For each layer ``[N, its width]``, in the order given.
+    """
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return F.linear(embedding, weight, bias).split([layer.out_features for layer in layers], dim=1)

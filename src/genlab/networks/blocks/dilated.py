@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genlab.networks.blocks.conditioning import projections
+
 __all__ = ["DilatedStack", "squeeze_time", "unsqueeze_time"]
 
 
@@ -70,8 +72,9 @@ class DilatedStack(nn.Module):
         """Map ``[N, inputs, T]``, and the vectors ``[N, embedding]`` or ``[1, embedding]``, to ``[N, outputs, T]``."""
         h = self.enter(x)
         skips = torch.zeros_like(h)
+        modulations = None if self.modulate is None else projections(embedding, [*self.modulate])
         for index, (wide, point) in enumerate(zip(self.wide, self.point, strict=True)):
-            told = h if self.modulate is None else h + self.modulate[index](embedding)[..., None]
+            told = h if modulations is None else h + modulations[index][..., None]
             content, gate = wide(told).chunk(2, dim=1)
             parts = point(torch.tanh(content) * torch.sigmoid(gate)).split(h.shape[1], dim=1)
             skips = skips + parts[0]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from genlab.core.errors import GenlabError
 from genlab.networks.blocks.attention import self_attention
-from genlab.networks.blocks.conditioning import Conditioning
+from genlab.networks.blocks.conditioning import Conditioning, projections
 from genlab.networks.blocks.patches import patch_grid
 
 __all__ = ["DiT"]
@@ -56,9 +56,9 @@ class AdaLNZeroBlock(nn.Module):
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        """Map tokens ``[N, T, hidden]`` and the embedding ``[N, hidden]`` to tokens."""
-        scale, shift, gate, scale_mlp, shift_mlp, gate_mlp = self.modulate(embedding)[:, None].chunk(6, dim=-1)
+    def forward(self, h: Tensor, modulation: Tensor) -> Tensor:
+        """Map tokens ``[N, T, hidden]`` to tokens, given what ``modulate`` makes of the embedding."""
+        scale, shift, gate, scale_mlp, shift_mlp, gate_mlp = modulation[:, None].chunk(6, dim=-1)
         h = h + gate * self.leave(self_attention(self.enter(modulated(h, scale, shift)), self.heads))
         return h + gate_mlp * self.perceptron(modulated(h, scale_mlp, shift_mlp))
 
@@ -129,9 +129,10 @@ class DiT(nn.Module):
         Returns:
             ``[N, C, H, W]`` in the dtype of ``x``.
         """
-        embedding = self.conditioning(t, y)
+        layers = [*(block.modulate for block in self.blocks), self.modulate]
+        *modulations, last = projections(self.conditioning(t, y), layers)
         h = self.enter(self.to_patches(x)) + self.codes
-        for block in self.blocks:
-            h = block(h, embedding)
-        scale, shift = self.modulate(embedding)[:, None].chunk(2, dim=-1)
+        for block, modulation in zip(self.blocks, modulations, strict=True):
+            h = block(h, modulation)
+        scale, shift = last[:, None].chunk(2, dim=-1)
         return self.from_patches(self.leave(modulated(h, scale, shift))).to(x.dtype)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genlab.core.errors import GenlabError
-from genlab.networks.blocks.conditioning import Conditioning
+from genlab.networks.blocks.conditioning import Conditioning, projections
 
 __all__ = ["TimeMLP"]
 
@@ -33,9 +33,9 @@ class ConditionedLinear(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """Map ``[N, inputs]`` and the embedding ``[N, E]`` to ``[N, outputs]``."""
-        scale, shift = self.modulate(embedding).chunk(2, dim=1)
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """Map ``[N, inputs]`` to ``[N, outputs]``, given what ``modulate`` makes of the embedding."""
+        scale, shift = modulation.chunk(2, dim=1)
         h = self.enter(F.silu(x)) * (1 + scale) + shift
         return self.shortcut(x) + self.leave(F.silu(h))
 
@@ -77,8 +77,8 @@ class TimeMLP(nn.Module):
         Returns:
             ``[N, dims]`` in the dtype of ``x``.
         """
-        embedding = self.conditioning(t, y)
+        modulations = projections(self.conditioning(t, y), [block.modulate for block in self.blocks])
         h = self.enter(x)
-        for block in self.blocks:
-            h = block(h, embedding)
+        for block, modulation in zip(self.blocks, modulations, strict=True):
+            h = block(h, modulation)
         return self.leave(F.silu(h)).to(x.dtype)

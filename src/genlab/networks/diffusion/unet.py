@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from genlab.core.errors import GenlabError
 from genlab.networks.blocks.attention import self_attention
-from genlab.networks.blocks.conditioning import Conditioning
+from genlab.networks.blocks.conditioning import Conditioning, projections
 from genlab.networks.blocks.patches import patch_grid
 from genlab.networks.latent.autoencoders import halved_sizes
 
@@ -218,13 +218,7 @@ class UNet(nn.Module):
         return self.join(self.leave(F.silu(self.norm(h)))).to(x.dtype)
 
     def _modulations(self, embedding: Tensor) -> Sequence[Tensor]:
-        """Project the embedding ``[N, E]`` for all blocks at once, in the order in which they run.
-
-        They are small products, so that on a GPU one for each block costs its launch and little else.
-        """
+        """Project the embedding ``[N, E]`` for all blocks, in the order in which they run."""
         down = [layer.block for layers in self.down for layer in layers]
         up = [layer.block for layers in reversed(self.up) for layer in layers]
-        projections = [block.modulate for block in (*down, self.middle, *up)]
-        weight = torch.cat([projection.weight for projection in projections])
-        bias = torch.cat([projection.bias for projection in projections])
-        return F.linear(embedding, weight, bias).split([projection.out_features for projection in projections], dim=1)
+        return projections(embedding, [block.modulate for block in (*down, self.middle, *up)])
