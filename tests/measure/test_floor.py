@@ -11,6 +11,7 @@ from genlab.comparison.figures import galleries
 from genlab.comparison.ranking import compare
 from genlab.comparison.reading import read_results
 from genlab.measure.results import read_result
+from genlab.runs.atomic import write_atomic
 from tests.tiny import composed, train
 
 SETTINGS = ["evaluation.num_samples=120", "evaluation.max_examples=20", "evaluation.name=floored"]
@@ -56,3 +57,16 @@ def test_a_floor_of_fewer_training_examples_is_another_one(tmp_path: Path) -> No
     assert len({floor["config_hash"] for floor in floors}) == 2
     groups = compare(read_results([tmp_path])[0]).groups
     assert all("floor" in {row.first.family for row in group.rows} for group in groups), "whose entropy is known"
+
+
+def test_a_floor_of_other_examples_under_one_name_is_another_one(tmp_path: Path) -> None:
+    """As of one text split in two ways, or of one folder of recordings at two rates."""
+    train(tmp_path, *SETTINGS)
+    (path,) = tmp_path.glob("runs/digits/floor/*/results/floored.json")
+    plain = json.loads(path.read_text())
+    write_atomic(path, json.dumps({**plain, "data": {**plain["data"], "split": "test of others"}}))
+    for seed in (1, 2):
+        train(tmp_path, f"seed={seed}", *SETTINGS)
+    floors = [read_result(each) for each in tmp_path.glob("runs/digits/floor/*/results/floored.json")]
+    assert sorted(floor.data.split for floor in floors) == ["test", "test of others"]
+    assert len({floor.config_hash for floor in floors}) == 2

@@ -88,6 +88,12 @@ def test_long_recordings_are_scored_a_few_at_a_time(monkeypatch: pytest.MonkeyPa
     assert [len(x) for x in passes] == [2, 2, 1]
 
 
+def test_a_device_without_validation_examples_scores_none() -> None:
+    made, none = make(LONG, "conditional=true"), make_batch(LONG, 2).rows(slice(0))
+    with torch.no_grad():
+        assert made.log_prob(none.x, none.y, mask=none.mask).shape == (0,)
+
+
 @pytest.mark.parametrize(
     ("levels", "name"), [(2, "categorical"), (256, "categorical"), (65536, "logistic_mixture"), (None, "gaussian")]
 )

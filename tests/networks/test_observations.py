@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import DataSpec
-from genlab.networks.blocks.observations import LogisticMixture, ObservationModel, observation_model
+from genlab.networks.blocks.observations import LogisticMixture, ObservationModel, choose, observation_model
 
 
 def spec(levels: int | None) -> DataSpec:
@@ -84,6 +84,18 @@ def test_far_tails_keep_their_slope() -> None:
     steps = log_prob[10:255].diff()
     assert mean.item() == pytest.approx(0, abs=1e-5)
     torch.testing.assert_close(steps, torch.full_like(steps, -math.exp(-log_scale.item())), rtol=1e-3, atol=1e-3)
+
+
+def test_the_least_noise_draws_what_is_probable() -> None:
+    """One value in 2^24 gets noise of 0: it lies in the tail, and not at the lowest level of all."""
+    params = torch.tensor([[0.0, 0.0, -8.0]])  # the mean in the middle, a scale of 11 levels
+    assert 32_000 < int(LogisticMixture(65_536, 1).transform(params, torch.zeros(1, 2))) < 32_767
+
+
+def test_what_has_no_probability_is_never_chosen() -> None:
+    """Also where the sum of the others is rounded to less than 1, and the noise is the largest that there is."""
+    below = 1 - 2.0**-24
+    assert choose(torch.tensor([[0.0, below, 0.0]]), torch.tensor([below])).tolist() == [1]
 
 
 def test_zero_parameters_spread_the_logistics() -> None:

@@ -23,6 +23,7 @@ GRAY = DataSpec("gray", "image", (1, 4, 6), levels=17)
 COLOUR = DataSpec("colour", "image", (3, 4, 6), levels=256)
 SOUND = DataSpec("sound", "waveform", (1, 40), levels=65536, sampling_rate_hz=8000)
 TEXT = DataSpec("text", "text", (5,), levels=4, alphabet="ab\né")
+BYTES = DataSpec("bytes", "text", (5,), levels=256)
 TABLE = DataSpec(
     "table", "table", (3,), fields=(Field("size"), Field("kind", 3, ("x", "y", "z, w")), Field("n", decimals=1))
 )
@@ -54,7 +55,7 @@ def test_arrays_are_read_as_they_are(spec: DataSpec, tmp_path: Path) -> None:
         assert found.dtype == modality_of(spec).dtype(spec)
 
 
-@pytest.mark.parametrize("spec", [GRAY, COLOUR, SOUND, TEXT], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [GRAY, COLOUR, SOUND, TEXT, BYTES], ids=lambda spec: spec.name)
 def test_a_folder_of_files_is_read_in_the_order_of_their_names(spec: DataSpec, tmp_path: Path) -> None:
     x = of(spec)
     for number, example in enumerate(x):

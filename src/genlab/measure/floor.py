@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genlab.core.errors import GenlabError
 from genlab.core.randomness import Stream, generator, some_of
 from genlab.core.timetable import Timetable
 from genlab.core.words import counted
@@ -18,7 +20,7 @@ from genlab.measure.measuring import reference_of
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.measure.quality import MIN_SAMPLES, Quality, count_pairs, measure_quality
 from genlab.measure.result_sections import DataInfo, ModelInfo, ReferenceInfo, Training
-from genlab.measure.results import new_result, result_path, write_result
+from genlab.measure.results import new_result, read_result, result_path, write_result
 from genlab.modalities import modality_of
 from genlab.runs.folder import RunDir
 
@@ -131,14 +133,22 @@ def _locate(
 ) -> tuple[RunDir, str]:
     extractor = instruments.extractor
     sha256 = None if extractor is None else extractor.sha256
-    identity = _identity(datamodule.spec.name, protocol, len(datamodule.tensors("train").x), sha256)
-    return RunDir(place.path.parent.parent / "floor" / f"floor-{identity[:12]}"), identity
-
-
-def _identity(data: str, protocol: EvaluationProtocol, training_examples: int, extractor_sha256: str | None) -> str:
+    spec = datamodule.spec
     # Without the last two a floor would outlive a change of data.train_size or of the shipped extractor.
-    parts = [f"floor of {data}", protocol.hash, training_examples, extractor_sha256]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    parts = [f"floor of {spec.name}", protocol.hash, len(datamodule.tensors("train").x), sha256]
+    found, identity = _place(place, parts)
+    # Settings of data may change these and no name; a table has rows that agree in them.
+    examples = [datamodule.split_name(protocol.split, protocol.stride), list(spec.shape), spec.levels]
+    with contextlib.suppress(GenlabError):
+        data = read_result(result_path(found, protocol)).data
+        if [data.split, list(data.shape), data.levels] != examples:
+            return _place(place, [*parts, *examples])
+    return found, identity
+
+
+def _place(place: RunDir, parts: list[Any]) -> tuple[RunDir, str]:
+    identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return RunDir(place.path.parent.parent / "floor" / f"floor-{identity[:12]}"), identity
 
 
 _NOTHING = Training(

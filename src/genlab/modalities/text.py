@@ -85,7 +85,10 @@ class Text(Modality):
 
     def write_one(self, example: Tensor, spec: DataSpec, stem: Path) -> Path:
         path = stem.with_name(f"{stem.name}.txt")
-        write_atomic(path, as_string(example.cpu(), spec).encode(errors="replace"))
+        # Bytes as they are: a window may cut a character in two, and a sample need be no UTF-8.
+        is_bytes = spec.alphabet is None and (spec.levels or 0) <= 256
+        content = bytes(example.tolist()) if is_bytes else as_string(example.cpu(), spec).encode(errors="replace")
+        write_atomic(path, content)
         return path
 
     def read_one(self, path: Path, spec: DataSpec) -> Tensor:

@@ -70,7 +70,7 @@ class _MuLaw8(Encoding):
         return ((companded + 1) / 2 * (self.levels - 1)).round().long()
 
     def decode(self, levels: Tensor) -> Tensor:
-        # Silence lies between two levels; both come back as an amplitude of less than a 16-bit step.
+        # Silence lies between two levels; both come back as an amplitude of less than three 16-bit steps, -81 dB.
         companded = 2 * levels.double() / (self.levels - 1) - 1
         return (companded.sign() * torch.expm1(companded.abs() * math.log1p(_MU)) / _MU).float()
 

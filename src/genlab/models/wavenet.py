@@ -79,7 +79,8 @@ class WaveNet(Autoregressive):
             return super()._log_prob(x, y, mask=mask)
         # Recordings are long: those of a whole batch at once would take tens of gigabytes.
         whole, size = Batch(x, y, mask), max(1, VALUES_AT_ONCE // self.spec.num_dims)
-        parts = [whole.rows(slice(start, start + size)) for start in range(0, len(x), size)]
+        # One part at least: a device beyond the number of validation examples gets none of them.
+        parts = [whole.rows(slice(start, start + size)) for start in range(0, max(1, len(x)), size)]
         return torch.cat([super(WaveNet, self)._log_prob(part.x, part.y, mask=part.mask) for part in parts])
 
     @property

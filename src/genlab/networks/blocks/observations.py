@@ -39,6 +39,9 @@ ObservationName = Literal["auto", "bernoulli", "categorical", "logistic_mixture"
 MAX_CATEGORIES = 64
 """Most levels for which ``auto`` predicts a probability for each."""
 
+_LEAST_U = 2.0**-25
+"""Uniform numbers are multiples of 2^-24, and the logistic quantile of 0 is infinite."""
+
 
 class ObservationModel(ABC):
     """A distribution over the values of each dimension.
@@ -96,9 +99,9 @@ def precise(params: Tensor) -> Tensor:
 
 def choose(probabilities: Tensor, u: Tensor) -> Tensor:
     """Turn uniform numbers ``[N, ...]`` into indices along dimension 1, by inversion."""
-    cumulative = probabilities.cumsum(1)[:, :-1]
-    # Without the last sum, which rounding may leave below 1, no index can exceed the last.
-    return (cumulative <= u[:, None]).sum(1)
+    cumulative = probabilities.cumsum(1)
+    # In units of the last sum, which rounding may leave below 1: what has no probability is never chosen.
+    return (cumulative[:, :-1] <= u[:, None] * cumulative[:, -1:]).sum(1)
 
 
 def soft_floor(x: Tensor, low: float) -> Tensor:
@@ -211,7 +214,7 @@ class LogisticMixture(ObservationModel):
         log_weights, means, log_scales = self.split(params)
         chosen = choose(log_weights.exp(), noise[..., 0])[:, None]
         mean, log_scale = means.gather(1, chosen)[:, 0], log_scales.gather(1, chosen)[:, 0]
-        standard_logistic = torch.logit(noise[..., 1].to(mean.dtype))
+        standard_logistic = torch.logit(noise[..., 1].to(mean.dtype).clamp_min(_LEAST_U))
         return (mean + log_scale.exp() * standard_logistic).round().clamp(0, self.levels - 1).long()
 
     def mean(self, params: Tensor) -> Tensor:
