@@ -373,8 +373,8 @@ def test_what_stands_for_a_missing_number_gets_no_training_noise(tmp_path: Path)
     drawn = data.draw_transform(rows, torch.rand(rows.shape, generator=torch.Generator().manual_seed(0)))
     gone = rows[:, 2] == 1
     assert torch.equal(drawn[gone, 1], rows[gone, 1])
-    assert (drawn[~gone, 1] != rows[~gone, 1]).float().mean() > 0.9
-    assert (drawn[:, 0] != rows[:, 0]).float().mean() > 0.9
+    assert (drawn[~gone, 1] != rows[~gone, 1]).float().mean() > 0.7
+    assert (drawn[:, 0] != rows[:, 0]).float().mean() > 0.7
 
 
 def test_training_noise_is_finite_whatever_is_drawn() -> None:

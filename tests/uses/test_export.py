@@ -148,8 +148,7 @@ def test_nothing_of_the_machine_is_in_it(tmp_path: Path, monkeypatch: pytest.Mon
     assert yaml.safe_load((tmp_path / "export" / CONFIG).read_text())["data"]["path"] == "people.csv"
     shared = read_result(tmp_path / "export" / "results" / "quick.json")
     assert shared.command == (
-        "python train.py data.path=people.csv 'folders=[c,x]' --config-dir=conf "
-        "data.root=data paths.logs=logs ***"
+        "python train.py data.path=people.csv 'folders=[c,x]' --config-dir=conf data.root=data paths.logs=logs ***"
     )
     shutil.rmtree(private)
     assert genlab.load_run(tmp_path / "export").sample(2).shape == (2, 2)

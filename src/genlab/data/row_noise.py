@@ -18,8 +18,8 @@ class RowNoise:
 
     Bishop (1995), "Training with noise is equivalent to Tikhonov regularization"; for densities Rothfuss et al. (2019),
     "Noise regularization for conditional density estimation", whose rule of thumb is a deviation that falls with
-    ``N ** (-1 / (D + 4))``. Categories stay what they are; rounded numbers stay on their grid,
-    and so do what stands for missing numbers.
+    ``N ** (-1 / (D + 4))``. Categories and what stands for missing numbers stay what they are; rounded numbers stay on
+    their grid.
 
     Args:
         spec: What one row is.
@@ -47,6 +47,7 @@ class RowNoise:
                 part.to(x.device) for part in (self._scale, self._is_rounded, self._per_unit)
             )
         noise = self._scale * torch.special.ndtri(uniform.clamp_min(_LEAST_U))
-        noise[:, self._marked] *= x[:, self._marks] == 0
+        if self._marks:
+            noise[:, self._marked] *= x[:, self._marks] == 0
         noisy = x + noise
         return torch.where(self._is_rounded, (noisy * self._per_unit).round() / self._per_unit, noisy)
