@@ -36,6 +36,7 @@ def test_the_default_config_passes(overrides: list[str]) -> None:
         ("model.lr=-1", "model.lr is -1, expected a number > 0."),
         ("data.batch_size=0", "data.batch_size is 0, expected a whole number >= 1 and <= 1000000."),
         ("+trainer.max_epochs=3", "trainer.max_epochs is set from budget.examples; remove it."),
+        ("+trainer.min_steps=3", "trainer.min_steps is set from budget.examples; remove it."),
         ("trainer.cuda_graphs=true", "trainer.cuda_graphs is true, expected auto or false."),
         ("+trainer.cuda_graph=false", "Unknown key 'trainer.cuda_graph'. Did you mean 'trainer.cuda_graphs'?"),
         ("trainer.precision=bf16-mixd", "trainer.precision is 'bf16-mixd', expected "),

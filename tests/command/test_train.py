@@ -156,6 +156,21 @@ def test_another_protocol_evaluates_without_training(finished: Path) -> None:
     assert (run_folder(finished) / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
+def test_a_file_that_has_changed_since_is_other_data(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    table, logs = tmp_path / "table.csv", f"paths.logs={tmp_path / 'logs'}"
+    rows = "a,b\n" + "".join(f"{i / 7},{i * i / 11}\n" for i in range(300))
+    command = [*tiny("gmm"), "data=csv", f"data.path={table}", logs]
+    table.write_text(rows)
+    assert cli.train(command) == 0
+    (first,) = tmp_path.glob("logs/runs/csv_*/gmm/*")
+    table.write_text(rows + "0.25,0.75\n")
+    capfd.readouterr()
+    assert cli.evaluate([f"run={first}", "evaluation.name=later", logs]) == 2
+    assert "was trained on csv_table_" in capfd.readouterr().err
+    assert cli.train(command) == 0
+    assert len(list(tmp_path.glob("logs/runs/csv_*/gmm/*/results/quick.json"))) == 2
+
+
 def test_a_result_is_never_replaced_by_another_protocols(finished: Path) -> None:
     before = (run_folder(finished) / "results" / "quick.json").read_text()
     with pytest.raises(GenlabError, match=r"add evaluation\.name="):

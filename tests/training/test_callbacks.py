@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +21,7 @@ from genlab.training.callbacks.budget import NEVER, Budget
 from genlab.training.callbacks.counter_noise import CounterNoise
 from genlab.training.callbacks.ema import EMA
 from genlab.training.callbacks.log_metrics import LogMetrics
+from genlab.training.callbacks.saving import SaveCheckpoints
 from genlab.training.callbacks.stopping import SaveOnSignal
 
 
@@ -149,6 +152,31 @@ def test_the_memory_of_a_training_on_a_gpu_is_that_of_its_steps(monkeypatch: pyt
     assert budget.hardware["peak_memory_bytes"] == 12
 
 
+def test_writing_checkpoints_is_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def write(path: Path, weights_only: bool) -> None:
+        nonlocal now
+        now += 30
+
+    monkeypatch.setattr("genlab.training.callbacks.budget.time.monotonic", lambda: now)
+    trainer: Any = SimpleNamespace(
+        strategy=SimpleNamespace(root_device=torch.device("cpu"), reduce_boolean_decision=lambda here, all: here),
+        lightning_module=SimpleNamespace(guard=FiniteGuard()),
+        save_checkpoint=write,
+        **{"world_size": 1, "precision": "32-true", "should_stop": False, "val_check_batch": NEVER},
+    )
+    budget = Budget(examples=100, minutes=None, validations=1, batch_size=10)
+    checkpoints = SaveCheckpoints(tmp_path, 1.0, budget)
+    for callback in (budget, checkpoints):
+        callback.on_train_start(trainer, None)
+    for _ in range(2):
+        now += 100
+        for callback in (budget, checkpoints):
+            callback.on_train_batch_end(trainer, None, {}, None, 0)
+    assert (now, budget.progress.seconds) == (260, 200)
+
+
 def test_noise_depends_on_seed_rank_and_step_alone() -> None:
     def drawn(seed: int, rank: int, step: int) -> float:
         torch.rand(17)  # whatever was drawn before
@@ -204,6 +232,17 @@ def test_a_signal_after_training_leaves_at_once(training: SaveOnSignal) -> None:
     with pytest.raises(Interrupted) as stopped:
         os.kill(os.getpid(), signal.SIGTERM)
     assert not stopped.value.together
+
+
+def test_a_thread_which_hears_no_signals_trains_too() -> None:
+    def fit() -> None:
+        callback = SaveOnSignal(None, None)
+        callback.on_fit_start(None, None)
+        callback.on_train_start(None, None)
+        callback.on_train_end(None, None)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(fit).result()
 
 
 def test_a_part_that_only_some_batches_have_is_averaged_over_those() -> None:

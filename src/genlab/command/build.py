@@ -8,7 +8,7 @@ import torch
 
 from genlab.command.schemas import ExportedConfig, TrainedConfig
 from genlab.comparison.visible import visible
-from genlab.core.errors import GenlabError
+from genlab.core.errors import GenlabError, shown
 from genlab.core.memory import BuildWithinMemory, check_examples_fit
 from genlab.core.randomness import Stream, stream_seed
 from genlab.core.spec import DataSpec
@@ -16,8 +16,9 @@ from genlab.data.base import GenlabDataModule
 from genlab.measure.protocol import EvaluationProtocol
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
+from genlab.runs.folder import RunDir
 
-__all__ = ["build_datamodule", "build_model", "check_protocol_fits"]
+__all__ = ["build_datamodule", "build_model", "check_protocol_fits", "check_same_data"]
 
 
 def build_datamodule(config: TrainedConfig) -> GenlabDataModule:
@@ -37,6 +38,24 @@ def _other_data(found: DataSpec, expected: DataSpec) -> str:
     differs = next(field.name for field in fields(found) if getattr(found, field.name) != getattr(expected, field.name))
     what = f"{differs} is {getattr(found, differs)!r}, not {getattr(expected, differs)!r}"
     return f"The data is not what the export was trained on: {visible(what)[:300]}. Put that data there."
+
+
+def check_same_data(place: RunDir, spec: DataSpec) -> None:
+    """Refuse data of one's own that has changed since a run was trained on it: its splits are others.
+
+    Args:
+        place: The run.
+        spec: What the data of its config is now.
+
+    Raises:
+        GenlabError: If it is not called what the run's folder says, which holds a part of the data's checksum.
+    """
+    runs, name = (*place.path.absolute().parts[-4:-2], "", "")[:2]
+    if place.spec is None and runs == "runs" and name != spec.name:
+        raise GenlabError(
+            f"{shown(place.path)} was trained on {name}, but what its config names is {spec.name} now: of its test "
+            "examples some may have been trained on. Put that data back, or train on this."
+        )
 
 
 def check_protocol_fits(protocol: EvaluationProtocol, spec: DataSpec) -> None:

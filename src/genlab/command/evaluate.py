@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import DictConfig
 
-from genlab.command.build import build_datamodule, build_model, check_protocol_fits
+from genlab.command.build import build_datamodule, build_model, check_protocol_fits, check_same_data
 from genlab.command.command_line import command_line
 from genlab.command.config import check_config, read_trained
 from genlab.command.console import show_result
@@ -177,6 +177,7 @@ def _open(
 ) -> _Opened:
     checkpoints = _open_checkpoints(place, asked)
     datamodule = datamodule or build_datamodule(config)
+    check_same_data(place, datamodule.spec)
     check_protocol_fits(protocol, datamodule.spec)
     model = build_model(config, datamodule.spec).to(device).eval().requires_grad_(False)
     check_stride(protocol.stride, datamodule.spec, datamodule.is_one_sequence, model)

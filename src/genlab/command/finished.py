@@ -61,9 +61,10 @@ def find_finished(config: DictConfig) -> FinishedRun | None:
     """Find the result of the run that a config describes under the config's protocol.
 
     The run's id holds the hash of the config, that of the data too: the folder's name needs no data module. Whatever
-    is out of the ordinary, a rerun, a protocol of another kind, a config that is not complete, finds nothing here. The
-    config is not checked, since that would import all that it names: so it has to be the one that was checked when the
-    run began, in the settings too that are no part of the id, such as the trainer's.
+    is out of the ordinary, a rerun, a protocol of another kind, data of one's own, whose content is in no config, a
+    config that is not complete, finds nothing here. The config is not checked, since that would import all that it
+    names: so it has to be the one that was checked when the run began, in the settings too that are no part of the id,
+    such as the trainer's.
     """
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -71,6 +72,8 @@ def find_finished(config: DictConfig) -> FinishedRun | None:
         if others_wait(plain["trainer"]["num_nodes"]):  # they must be told
             return None
         if plain["rerun"] or settings.pop("_target_") != _PROTOCOL or settings["inception_weights"] is not None:
+            return None
+        if plain["data"].get("path") is not None:  # what the file holds now is in the name of its folder alone
             return None
         protocol = EvaluationProtocol(**settings)
         pattern = f"*/{plain['model']['name']}/{run_id(plain, plain['seed'])}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from genlab.command.build import build_datamodule
+from genlab.command.build import build_datamodule, check_same_data
 from genlab.command.command_line import command_line
 from genlab.command.config import read_trained
 from genlab.command.load import find_checkpoint, open_run
@@ -71,9 +71,11 @@ class UsedRun:
         """Return the data on which the run was trained.
 
         Raises:
-            GenlabError: If it is an export's, and not here.
+            GenlabError: If it is an export's, and not here; or a file of one's own that has changed since.
         """
-        return self._data or build_datamodule(read_trained(self.place))
+        data = self._data or build_datamodule(read_trained(self.place))
+        check_same_data(self.place, data.spec)
+        return data
 
     @property
     def title(self) -> str:

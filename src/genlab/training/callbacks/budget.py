@@ -30,7 +30,7 @@ class Budget(Callback):
     Args:
         examples: Training examples to see, on all devices together, or None.
         minutes: Minutes of training, over all starts of the run, with data-dependent starting values and without
-            validation, or None.
+            validation and the writing of checkpoints, or None.
         validations: How often to validate, evenly over the budget.
         batch_size: Examples of one global batch.
     """

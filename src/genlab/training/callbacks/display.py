@@ -82,11 +82,13 @@ class ShowProgress(Callback):
         self.validating.done = int(progress.fraction * self.budget.validations)
         self.display.before = max(self.display.before, progress.seconds)
         self.display.details = self._details
-        if self.foresight is not None and self.timetable.known() and trainer.is_global_zero:
-            self._plan(trainer, pl_module)  # a run that goes on has its paces
-        else:
-            unknown = [] if self.foresight is None else [Phase("evaluation")]
-            self.timetable.plan([self.training, self.validating, *unknown])
+        unknown = [] if self.foresight is None else [Phase("evaluation")]
+        self.timetable.plan([self.training, self.validating, *unknown])
+        if self.foresight is not None and self.timetable.known():  # a run that goes on has its paces
+            with self.budget.paused(trainer):  # to plan the evaluation, its data is read
+                if trainer.is_global_zero:
+                    self._foresee(trainer, pl_module)
+                trainer.strategy.barrier()
 
     def _due(self, fraction: float) -> list[float]:
         """The fractions of the budget at which there is a rehearsal yet to come."""
@@ -126,9 +128,10 @@ class ShowProgress(Callback):
                 self._foresee(trainer, pl_module, training_seconds)
             trainer.strategy.barrier()
 
-    def _foresee(self, trainer: Trainer, pl_module: GenerativeModel, training_seconds: float) -> None:
+    def _foresee(self, trainer: Trainer, pl_module: GenerativeModel, training_seconds: float | None = None) -> None:
         try:
-            self.foresight.rehearse(trainer, pl_module, self.timetable, training_seconds)
+            if training_seconds is not None:
+                self.foresight.rehearse(trainer, pl_module, self.timetable, training_seconds)
             self._plan(trainer, pl_module)
         except Exception as error:
             # What only foretells must not end a training: a young network may be too rough for an adaptive solver, or a

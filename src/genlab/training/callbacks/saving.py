@@ -33,7 +33,8 @@ class SaveCheckpoints(Callback):
     Args:
         folder: Where the checkpoints go.
         every_minutes: Minutes between two saves of the last checkpoint.
-        budget: Knows whether a validation is due; then the save follows it, so that no resume skips it.
+        budget: Knows whether a validation is due; then the save follows it, so that no resume skips it. Stands still
+            meanwhile: how often files are written changes no training.
     """
 
     def __init__(self, folder: Path, every_minutes: float, budget: Budget) -> None:
@@ -80,7 +81,8 @@ class SaveCheckpoints(Callback):
     def _save(self, trainer: Trainer, name: str) -> None:
         trainer.lightning_module.guard.settle()  # no checkpoint of a step that is known to be bad only later
         # False: with the optimizer's state; Lightning remarks on each save that does not say.
-        trainer.save_checkpoint(self.folder / name, weights_only=False)
+        with self.budget.paused(trainer):
+            trainer.save_checkpoint(self.folder / name, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_score": self.best_score}

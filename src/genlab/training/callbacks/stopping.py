@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -27,6 +28,7 @@ class SaveOnSignal(Callback):
     """On SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 finish the step, save the last checkpoint, raise :class:`Interrupted`.
 
     A second Ctrl-C leaves at once. Of several processes it is enough that one receives the signal.
+    Outside the main thread it does nothing.
 
     Args:
         checkpoints: Saves.
@@ -40,6 +42,8 @@ class SaveOnSignal(Callback):
         self._previous: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: GenerativeModel) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python hears no signals there
         # Before Lightning's are there, which must not come back: its handler of SIGTERM waits for the other processes.
         self._previous = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, *STOP_SIGNALS)}
         if self._previous[signal.SIGINT] is signal.SIG_IGN:  # as a shell has it under `nohup ... &`: then it stays so
