@@ -16,8 +16,9 @@ from optuna.trial import TrialState
 from genlab.core.errors import GenlabError
 from genlab.measure.finished_run import FinishedRun
 from genlab.runs.locks import IN_USE, RunLock
+from genlab.runs.metrics_csv import MetricsCsv
 from genlab.sweeps.jobs import Job, Outcome
-from genlab.sweeps.objectives import Objective, parse_objectives
+from genlab.sweeps.objectives import Objective, parse_objectives, values_of
 from genlab.sweeps.search import SAMPLERS, open_study, override_of
 from genlab.sweeps.shared_study import INTERRUPTIONS, MOST_INTERRUPTIONS
 from genlab.sweeps.study_plots import draw_importance
@@ -73,11 +74,13 @@ def test_a_killed_job_counts_as_failed_and_an_interrupted_one_goes_on(tmp_path: 
     assert [trial.state for trial in trials_of(made)] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
 
 
-def test_a_run_that_is_still_in_use_is_waited_for(tmp_path: Path) -> None:
-    """The jobs of a search that was killed may still be saving when it is started again."""
+def test_a_run_that_is_still_in_use_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs of a search that was stopped may still be saving, or go on in a cluster, when it is started again."""
+    monkeypatch.setattr("genlab.sweeps.search.FIRST_PAUSE", 0.0)
     with RunLock(tmp_path / "run.lock"), pytest.raises(GenlabError) as busy:
         RunLock(tmp_path / "run.lock").acquire()
-    starts = iter([2, 2])
+    refused = MOST_INTERRUPTIONS + 2
+    starts = iter([2] * refused)
 
     class Launcher(FakeLauncher):
         def run(self, job, watch):  # type: ignore[no-untyped-def]
@@ -87,7 +90,7 @@ def test_a_run_that_is_still_in_use_is_waited_for(tmp_path: Path) -> None:
 
     made, launcher = plan(tmp_path, trials=1), Launcher(tmp_path)
     search_once(made, launcher)
-    assert len(launcher.jobs) == 3
+    assert len(launcher.jobs) == refused + 1
     assert [trial.state for trial in trials_of(made)] == [TrialState.COMPLETE]
 
 
@@ -139,9 +142,6 @@ def test_every_sampler_searches(sampler: str, tmp_path: Path) -> None:
 
 
 def test_a_metric_is_read_at_the_checkpoint_that_validation_chose(tmp_path: Path) -> None:
-    from genlab.runs.metrics_csv import MetricsCsv
-    from genlab.sweeps.objectives import values_of
-
     rows = MetricsCsv(tmp_path / "metrics.csv")
     for examples, bits, fid in ((1, 3.0, 9.0), (2, math.nan, 1.0), (3, 2.0, 7.0), (4, 2.5, 5.0)):
         rows.log({MONITOR: bits, "val/fid": fid}, examples)
@@ -153,6 +153,15 @@ def test_a_metric_is_read_at_the_checkpoint_that_validation_chose(tmp_path: Path
         values_of(run, (Objective("val/recall", True),), MONITOR)
     with pytest.raises(GenlabError, match="ms_per_sample is not known: not measured"):
         values_of(run, (Objective("sampling.ms_per_sample"),), MONITOR)
+
+
+def test_a_metric_is_read_at_the_checkpoint_that_the_family_of_the_trial_chose(tmp_path: Path) -> None:
+    """In a search over families the monitor is that of one of them."""
+    rows = MetricsCsv(tmp_path / "metrics.csv")
+    for examples, fid in ((1, 9.0), (2, 5.0), (3, 7.0)):
+        rows.log({"val/fid": fid}, examples)
+    run = FinishedRun.of(finished(tmp_path, training__chosen_by="val/fid"))
+    assert values_of(run, (Objective("val/fid"),), MONITOR) == [5.0]
 
 
 def test_objectives_are_of_validation() -> None:

@@ -20,6 +20,7 @@ from genlab.sweeps import owners
 from genlab.sweeps.jobs import Job, Outcome
 from genlab.sweeps.objectives import Objective
 from genlab.sweeps.search import open_study
+from genlab.sweeps.shared_study import shown_url
 from tests import forkserver
 from tests.sweeps.postgresql import PASSWORD, postgresql_server, program
 from tests.sweeps.searching import ONE_POINT, FakeLauncher, bowl, plan, search_once, trials_of
@@ -99,9 +100,18 @@ def test_a_silent_machine_is_waited_for_and_then_replaced(tmp_path: Path, monkey
             time.sleep(0.2)
         away._closed.set()  # its heart stops, but it does not say good-bye
         away._heart.join()
-        wait_for(lambda: here.claim() is not None)
+        taken: list[Any] = []
+
+        def takes_over() -> bool:
+            taken.append(here.claim())
+            return taken[-1] is not None
+
+        wait_for(takes_over)
         assert not away.finish(trial, [0.5], TrialState.COMPLETE), "it is no longer its trial"
-    assert trials_of(made)[0].state is TrialState.RUNNING
+        assert trials_of(made)[0].state is TrialState.RUNNING
+        here.finish(taken[-1], [0.7], TrialState.COMPLETE)
+        assert away.report(trial, 0.5, 1), "its job has nothing to do any more, and its search goes on"
+    assert trials_of(made)[0].value == 0.7
 
 
 def test_another_search_under_the_same_name_is_refused(tmp_path: Path) -> None:
@@ -120,6 +130,7 @@ def test_a_database_that_cannot_be_used_is_one_line_without_the_password(
         open_study(plan(tmp_path, storage=url))
     assert "hunter2secret" not in f"{error.value} {capfd.readouterr()}"
     assert "me:***@127.0.0.1" in str(error.value)
+    assert shown_url("postgresql+pg8000://me@host/db?password=hunter2secret") == "postgresql+pg8000://me@host/db"
     (tmp_path / "text.db").write_text("not a database, but long enough to be looked at as one" * 100)
     with pytest.raises(GenlabError, match="Cannot use the database"):
         open_study(plan(tmp_path, storage=f"sqlite:///{tmp_path / 'text.db'}"))

@@ -92,7 +92,7 @@ def values_of(finished: FinishedRun, objectives: Sequence[Objective], monitor: s
     Args:
         finished: Its folder and its result.
         objectives: What is asked for.
-        monitor: The metric that chose the checkpoint; lower is better.
+        monitor: The metric that chose the checkpoint where the result does not say; lower is better.
 
     Raises:
         GenlabError: If one was not measured or is not finite.
@@ -101,7 +101,7 @@ def values_of(finished: FinishedRun, objectives: Sequence[Objective], monitor: s
     values = [
         _cost(finished.result, objective.name, known[objective.name])
         if objective.name in known
-        else _at_best(finished.place, objective.name, monitor)
+        else _at_best(finished.place, objective.name, finished.result.training.chosen_by or monitor)
         for objective in objectives
     ]
     for objective, value in zip(objectives, values, strict=True):

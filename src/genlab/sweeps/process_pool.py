@@ -116,6 +116,8 @@ class ProcessPool:
             finally:
                 # Whatever ends a sweep early, an error too, leaves its jobs time to save; a second Ctrl-C does not.
                 self._end(running, 0.0 if signals.again else self.patience_seconds)
+                for process in running:  # dead, even where process 1 leaves their children as zombies
+                    guard.forget(process.group)
         signals.raise_received()
 
     def _start(self, job: Job, place: Place, guard: Guard) -> _Process:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,11 @@ Watch = Callable[[Job, Mapping[str, Any]], bool]
 Stream = Callable[[Iterable[Job], Watch | None], Iterable[Outcome]]
 
 TWIN_SECONDS = 2.0
-"""Between two looks whether a trial elsewhere with the same parameters has ended."""
+"""Between two looks whether the run of a trial is free."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
+"""Seconds before a trial is tried again whose run is in use by nobody that the study knows, such as a job of an
+earlier start in a cluster's queue. Each time that is twice as long."""
 
 _STOPPED = {130, 143}
 """Exit codes of a job that SIGINT or SIGTERM ended, after it saved its checkpoint."""
@@ -156,7 +161,9 @@ class _Search:
         self.running: dict[int, Trial] = {}
         self.judged: dict[int, int] = {}
         self.released = False
-        self.twins: dict[int, Trial] = {}  # ours, waiting for one in work with the same parameters
+        self.waiting: dict[int, Trial] = {}  # ours, whose run another process trains
+        self.refusals: Counter[int] = Counter()
+        self.due: dict[int, float] = {}
         self.ahead: Trial | None = None
 
     def run(self, stream: Stream) -> None:
@@ -165,7 +172,7 @@ class _Search:
             self.released = False
             for outcome in stream(self.jobs(), self.watch if self.plan.prunes else None):
                 self.record(outcome)
-            while self.twins and self.ahead is None:
+            while self.waiting and self.ahead is None:
                 if (trial := self._next()) is None:
                     time.sleep(TWIN_SECONDS)
                 self.ahead = trial
@@ -175,9 +182,9 @@ class _Search:
         if self.ahead is not None:
             ahead, self.ahead = self.ahead, None
             return ahead
-        for number, trial in list(self.twins.items()):  # joblib asks from another thread
-            if not self._has_twin(trial):
-                return self.twins.pop(number)
+        for number, trial in list(self.waiting.items()):  # joblib asks from another thread
+            if time.monotonic() >= self.due[number] and not self._has_twin(trial):
+                return self.waiting.pop(number)
         return self.study.claim()
 
     def _has_twin(self, trial: Trial) -> bool:
@@ -187,6 +194,14 @@ class _Search:
         """
         earlier = self.study.trials()[: trial.number]
         return any(other.state is TrialState.RUNNING and other.params == trial.params for other in earlier)
+
+    def _put_off(self, trial: Trial) -> None:
+        """Keep a trial whose run is in use: by a process that lives, since the lock would end with it."""
+        number = trial.number
+        pause = 0.0 if self._has_twin(trial) else FIRST_PAUSE * 2 ** min(self.refusals[number], 10)
+        self.refusals[number] += 1
+        self.due[number] = time.monotonic() + min(pause, LONGEST_PAUSE)
+        self.waiting[number] = trial
 
     def jobs(self) -> Iterator[Job]:
         while (trial := self._next()) is not None:
@@ -206,10 +221,10 @@ class _Search:
 
     def record(self, outcome: Outcome) -> None:
         trial = self.running.pop(outcome.job.number)
-        if outcome.code != 0 and IN_USE in (outcome.error or "") and not outcome.stopped and self._has_twin(trial):
-            self.twins[trial.number] = trial
+        if outcome.code != 0 and IN_USE in (outcome.error or "") and not outcome.stopped:
+            self._put_off(trial)
             return
-        if outcome.stopped or (not outcome.pruned and _goes_on(outcome)):
+        if outcome.stopped or (not outcome.pruned and outcome.code in _STOPPED):
             self.study.release(trial, asked=outcome.stopped)
             self.released = not outcome.stopped
             return
@@ -235,8 +250,3 @@ class _Search:
             return values_of(finished, self.plan.objectives, self.plan.monitor), ""
         except (GenlabError, OSError, ValueError) as error:
             return None, str(error)
-
-
-def _goes_on(outcome: Outcome) -> bool:
-    """Whether a job that failed would not fail again: it was interrupted, or came before its predecessor had left."""
-    return outcome.code in _STOPPED or (outcome.code != 0 and IN_USE in (outcome.error or ""))

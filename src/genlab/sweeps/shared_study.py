@@ -40,8 +40,7 @@ GRACE_SECONDS = 180
 """A process on another machine that has not been heard of for so long is taken for dead."""
 
 MOST_INTERRUPTIONS = 15
-"""So often may a trial's job be ended from outside, or find its run still in use, and go on; then it has failed. A job
-whose search was killed has a minute to save: as many starts take longer than that."""
+"""So often may a trial's job be ended from outside, and go on; then it has failed."""
 
 PATIENCE_SECONDS = 60.0
 """So long may the database be away."""
@@ -58,9 +57,9 @@ Result = TypeVar("Result")
 
 
 def shown_url(url: str) -> str:
-    """Return the address of a database without its password."""
+    """Return the address of a database without its password, and without its options, which may hold it too."""
     try:
-        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+        return sqlalchemy.engine.make_url(url).set(query={}).render_as_string(hide_password=True)
     except sqlalchemy.exc.ArgumentError:
         return redact_text(url)
 
@@ -162,10 +161,16 @@ class SharedStudy:
         self._patiently(lambda: self._give_up(trial, count))
 
     def report(self, trial: Trial, value: float, step: int) -> bool:
-        """Record a validation of a running trial, and return whether it is hopeless."""
+        """Record a validation of a running trial, and return whether it is hopeless.
+
+        So is one that another process, which took us for dead, has finished: nobody waits for it.
+        """
 
         def judge() -> bool:
-            trial.report(value, step)
+            try:
+                trial.report(value, step)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return True
             return trial.should_prune()
 
         return math.isfinite(value) and self._patiently(judge)

@@ -121,10 +121,15 @@ def draw_pareto(path: Path, trials: Sequence[FrozenTrial], objectives: Sequence[
     front = sorted(trials_on_front(trials, objectives), key=lambda trial: trial.values[1])
     rest = [trial for trial in best_first(trials, objectives) if trial not in front]
     every = [*front, *rest]
-    shown = _limit(axes, [trial.values[0] for trial in every], objectives[0])[len(front) :]
-    axes.scatter([t.values[1] for t in rest], shown, s=20, color=GRAY, label="beaten by another", clip_on=False)
+    shown = _limit(axes, [trial.values[0] for trial in every], objectives[0], whole=len(front))[len(front) :]
+    placed = [(trial.values[1], y, trial.values[0] != y) for trial, y in zip(rest, shown, strict=True)]
+    beyond = "v" if objectives[0].maximize else "^"
+    for is_far, mark, name in ((False, "o", "beaten by another"), (True, beyond, "beaten, off the scale")):
+        if at := [(x, y) for x, y, far in placed if far is is_far]:
+            axes.scatter(*zip(*at, strict=True), s=20, marker=mark, color=GRAY, label=name, clip_on=False)
     x, y = [t.values[1] for t in front], [t.values[0] for t in front]
-    axes.step(x, y, where="post", color=ORANGE, linewidth=1)
+    # Between two of them a cost buys what the lower one does; a figure that shall be high is had with the higher one.
+    axes.step(x, y, where="pre" if objectives[1].maximize else "post", color=ORANGE, linewidth=1)
     axes.scatter(x, y, s=30, color=BLUE, label="Pareto front", zorder=3)
     for trial in front:
         axes.annotate(
@@ -168,14 +173,17 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _limit(axes: Axes, values: Sequence[float], objective: Objective) -> list[float]:
-    """Show what is worth a look, and return the values with those that are far worse moved to the edge."""
+def _limit(axes: Axes, values: Sequence[float], objective: Objective, whole: int = 0) -> list[float]:
+    """Show what is worth a look, and return the values with those that are far worse moved to the edge.
+
+    The first ``whole`` of them are always worth a look.
+    """
     sign = -1 if objective.maximize else 1
     losses = sorted(sign * value for value in values)
     low, middle, high = losses[0], losses[len(losses) // 2], losses[-1]
     # A few trials that went astray must not flatten all others.
     if high - middle > 5 * (middle - low) > 0:
-        high = middle + 2 * (middle - low)
+        high = max([middle + 2 * (middle - low), *(sign * value for value in values[:whole])])
     margin = 0.08 * (high - low) or abs(high) * 0.01 or 1.0
     axes.set_ylim(*sorted((sign * (low - margin), sign * (high + margin))))
     return [sign * min(sign * value, high + margin) for value in values]
