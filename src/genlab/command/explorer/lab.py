@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from genlab.command.build import build_datamodule
+from genlab.command.build import build_datamodule, check_same_data
 from genlab.command.config import read_trained
 from genlab.command.explorer import pictures
 from genlab.command.explorer.logs import Logs
@@ -77,8 +77,13 @@ class Opened:
 
     @property
     def test(self) -> Batch:
-        """All test examples, loaded at the first call."""
+        """All test examples, loaded at the first call.
+
+        Raises:
+            GenlabError: If they are of a file of one's own that has changed since.
+        """
         if self._test is None:
+            check_same_data(self.place, self.data.spec)
             self._test = self.data.tensors("test")
         return self._test
 
