@@ -15,9 +15,7 @@ from genlab.sweeps.objectives import Objective
 FID, NFE, RECALL = Objective("val/fid"), Objective("sampling.nfe"), Objective("val/recall", True)
 
 
-def pareto(
-    values: Sequence[Sequence[float]], objectives: Sequence[Objective], monkeypatch: pytest.MonkeyPatch
-) -> Axes:
+def pareto(values: Sequence[Sequence[float]], objectives: Sequence[Objective], monkeypatch: pytest.MonkeyPatch) -> Axes:
     drawn: list[Axes] = []
     monkeypatch.setattr(study_plots, "_save", lambda figure, path, title: drawn.extend(figure.axes))
     study_plots.draw_pareto(Path("x.png"), [create_trial(values=list(each)) for each in values], objectives, "")
