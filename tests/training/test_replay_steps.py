@@ -134,9 +134,10 @@ def test_other_games_are_replayed_too(
     train(tmp_path / "replayed", *overrides, model=model)
     assert len(done) == replays
     one, other = (last(tmp_path / name)["state_dict"] for name in ("plain", "replayed"))
-    for weights in (one, other):  # a shift of all scores cancels in r3gan's loss: this one's gradient is rounding alone
-        weights.pop("discriminator.features.scales.1.0.second.bias", None)
-    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    # A shift of all scores cancels in r3gan's loss: the gradient of this one is rounding alone.
+    one.pop("discriminator.features.scales.1.0.second.bias", None)
+    for name, weights in one.items():  # by norms: Adam makes a whole step of a gradient that is nearly zero
+        assert (weights - other[name]).float().norm() <= 2e-3 * weights.float().norm() + 1e-4, name
 
 
 @pytest.mark.parametrize(
