@@ -84,8 +84,8 @@ class Recorder:
         graph.capture = failing if os.environ.get("NO_GRAPHS") else capture  # type: ignore[method-assign]
         return graph
 
-    def install(self, replace: Callable[[Any, str, Any], None]) -> None:
-        """Listen to all models, and give a GAN's players noise that does not depend on the number of processes."""
+    def install(self, replace: Callable[[Any, str, Any], None], noise_given: bool) -> None:
+        """Listen to all models, and if so told give players noise that does not depend on the number of processes."""
         from genlab.models.base import GenerativeModel
         from genlab.models.gan import Gan
 
@@ -108,7 +108,8 @@ class Recorder:
             return noise(model, n * self.world_size, source)[self.rank * n : (self.rank + 1) * n]
 
         replace(GenerativeModel, "on_before_optimizer_step", listen)
-        replace(Gan, "_noise", given)
+        if noise_given:
+            replace(Gan, "_noise", given)
         replace(GenerativeModel, "on_train_end", self._end)
 
     @property
@@ -172,7 +173,7 @@ def main(folder: Path, rank: int) -> None:
     """Train the runs that ``<folder>/runs.json`` lists; leave ``<folder>/<name>.<rank>.pt`` of each.
 
     A job has a name, ``overrides``, the ``environment`` of both processes, ``stop_at``, see :class:`Recorder`, and
-    whether steps are ``replayed``. It may have a ``poison``, see :class:`Poison`, with the rank of its process, and a
+    whether steps are ``replayed``, and may have ``noise_given``. It may have a ``poison``, see :class:`Poison`, with the rank of its process, and a
     ``lag`` with which the checks of finite numbers are read.
     """
     from genlab.command.train import run
@@ -183,7 +184,7 @@ def main(folder: Path, rank: int) -> None:
         where, at, poisoned = job.get("poison", ["loss", -1, 0])
         poison = Poison(where, at, poisoned == rank)
         with pytest.MonkeyPatch.context() as patch:
-            recorder.install(patch.setattr)
+            recorder.install(patch.setattr, job.get("noise_given", False))
             if "poison" in job:
                 poison.install(patch.setattr)
                 patch.setattr("genlab.core.finite.lag_on", lambda device, lag=job["lag"]: lag)

@@ -33,6 +33,8 @@ DDP = ["trainer=ddp"]
 TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
 THREE_STEPS = ["budget.examples=96", "budget.validations=1", "validation_samples=null"]
 EIGHT_STEPS = ["budget.examples=256"]
+FOURTEEN_STEPS = ["budget.examples=448"]
+"""Of a game with two kinds of step."""
 RUNS: dict[str, list[str]] = {
     "flow": [*tiny("flow"), "data=toy2d", "data.batch_size=32", "data.train_size=500"],
     "gan": [*tiny("gan"), "model.objective.augment=[]"],
@@ -43,6 +45,12 @@ RUNS: dict[str, list[str]] = {
 RUNS["sharded"] = RUNS["resumed"] = [*RUNS["flow"], "trainer=fsdp", "checkpoint_minutes=1e-6"]
 RUNS["evaluated"] = [*RUNS["flow"], "evaluation.name=other"]
 RUNS["replayed"] = RUNS["half replayed"] = RUNS["flow"]
+RUNS["game"] = RUNS["replayed game"] = RUNS["half replayed game"] = [
+    *tiny("gan"),
+    "model.spectral_norm=true",
+    "model.objective.critic_steps=2",
+    "model.objective.penalty_interval=2",
+]
 RUNS["refused"] = [*RUNS["flow"], "evaluation.num_samples=9"]
 """Overrides of each run. ``sharded`` stops, ``resumed`` goes on. ``evaluated`` and ``refused`` find the trained
 ``flow``; the latter and ``locked`` are refused in the first process alone."""
@@ -71,7 +79,9 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
         all_of_them = [*DDP, *overrides, *THREE_STEPS, *TWO, f"paths.logs={place}"]
         if "replayed" in name:
             all_of_them += EIGHT_STEPS
-        if name == "half replayed":  # the second process cannot record a graph
+        if "game" in name:
+            all_of_them += FOURTEEN_STEPS
+        if "half replayed" in name:  # the second process cannot record a graph
             environment[1]["NO_GRAPHS"] = "1"
         jobs.append(
             {
@@ -80,6 +90,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "environment": environment,
                 "stop_at": 2 if name == "sharded" else None,
                 "replayed": "replayed" in name,
+                "noise_given": name == "gan",
             }
         )
     with RunLock(located(next(job for job in jobs if job["name"] == "locked")["overrides"]) / "run.lock"):
@@ -151,7 +162,7 @@ def test_the_gradient_of_two_processes_is_that_of_one(
     together: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = Recorder(0, 1)
-    one.install(monkeypatch.setattr)
+    one.install(monkeypatch.setattr, noise_given=True)
     alone = [override for override in RUNS[name] if override != "trainer=fsdp"]
     run(composed([*alone, *THREE_STEPS, f"paths.logs={tmp_path}"]))
     for two in records(together, name):
@@ -173,6 +184,26 @@ def test_gradients_that_are_replayed_on_each_process_are_averaged(together: Path
         assert end["loops"] == plain["loops"]
         for part in ("state_dict", "current_model_state", "optimizer_states"):
             torch.testing.assert_close(end[part], plain[part], rtol=1e-4, atol=1e-6)
+
+
+def test_moves_that_are_replayed_on_each_process_make_the_same_game(together: Path) -> None:
+    """Of a discriminator, and of a generator that goes on from what the discriminator's pass has computed."""
+    plain = load_checkpoint(run_folder(together / "logs" / "game") / "checkpoints/last.ckpt")
+    for name, replays in (("replayed game", [12, 12]), ("half replayed game", [0, 0])):
+        two = records(together, name)
+        # Of each kind of step three warm up, one is compared, three are replayed; every other one has both passes.
+        assert [record["replays"] for record in two] == replays
+        assert all(torch.equal(value, two[1]["weights"][key]) for key, value in two[0]["weights"].items())
+        place = run_folder(together / "logs" / name)
+        end = load_checkpoint(place / "checkpoints/last.ckpt")
+        assert end["loops"] == plain["loops"]
+        for part in ("state_dict", "current_model_state", "optimizer_states"):
+            torch.testing.assert_close(end[part], plain[part], rtol=1e-4, atol=1e-6)
+        rows = [each["unfinished_row"] for each in (end, plain)]
+        assert rows[0]["counts"] == rows[1]["counts"]
+        torch.testing.assert_close(rows[0]["sums"], rows[1]["sums"], rtol=1e-4, atol=1e-6)
+        said = (place / "train.log").read_text().count("go on without CUDA graphs")
+        assert said == ("half" in name)
 
 
 @pytest.mark.parametrize(

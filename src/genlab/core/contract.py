@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
 
+from genlab.core.batch import Batch
 from genlab.core.spec import DataSpec
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Scores",
     "ScoresValues",
     "Stepping",
+    "TakesTurns",
     "UsesLatents",
 ]
 
@@ -229,6 +231,31 @@ class UsesLatents(Protocol):
 
         Returns:
             The divergence, nats ``[N]``, and the posterior's means ``[N, Z]``, off the prior's where that varies.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A model in whose training step several optimizers move in turn; see :class:`genlab.models.gan.Gan`.
+
+    Players are the places of their optimizers.
+    """
+
+    def play(self, gradients: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Have each player whose turn it is step, and return the parts of the loss of all.
+
+        Args:
+            gradients: Computes the gradients of a player, which has none before, and returns the parts of its loss,
+                ``"loss"`` among them.
+        """
+        ...
+
+    def moves(self, batch: Batch) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """Yield each player with the parts of its loss, in the order of :meth:`play`.
+
+        By the time that one is asked for, the players before it have stepped. Of what was computed before, a later
+        loss may use what is kept, with its way back.
         """
         ...
 

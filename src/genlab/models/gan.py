@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +41,8 @@ __all__ = ["Gan", "ObjectiveConfig"]
 
 Weight = Annotated[float, Ge(0)]
 
+_GENERATOR, _DISCRIMINATOR = 0, 1
+"""Players, by the places of their optimizers."""
 _STARTS, _SEARCH_STEPS = 64, 300
 """Of the search for an example's noise."""
 
@@ -265,20 +267,41 @@ class Gan(GenerativeModel):
         ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        moves = self.moves(batch)
+
+        def gradients(player: int) -> dict[str, Tensor]:
+            _, parts = next(moves)
+            self.check_finite(parts)
+            self.manual_backward(parts["loss"])
+            return {name: value.detach() for name, value in parts.items()}
+
+        return self.play(gradients)
+
+    def play(self, gradients: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        losses: list[Tensor] = []
+        for player in (_DISCRIMINATOR, _GENERATOR)[: 1 + self._generator_is_due]:
+            optimizer = self.optimizers()[player]
+            optimizer.zero_grad()
+            parts = gradients(player)
+            optimizer.step()
+            # One for each player in place of the one of all families, which would be that of whoever moved last.
+            if self.grad_norm is not None:
+                parts[f"{'gd'[player]}_grad_norm"], self.grad_norm = self.grad_norm, None
+            losses.append(parts.pop("loss"))
+            found |= parts
+        return found | {"loss": sum(losses)} if self._generator_is_due else found
+
+    def moves(self, batch: Batch) -> Iterator[tuple[int, dict[str, Tensor]]]:
         self._check_loss_input(batch)
-        batch = self._filled(batch)
-        generator_optimizer, discriminator_optimizer = self.optimizers()
-        generator_is_due = self._generator_is_due
+        batch, generator_is_due = self._filled(batch), self._generator_is_due
         real, y = self._embed(batch.x), batch.y
         with torch.set_grad_enabled(generator_is_due):
             fake = self._generate(self._noise(len(real)), y, batch.mask)
         parts = self._discriminator_parts(real, fake.detach(), y)
-        self._step(discriminator_optimizer, parts, "d")
-        if generator_is_due:
-            of_generator = self._generator_parts(real, fake, y)
-            self._step(generator_optimizer, of_generator, "g")
-            parts |= {"loss": parts["d_loss"] + of_generator["g_loss"], **of_generator}
-        return {name: value.detach() for name, value in parts.items()}
+        yield _DISCRIMINATOR, {"loss": parts["d_loss"], **parts}
+        of_generator = self._generator_parts(real, fake, y)
+        yield _GENERATOR, {"loss": of_generator["g_loss"], **of_generator}
 
     def step_kind(self) -> Hashable:
         return self._generator_is_due, self._penalties_are_due
@@ -292,17 +315,6 @@ class Gan(GenerativeModel):
     @property
     def _penalties_are_due(self) -> bool:
         return self.progress.batches % self.objective.penalty_interval == 0
-
-    def _step(self, optimizer: Optimizer, parts: dict[str, Tensor], player: str) -> None:
-        """Step one player down its loss, and add the norm of its gradient to the parts."""
-        loss = parts[f"{player}_loss"]
-        self.check_finite({"loss": loss, **parts})
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
-        # One for each player in place of the one of all families, which would be that of whoever moved last.
-        if self.grad_norm is not None:
-            parts[f"{player}_grad_norm"], self.grad_norm = self.grad_norm, None
 
     def _discriminator_parts(self, real: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         """Judge real and generated examples, the latter without a way back to the generator."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+from torch.optim import Optimizer
 
 from genlab.core.batch import Batch
 from genlab.core.finite import loss_check, zero_if_finite
@@ -29,10 +30,16 @@ class CapturedGradients(CapturedSteps):
         model: What is trained.
         make_graph: Makes graphs on the model's device.
         rounding: Most by which a gradient may differ from the plain one, relative to its norm.
+        optimizer: Whose parameters these are gradients of; None: of all.
     """
 
-    def __init__(self, model: GenerativeModel, make_graph: GraphFactory, rounding: float) -> None:
+    def __init__(
+        self, model: GenerativeModel, make_graph: GraphFactory, rounding: float, optimizer: Optimizer | None = None
+    ) -> None:
         super().__init__(model, [], _NoCounts(), make_graph, rounding)
+        if optimizer is not None:
+            own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            self._parameters = {name: value for name, value in self._parameters.items() if id(value) in own}
 
     def train(self, batch: Batch, plain: PlainStep) -> dict[str, Tensor]:
         """Compute the gradients of a batch, averaged over the devices, and return the parts of this one's loss.
