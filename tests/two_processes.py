@@ -173,8 +173,8 @@ def main(folder: Path, rank: int) -> None:
     """Train the runs that ``<folder>/runs.json`` lists; leave ``<folder>/<name>.<rank>.pt`` of each.
 
     A job has a name, ``overrides``, the ``environment`` of both processes, ``stop_at``, see :class:`Recorder`, and
-    whether steps are ``replayed``, and may have ``noise_given``. It may have a ``poison``, see :class:`Poison`, with the rank of its process, and a
-    ``lag`` with which the checks of finite numbers are read.
+    whether steps are ``replayed``; it may have ``noise_given``. It may have a ``poison``, see :class:`Poison`, with the
+    rank of its process, and a ``lag`` with which the checks of finite numbers are read.
     """
     from genlab.command.train import run
 

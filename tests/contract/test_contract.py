@@ -10,6 +10,7 @@ import torch
 
 from genlab.core.batch import Batch
 from genlab.core.contract import ScoresValues
+from genlab.core.graphs import WARM_UPS
 from genlab.core.likelihood import bits_per_dim
 from genlab.core.noise import ExampleNoise
 from genlab.core.randomness import Stream, generator
@@ -20,6 +21,8 @@ from genlab.measure.sampling import draw_samples
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.networks.causal.base import from_raster, to_raster
+from genlab.networks.flow.dequantization import VariationalDequantizer
+from genlab.networks.flow.rows import RowCells
 from genlab.runs.checkpoints import assert_plain
 from tests.contract.capabilities import MASKED, MODELS, TIGHTENED, WITH_LIKELIHOOD
 from tests.contract.families import BINARY, CASES, GRAY, SMALL_GAN, SMALL_VAE, Case, make_batch, make_model, perturb
@@ -267,6 +270,23 @@ def test_flows_are_evaluated_by_graphs_that_serve_all_batches(
     assert counts[0] == counts[1]
     assert bool(counts[0]) == (model.not_captured is None)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [("flow-tiny_gray-multiscale.coupling=affine", VariationalDequantizer), ("flow-tiny_table", RowCells)],
+    ids=["levels", "rows"],
+)
+def test_what_fills_the_cells_is_replayed_with_the_density(
+    name: str, owner: type, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Python goes through it to warm up and to record, and for none of the eight draws."""
+    model = make_model(next(case for case in CASES if case.id.startswith(name))).eval()
+    calls, of_noise = [], owner.of_noise
+    monkeypatch.setattr(owner, "of_noise", lambda *arguments: (calls.append(1), of_noise(*arguments))[1])
+    with recorded_graphs(monkeypatch, caplog, fewest_calls=8):
+        measure_likelihood(model, make_batch(model.spec, 8), EvaluationProtocol("p", "test", 2, None, 8, 2, 0))
+    assert len(calls) == WARM_UPS + 1
 
 
 def _size(size: tuple) -> tuple[int, ...]:

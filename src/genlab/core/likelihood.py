@@ -20,6 +20,7 @@ __all__ = [
     "Dequantized",
     "Dequantizer",
     "Logit",
+    "NoiseDequantizer",
     "active_units",
     "bits_per_dim",
     "dequantized_log_weights",
@@ -107,13 +108,31 @@ class Dequantizer(Protocol):
     def __call__(self, x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized: ...
 
 
-def uniform_dequantize(x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized:
+class NoiseDequantizer(Dequantizer, Protocol):
+    """One whose u is a function of the integers and of noise that does not depend on them, but for their shape."""
+
+    def noise(self, x: Tensor, generator: Generator | None = None) -> Tensor: ...
+
+    def of_noise(self, x: Tensor, noise: Tensor, levels: int) -> Dequantized: ...
+
+
+class _Uniform:
     """Add uniform noise to integers, the density of which is 1.
 
     Theis et al. (2016), "A note on the evaluation of generative models", section 3.1.
     """
-    u = uniform(x.shape, generator, x.device)
-    return Dequantized((x + u) / levels, torch.zeros(x.shape[0], device=x.device))
+
+    def noise(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        return uniform(x.shape, generator, x.device)
+
+    def of_noise(self, x: Tensor, noise: Tensor, levels: int) -> Dequantized:
+        return Dequantized((x + noise) / levels, torch.zeros(x.shape[0], device=x.device))
+
+    def __call__(self, x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized:
+        return self.of_noise(x, self.noise(x, generator), levels)
+
+
+uniform_dequantize: NoiseDequantizer = _Uniform()
 
 
 def dequantized_log_weights(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Unpack
 
 import torch
@@ -13,7 +13,13 @@ from genlab.core.batch import Batch
 from genlab.core.codec import mean_and_deviation, one_hot
 from genlab.core.contract import Inpainting
 from genlab.core.errors import GenlabError
-from genlab.core.likelihood import Logit, dequantized_log_weights, importance_weighted, mean_bits_per_dim
+from genlab.core.likelihood import (
+    Dequantized,
+    Logit,
+    dequantized_log_weights,
+    importance_weighted,
+    mean_bits_per_dim,
+)
 from genlab.core.replaying import kept
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
@@ -128,18 +134,33 @@ class Flow(FillsIn, GenerativeModel):
         num_draws: int = 1,
         generator: Generator | None = None,
     ) -> Tensor:
-        context, draws = self._context(y), num_draws if self._is_bound else 1
-        log_density = self._log_density
+        context, draws, weight = self._context(y), num_draws if self._is_bound else 1, self._log_weight
         if self.not_captured is None:
-            log_density = kept(log_density, x.device, draws, "the flow's density")
-        if not self._is_bound:
-            return log_density(x, context, mask)
+            weight = kept(weight, x.device, draws, "the flow's density")
+        weights = [weight(x, self._noise(x, generator), context, mask) for _ in range(draws)]
+        return importance_weighted(torch.stack(weights)) if self._is_bound else weights[0]
+
+    def _noise(self, x: Tensor, generator: Generator | None) -> Tensor | None:
+        """Draw what fills the cells of examples; None where they have none."""
+        if self.cells is not None:
+            return self.cells.uniform(x, generator)
+        return self.dequantize.noise(x, generator) if self.spec.is_discrete else None
+
+    def _log_weight(self, x: Tensor, noise: Tensor | None, context: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Return an importance weight of each example's probability, or without noise its density, ``[N]``, nats."""
+        if self.cells is not None:
+            z, log_volume = self.cells.of_noise(x, noise)
+            return self._log_density(z, context, mask) + log_volume
+        if noise is None:
+            return self._log_density(x, context, mask)
 
         def density(z: Tensor) -> Tensor:
-            return log_density(z, context, mask)
+            return self._log_density(z, context, mask)
 
-        weights = [self._log_weight(x, density, mask, generator) for _ in range(draws)]
-        return importance_weighted(torch.stack(weights))
+        def dequantize(x: Tensor, levels: int, generator: Generator | None) -> Dequantized:
+            return self.dequantize.of_noise(x, noise, levels)
+
+        return dequantized_log_weights(x, self.codec.levels, density, dequantize, mask=mask)
 
     def _log_density(self, z: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
         """Log-density ``[N]``, nats: of levels on the unit interval, of rows among their cells, else of data."""
@@ -148,15 +169,6 @@ class Flow(FillsIn, GenerativeModel):
             return self.density.log_prob(z, context, **there)
         real, log_det = self._logit.forward(z, mask)
         return self.density.log_prob(real, context, **there) + log_det
-
-    def _log_weight(
-        self, x: Tensor, density: Callable[[Tensor], Tensor], mask: Tensor | None, generator: Generator | None
-    ) -> Tensor:
-        """Draw one importance weight of the probability of each example, ``[N]``, nats."""
-        if self.cells is None:
-            return dequantized_log_weights(x, self.codec.levels, density, self.dequantize, generator, mask)
-        z, log_volume = self.cells(x, generator)
-        return density(z) + log_volume
 
     def sample(self, n: int, y: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         labels = self._labels_to_draw(n, y, generator)

@@ -10,7 +10,7 @@ from annotated_types import Ge, Le, MinLen, MultipleOf
 from torch import nn
 
 from genlab.core.errors import GenlabError
-from genlab.core.likelihood import Dequantizer, Logit, uniform_dequantize
+from genlab.core.likelihood import Logit, NoiseDequantizer, uniform_dequantize
 from genlab.core.spec import DataSpec
 from genlab.modalities import has_layout
 from genlab.models.options import Depth, Repeats, Width
@@ -56,7 +56,7 @@ class MultiScaleConfig:
     dequantization_hidden: Width
     dequantization_steps: Depth
 
-    def build(self, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
+    def build(self, spec: DataSpec, context: int) -> tuple[nn.Module, NoiseDequantizer]:
         """Return the density and the dequantizer for images of ``spec``."""
         if not has_layout(spec, "grid") or num_scales(*spec.shape[1:]) == 0:
             raise GenlabError(
@@ -72,7 +72,7 @@ class MultiScaleConfig:
             channel_steps=self.channel_steps,
             context=context,
         )
-        dequantizers: dict[str, Callable[[], Dequantizer]] = {
+        dequantizers: dict[str, Callable[[], NoiseDequantizer]] = {
             "uniform": lambda: uniform_dequantize,
             "variational": lambda: VariationalDequantizer(
                 spec.shape[0], self.dequantization_hidden, self.dequantization_steps
@@ -101,7 +101,7 @@ class SignalConfig:
     hidden: Width
     dilations: Annotated[list[Width], MinLen(1)]
 
-    def build(self, spec: DataSpec, context: int) -> tuple[nn.Module, Dequantizer]:
+    def build(self, spec: DataSpec, context: int) -> tuple[nn.Module, NoiseDequantizer]:
         """Return the density and the dequantizer for sound of ``spec``."""
         if not has_layout(spec, "signal"):
             raise GenlabError(f"network=waveglow needs sound, but {spec.name} is {spec.modality}. {_INSTEAD}")
@@ -129,7 +129,7 @@ class VectorConfig:
     transforms: Depth
     hidden: list[Width]
 
-    def build(self, kind: str, num_dims: int, context: int) -> tuple[nn.Module, Dequantizer]:
+    def build(self, kind: str, num_dims: int, context: int) -> tuple[nn.Module, NoiseDequantizer]:
         """Return the density and the dequantizer for vectors of so many dimensions, or flattened images."""
         flow = VectorFlow(kind, num_dims, transforms=self.transforms, hidden=self.hidden, context=context)
         return flow, uniform_dequantize

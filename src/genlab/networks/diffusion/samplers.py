@@ -51,7 +51,7 @@ def ddpm(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Generator | No
     """
     for sigma, following in _steps(sigmas):
         kept = (following / sigma) ** 2
-        mean = kept * x + (1 - kept) * denoise(x, x.new_tensor(sigma))
+        mean = kept * x + (1 - kept) * denoise(x, x.new_full((), sigma))
         noise = normal(x.shape, generator, x.device, x.dtype)
         x = mean + following * math.sqrt(1 - kept) * noise
     return x
@@ -64,7 +64,7 @@ def ddim(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Generator | No
     """
     for sigma, following in _steps(sigmas):
         kept = following / sigma
-        x = kept * x + (1 - kept) * denoise(x, x.new_tensor(sigma))
+        x = kept * x + (1 - kept) * denoise(x, x.new_full((), sigma))
     return x
 
 
@@ -95,11 +95,11 @@ def stochastic_heun(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Gen
 
 
 def _heun_step(denoise: Denoiser, x: Tensor, sigma: float, following: float) -> Tensor:
-    slope = (x - denoise(x, x.new_tensor(sigma))) / sigma
+    slope = (x - denoise(x, x.new_full((), sigma))) / sigma
     euler = x + (following - sigma) * slope
     if following == 0:
         return euler
-    corrected = (euler - denoise(euler, x.new_tensor(following))) / following
+    corrected = (euler - denoise(euler, x.new_full((), following))) / following
     return x + (following - sigma) * (slope + corrected) / 2
 
 
@@ -111,7 +111,7 @@ def dpm_solver_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: Gener
     """
     previous: tuple[float, Tensor] | None = None
     for sigma, following in _steps(sigmas):
-        denoised = denoise(x, x.new_tensor(sigma))
+        denoised = denoise(x, x.new_full((), sigma))
         estimate = denoised
         if previous is not None and following > 0:
             last_sigma, last_denoised = previous

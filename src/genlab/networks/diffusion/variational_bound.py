@@ -61,7 +61,7 @@ def variational_bound(
         noise = normal(clean.shape, generator, clean.device, clean.dtype)
         return clean + sigma.view(-1, *[1] * (clean.ndim - 1)) * noise
 
-    bound = level_log_mass(x, noisy(clean.new_tensor([low])), centres, low, mask)
+    bound = level_log_mass(x, noisy(clean.new_full((1,), low)), centres, low, mask)
     bound = bound - _divergence_from_prior(clean, high, prior_scale, mask)
     width = math.log(high / low) / count
     for index in range(count):

@@ -42,7 +42,14 @@ class VariationalDequantizer(nn.Module):
 
     def forward(self, x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized:
         """Draw noise for integers ``x [N, C, H, W]`` and return ``(x + u) / levels`` with log q(u | x)."""
-        noise = normal(x.shape, generator, x.device)
+        return self.of_noise(x, self.noise(x, generator), levels)
+
+    def noise(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return standard normal values in the shape of ``x``."""
+        return normal(x.shape, generator, x.device)
+
+    def of_noise(self, x: Tensor, noise: Tensor, levels: int) -> Dequantized:
+        """Do as :meth:`forward` with what :meth:`noise` returned."""
         image = levels_to_signed(x, levels, noise.dtype)
         context = self.features(F.pixel_unshuffle(image, 2)).to(noise.dtype)
         y, log_det = self.flow(noise, context)

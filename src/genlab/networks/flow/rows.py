@@ -79,7 +79,16 @@ class RowCells(nn.Module):
             The points ``[N, F]``, and ``[N]``, nats: what is to be added to the log-density there, the logarithm of the
             cell's volume, in the table's own units, less that of the noise's density.
         """
-        u, log_q = self._fill(x, generator)
+        return self.of_noise(x, self.uniform(x, generator))
+
+    def uniform(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return the noise of rows, uniform in (0, 1), ``[N, F]``."""
+        shape, dtype = (len(x), self.num_features), self.columns.unit.dtype
+        return uniform(shape, generator, x.device, dtype).clamp(_LEAST_U, 1 - _LEAST_U)
+
+    def of_noise(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Do as :meth:`forward` with what :meth:`uniform` returned."""
+        u, log_q = self._fill(x, noise)
         z, log_volume = self._points(x, u)
         return z, sum_dims(log_volume - log_q)
 
@@ -135,13 +144,12 @@ class RowCells(nn.Module):
         numbers = torch.zeros_like(codes, dtype=z.dtype).index_add(1, self.owners, z.masked_fill(self.is_sign, 0))
         return torch.where(self.columns.is_category, codes.to(z.dtype), self.columns.restore(numbers))
 
-    def _fill(self, x: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        """Draw noise ``[N, F]`` in (0, 1) and its log-density given the row; where nothing is filled it has no effect.
+    def _fill(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return noise ``[N, F]`` in (0, 1) made of uniform noise, and its log-density given the row.
 
-        A learned one is a logistic variable, shifted and scaled, through the logistic function: uniform at the start.
+        Where nothing is filled it has no effect. A learned one is a logistic variable, shifted and scaled, through the
+        logistic function: uniform at the start.
         """
-        dtype = self.columns.unit.dtype
-        u = uniform((len(x), self.num_features), generator, x.device, dtype).clamp(_LEAST_U, 1 - _LEAST_U)
         if self.noise is None:
             return u, torch.zeros_like(u)
         with torch.autocast(x.device.type, enabled=False):
