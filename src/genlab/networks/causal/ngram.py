@@ -40,6 +40,7 @@ class WittenBell(nn.Module):
         super().__init__()
         self.symbols = symbols
         self.order = order
+        self.register_buffer("lies", torch.empty(0), persistent=False)  # where tables go that are loaded
         self._set_tables([], [])
         self.register_load_state_dict_pre_hook(_adopt_tables)
 
@@ -200,7 +201,7 @@ class WittenBell(nn.Module):
             yield self.get_buffer(f"keys_{length}"), self.get_buffer(f"ends_{length}")
 
     def _set_tables(self, keys: list[Tensor] | tuple[Tensor, ...], ends: list[Tensor] | tuple[Tensor, ...]) -> None:
-        for name in list(self._buffers):
+        for name in [name for name in self._buffers if name.startswith(("keys_", "ends_"))]:
             del self._buffers[name]
         self._lengths = len(keys)
         for length, table in enumerate(zip(keys, ends, strict=True)):
@@ -242,6 +243,5 @@ def _adopt_tables(module: WittenBell, state: dict[str, Tensor], prefix: str, *_:
     for name, found in zip(("keys", "ends"), tables, strict=True):
         while (tensor := state.get(f"{prefix}{name}_{len(found)}")) is not None:
             found.append(tensor)
-    device = next(module.buffers(), torch.empty(0)).device
-    module._set_tables(*([tensor.to(device) for tensor in found] for found in tables))
+    module._set_tables(*([tensor.to(module.lies.device) for tensor in found] for found in tables))
     module.order = max(1, len(tables[0]))
