@@ -14,6 +14,8 @@ from typing import Any
 from unittest import mock
 
 import torch
+from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Generator, Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
@@ -21,8 +23,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from genlab.core.noise import ExampleNoise
+from genlab.data import loader
+from genlab.runs.checkpoints import AtomicCheckpointIO
 
-__all__ = ["ELSEWHERE", "elsewhere"]
+__all__ = ["ELSEWHERE", "elsewhere", "runs_elsewhere"]
 
 ELSEWHERE = torch.device("meta")
 """What its tensors say of themselves: the one kind of device, beside the CPU, that every PyTorch knows."""
@@ -32,8 +36,13 @@ _DRAWING = ("genlab.core.randomness", "genlab.models.flow", "genlab.models.gan")
 """Modules that make generators."""
 _COPIES = {"copy_", "_to_copy"}
 _BETWEEN = (__file__, "torch/_compile.py", "torch/_dynamo/eval_frame.py")
+_WITH_FUSED = ["cpu", ELSEWHERE.type]
 _autocast = torch.autocast
+_get_device_module = torch.get_device_module
 _new_noise = ExampleNoise.__new__
+_new_strategy = SingleDeviceStrategy.__init__
+_new_generator = loader._generator
+_write = AtomicCheckpointIO.save_checkpoint
 
 
 @contextlib.contextmanager
@@ -51,6 +60,43 @@ def elsewhere() -> Iterator[list[str]]:
         ):
             stack.enter_context(patch)
         yield copies
+
+
+@contextlib.contextmanager
+def runs_elsewhere() -> Iterator[list[str]]:
+    """As :func:`elsewhere`; and what trains, evaluates or uses a run there takes the other device."""
+    uses = ("used_run", "export", "evaluate", "evaluate_samples")
+    with contextlib.ExitStack() as stack:
+        for patch in (
+            mock.patch.object(SingleDeviceStrategy, "__init__", _strategy),
+            mock.patch.object(CPUAccelerator, "setup_device"),
+            mock.patch.object(torch, "get_device_module", _device_module),
+            mock.patch.object(AtomicCheckpointIO, "save_checkpoint", _save),
+            mock.patch("torch.optim.optimizer._get_fused_kernels_supported_devices", return_value=_WITH_FUSED),
+            mock.patch("genlab.data.loader._generator", _generator),
+            mock.patch("genlab.training.callbacks.sample_quality.comparing_device", lambda device: device),
+            mock.patch("genlab.measure.measuring.comparing_device", lambda device: device or _CPU),
+            *(mock.patch(f"genlab.command.{use}.choose_device", return_value=ELSEWHERE) for use in uses),
+        ):
+            stack.enter_context(patch)
+        yield stack.enter_context(elsewhere())
+
+
+def _strategy(strategy: SingleDeviceStrategy, device: Any = None, *arguments: Any, **options: Any) -> None:
+    _new_strategy(strategy, ELSEWHERE, *arguments, **options)
+
+
+def _device_module(device: Any = None) -> Any:
+    return torch if device == ELSEWHERE else _get_device_module(device)
+
+
+def _save(checkpoints: AtomicCheckpointIO, checkpoint: dict[str, Any], *arguments: Any, **options: Any) -> None:
+    # As files of a GPU's tensors are: they are read anywhere.
+    _write(checkpoints, tree_map(_here, checkpoint), *arguments, **options)
+
+
+def _generator(device: torch.device, *arguments: int) -> Generator:
+    return _new_generator(_CPU, *arguments)
 
 
 def _no_autocast_elsewhere(device_type: str, *arguments: Any, **options: Any) -> Any:

@@ -14,6 +14,7 @@ from genlab.core.errors import GenlabError
 from genlab.runs.exports import NETWORK
 from genlab.uses.network import ProgramInfo, require_network, write_network
 from tests.contract.families import CASES, make_model
+from tests.elsewhere import ELSEWHERE, elsewhere
 
 
 def model_of(case: str) -> Any:
@@ -93,6 +94,12 @@ def test_what_has_no_such_network_is_a_line(case: str) -> None:
     model = model_of(case)
     with pytest.raises(GenlabError, match=f"^network is true, but this {model.name} does not draw by one network of"):
         require_network(model)
+
+
+@pytest.mark.parametrize("case", ["vae-tiny_gray", "gan-tiny_gray-conditional=true"])
+def test_whether_there_is_one_is_known_before_the_work_on_any_device(case: str) -> None:
+    with elsewhere():
+        require_network(model_of(case).to(ELSEWHERE))
 
 
 def test_a_program_that_errs_is_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

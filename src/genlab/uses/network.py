@@ -194,6 +194,6 @@ def _noise(count: int, latents: int) -> Tensor:
 
 
 def _count_latents(model: Any) -> int:
-    labels = torch.zeros(1, dtype=torch.int64) if model.conditional else None
+    labels = torch.zeros(1, dtype=torch.int64, device=model.device) if model.conditional else None
     (x,) = sample(model, 1, label=0 if model.conditional else None)
-    return model.encode(x, labels).shape[1]
+    return model.encode(x.to(model.device), labels).shape[1]
