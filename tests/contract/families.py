@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from genlab.command.targets import instantiate
 from genlab.core.batch import Batch
@@ -378,6 +379,11 @@ def make_batch(spec: DataSpec, n: int, seed: int = 0) -> Batch:
     lengths = torch.randint(1, spec.shape[-1] + 1, (n, *[1] * len(spec.shape)), generator=noise)
     mask = (torch.arange(spec.shape[-1]) < lengths).expand(x.shape)
     return Batch(x.where(mask, modality_of(spec).padding(spec)), y, mask)
+
+
+def labels(model: GenerativeModel, batch: Batch) -> Tensor | None:
+    """The labels that a model is told of a batch; None where it is told none."""
+    return batch.y if getattr(model, "conditional", False) else None
 
 
 def perturb(model: GenerativeModel, scale: float = 0.05) -> None:

@@ -17,7 +17,7 @@ from genlab.core.batch import Batch
 from genlab.core.contract import Encodes, Inpaints
 from genlab.core.noise import ExampleNoise
 from genlab.models.base import GenerativeModel
-from tests.contract.families import CASES, Case, make_batch, make_model, model_config, perturb
+from tests.contract.families import CASES, Case, labels, make_batch, make_model, model_config, perturb
 from tests.elsewhere import ELSEWHERE, elsewhere
 
 CPU = torch.device("cpu")
@@ -74,10 +74,10 @@ def with_graphs(copies: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def evaluated(model: GenerativeModel, batch: Batch, device: torch.device) -> dict[str, Tensor]:
     """What a model that was trained says of a batch and draws, on the CPU."""
     model, noise = model.eval(), ExampleNoise(3, device=device)
-    y = batch.y if getattr(model, "conditional", False) else None
     found = {"samples": model.sample(3, generator=noise)}
     if model.has_likelihood:
-        found["log_prob"] = model.log_prob(batch.x, y, mask=batch.mask, num_draws=2, generator=noise)
+        known = {"mask": batch.mask, "num_draws": 2, "generator": noise}
+        found["log_prob"] = model.log_prob(batch.x, labels(model, batch), **known)
     return {name: value.cpu() for name, value in found.items()}
 
 
@@ -93,7 +93,7 @@ def gradients(model: GenerativeModel, batch: Batch) -> list[Tensor]:
 
 def used(model: GenerativeModel, batch: Batch, device: torch.device) -> dict[str, Tensor]:
     """What a model makes of a batch where it encodes and fills in, on the CPU."""
-    found, y = {}, batch.y if getattr(model, "conditional", False) else None
+    found, y = {}, labels(model, batch)
     if isinstance(model, Encodes):
         found["codes"] = model.encode(batch.x, y, mask=batch.mask)
         found["decoded"] = model.decode(found["codes"], y, mask=batch.mask)
