@@ -35,6 +35,9 @@ _CPU = torch.device("cpu")
 _DRAWING = ("genlab.core.randomness", "genlab.models.flow", "genlab.models.gan")
 """Modules that make generators."""
 _COPIES = {"copy_", "_to_copy"}
+_JOINING = {"cat", "stack"}
+_away: set[int] = set()
+"""Generators of the other device, by their addresses: they come to operations in a new wrapper each time."""
 _BETWEEN = (__file__, "torch/_compile.py", "torch/_dynamo/eval_frame.py")
 _WITH_FUSED = ["cpu", ELSEWHERE.type]
 _autocast = torch.autocast
@@ -96,7 +99,7 @@ def _save(checkpoints: AtomicCheckpointIO, checkpoint: dict[str, Any], *argument
 
 
 def _generator(device: torch.device, *arguments: int) -> Generator:
-    return _new_generator(_CPU, *arguments)
+    return _said_to_lie_on(device, _new_generator(_CPU, *arguments))
 
 
 def _no_autocast_elsewhere(device_type: str, *arguments: Any, **options: Any) -> Any:
@@ -111,7 +114,7 @@ class _Generator(Generator):
     def __new__(cls, device: torch.device | str = "cpu") -> _Generator:
         made = super().__new__(cls)
         made.lies_on = torch.device(device)
-        return made
+        return _said_to_lie_on(made.lies_on, made)
 
     @property
     def device(self) -> torch.device:
@@ -121,6 +124,11 @@ class _Generator(Generator):
 def _noise(cls: type, base: int, first: int = 0, device: torch.device | str = "cpu") -> ExampleNoise:
     made = _new_noise(cls, base, first)
     made.lies_on = torch.device(device)
+    return _said_to_lie_on(made.lies_on, made)
+
+
+def _said_to_lie_on(device: torch.device, made: Any) -> Any:
+    (_away.add if device == ELSEWHERE else _away.discard)(made._cdata)
     return made
 
 
@@ -197,10 +205,19 @@ class _Elsewhere(TorchDispatchMode):
         away = [tensor for tensor in tensors if isinstance(tensor, _There)]
         device = kwargs.get("device")
         lands_there = bool(away) if device is None else torch.device(device) == ELSEWHERE
-        # A CPU's single number may go along, as with a GPU's tensors.
-        strangers = [tensor for tensor in tensors if not isinstance(tensor, _There) and tensor.ndim] if away else []
+        # A CPU's single number may go along, as with a GPU's tensors, but is not written to, nor joined with those.
+        written = args[0] if name.endswith("_") and args else None
+        strangers = [
+            tensor
+            for tensor in tensors
+            if not isinstance(tensor, _There) and (tensor.ndim or tensor is written or name in _JOINING)
+        ]
+        strangers = strangers if away else []
         if strangers and name not in _COPIES:
             raise RuntimeError(f"{func}: {tuple(strangers[0].shape)} of the CPU, {tuple(away[0].shape)} elsewhere")
+        generator = kwargs.get("generator")
+        if generator is not None and lands_there and generator._cdata not in _away:
+            raise RuntimeError(f"{func}: a generator of the CPU draws for the other device")
         if name in _COPIES and len({isinstance(tensor, _There) for tensor in tensors} | {lands_there}) > 1:
             self._copies.append(f"{name} in {_caller()}")
         if device is not None:

@@ -108,8 +108,10 @@ def test_a_training_by_graphs_that_was_stopped_goes_on(tmp_path: Path) -> None:
         assert "Going on after 1,600 examples" in gone_on.stderr + gone_on.stdout
 
 
-def test_gradients_of_several_devices_are_replayed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["flow", "gan"])
+def test_gradients_of_several_devices_are_replayed(model: str, tmp_path: Path) -> None:
     """Here one process, which is a device of several to Lightning."""
-    done = train_in_a_process(tmp_path, *GPU, "trainer.strategy=ddp", "budget.examples=640")
+    overrides = [*GPU, *TRAININGS[model], "trainer.strategy=ddp", "budget.examples=640"]
+    done = train_in_a_process(tmp_path, *overrides, model=model)
     assert done.returncode == 0, done.stderr
     assert "CUDA graphs" not in done.stderr + done.stdout

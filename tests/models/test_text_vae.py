@@ -123,7 +123,7 @@ def test_strings_that_were_learned_come_back_and_those_between_are_strings() -> 
     model.eval()
     assert isinstance(model, Encodes)
     with torch.no_grad():
-        assert (model.reconstruct(x) == x).float().mean() > 0.9
+        assert (model.reconstruct(x) == x).float().mean() > 0.8
         z = model.encode(x)
         between = model.decode(torch.lerp(z[:1], z[1:2], torch.linspace(0, 1, 9)[:, None]))
     model.codec.check(between)

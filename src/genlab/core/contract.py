@@ -237,25 +237,25 @@ class UsesLatents(Protocol):
 
 @runtime_checkable
 class TakesTurns(Protocol):
-    """A model in whose training step several optimizers move in turn; see :class:`genlab.models.gan.Gan`.
+    """A model in whose training step several optimizers, its players, step in turn; see :class:`genlab.models.gan.Gan`.
 
-    Players are the places of their optimizers.
+    A player is named by the place of its optimizer in what ``configure_optimizers`` returns.
     """
 
     def play(self, gradients: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Have each player whose turn it is step, and return the parts of the loss of all.
+        """Let each player whose turn it is zero its gradients, compute them and step; return the parts of all losses.
 
         Args:
-            gradients: Computes the gradients of a player, which has none before, and returns the parts of its loss,
+            gradients: Given a player, computes the gradients of its parameters, and returns the parts of its loss,
                 ``"loss"`` among them.
         """
         ...
 
     def moves(self, batch: Batch) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """Yield each player with the parts of its loss, in the order of :meth:`play`.
+        """Yield each player with the parts of its loss, ``"loss"`` among them, in the order of :meth:`play`.
 
-        By the time that one is asked for, the players before it have stepped. Of what was computed before, a later
-        loss may use what is kept, with its way back.
+        The next one is asked for when the players before it have stepped. A later loss may be computed from tensors of
+        an earlier move, and its backward pass may go through them, unless that of an earlier loss has done so.
         """
         ...
 

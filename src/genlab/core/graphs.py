@@ -278,7 +278,7 @@ class _Recorder(TorchDispatchMode):
         with torch.no_grad():
             for tensor in self._made.values():
                 if tensor.is_floating_point():
-                    tensor.data.fill_(torch.nan)  # data: a backward pass that is recorded next has not missed it
+                    tensor.data.fill_(torch.nan)  # data: autograd lets a backward pass recorded next use it
 
 
 def reads_back(func: Any, args: Any) -> bool:

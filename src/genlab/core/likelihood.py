@@ -109,11 +109,15 @@ class Dequantizer(Protocol):
 
 
 class NoiseDequantizer(Dequantizer, Protocol):
-    """One whose u is a function of the integers and of noise that does not depend on them, but for their shape."""
+    """A dequantizer that first draws noise of the integers' shape alone, and then makes u of noise and integers."""
 
-    def noise(self, x: Tensor, generator: Generator | None = None) -> Tensor: ...
+    def noise(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Draw what :meth:`of_noise` takes, by the shape and device of ``x`` alone."""
+        ...
 
-    def of_noise(self, x: Tensor, noise: Tensor, levels: int) -> Dequantized: ...
+    def of_noise(self, x: Tensor, noise: Tensor, levels: int) -> Dequantized:
+        """Dequantize ``x``, drawing nothing."""
+        ...
 
 
 class _Uniform:

@@ -147,7 +147,7 @@ class Flow(FillsIn, GenerativeModel):
         return self.dequantize.noise(x, generator) if self.spec.is_discrete else None
 
     def _log_weight(self, x: Tensor, noise: Tensor | None, context: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Return an importance weight of each example's probability, or without noise its density, ``[N]``, nats."""
+        """Log of an importance weight of each example, or without noise its log-density, ``[N]``, nats."""
         if self.cells is not None:
             z, log_volume = self.cells.of_noise(x, noise)
             return self._log_density(z, context, mask) + log_volume

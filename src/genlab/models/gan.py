@@ -278,8 +278,7 @@ class Gan(GenerativeModel):
         return self.play(gradients)
 
     def play(self, gradients: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
-        losses: list[Tensor] = []
+        found, of_all = {}, []
         for player in (_DISCRIMINATOR, _GENERATOR)[: 1 + self._generator_is_due]:
             optimizer = self.optimizers()[player]
             optimizer.zero_grad()
@@ -288,13 +287,16 @@ class Gan(GenerativeModel):
             # One for each player in place of the one of all families, which would be that of whoever moved last.
             if self.grad_norm is not None:
                 parts[f"{'gd'[player]}_grad_norm"], self.grad_norm = self.grad_norm, None
-            losses.append(parts.pop("loss"))
-            found |= parts
-        return found | {"loss": sum(losses)} if self._generator_is_due else found
+            of_all.append(parts.pop("loss"))
+            found |= ({"loss": sum(of_all)} if player == _GENERATOR else {}) | parts
+        return found
 
     def moves(self, batch: Batch) -> Iterator[tuple[int, dict[str, Tensor]]]:
         self._check_loss_input(batch)
-        batch, generator_is_due = self._filled(batch), self._generator_is_due
+        return self._moves(self._filled(batch))
+
+    def _moves(self, batch: Batch) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        generator_is_due = self._generator_is_due
         real, y = self._embed(batch.x), batch.y
         with torch.set_grad_enabled(generator_is_due):
             fake = self._generate(self._noise(len(real)), y, batch.mask)

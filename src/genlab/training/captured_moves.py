@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -30,7 +29,7 @@ class CapturedMoves:
         optimizers: Those of its players.
         make_graph: Makes graphs on the model's device; they share their memory.
         rounding: Most by which a gradient may differ from the plain one, relative to its norm.
-        computing: Makes the context in which a loss is computed, such as a precision.
+        computing: Makes the context in which a loss is computed, such as that of a precision.
     """
 
     def __init__(
@@ -60,11 +59,19 @@ class CapturedMoves:
         passes = _Passes(self._model, batch, self._computing)
 
         def gradients(player: int) -> dict[str, Tensor]:
-            if self.stopped:
-                self.stop()
-            return self._players[player].train(batch, partial(passes.compute, player))
+            def plain(batch: Batch) -> dict[str, Tensor]:
+                self._stop_together()  # before it needs the memory of the others' graphs
+                return passes.compute(player, batch)
+
+            parts = self._players[player].train(batch, plain)
+            self._stop_together()
+            return parts
 
         return self._model.play(gradients)
+
+    def _stop_together(self) -> None:
+        if self.stopped:
+            self.stop()
 
     def stop(self) -> None:
         """Give back the memory of all graphs."""
@@ -86,7 +93,8 @@ class _Passes:
     def compute(self, player: int, batch: Batch) -> dict[str, Tensor]:
         """Compute the gradients of a player, and return the parts of its loss.
 
-        It goes on where the player before it ended. What failed, for want of memory, begins anew.
+        Its move goes on where that of the player before ended. After a move that failed for want of memory, the whole
+        step is computed anew, from other noise.
         """
         is_recorded = batch is not self._batch
         moves = self._begun.pop(is_recorded, None) or self._model.moves(batch)

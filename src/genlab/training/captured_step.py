@@ -296,7 +296,8 @@ class _State:
     """What a step changes, and the state of the generators, to be brought back."""
 
     def __init__(self, parts: Mapping[str, Iterable[Tensor]], device: torch.device) -> None:
-        self.tensors = {name: [tensor.detach() for tensor in tensors] for name, tensors in parts.items()}
+        # Data: what a pass that is still to go back has used is put back as it was, and has not changed for it.
+        self.tensors = {name: [tensor.data for tensor in tensors] for name, tensors in parts.items()}
         self.copies = {name: [tensor.clone() for tensor in tensors] for name, tensors in self.tensors.items()}
         self._generators = [torch.default_generator, default_generator(device)]
         self._random = [generator.get_state() for generator in self._generators]

@@ -40,7 +40,7 @@ class WittenBell(nn.Module):
         super().__init__()
         self.symbols = symbols
         self.order = order
-        self.register_buffer("lies", torch.empty(0), persistent=False)  # where tables go that are loaded
+        self.register_buffer("anchor", torch.empty(0), persistent=False)  # on whose device loaded tables go
         self._set_tables([], [])
         self.register_load_state_dict_pre_hook(_adopt_tables)
 
@@ -243,5 +243,5 @@ def _adopt_tables(module: WittenBell, state: dict[str, Tensor], prefix: str, *_:
     for name, found in zip(("keys", "ends"), tables, strict=True):
         while (tensor := state.get(f"{prefix}{name}_{len(found)}")) is not None:
             found.append(tensor)
-    module._set_tables(*([tensor.to(module.lies.device) for tensor in found] for found in tables))
+    module._set_tables(*([tensor.to(module.anchor.device) for tensor in found] for found in tables))
     module.order = max(1, len(tables[0]))

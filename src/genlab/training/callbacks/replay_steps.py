@@ -134,8 +134,8 @@ def _obstacle(trainer: Trainer, model: GenerativeModel) -> str | None:
     is_sharded = isinstance(trainer.strategy, ShardedStrategy)  # which to Lightning is a DDPStrategy
     if is_sharded or not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
         return "its devices exchange weights within a step"
-    takes_turns = model.automatic_optimization or isinstance(model, TakesTurns)
-    if isinstance(trainer.strategy, DDPStrategy) and not takes_turns:
+    has_passes = model.automatic_optimization or isinstance(model, TakesTurns)
+    if isinstance(trainer.strategy, DDPStrategy) and not has_passes:
         return "on several devices graphs hold one optimizer's gradients, or those of several that move in turn"
     if torch.is_anomaly_enabled():
         return "trainer.detect_anomaly looks at each operation"
