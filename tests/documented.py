@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
+import numpy as np
+import soundfile
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from tests.tiny import ROOT
 
-__all__ = ["DOCS", "commands", "one_by_one", "other_commands", "programs"]
+__all__ = ["DOCS", "commands", "one_by_one", "other_commands", "programs", "write_sound_and_text"]
 
 DOCS = ROOT / "docs"
 
@@ -91,3 +94,16 @@ def values_of(override: Override) -> list[str]:
 def programs(text: str) -> list[str]:
     """The Python of a page, a program each."""
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def write_sound_and_text(folder: Path) -> None:
+    """Write the recordings and texts of a user that the pages name: birds of two kinds, other birds, two books."""
+    draw = np.random.default_rng(0)
+    for name, count in (("birds/owl", 40), ("birds/wren", 40), ("other_birds", 6)):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            sound = draw.uniform(-0.5, 0.5, draw.integers(300, 600))
+            soundfile.write(folder / name / f"{number}.wav", sound, 8000)
+    text = "".join(draw.choice(list("a book.\n"), 6000))
+    (folder / "book.txt").write_text(text)
+    (folder / "other.txt").write_text(text[:2000][::-1])

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -121,6 +122,12 @@ def test_links_lead_to_files_that_are_there_before_the_site_is_made(page: Path) 
         assert target.is_relative_to(ROOT), link
         if anchor and target.suffix == ".md":
             assert anchor[1:] in anchors(target.read_text()), link + anchor
+
+
+def test_extras_of_the_package_stand_where_they_are_needed() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    said = "".join(page.read_text() for page in PAGES)
+    assert [extra for extra in extras if f"[{extra}]'" not in said] == ["joblib"], "which comes with scikit-learn"
 
 
 def anchors(text: str) -> set[str]:

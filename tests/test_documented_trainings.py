@@ -23,7 +23,7 @@ from PIL import Image
 from genlab.command.train import run
 from genlab.core.plugins import load_plugins
 from genlab.training.callbacks.sample_grids import SampleGrids
-from tests.documented import DOCS, commands, one_by_one
+from tests.documented import DOCS, commands, one_by_one, write_sound_and_text
 from tests.tiny import ROOT, SHORT, SMALL, composed, run_folder
 
 LEFT_OUT = ("errors.md", "extending.md")
@@ -31,12 +31,18 @@ LEFT_OUT = ("errors.md", "extending.md")
 run."""
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("models/*.md"))]
 ELSEWHERE = re.compile(
-    r"trainer=(ddp|fsdp)|hydra/launcher=|hydra\.sweeper|search=|data=(cifar10|medmnist|miniboone)|model=pretrained|data=text_file"
+    r"trainer=(ddp|fsdp)|hydra/launcher=|hydra\.sweeper|search=|data=(cifar10|medmnist|miniboone)|model=pretrained"
 )
 THE_SAME = re.compile(r"(budget|hydra|model\.lr)\b|logger=|seed=|evaluation=|trainer=cpu|model=flow$|data=mnist$")
 """Settings by which no training is another one here: sizes, defaults, and what has tests of its own."""
 OF_SERIES = ["model.steps=8", "model.likelihood=none"]
-SMALL_DATA = {"series": OF_SERIES, "sp500": OF_SERIES, "image_folder": ["data.size=16"]}
+SMALL_DATA = {
+    "series": OF_SERIES,
+    "sp500": OF_SERIES,
+    "image_folder": ["data.size=16"],
+    "wav_folder": ["data.seconds=0.05"],
+    "text_file": ["data.length=16"],
+}
 """Of series: in two steps a network that has hardly learned leaves what is not finite, and its equation takes long."""
 FILES = {"sp500": "series/sp500.csv", None: "MNIST/raw"}
 """Where the real data lie that a training names, or that it takes without a name."""
@@ -82,6 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "prices.csv").write_text("\n".join(["Date,Close", *rows]))
     people = [f"{draw.integers(18, 90)},{draw.normal(170, 10):.1f},{draw.choice(['a', 'b', ''])}" for _ in range(300)]
     (folder / "people.csv").write_text("\n".join(["age,height,group", *people]))
+    write_sound_and_text(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder
@@ -112,4 +119,4 @@ def test_a_training_of_a_page_is_done(
 def test_pages_show_trainings_of_each_kind() -> None:
     """So that a page whose commands are no longer found is noticed."""
     pages = set(found().values())
-    assert {"README", "choosing", "pictures", "reference", "series", "start", "tables"} <= pages
+    assert {"README", "choosing", "pictures", "reference", "series", "sound", "start", "tables", "text"} <= pages

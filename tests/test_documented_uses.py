@@ -23,7 +23,7 @@ from genlab.command import calls, cli
 from genlab.core.batch import Batch
 from genlab.core.plugins import load_plugins
 from genlab.data.images import MNIST, Digits, FashionMNIST
-from tests.documented import DOCS, commands, one_by_one, programs
+from tests.documented import DOCS, commands, one_by_one, programs, write_sound_and_text
 from tests.tiny import ROOT, SHORT, SMALL, run_folder, train
 
 LEFT_OUT = ("errors.md", "extending.md")
@@ -57,6 +57,8 @@ NEEDS = (
     ("sampling={steps", "diffusion"),
     ("sampling={temperature", "transformer"),
     ("label=yes", "people"),
+    ("against=other_birds", "sound"),
+    ("against=other.txt", "text"),
     ("against=mnist", "fashion_mnist"),
     ("against=fashion_mnist", "mnist"),
     ("data=mnist", "mnist"),
@@ -68,6 +70,8 @@ RUNS = {
     "diffusion": ("diffusion", ["model.conditional=true"]),
     "transformer": ("transformer", []),
     "people": ("made", ["data=csv", "data.path=people.csv", "data.target=member", "model.conditional=true"]),
+    "sound": ("gmm", ["data=wav_folder", "data.path=birds", "data.seconds=0.05"]),
+    "text": ("ngram", ["data=text_file", "data.path=book.txt", "data.length=16"]),
     "mnist": ("gmm", ["data=mnist"]),
     "fashion_mnist": ("gmm", ["data=fashion_mnist"]),
 }
@@ -122,6 +126,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             Image.fromarray(picture).save(f"pictures/{number}.png")
         rows = [f"{20 + n % 50},{n % 7},{'yes' if n % 3 else 'no'}" for n in range(300)]
         Path("people.csv").write_text("\n".join(["age,visits,member", *rows]))
+        write_sound_and_text(folder)
         yield Runs()
 
 

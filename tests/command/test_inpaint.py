@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from genlab.command import cli
 from genlab.data.images import Digits
@@ -56,10 +57,28 @@ def test_inpaint(run: Path, mixture: Path, tmp_path: Path, capfd: pytest.Capture
 def test_an_approximation_is_named(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.inpaint([f"run={run}", "n=2", "each=1", "mask=box", "rounds=0", "split=validation"]) == 0
     assert "Approximate: importance resampling of 16 candidates." in capfd.readouterr().out
-    stem = "inpaint_validation_box_n2_s0"
+    stem = "inpaint_validation_box_n2_each1_s0_rounds0"
     found = {path.name for path in (run / "samples").glob(f"{stem}*")}
     assert found == {f"{stem}{ending}" for ending in (".npz", ".png", ".json")}
     assert "energy_score" not in json.loads((run / "samples" / f"{stem}.json").read_text())
+
+
+def test_other_settings_leave_other_files(run: Path, mixture: Path, tmp_path: Path) -> None:
+    """Masks of one name too."""
+    masks = [tmp_path / folder / "mask.png" for folder in ("a", "b")]
+    for place, path in enumerate(masks):
+        path.parent.mkdir()
+        picture = Image.new("L", (8, 8), "white")
+        picture.putpixel((place, 0), 0)
+        picture.save(path)
+    given = {"n": 2, "each": 2}
+    changes = [
+        {}, {"n": 3}, {"each": 3}, {"seed": 1}, {"rounds": 1}, {"exact": run}, {"split": "train"}, {"mask": "box"},
+        {"checkpoint": "last"}, *({"mask": path} for path in masks),
+    ]  # fmt: skip
+    for change in changes:
+        assert cli.inpaint([f"run={mixture}", *(f"{key}={value}" for key, value in (given | change).items())]) == 0
+    assert len(list((mixture / "samples").glob("inpaint_*.npz"))) == len(changes)
 
 
 def test_augment(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

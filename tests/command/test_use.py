@@ -143,6 +143,14 @@ def test_files_go_into_the_runs_folder_of_samples(run: Path) -> None:
     }
 
 
+def test_other_settings_of_a_traversal_leave_other_files(run: Path) -> None:
+    given = {"example": 0, "latents": 2, "steps": 2, "reach": 3, "n": 8}
+    changes = [{}, {"example": 1}, {"latents": 1}, {"steps": 3}, {"reach": 1.5}, {"n": 9}, {"split": "train"}]
+    for change in changes:
+        assert cli.traverse([f"run={run}", *(f"{key}={value}" for key, value in (given | change).items())]) == 0
+    assert len(list((run / "samples").glob("traverse_*.npz"))) == len(changes)
+
+
 @pytest.mark.parametrize("use", ["reconstruct", "interpolate", "traverse"])
 def test_a_run_without_codes(use: str, without_codes: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = sorted(without_codes.rglob("*"))

@@ -136,6 +136,17 @@ def test_none_is_best_where_none_can_be_told_from_the_best() -> None:
     assert best(only(*zero), "fid") == [], "both print as 0.00"
 
 
+def test_what_lies_beyond_the_ideal_is_chance_and_no_better() -> None:
+    """Of two areas that say that nothing tells samples from rows, the lower was marked."""
+    areas = {"a": 0.44, "b": 0.5, "worse": 0.6}
+    sure = {"quality__c2st_auc_se": 0.001}
+    runs = [run(n, model__name=name, quality__c2st_auc=area, **sure) for n, (name, area) in enumerate(areas.items())]
+    group = only(*runs)
+    assert best(group, "c2st_auc") == ["a", "b"]
+    assert best(only(*runs[:2]), "c2st_auc") == []
+    assert {row.model: row.figures["c2st_auc"].mean for row in group.rows} == areas, "shown is what was measured"
+
+
 def test_the_own_standard_error_of_a_figure_is_that_of_one_seed_alone() -> None:
     one = {"bits_per_dim": 1.2, "bits_per_dim_se": 0.1, "nats": 9.0, "nats_se": 0.7, "kind": "dequantized-1"}
     group = only(run(1, likelihood__one_draw=one), run(2, 0), run(2, 1))

@@ -9,7 +9,7 @@ import pytest
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import Field
-from genlab.data.columns import ColumnsConfig, parse_csv
+from genlab.data.columns import ColumnsConfig, in_thousands, parse_csv
 from genlab.data.own import CsvTable
 from tests.data.csv_tables import ROWS, all_rows, cycled, field_of, table, written
 
@@ -32,6 +32,8 @@ from tests.data.csv_tables import ROWS, all_rows, cycled, field_of, table, writt
         (cycled("1.2.3", "1.2.10", "2.0"), Field("other", 3, ("2.0", "1.2.10", "1.2.3"))),
         (cycled("May", "June", "July"), Field("other", 3, ("July", "June", "May"))),
         (cycled("$0-10", "20%-30%", "5 doors"), Field("other", 3, ("$0-10", "20%-30%", "5 doors"))),
+        (cycled("Q1", "Q2", "Q3"), Field("other", 3, ("Q1", "Q2", "Q3"))),
+        (cycled("8012Q1", "8013W05", "x2024Q1"), Field("other", 3, ("8012Q1", "8013W05", "x2024Q1"))),
     ],
     ids=[
         "whole",
@@ -49,6 +51,8 @@ from tests.data.csv_tables import ROWS, all_rows, cycled, field_of, table, writt
         "versions",
         "months",
         "ranges",
+        "parts-of-years",
+        "parts",
     ],
 )
 def test_what_a_column_holds_is_found_out(tmp_path: Path, texts: list[str], expected: Field) -> None:
@@ -75,6 +79,8 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         (cycled("2020-01", "2020-02", "unknown"), r"holds dates or times, such as '2020-01'"),
         (cycled("01/2020", "12/2021", "3:15 pm"), r"holds dates or times, such as '01/2020'"),
         (cycled("2020.12.1", "2020.11.2", "2021.1.3"), r"holds dates or times, such as '2020.12.1'"),
+        (cycled("2024-W05", "2024-W06", "2023W52-7"), r"holds dates or times, such as '2024-W05'"),
+        (cycled("2024Q1", "2024-Q2", "Q3 2023"), r"holds dates or times, such as '2024Q1'.* data.columns.categorical="),
         (cycled("5%", "10 %", "unknown"), r"numbers with signs or spaces, such as '5%'.* data.columns.categorical="),
         (cycled("€5", "-$1,234.50", "7 €"), r"numbers with signs or spaces, such as '€5'"),
         (cycled("1 234", "567", "8\u202f901"), r"numbers with signs or spaces, such as '1 234'"),
@@ -100,6 +106,8 @@ def test_what_is_said_of_a_column_counts(tmp_path: Path) -> None:
         "month",
         "month-of-year",
         "points",
+        "weeks",
+        "quarters",
         "percent",
         "currency",
         "spaces",
@@ -140,6 +148,27 @@ def test_a_comma_may_be_the_decimal_sign(tmp_path: Path) -> None:
     days = written(tmp_path, {"a": cycled("1.12.2020", "2.12.2020", "30.11.2020")}, "days.csv")
     with pytest.raises(GenlabError, match=r"dates or times, such as '1.12.2020'"):
         CsvTable(path=days, columns=ColumnsConfig(decimal="comma"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["950", "1.230", "12.400", "87"], ("1.230", "950")),
+        (["0", "-950", "1.230", "+87", "-12.415"], ("1.230", "-950")),
+        (["1.230", "12.400", "950.000", "0.020"], None),
+        (["1.23", "12.4", "950", "87", "0.125"], None),
+        (["1.125", "12.375", "950", "87"], None),
+        (["1.230", "0.400", "950", "87"], None),
+        (["1.230", "12.400", "0", "-9"], None),
+        (["1.230", "12.400", "950", "1234"], None),
+        (["1,230", "12,400", "950", "87"], None),
+        (["950", "87"], None),
+    ],
+    ids=["thousands", "signs", "all", "none", "eighths", "below-one", "marks", "above", "commas", "whole"],
+)
+def test_points_between_thousands_are_no_decimal_points(texts: list[str], expected: tuple[str, str] | None) -> None:
+    """No column is taken for one of thousands in which a program wrote decimals, with their last zeros or without."""
+    assert in_thousands(texts) == expected
 
 
 def test_commas_of_names_and_numbers_separate_nothing() -> None:

@@ -220,6 +220,14 @@ def test_a_common_value_among_numbers_with_a_density_is_warned_of(
     assert "Column 'other' of table.csv is 0 in 35 % of its rows, but has a density" in caplog.text
 
 
+def test_points_that_may_separate_thousands_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    columns = table(price=cycled("950", "1.230", "", "12.400", "87"), weight=cycled("1.230", "12.400", "950.000"))
+    for _ in range(2):
+        CsvTable(path=written(tmp_path, columns, "thousands.csv"), missing="indicator")
+    said = "thousands.csv: column 'price' holds 1.230 beside 950, and points are read as decimal signs. If they"
+    assert caplog.text.count(said) == caplog.text.count("thousands, take") == 1
+
+
 def test_another_table_or_setting_is_another_data_set(tmp_path: Path) -> None:
     path = written(tmp_path, table(kind=cycled("a", "b")), "my table (1).csv")
     names = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from genlab.command.config import check_config
 from genlab.command.schemas import InpaintConfig
@@ -23,6 +25,7 @@ from genlab.core.spec import DataSpec
 from genlab.core.words import counted
 from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
+from genlab.runs.finding import find_run
 from genlab.uses.arrays import Stored, write_arrays
 from genlab.uses.catalogue import require
 from genlab.uses.inpaint import Completions, Estimate, inpaint, score_completions
@@ -57,7 +60,7 @@ def run(config: DictConfig) -> Path:
     data = used.datamodule().tensors(settings.split)
     rows = some_of(torch.arange(len(data.x)), settings.n)
     given = mask_of(settings.mask, spec, len(rows), settings.seed)
-    path = used.place_for(settings.out, _name(settings, len(rows)), _ENDINGS)
+    path = used.place_for(settings.out, _name(settings, given), _ENDINGS)
     examples = data.rows(rows)
     found = inpaint(model, examples, given, settings.each, settings.seed, settings.rounds)
     scores = _scores(found, examples, data, exact, settings, spec)
@@ -139,10 +142,17 @@ def _shown(found: Completions, spec: DataSpec) -> Mapping[str, Any]:
     return {name: x[:_SHOWN] for name, x in rows.items()}
 
 
-def _name(settings: InpaintConfig, n: int) -> str:
+def _name(settings: InpaintConfig, given: Tensor) -> str:
+    """Return the name of what is written, by the settings that it depends on."""
     mask = re.sub(r"[^A-Za-z0-9]+", "-", Path(settings.mask).name)[:40].strip("-")
-    last = "_last" if settings.checkpoint == "last" else ""
-    return f"inpaint_{settings.split}_{mask}_n{n}_s{settings.seed}{last}"
+    parts = ["inpaint", settings.split, mask]
+    # Where that leaves something out, as the folder of a PNG, the mask of an example says the rest.
+    parts += [] if mask == settings.mask else [hashlib.sha256(given[0].numpy().tobytes()).hexdigest()[:8]]
+    parts += [f"n{len(given)}", f"each{settings.each}", f"s{settings.seed}"]
+    parts += [] if settings.rounds is None else [f"rounds{settings.rounds}"]
+    parts += [] if settings.exact is None else [find_run(settings.exact, settings.paths.logs).id]
+    parts += ["last"] if settings.checkpoint == "last" else []
+    return "_".join(parts)
 
 
 def _sentence(text: str) -> str:

@@ -160,8 +160,9 @@ def _interpolated(opened: _Opened, settings: InterpolateConfig) -> _Outcome:
 def _traversed(opened: _Opened, settings: TraverseConfig) -> _Outcome:
     spec, data = opened.used.model.spec, opened.data
     index = opened.index("example", settings.example)
-    path = opened.place_for(settings, f"{settings.example}_l{settings.latents}_{settings.steps}")
     others = data.rows(some_of(torch.arange(len(data.x)), settings.n))
+    what = f"{settings.example}_l{settings.latents}_{settings.steps}_r{settings.reach:g}_n{len(others.x)}"
+    path = opened.place_for(settings, what)
     example = data.rows(slice(index, index + 1))
     found = traverse(opened.used.model, example, others, settings.latents, settings.steps, settings.reach)
     measured = {

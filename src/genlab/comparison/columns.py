@@ -32,6 +32,7 @@ class Column:
         basis: What two runs must share for the figure to compare: ``likelihood``, ``features``, ``hardware``.
         priority: The higher, the longer the column stays where a terminal is too narrow for all.
         source: Dotted key of the figure in a result, such as ``"quality.fid"``; empty where it is none alone.
+        ideal: Value beyond which none is better, see :class:`genlab.measure.figure.Figure`; None: no such value.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Column:
     basis: Basis | None = None
     priority: int = 0
     source: str = ""
+    ideal: float | None = None
 
     @classmethod
     def of(cls, figure: Figure) -> Column:
@@ -68,6 +70,7 @@ class Column:
             figure.basis,
             figure.priority,
             f"{section}.{key}",
+            figure.ideal,
         )
 
     def write(self, value: float, places: int | None = None) -> str:

@@ -16,8 +16,8 @@ The floor and foreign samples compete with nobody; see :data:`genlab.comparison.
 Of those that compete, the best is marked with those behind it, down to the first that differs from it beyond chance;
 none is marked where that is all of them. Chance is judged by :func:`genlab.comparison.chance.differ` from the
 deviations over seeds, for one seed from the figure's own standard error, which knows nothing of how trainings differ.
-Figures that print alike count as equal. What stands behind a figure that differs is never marked: that its seeds
-deviate so much that it might be better is no merit.
+Figures that print alike count as equal, and so do those at or beyond the ideal. What stands behind a figure that
+differs is never marked: that its seeds deviate so much that it might be better is no merit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import math
 import shlex
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from genlab.comparison.chance import Figure, differ
 from genlab.comparison.columns import LIKELIHOOD, ONE_DRAW, Column, columns, leading_columns
@@ -210,7 +210,16 @@ def _rank(row: Row, column: Column) -> float:
     """Smaller for better figures, infinite for unknown ones."""
     if (figure := row.figures.get(column.key)) is None:
         return math.inf
-    return -figure.mean if column.better == "higher" else figure.mean
+    mean = _judged(figure, column).mean
+    return -mean if column.better == "higher" else mean
+
+
+def _judged(figure: Figure, column: Column) -> Figure:
+    """Return a figure as it is ranked: what lies beyond the ideal is no better than that."""
+    if column.ideal is None:
+        return figure
+    bound = min if column.better == "higher" else max
+    return replace(figure, mean=bound(figure.mean, column.ideal))
 
 
 def _likelihood_set(run: RunResult, kind: str | None) -> tuple[bool, int, bool, int]:
@@ -249,9 +258,9 @@ def _mark_best(rows: Sequence[Row]) -> None:
 def _equal_to_best(rivals: list[Row], column: Column) -> list[Row]:
     """Return the best of rivals and those behind it, down to the first that differs from it beyond chance."""
     ordered = sorted(rivals, key=lambda row: _rank(row, column))
-    best = ordered[0].figures[column.key]
-    for place, row in enumerate(ordered):
-        figure = row.figures[column.key]
+    figures = [_judged(row.figures[column.key], column) for row in ordered]
+    best = figures[0]
+    for place, figure in enumerate(figures):
         # The first of these decides for most, and takes no time.
         if figure.mean != best.mean and differ(best, figure) and column.write(figure.mean) != column.write(best.mean):
             return ordered[:place]

@@ -16,7 +16,7 @@ from genlab.core.codec import to_grid
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec, Field
 from genlab.data.base import GenlabDataModule, LoaderOptions, Split
-from genlab.data.columns import ColumnsConfig, Sheet, TypedColumn, typed
+from genlab.data.columns import ColumnsConfig, Sheet, TypedColumn, in_thousands, typed
 from genlab.data.row_noise import RowNoise
 
 __all__ = ["BreastCancer", "Deviation", "Diabetes", "Missing", "Rounding", "TableData", "Wine"]
@@ -212,6 +212,7 @@ def _filled_columns(sheet: Sheet, names: list[str], config: ColumnsConfig, missi
     for column in columns:
         _warn_of_common_values(column, sheet.where)
         _warn_of_counters(column, sheet.where)
+        _warn_of_thousands(column, sheet, config)
     return columns
 
 
@@ -279,6 +280,19 @@ def _warn_of_counters(column: TypedColumn, where: str) -> None:
     name = shown(column.field.name)
     _tell(f"{where}: column '{name}' counts the rows, so that rows that are equal but for it may lie in two splits. "
           f"Leave it out by data.columns.drop=[{name}].")  # fmt: skip
+
+
+def _warn_of_thousands(column: TypedColumn, sheet: Sheet, config: ColumnsConfig) -> None:
+    """Tell of numbers such as 1.230 beside 950, which are read as decimals."""
+    if column.field.decimals != 3:
+        return
+    gone = set(config.missing_values)
+    if found := in_thousands(text for text in sheet.columns[column.field.name] if text not in gone):
+        with_point, without = found
+        _tell(
+            f"{sheet.where}: column '{shown(column.field.name)}' holds {with_point} beside {without}, and points are "
+            "read as decimal signs. If they separate thousands, take them out of the file."
+        )
 
 
 def _tell(words: str) -> None:

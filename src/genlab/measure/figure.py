@@ -89,6 +89,8 @@ class Figure:
         column: Its name in CSV files, where that is not its key.
         number: How it is written.
         better: Which values are better, or None where neither is: then nothing is marked.
+        ideal: Value beyond which none is better: what lies there is chance, and ranks as the ideal does. None: no such
+            value.
         basis: What two runs must share for the figure to compare; None: it always compares.
         priority: The higher, the longer its column stays where a terminal is too narrow for all; 0: it has no column.
         minimum: Least value that it can have; None: no bound.
@@ -123,6 +125,7 @@ class Figure:
     column: str = ""
     number: Number = Number()
     better: Better | None = None
+    ideal: float | None = None
     basis: Basis | None = None
     priority: int = 0
     minimum: float | None = None

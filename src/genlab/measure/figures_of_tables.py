@@ -55,10 +55,10 @@ TABLE_FIGURES = (
         needs=("category_pairs",), optional=True,
     ),
     _of_table(
-        "c2st_auc", "classifier's AUC", "told_apart", short="C2ST\nAUC", better="lower", priority=11,
-        spread="c2st_auc_se", **FRACTION,
+        "c2st_auc", "classifier's AUC", "told_apart", short="C2ST\nAUC", better="lower", ideal=0.5,
+        priority=11, spread="c2st_auc_se", **FRACTION,
         about="How well a classifier tells samples from held-out rows: the area under its ROC curve, by "
-        "cross-validation; 0.5 is chance.",
+        "cross-validation; 0.5 is chance, and nothing below it is better.",
     ),
     _of_table("c2st_auc_se", "classifier's AUC's error", "told_apart", minimum=0.0, about="Of the rows judged."),
     _of_table(

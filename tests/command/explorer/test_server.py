@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,35 @@ def test_other_machines_need_the_token(logs: Path, ask: Ask) -> None:
         assert ask("POST", "/api/runs", to=server, Cookie=cookie, Origin=ABROAD).status == 403
         assert ask("POST", "/api/runs", to=server, Cookie=cookie, Host="evil.example").status == 403
         assert ask("POST", "/api/runs", to=server, Cookie=cookie, Host="10.0.0.7:80").status == 200, "no name, no trick"
+
+
+def test_silent_strangers_are_few_and_keep_nobody_out(logs: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a thread for half a minute; a browser's own connections are none of them, however long they wait."""
+    monkeypatch.setattr("genlab.command.explorer.server.MOST_STRANGERS", 3)
+    with served(logs, host="0.0.0.0") as server, ExitStack() as opened:
+        place = "127.0.0.1", server.server_port
+        cookie = {"Cookie": server.guard.cookie(server.server_port).partition(";")[0]}
+        browser = [opened.enter_context(closing(HTTPConnection(*place, timeout=60))) for _ in range(6)]
+
+        def statuses() -> list[int]:
+            found = []
+            for connection in browser:
+                connection.request("GET", "/main.js", headers=cookie)
+                answer = connection.getresponse()
+                found.append(answer.status)
+                answer.read()
+            return found
+
+        assert statuses() == [200] * 6
+        sockets = [connection.sock for connection in browser]
+        silent = [opened.enter_context(socket.create_connection(place, 60)) for _ in range(10)]
+        assert [one.recv(1) for one in silent[:7]] == [b""] * 7, "all but the last three are closed at once"
+        assert ask("POST", "/api/runs", to=server, **cookie).status == 200
+        assert statuses() == [200] * 6
+        assert [connection.sock for connection in browser] == sockets
+        silent[-1].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            silent[-1].recv(1)
 
 
 def test_a_token_may_be_asked_for_on_this_machine_and_each_start_has_another() -> None:

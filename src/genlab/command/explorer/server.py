@@ -30,6 +30,8 @@ MOST_POSTED = 1_000_000
 """Bytes of a request: a drawing of 256 x 256 pixels, and then some."""
 WAIT_SECONDS = 30.0
 """How long a connection may be silent."""
+MOST_STRANGERS = 64
+"""Connections that were not yet let in, each of which has a thread: a browser opens six, and asks by them at once."""
 
 _FILES = {
     "/": ("index.html", "text/html"),
@@ -88,6 +90,8 @@ class Explorer(ThreadingHTTPServer):
         self._device = device
         self._lab: Any = None
         self._making, self._starting = threading.Lock(), threading.Lock()
+        self._meeting = threading.Lock()
+        self._strangers: dict[socket.socket, None] = {}  # the longest there first
         self._warming: threading.Thread | None = None
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -146,6 +150,30 @@ class Explorer(ThreadingHTTPServer):
         with contextlib.suppress(Exception):  # whoever asks for what is wrong is told
             self._views()
             self._lab.load(self.answer("runs", {})["first"])
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Take every connection, and close of too many strangers the one that has been there longest.
+
+        Were the new one refused, whoever holds silent ones would keep out whose first request has the token.
+        """
+        with self._meeting:
+            if len(self._strangers) >= MOST_STRANGERS:
+                longest = next(iter(self._strangers))
+                del self._strangers[longest]
+                with contextlib.suppress(OSError):  # it has left
+                    longest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and closes it
+            self._strangers[request] = None
+        return True
+
+    def let_in(self, connection: socket.socket) -> None:
+        """Count a connection no longer as a stranger's: it has asked for what it may have."""
+        with self._meeting:
+            self._strangers.pop(connection, None)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, which counts no longer."""
+        self.let_in(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a browser that has left."""
@@ -221,9 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (reason := guard.refusal(self.headers, is_page=path == "/")) is not None:
             self._refuse(HTTPStatus.FORBIDDEN, f"Refused: {reason}.")
             return False
-        if guard.token is None:
-            return True
-        if token is not None and path == "/" and guard.knows(token):
+        if None not in (guard.token, token) and path == "/" and guard.knows(token):
             self._send(HTTPStatus.SEE_OTHER, b"", "text/plain", {"Location": "/", "Set-Cookie": guard.cookie(port)})
             return False
         if not guard.knows(guard.token_in(self.headers, port)):
@@ -232,6 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "Open the whole address, with its token, that the explorer printed.",
             )
             return False
+        self.server.let_in(self.connection)
         return True
 
     def _refuse(self, status: HTTPStatus, line: str) -> None:
