@@ -171,6 +171,21 @@ def test_a_file_that_has_changed_since_is_other_data(tmp_path: Path, capfd: pyte
     assert len(list(tmp_path.glob("logs/runs/csv_*/gmm/*/results/quick.json"))) == 2
 
 
+def test_a_text_that_has_changed_since_gives_no_samples(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """With as many symbols as before the model would fit, and write other letters."""
+    text, logs = tmp_path / "text.txt", f"paths.logs={tmp_path / 'logs'}"
+    text.write_text("badly bred cab\n" * 100)
+    assert cli.train([*tiny("ngram"), "data=text_file", f"data.path={text}", "data.length=8", logs]) == 0
+    (run,) = tmp_path.glob("logs/runs/text_file_*/ngram/*")
+    assert cli.sample([f"run={run}", "n=2", logs]) == 0
+    text.write_text("badly bred caf\n" * 100)
+    capfd.readouterr()
+    assert cli.sample([f"run={run}", "n=2", logs]) == 2
+    said = capfd.readouterr().err
+    assert "was trained on text_file_text_" in said
+    assert "whose symbols or categories may be others" in said
+
+
 def test_a_result_is_never_replaced_by_another_protocols(finished: Path) -> None:
     before = (run_folder(finished) / "results" / "quick.json").read_text()
     with pytest.raises(GenlabError, match=r"add evaluation\.name="):

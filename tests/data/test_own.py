@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from genlab.core.errors import GenlabError
 from genlab.data.own import TextFile, WavFolder
+from genlab.modalities import modality_of
 from tests.tiny import train
 
 RATE = 8000
@@ -62,6 +64,11 @@ class TestTextFile:
     def test_line_ends_and_a_byte_order_mark_are_no_symbols(self, tmp_path: Path, end: str) -> None:
         content = b"\xef\xbb\xbf" + POEM.replace("\n", end).encode()
         assert text_of(TextFile(path=written(tmp_path, content), length=10)) == POEM
+
+    def test_a_text_of_others_is_read_as_ones_own(self, tmp_path: Path) -> None:
+        own = TextFile(path=written(tmp_path, b"ab\ncd\n" * 100), length=6)
+        path = written(tmp_path, b"\xef\xbb\xbfab\r\ncd\r", "other.txt")
+        assert modality_of(own.spec).read_many(path, own.spec).tolist() == own.read()[None, :6].tolist()
 
     def test_bytes_are_taken_as_they_are(self, tmp_path: Path) -> None:
         content = b"\xef\xbb\xbf\xff\r\n" * 200
@@ -164,6 +171,24 @@ class TestWavFolder:
         assert len(set().union(*parts)) == 20
         assert "20 of 40 recordings equal another" in caplog.text
         assert "left out files that are no recordings: 1 .mp3" in caplog.text
+
+    def test_what_is_hidden_is_passed_over(self, tmp_path: Path) -> None:
+        for number in range(4):
+            tone(tmp_path / "birds" / f"{number}.wav", 0.1 + number / 100)
+        name = folder(tmp_path / "birds").spec.name
+        tone(tmp_path / "birds" / "._0.wav")
+        tone(tmp_path / "birds" / ".kept" / "old.wav")
+        tone(tmp_path / "birds" / "__MACOSX" / "0.wav")
+        again = folder(tmp_path / "birds")
+        assert (again.spec.name, again.spec.num_classes) == (name, None)
+
+    def test_copies_of_another_classes_recordings_make_no_class(self, tmp_path: Path) -> None:
+        """They are drawn with the first class, so that a split could lack the second."""
+        for number in range(4):
+            tone(tmp_path / "birds" / "a" / f"{number}.wav", 0.1 + number / 100)
+        shutil.copytree(tmp_path / "birds" / "a", tmp_path / "birds" / "b")
+        with pytest.raises(GenlabError, match=r"b has 0 recordings that differ from each other"):
+            folder(tmp_path / "birds").tensors("train")
 
     def test_any_rate_depth_and_number_of_channels_will_do(self, tmp_path: Path) -> None:
         kinds = [(44_100, 2, "PCM_24"), (RATE, 1, "FLOAT"), (22_050, 1, "PCM_16")]

@@ -105,3 +105,18 @@ def test_a_replayed_function_follows_its_inputs(device: torch.device) -> None:
     for rows in (3, 3, 5, 3):
         x = torch.randn(rows, 4, device=device)
         torch.testing.assert_close(replayed(x), network(x).detach(), rtol=1e-3, atol=1e-4)
+
+
+def test_memory_is_used_again_after_a_capture_that_failed(device: torch.device) -> None:
+    """Also what two streams have used, as DDP's gradients are."""
+    with pytest.raises(RuntimeError):
+        CudaGraph(device).capture(lambda: float(torch.ones((), device=device)))
+    other, active = torch.cuda.Stream(device), []
+    for _ in range(3):
+        x = torch.empty(2**20, device=device)
+        x.record_stream(other)
+        del x
+        torch.cuda.synchronize(device)
+        torch.empty(1, device=device)  # then PyTorch looks what is free again
+        active.append(torch.cuda.memory_stats(device)["active_bytes.all.current"])
+    assert len(set(active)) == 1

@@ -58,9 +58,10 @@ def test_replayed_steps_train_as_plain_ones_do(
     replayed.captured.stop()
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("model", TRAININGS)
 def test_a_training_by_graphs_goes_as_a_plain_one(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    model: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both under Lightning, with averaged weights and validations. How fast each was is printed, and shown by -s."""
     replays: list[int] = []
@@ -71,7 +72,8 @@ def test_a_training_by_graphs_goes_as_a_plain_one(
     with caplog.at_level(logging.WARNING, "genlab"):
         for graphs in ("false", "auto"):
             logs = tmp_path / graphs
-            train(logs, *GPU, *TRAININGS[model], f"trainer.cuda_graphs={graphs}", model=model)
+            settings = [f"trainer.cuda_graphs={graphs}", f"trainer.precision={precision}"]
+            train(logs, *GPU, *TRAININGS[model], *settings, model=model)
             found = csv.DictReader((run_folder(logs) / "metrics.csv").open())
             rows[graphs] = [row for row in found if row.get("train/examples_per_second")]
             states[graphs] = load_checkpoint(run_folder(logs) / "checkpoints" / "last.ckpt")

@@ -315,3 +315,9 @@ def test_only_data_of_the_same_shape_and_levels_is_scored(other: DataSpec) -> No
     check_alike(GRAY, DataSpec("b", "image", (1, 4, 4), levels=17))
     with pytest.raises(GenlabError, match=r"against is a, .* expected data like tiny_gray, image of shape"):
         check_alike(GRAY, other)
+
+
+def test_as_many_values_at_another_rate_are_other_sound() -> None:
+    slow, fast = (DataSpec(f"at_{rate}", "waveform", (1, 8), levels=4, sampling_rate_hz=rate) for rate in (8000, 16000))
+    with pytest.raises(GenlabError, match=r"4 levels, 16,000 Hz, expected .* 4 levels, 8,000 Hz"):
+        check_alike(slow, fast)

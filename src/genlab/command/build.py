@@ -18,7 +18,7 @@ from genlab.modalities import modality_of
 from genlab.models.base import GenerativeModel
 from genlab.runs.folder import RunDir
 
-__all__ = ["build_datamodule", "build_model", "check_protocol_fits", "check_same_data"]
+__all__ = ["build_datamodule", "build_model", "check_protocol_fits", "check_same_data", "check_same_symbols"]
 
 
 def build_datamodule(config: TrainedConfig) -> GenlabDataModule:
@@ -50,12 +50,35 @@ def check_same_data(place: RunDir, spec: DataSpec) -> None:
     Raises:
         GenlabError: If it is not called what the run's folder says, which holds a part of the data's checksum.
     """
-    runs, name = (*place.path.absolute().parts[-4:-2], "", "")[:2]
-    if place.spec is None and runs == "runs" and name != spec.name:
+    if (name := _changed_from(place, spec)) is not None:
         raise GenlabError(
             f"{shown(place.path)} was trained on {name}, but what its config names is {spec.name} now: of its test "
             "examples some may have been trained on. Put that data back, or train on this."
         )
+
+
+def check_same_symbols(place: RunDir, spec: DataSpec) -> None:
+    """Refuse data of one's own that has changed since a run was trained on it, if it alone says what samples mean.
+
+    Args:
+        place: The run.
+        spec: What the data of its config is now.
+
+    Raises:
+        GenlabError: If it is called otherwise than the run's folder says, and has an alphabet or categories.
+    """
+    has_symbols = spec.alphabet is not None or any(field.categories for field in spec.fields)
+    if has_symbols and (name := _changed_from(place, spec)) is not None:
+        raise GenlabError(
+            f"{shown(place.path)} was trained on {name}, but what its config names is {spec.name} now, whose symbols "
+            "or categories may be others. Put that data back, or use an export of the run, which has its own."
+        )
+
+
+def _changed_from(place: RunDir, spec: DataSpec) -> str | None:
+    """Return the name of the data that a run was trained on, if its config names other data now."""
+    runs, name = (*place.path.absolute().parts[-4:-2], "", "")[:2]
+    return name if place.spec is None and runs == "runs" and name != spec.name else None
 
 
 def check_protocol_fits(protocol: EvaluationProtocol, spec: DataSpec) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from genlab.command.build import build_model
+from genlab.command.build import build_model, check_same_symbols
 from genlab.command.config import read_trained, with_model_settings
 from genlab.command.schemas import TrainedConfig
 from genlab.core.errors import GenlabError, nearest
@@ -77,6 +77,7 @@ def open_run(
     if sampling:
         config = with_model_settings(config, _sampling_keys(config, sampling))
     model = build_model(config, spec)
+    check_same_symbols(run, model.spec)
     set_weights(model, read, path, run)
     record = read.get("genlab")
     if change := other_code(codes_of(record.get("code") if isinstance(record, Mapping) else None)):

@@ -44,3 +44,9 @@ class Batch(NamedTuple):
     def to(self, device: torch.device | str) -> Batch:
         """Return the same on a device."""
         return self.each(lambda tensor: tensor.to(device))
+
+    def sent_to(self, device: torch.device) -> Batch:
+        """As :meth:`to`, but Python does not wait for what a GPU has still to do before it can copy."""
+        if device.type != "cuda":
+            return self.to(device)
+        return self.each(lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory().to(device, non_blocking=True))

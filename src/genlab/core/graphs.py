@@ -85,6 +85,10 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
+_abandoned: list[torch.cuda.CUDAGraph] = []
+"""Those whose capture could not be ended: what gives pinned memory goes on to ask them for it."""
+
+
 class CudaGraph:
     """A CUDA graph.
 
@@ -104,7 +108,7 @@ class CudaGraph:
         stream: torch.cuda.Stream | None = None,
     ) -> None:
         self._device = device
-        self._pool = pool
+        self._pool = torch.cuda.graph_pool_handle() if pool is None else pool
         self._stream = stream or torch.cuda.Stream(device)
         self._generators = [default_generator(device), *generators]
         self._graph = self._empty_graph()
@@ -119,9 +123,10 @@ class CudaGraph:
         before = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(before)
         with torch.cuda.stream(self._stream), _NoAutocastCache():
-            result = work()
-        before.wait_stream(self._stream)
-        return result
+            try:
+                return work()
+            finally:  # where it failed too: what it has queued may still write what is used next
+                before.wait_stream(self._stream)
 
     def capture(self, work: Callable[[], _T]) -> _T:
         before = torch.cuda.current_stream(self._device)
@@ -137,6 +142,7 @@ class CudaGraph:
                     raise
         except BaseException as error:
             torch.cuda.set_stream(before)  # which the context does not where the end of the capture fails too
+            self._end_allocation()
             self._end_capture_of_generators()
             for generator, state in zip(self._generators, states, strict=True):
                 generator.set_state(state)
@@ -148,6 +154,18 @@ class CudaGraph:
     def _capturing(self, graph: torch.cuda.CUDAGraph, pool: Any = None) -> torch.cuda.graph:
         # Other threads, such as a logger's, may use the device meanwhile.
         return torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local")
+
+    def _end_allocation(self) -> None:
+        """Have PyTorch give memory as before: older than 2.12, it does not where the end of the capture fails.
+
+        It would not give back what it has cached where memory is short, nor this graph's pool, and never use again what
+        several streams have used, as gradients under DDP are: each step would take more.
+        """
+        index = torch.cuda.current_device() if self._device.index is None else self._device.index
+        with contextlib.suppress(RuntimeError, AttributeError):  # it has been told that the capture is over
+            torch._C._cuda_endAllocateToPool(index, self._pool)
+            torch._C._cuda_releasePool(index, self._pool)
+            _abandoned.append(self._graph)
 
     def _end_capture_of_generators(self) -> None:
         """Have them draw at once again: after a capture that failed they may still wait for its end.

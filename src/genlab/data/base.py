@@ -210,6 +210,10 @@ class GenlabDataModule(LightningDataModule):
         """Return this rank's part of the test split."""
         return EvalLoader(self.tensors("test"), self.batch_size, *self._process()[:2])
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Bring a batch of data that lie in main memory to the trainer's device."""
+        return batch.sent_to(device)
+
     def _process(self) -> tuple[int, int, torch.device]:
         if self.trainer is None:
             return 0, 1, torch.device("cpu")

@@ -12,7 +12,7 @@ from pathlib import Path
 from genlab.core.errors import GenlabError, shown
 from genlab.data.files import contents_checksum
 
-__all__ = ["class_folders", "files_below", "name_of", "path_given", "walk"]
+__all__ = ["class_folders", "files_below", "is_hidden", "name_of", "path_given", "walk"]
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,11 @@ def walk(folder: Path, left_out: Callable[[str], bool] = lambda name: False) -> 
         yield from (Path(place) / name for name in names if not left_out(name))
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is not looked at: what a Mac leaves in an archive looks like data."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def _tell_unread(error: OSError) -> None:
     if (place := str(error.filename)) not in _told:
         _told.add(place)
@@ -78,7 +83,7 @@ def _tell_unread(error: OSError) -> None:
 
 
 def files_below(folder: Path, suffixes: Sequence[str], what: str, key: str = "data.path") -> list[Path]:
-    """Return all files in a folder and below whose names end in one of some ways, sorted by their paths.
+    """Return all files in a folder and below whose names end in one of some ways, but hidden ones, sorted by paths.
 
     Args:
         folder: The folder that the user named.
@@ -92,7 +97,7 @@ def files_below(folder: Path, suffixes: Sequence[str], what: str, key: str = "da
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "is missing"
         raise GenlabError(f"{key} is {shown(folder)}, which {state}, expected a folder of {what}.")
-    found = sorted(path for path in walk(folder) if path.suffix.lower() in suffixes and path.is_file())
+    found = sorted(path for path in walk(folder, is_hidden) if path.suffix.lower() in suffixes and path.is_file())
     if not found:
         raise GenlabError(f"{shown(folder)} holds no {what}, expected files named {', '.join(suffixes)}.")
     return found

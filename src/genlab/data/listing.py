@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genlab.core.errors import GenlabError, shown
 from genlab.data.decoding import SUFFIXES
-from genlab.data.folders import walk
+from genlab.data.folders import is_hidden, walk
 from genlab.runs.atomic import make_folder, write_atomic
 
 __all__ = ["Listing", "list_pictures"]
@@ -119,7 +119,7 @@ def list_pictures(folder: Path) -> Listing:
         raise GenlabError(f"data.path is {shown(folder)}, which {state}, expected a folder of pictures.")
     found: list[Path] = []
     others: Counter[str] = Counter()
-    for path in walk(folder, _is_hidden):
+    for path in walk(folder, is_hidden):
         if path.suffix.lower() in SUFFIXES and path.is_file():  # opening a pipe would wait for ever
             found.append(path)
         else:
@@ -134,7 +134,3 @@ def say_others(others: Counter[str]) -> str:
     """Say how many files of which names there are: ``"10 .txt, 2 .heic"``."""
     most = [f"{count:,} {shown(name)}" for name, count in others.most_common(5)]
     return ", ".join(most) + (" ..." if len(others) > 5 else "")
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"  # what a Mac leaves in an archive looks like pictures

@@ -23,7 +23,7 @@ from genlab.core.spec import DataSpec
 from genlab.data.base import LoaderOptions, Split
 from genlab.data.columns import ColumnsConfig, parse_csv
 from genlab.data.files import contents_checksum, file_checksum
-from genlab.data.folders import class_folders, files_below, name_of, path_given, walk
+from genlab.data.folders import class_folders, files_below, is_hidden, name_of, path_given, walk
 from genlab.data.leaks import HELD_OUT, grouped_split
 from genlab.data.listing import say_others
 from genlab.data.sound import SUFFIXES, Recording, Seconds, SoundData
@@ -211,7 +211,9 @@ class WavFolder(SoundData):
     def _split(self) -> dict[Split, list[Path]]:
         """The files of each split, in each class alike; files that are equal are in the same one."""
         labels = [self._label(path) or 0 for path in self._files]
-        different = Counter(label for label, _ in set(zip(labels, self._digests, strict=True)))
+        # What is in several classes is drawn with the first of them.
+        first = dict(zip(reversed(self._digests), reversed(labels), strict=True))
+        different = {**dict.fromkeys(labels, 0), **Counter(first.values())}
         label = min(different, key=lambda label: different[label])
         if different[label] < 3:
             where = self.path / self._classes[label] if self._classes else self.path
@@ -226,16 +228,12 @@ class WavFolder(SoundData):
     def _tell(self) -> None:
         """Say what was left out, and how many recordings there are twice."""
         known = set(self._files)
-        others = Counter(path.suffix.lower() or path.name for path in walk(self.path, _is_hidden) if path not in known)
+        others = Counter(path.suffix.lower() or path.name for path in walk(self.path, is_hidden) if path not in known)
         if others:
             log.warning("%s: left out files that are no recordings: %s.", shown(self.path), say_others(others))
         if copies := len(self._files) - len(set(self._digests)):
             what = f"{copies:,} of {len(self._files):,} recordings equal another"
             log.warning("%s: %s; equal ones are in the same split.", shown(self.path), what)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".")
 
 
 class CsvTable(TableData):

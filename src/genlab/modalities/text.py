@@ -115,6 +115,9 @@ def _symbols(path: Path, spec: DataSpec) -> Tensor:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise GenlabError(f"{shown(path)} is no text in UTF-8: {error.reason} at byte {error.start:,}.") from error
+    # As in a text of one's own, whose alphabet has neither.
+    text = text if "\ufeff" in spec.alphabet else text.removeprefix("\ufeff")
+    text = text if "\r" in spec.alphabet else text.replace("\r\n", "\n").replace("\r", "\n")
     numbers = {symbol: number for number, symbol in enumerate(spec.alphabet)}
     unknown = sorted(set(text) - set(numbers))
     if unknown:

@@ -79,6 +79,7 @@ def test_runs_on_one_state_of_a_file_share_what_is_read_of_it(
     read: list[str] = []
     parse = own.parse_csv
     monkeypatch.setattr(own, "parse_csv", lambda content, where: read.append(where) or parse(content, where))
+    monkeypatch.setattr("genlab.command.load.check_same_symbols", lambda place, spec: None)  # it is called otherwise
     run = kinds["table"]
     data, model, identity = run.parts[-3:]
     names = [f"{data}/{model}/{identity}", f"{data}/{model}/other", f"{data}_changed/{model}/{identity}"]

@@ -156,4 +156,5 @@ def _kind(spec: DataSpec) -> str:
     # Columns of other names are other data, and symbols of another alphabet other symbols.
     symbols = "" if spec.alphabet is None else f", {len(spec.alphabet)} symbols of its own"
     fields = f", columns {', '.join(field.name for field in spec.fields)}"[:200] if spec.fields else ""
-    return f"{spec.modality} of shape {list(spec.shape)}, {levels}{symbols}{fields}"
+    rate = "" if spec.sampling_rate_hz is None else f", {spec.sampling_rate_hz:,} Hz"
+    return f"{spec.modality} of shape {list(spec.shape)}, {levels}{rate}{symbols}{fields}"
