@@ -129,7 +129,8 @@ def test_a_capture_that_fails_holds_no_tensor_of_the_work(monkeypatch: pytest.Mo
     graph = object.__new__(CudaGraph)  # all but what only a GPU can do
     vars(graph).update(_device=None, _pool=None, _graph=None, _generators=[])
     monkeypatch.setattr(CudaGraph, "_capturing", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(CudaGraph, "_end_capture_of_generators", lambda *_: None)
+    for name in ("_end_allocation", "_end_capture_of_generators"):
+        monkeypatch.setattr(CudaGraph, name, lambda *_: None)
     made: list[weakref.ref[Tensor]] = []
 
     def work() -> None:
