@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from genlab.core.graphs import RecordedGraph
+from genlab.core.recorded_graph import RecordedGraph
 
 __all__ = ["recorded_graphs"]
 

@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from genlab.core.batch import Batch
-from genlab.core.graphs import RecordedGraph
+from genlab.core.recorded_graph import RecordedGraph
 from genlab.core.stylized_facts import WindowFacts
 from genlab.models.steps import Progress
 from tests import forkserver

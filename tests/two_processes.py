@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.errors import GenlabError, Interrupted
-from genlab.core.graphs import RecordedGraph
+from genlab.core.recorded_graph import RecordedGraph
 from genlab.core.sharded import whole
 from tests import forkserver
 from tests.tiny import ROOT, composed

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genlab.core.graphs import reads_back
+from genlab.core.recorded_graph import reads_back
 
 __all__ = ["ReadsBack"]
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlab.core.graphs import CudaGraph, RecordedGraph, Replayed, graphs_for
+from genlab.core.graphs import CudaGraph, Replayed, graphs_for
+from genlab.core.recorded_graph import RecordedGraph
 
 
 def test_there_are_no_graphs_on_a_cpu() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlab.core.graphs import RecordedGraph, Replayed
+from genlab.core.graphs import Replayed
+from genlab.core.recorded_graph import RecordedGraph
 from genlab.core.replaying import KeptGraphs, Places, kept, places, replayed
 from tests.replaying import recorded_graphs
 

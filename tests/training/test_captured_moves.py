@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from genlab.core.graphs import RecordedGraph
+from genlab.core.recorded_graph import RecordedGraph
 from genlab.training import captured_gradients
 from genlab.training.captured_moves import CapturedMoves
 from tests.contract.families import GRAY, SMALL_GAN, Case, make_batch, make_model

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genlab.core.batch import Batch
 from genlab.core.finite import NonFiniteError
-from genlab.core.graphs import RecordedGraph
+from genlab.core.recorded_graph import RecordedGraph
 from genlab.models.base import GenerativeModel
 from genlab.models.steps import Progress
 from genlab.training import captured_gradients, captured_step

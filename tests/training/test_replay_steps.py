@@ -13,7 +13,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
 
 from genlab.command.config import check_config
-from genlab.core.graphs import RecordedGraph
+from genlab.core.recorded_graph import RecordedGraph
 from genlab.runs.checkpoints import load_checkpoint
 from genlab.runs.folder import RunDir
 from genlab.runs.identity import config_hash
@@ -36,7 +36,7 @@ GAME = [
 
 REPLAYED = """if True:
     import atexit
-    from genlab.core.graphs import RecordedGraph
+    from genlab.core.recorded_graph import RecordedGraph
     from genlab.training.callbacks import replay_steps
     replays = []
     class Counted(RecordedGraph):
