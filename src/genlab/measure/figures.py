@@ -101,7 +101,7 @@ register(
         about="Fréchet distance to the training split, divided by how near samples lie to training examples.",
     ),
     quality_figure(
-        "kid", "KID", "kernel", number=Number("fixed", 4), better="lower", priority=17, spread="kid_sd",
+        "kid", "KID", "kernel", number=Number("fixed", 4), better="lower", ideal=0.0, priority=17, spread="kid_sd",
         subsets=_KERNEL_SUBSETS, about="Squared maximum mean discrepancy with a polynomial kernel.",
     ),
     quality_figure("kid_sd", "KID's deviation", "kernel", minimum=0.0, about="Over the subsets of examples."),
@@ -136,7 +136,8 @@ register(
     ),
     quality_figure(
         "mmd", "MMD", _METRICS + "vectors:MaximumMeanDiscrepancy", number=Number("significant", 3), better="lower",
-        priority=6, needs=("values",), optional=True, about="Squared maximum mean discrepancy with Gaussian kernels.",
+        ideal=0.0, priority=6, needs=("values",), optional=True,
+        about="Squared maximum mean discrepancy with Gaussian kernels.",
     ),
     quality_figure(
         "class_total_variation", "class TV", "class_histogram", short="class\nTV", number=_THREE, better="lower",
@@ -154,7 +155,7 @@ register(
     ),
     quality_figure(
         "inception_kid", "Inception KID", "inception", short="Incep.\nKID", number=Number("fixed", 4), better="lower",
-        priority=3, spread="inception_kid_sd", subsets=_KERNEL_SUBSETS, needs=("inception",), optional=True,
+        ideal=0.0, priority=3, spread="inception_kid_sd", subsets=_KERNEL_SUBSETS, needs=("inception",), optional=True,
         about="KID of the literature.",
     ),
     quality_figure(
