@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -139,12 +139,19 @@ class Poison:
     def install(self, replace: Callable[[Any, str, Any], None]) -> None:
         from genlab.command import train
         from genlab.models.base import GenerativeModel
+        from genlab.models.gan import Gan
 
         loss, start, fit = GenerativeModel.loss, GenerativeModel.on_train_batch_start, train._fit
+        moves = Gan._moves
 
         def poisoned(model: Any, batch: Batch) -> dict[str, Tensor]:
             parts = loss(model, batch)
             return {**parts, "loss": parts["loss"] + self._added(next(model.parameters()))}
+
+        def poisoned_moves(model: Any, batch: Batch) -> Iterator[tuple[int, dict[str, Tensor]]]:
+            for player, parts in moves(model, batch):
+                more = self._added(next(model.parameters())) if player == 0 else 0  # the generator's, the last to move
+                yield player, {**parts, "loss": parts["loss"] + more}
 
         def begin(model: Any, *arguments: Any) -> None:
             self._amount.fill_(self._is_here and model.progress.batches == self._at)
@@ -158,6 +165,7 @@ class Poison:
                 raise
 
         replace(GenerativeModel, "loss", poisoned)
+        replace(Gan, "_moves", poisoned_moves)
         replace(GenerativeModel, "on_train_batch_start", begin)
         replace(train, "_fit", listen)
 

@@ -28,11 +28,14 @@ RUNS: dict[str, dict[str, Any]] = {
     "read before a validation": {"poison": ["value", 7, 1], "lag": 8},
     "read before a checkpoint": {"poison": ["value", 6, 1], "lag": 8, "saved": ["checkpoint_minutes=1e-6"]},
     "plain": {"poison": ["value", 6, 1], "replayed": False},
+    "game": {"poison": ["value", 6, 1], "model": "gan"},
+    "plain game": {"poison": ["value", 6, 1], "replayed": False, "model": "gan"},
 }
 """Eight steps each, of which three warm up, one is compared and four are replayed; a validation follows the fourth and
 the last. Of a loss whose value alone is not finite the gradients are averaged, and good."""
 REPLAYS = {"compared": 1, "replayed": 4, "replayed by the first": 4, "gradient": 4, "read late": 4}
-REPLAYS |= {"read before a validation": 5, "read before a checkpoint": 4}
+REPLAYS |= {"read before a validation": 5, "read before a checkpoint": 4, "game": 4}
+"""Graphs that were replayed. Each step of a game has two; the first and fifth, with penalties, are of another kind."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,13 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jobs = [
         {
             "name": name,
-            "overrides": [*tiny("flow"), *DDP, *EIGHT_STEPS, f"paths.logs={folder / name}", *run.get("saved", [])],
+            "overrides": [
+                *tiny(run.get("model", "flow")),
+                *DDP,
+                *EIGHT_STEPS,
+                f"paths.logs={folder / name}",
+                *run.get("saved", []),
+            ],
             "environment": by_hand(port),
             "stop_at": None,
             **{"replayed": True, "lag": 0, **run},
