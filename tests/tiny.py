@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,12 @@ def run_folder(logs: Path) -> Path:
     """The only run under a folder of logs."""
     (config,) = logs.glob("runs/*/*/*/config.yaml")
     return config.parent
+
+
+def logged(logs: Path) -> list[dict[str, str]]:
+    """The rows of the only run's metrics, but for how fast it was."""
+    rows = csv.DictReader((run_folder(logs) / "metrics.csv").open())
+    return [{name: value for name, value in row.items() if name != "train/examples_per_second"} for row in rows]
 
 
 def go_on(logs: Path, *overrides: str, model: str = "flow") -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from genlab.core.errors import GenlabError
 from genlab.core.spec import Field
-from genlab.data.columns import ColumnsConfig, in_thousands, parse_csv
+from genlab.data.columns import ColumnsConfig, parse_csv
 from genlab.data.own import CsvTable
+from genlab.data.table_warnings import in_thousands
 from tests.data.csv_tables import ROWS, all_rows, cycled, field_of, table, written
 
 

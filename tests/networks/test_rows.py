@@ -37,7 +37,7 @@ def cells(spec: DataSpec, hidden: int | None) -> tuple[RowCells, Tensor]:
 def test_a_point_in_the_cell_of_a_row_is_that_row(hidden: int | None) -> None:
     found, x = cells(FIVE, hidden)
     assert found.num_features == 1 + 3 + 1 + 1
-    z, _ = found(x, torch.Generator().manual_seed(0))
+    z, _ = found.of_noise(x, found.uniform(x, torch.Generator().manual_seed(0)))
     torch.testing.assert_close(found.rows(z), x, rtol=0, atol=1e-5)
     # Five kinds have three signs, of which three patterns are no kind's: they are drawn as others.
     every = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
@@ -58,7 +58,8 @@ def test_weights_have_the_probability_of_the_row_for_their_mean(hidden: int | No
 
     row, many = x[:3], 20_000
     with torch.no_grad():
-        z, log_volume = found(row.repeat(many, 1), torch.Generator().manual_seed(0))
+        rows = row.repeat(many, 1)
+        z, log_volume = found.of_noise(rows, found.uniform(rows, torch.Generator().manual_seed(0)))
         weights = (log_density(z) + log_volume).double().view(many, 3)
     location, unit = (part.double().numpy() for part in (found.columns.location, found.columns.unit))
     for number, (size, kind, tenth, flag) in enumerate(row.double().numpy()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from genlab.runs.locks import RunLock
 from genlab.training.callbacks.budget import Budget
 from genlab.training.process_group import Start, check_devices, stop_helpers
 from tests import forkserver
-from tests.tiny import ROOT, TINY, composed, run_folder, tiny, train_in_a_process
+from tests.tiny import ROOT, TINY, composed, logged, run_folder, tiny, train_in_a_process
 from tests.two_processes import Recorder, by_hand, free_ports, train_together
 
 PATIENCE_SECONDS = 1200
@@ -186,11 +185,6 @@ def test_gradients_that_are_replayed_on_each_process_are_averaged(together: Path
         assert end["loops"] == plain["loops"]
         for part in ("state_dict", "current_model_state", "optimizer_states"):
             torch.testing.assert_close(end[part], plain[part], rtol=1e-4, atol=1e-6)
-
-
-def logged(logs: Path) -> list[dict[str, str]]:
-    rows = csv.DictReader((run_folder(logs) / "metrics.csv").open())
-    return [{name: value for name, value in row.items() if name != "train/examples_per_second"} for row in rows]
 
 
 def test_moves_that_are_replayed_on_each_process_make_the_same_game(together: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +21,7 @@ from genlab.training.callbacks.replay_steps import ReplaySteps, _obstacle
 from genlab.training.sharding import ShardedStrategy
 from genlab.training.trainer import build_trainer
 from tests.contract.families import GRAY, PLANE, SMALL_FLOW, SMALL_GMM, Case, make_model
-from tests.tiny import composed, run_folder, train, train_in_a_process
+from tests.tiny import composed, logged, run_folder, train, train_in_a_process
 
 GAME = [
     "model.spectral_norm=true",
@@ -67,11 +66,6 @@ def trained(logs: Path, *overrides: str, prelude: str = "", code: int = 0) -> st
 
 def last(logs: Path) -> dict[str, Any]:
     return load_checkpoint(run_folder(logs) / "checkpoints" / "last.ckpt")
-
-
-def logged(logs: Path) -> list[dict[str, str]]:
-    rows = csv.DictReader((run_folder(logs) / "metrics.csv").open())
-    return [{name: value for name, value in row.items() if name != "train/examples_per_second"} for row in rows]
 
 
 @pytest.fixture(scope="module")

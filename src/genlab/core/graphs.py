@@ -145,7 +145,8 @@ class CudaGraph:
         several streams have used, as gradients under DDP are: each step would take more.
         """
         index = torch.cuda.current_device() if self._device.index is None else self._device.index
-        with contextlib.suppress(RuntimeError, AttributeError):  # it has been told that the capture is over
+        # It has been told that the capture is over, or is so new that it has no such functions.
+        with contextlib.suppress(RuntimeError, AttributeError):
             torch._C._cuda_endAllocateToPool(index, self._pool)
             torch._C._cuda_releasePool(index, self._pool)
             _abandoned.append(self._graph)

@@ -25,6 +25,7 @@ __all__ = [
     "bits_per_dim",
     "dequantized_log_weights",
     "importance_weighted",
+    "log_weights",
     "mean_bits_per_dim",
     "standard_normal_log_prob",
     "sum_dims",
@@ -108,7 +109,7 @@ class Dequantizer(Protocol):
     def __call__(self, x: Tensor, levels: int, generator: Generator | None = None) -> Dequantized: ...
 
 
-class NoiseDequantizer(Dequantizer, Protocol):
+class NoiseDequantizer(Protocol):
     """A dequantizer that first draws noise of the integers' shape alone, and then makes u of noise and integers."""
 
     def noise(self, x: Tensor, generator: Generator | None = None) -> Tensor:
@@ -136,7 +137,7 @@ class _Uniform:
         return self.of_noise(x, self.noise(x, generator), levels)
 
 
-uniform_dequantize: NoiseDequantizer = _Uniform()
+uniform_dequantize = _Uniform()
 
 
 def dequantized_log_weights(
@@ -165,8 +166,13 @@ def dequantized_log_weights(
         ``[N]``, nats: a lower bound of log P(x) in expectation.
     """
     noisy = dequantize(x, levels, generator)
-    dims = x[0].numel() if mask is None else mask.flatten(1).sum(1)
-    return log_density(noisy.z) - noisy.log_q - dims * math.log(levels)
+    return log_weights(log_density(noisy.z), noisy, levels, mask)
+
+
+def log_weights(log_density: Tensor, noisy: Dequantized, levels: int, mask: Tensor | None = None) -> Tensor:
+    """Return what :func:`dequantized_log_weights` does, given the log-density ``[N]`` of dequantized integers."""
+    dims = noisy.z[0].numel() if mask is None else mask.flatten(1).sum(1)
+    return log_density - noisy.log_q - dims * math.log(levels)
 
 
 class Logit:

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -17,7 +17,7 @@ import numpy as np
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import MOST_DECIMALS, Field
 
-__all__ = ["ColumnsConfig", "Sheet", "in_thousands", "parse_csv", "typed"]
+__all__ = ["ColumnsConfig", "Sheet", "parse_csv", "typed"]
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "?")
 MOST_CATEGORIES = 1000
@@ -32,8 +32,6 @@ LINES_SEEN = 20
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CODE = re.compile(r"0\d+")
-_IN_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
-_BELOW_A_THOUSAND = re.compile(r"[+-]?[1-9]\d{0,2}")
 _OTHER_SIGN = {
     "point": re.compile(r"[+-]?(?=[.,]*\d)[\d.]*,[\d.,]*([eE][+-]?\d+)?"),
     "comma": re.compile(r"[+-]?(?=[.,]*\d)[\d,]*\.[\d.,]*([eE][+-]?\d+)?"),
@@ -280,21 +278,6 @@ def _categories(name: str, texts: Sequence[str], counts: Mapping[str, int], wher
     number = {text: float(place) for place, text in enumerate(order)}
     values = np.array([number.get(text, np.nan) for text in texts])
     return TypedColumn(Field(name, levels=len(order), categories=tuple(order)), values)
-
-
-def in_thousands(texts: Iterable[str]) -> tuple[str, str] | None:
-    """Return two numbers of a column, with and without a point, if its points seem to stand between thousands.
-
-    That is where each point has three digits behind it, at least one of them a zero at the end, and two whole numbers
-    below a thousand have none. Who writes 12.400 with all its decimals writes 950.000 too, and who leaves zeros out
-    writes 12.4; one number alone may stand for a missing value.
-    """
-    numbers = dict.fromkeys(text for text in texts if text != "0")  # which is written so in any column
-    points = [text for text in numbers if _IN_THOUSANDS.fullmatch(text)]
-    whole = [text for text in numbers if _BELOW_A_THOUSAND.fullmatch(text)]
-    if len(points) + len(whole) < len(numbers) or len(whole) < 2 or not any(text.endswith("0") for text in points):
-        return None
-    return points[0], whole[0]
 
 
 def _constant(where: str, text: str, without: str) -> GenlabError:

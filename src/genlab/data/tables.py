@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Unpack
@@ -16,12 +15,11 @@ from genlab.core.codec import to_grid
 from genlab.core.errors import GenlabError, nearest, shown
 from genlab.core.spec import DataSpec, Field
 from genlab.data.base import GenlabDataModule, LoaderOptions, Split
-from genlab.data.columns import ColumnsConfig, Sheet, TypedColumn, in_thousands, typed
+from genlab.data.columns import ColumnsConfig, Sheet, TypedColumn, typed
 from genlab.data.row_noise import RowNoise
+from genlab.data.table_warnings import tell_once, warn_of_common_values, warn_of_counters, warn_of_thousands
 
 __all__ = ["BreastCancer", "Deviation", "Diabetes", "Missing", "Rounding", "TableData", "Wine"]
-
-log = logging.getLogger(__name__)
 
 Missing = Literal["refuse", "drop", "category", "indicator"]
 Rounding = Literal["cells", "noise"]
@@ -29,11 +27,6 @@ Deviation = Annotated[float, Ge(0), Le(10)]
 HELD_OUT = 0.15
 """Share of the different rows that are validation, and as many test."""
 FEWEST_ROWS = 20
-COMMON = 0.05
-"""Share of a column from which on a single value counts as one that comes again and again."""
-
-_told: set[str] = set()
-"""The tables of which it was said that rows are equal, and other warnings: a command may make a data set again."""
 
 
 class _Taken(NamedTuple):
@@ -121,10 +114,9 @@ class TableData(GenlabDataModule):
         rows = np.column_stack([c.values for c in columns]).astype(np.float32)
         places, equal = _split(rows, sheet.where)
         self._taken: _Taken | None = _Taken(columns, None if labels is None else labels.values, places)
-        if equal and name not in _told:
-            _told.add(name)
+        if equal:
             what = f"{equal:,} of {len(rows):,} rows equal another"
-            log.warning("%s: %s; equal ones are in the same split.", sheet.where, what)
+            tell_once(f"{sheet.where}: {what}; equal ones are in the same split.", name)
 
     def load(self, split: Split) -> dict[Split, Batch]:
         assert self._taken is not None, "all splits come from the first call"
@@ -199,7 +191,7 @@ def _complete(sheet: Sheet, config: ColumnsConfig, missing: Missing) -> Sheet:
         raise GenlabError(
             f"Every row of {sheet.where} has a missing value. Leave columns out by data.columns.drop=[...]."
         )
-    _tell(f"{sheet.where}: left out {len(rows) - len(whole):,} of {len(rows):,} rows, which have missing values.")
+    tell_once(f"{sheet.where}: left out {len(rows) - len(whole):,} of {len(rows):,} rows, which have missing values.")
     return Sheet(sheet.where, dict(zip(sheet.columns, map(list, zip(*whole, strict=True)), strict=True)))
 
 
@@ -210,9 +202,9 @@ def _filled_columns(sheet: Sheet, names: list[str], config: ColumnsConfig, missi
     if twice:
         raise GenlabError(f"{sheet.where} has a column '{shown(twice[0])}' already. Give it another name.")
     for column in columns:
-        _warn_of_common_values(column, sheet.where)
-        _warn_of_counters(column, sheet.where)
-        _warn_of_thousands(column, sheet, config)
+        warn_of_common_values(column, sheet.where)
+        warn_of_counters(column, sheet.where)
+        warn_of_thousands(column, sheet, config)
     return columns
 
 
@@ -258,47 +250,6 @@ def _with_the_median(column: TypedColumn, gaps: np.ndarray, where: str) -> Typed
 def _marks(name: str, gaps: np.ndarray) -> TypedColumn:
     field = Field(f"{name} is missing", levels=2, categories=("no", "yes"), marks=name)
     return TypedColumn(field, gaps.astype(float))
-
-
-def _warn_of_common_values(column: TypedColumn, where: str) -> None:
-    if column.field.levels is not None or column.field.rounded:
-        return
-    values, counts = np.unique(column.values, return_counts=True)
-    if counts.max() > COMMON * len(column.values):
-        log.warning(
-            "Column '%s' of %s is %g in %.0f %% of its rows, but has a density, since its numbers have many decimals: "
-            "a model can put a peak there, and its likelihood then says little. Round it in the file.",
-            shown(column.field.name), where, values[counts.argmax()], 100 * counts.max() / len(column.values),
-        )  # fmt: skip
-
-
-def _warn_of_counters(column: TypedColumn, where: str) -> None:
-    """Tell of whole numbers that count the rows: with them no two rows are equal, and copies may lie in two splits."""
-    steps = np.diff(column.values)
-    if column.field.decimals != 0 or len(steps) == 0 or steps.min() < 1 or np.median(steps) != 1:
-        return
-    name = shown(column.field.name)
-    _tell(f"{where}: column '{name}' counts the rows, so that rows that are equal but for it may lie in two splits. "
-          f"Leave it out by data.columns.drop=[{name}].")  # fmt: skip
-
-
-def _warn_of_thousands(column: TypedColumn, sheet: Sheet, config: ColumnsConfig) -> None:
-    """Tell of numbers such as 1.230 beside 950, which are read as decimals."""
-    if column.field.decimals != 3:
-        return
-    gone = set(config.missing_values)
-    if found := in_thousands(text for text in sheet.columns[column.field.name] if text not in gone):
-        with_point, without = found
-        _tell(
-            f"{sheet.where}: column '{shown(column.field.name)}' holds {with_point} beside {without}, and points are "
-            "read as decimal signs. If they separate thousands, take them out of the file."
-        )
-
-
-def _tell(words: str) -> None:
-    if words not in _told:
-        _told.add(words)
-        log.warning("%s", words)
 
 
 def _split(rows: np.ndarray, where: str) -> tuple[dict[Split, np.ndarray], int]:

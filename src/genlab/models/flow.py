@@ -13,13 +13,7 @@ from genlab.core.batch import Batch
 from genlab.core.codec import mean_and_deviation, one_hot
 from genlab.core.contract import Inpainting
 from genlab.core.errors import GenlabError
-from genlab.core.likelihood import (
-    Dequantized,
-    Logit,
-    dequantized_log_weights,
-    importance_weighted,
-    mean_bits_per_dim,
-)
+from genlab.core.likelihood import Logit, importance_weighted, log_weights, mean_bits_per_dim
 from genlab.core.replaying import kept
 from genlab.core.spec import DataSpec
 from genlab.core.words import counted
@@ -153,14 +147,8 @@ class Flow(FillsIn, GenerativeModel):
             return self._log_density(z, context, mask) + log_volume
         if noise is None:
             return self._log_density(x, context, mask)
-
-        def density(z: Tensor) -> Tensor:
-            return self._log_density(z, context, mask)
-
-        def dequantize(x: Tensor, levels: int, generator: Generator | None) -> Dequantized:
-            return self.dequantize.of_noise(x, noise, levels)
-
-        return dequantized_log_weights(x, self.codec.levels, density, dequantize, mask=mask)
+        noisy = self.dequantize.of_noise(x, noise, self.codec.levels)
+        return log_weights(self._log_density(noisy.z, context, mask), noisy, self.codec.levels, mask)
 
     def _log_density(self, z: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
         """Log-density ``[N]``, nats: of levels on the unit interval, of rows among their cells, else of data."""

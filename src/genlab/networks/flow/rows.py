@@ -68,26 +68,22 @@ class RowCells(nn.Module):
         """F."""
         return len(self.owners)
 
-    def forward(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw a point in the cell of each row.
+    def uniform(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return noise for rows ``[N, D]``, uniform in (0, 1), ``[N, F]``."""
+        shape, dtype = (len(x), self.num_features), self.columns.unit.dtype
+        return uniform(shape, generator, x.device, dtype).clamp(_LEAST_U, 1 - _LEAST_U)
+
+    def of_noise(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a point in the cell of each row.
 
         Args:
             x: ``[N, D]`` in the table's own values.
-            generator: Source of the noise.
+            noise: What :meth:`uniform` returned.
 
         Returns:
             The points ``[N, F]``, and ``[N]``, nats: what is to be added to the log-density there, the logarithm of the
             cell's volume, in the table's own units, less that of the noise's density.
         """
-        return self.of_noise(x, self.uniform(x, generator))
-
-    def uniform(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Return the noise of rows, uniform in (0, 1), ``[N, F]``."""
-        shape, dtype = (len(x), self.num_features), self.columns.unit.dtype
-        return uniform(shape, generator, x.device, dtype).clamp(_LEAST_U, 1 - _LEAST_U)
-
-    def of_noise(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Do as :meth:`forward` with what :meth:`uniform` returned."""
         u, log_q = self._fill(x, noise)
         z, log_volume = self._points(x, u)
         return z, sum_dims(log_volume - log_q)
